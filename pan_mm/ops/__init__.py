@@ -1,1 +1,3 @@
+from .persistence import persistence_of_appearance
 
+__all__ = ['persistence_of_appearance']

@@ -1,0 +1,29 @@
+"""Persistence of Appearance in plain PyTorch: the definition every fast path is held to."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def persistence_reference(frames: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
+    """Motion cue of adjacent frames (paper section 3.1).
+
+    The convolution is linear, so ``F_t - F_{t+1} = W * (I_t - I_{t+1})``: it runs on the m - 1
+    differences instead of the m frames, and a bias would cancel.
+
+    Args:
+        frames (Tensor): Normalised frames, floating point, shape (B, m, C, H, W), m >= 2.
+        weight (Tensor): Filters W, shape (K, C, k, k), k odd.
+        eps (float): Added to each feature difference before the norm.
+
+    Returns:
+        Tensor: Maps of shape (B, m - 1, H, W) in the dtype of ``frames``. The norm over the K
+        filters is taken in float32 (float64 for float64 frames), because eps ** 2 underflows
+        in half precision.
+    """
+    batch, num_frames, _, height, width = frames.shape
+    differences = (frames[:, :-1] - frames[:, 1:]).flatten(0, 1)  # (B·(m−1), C, H, W)
+    features = F.conv2d(differences, weight, padding=weight.shape[-1] // 2)
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    maps = torch.linalg.vector_norm(features + eps, dim=1)  # (B·(m−1), H, W)
+    return maps.view(batch, num_frames - 1, height, width).to(frames.dtype)
