@@ -1,1 +1,3 @@
+from .optim_constructor import PANOptimWrapperConstructor
 
+__all__ = ['PANOptimWrapperConstructor']

@@ -1,0 +1,66 @@
+"""VAP: pooling of segment features over various timescales (paper section 3.3)."""
+
+import torch
+from mmaction.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class VariousTimescaleAggregation(nn.Module):
+    """Weighs T segment features, max-pooled at log2(T) timescales, into one.
+
+    Level i has the timescale s = 2 ** i: each of its s vectors is the maximum of the T / s
+    features that lie s segments apart. The T - 1 vectors of all levels are weighed by a small
+    squeeze-and-excite network over their channel means and summed.
+
+    Args:
+        num_segments (int): T, a power of two, at least 2. (For other T the levels do not
+            divide evenly; the authors' code crashes or drops a level there.)
+
+    Raises:
+        ValueError: If ``num_segments`` is no power of two.
+    """
+
+    def __init__(self, num_segments: int) -> None:
+        super().__init__()
+        if num_segments < 2 or num_segments & (num_segments - 1):
+            raise ValueError(
+                f'num_segments must be a power of two (2, 4, 8, 16, ...), got {num_segments}: '
+                'its timescales 1, 2, 4, ... must divide it'
+            )
+        self.num_segments = num_segments
+        num_vectors = num_segments - 1
+        self.excitation = nn.Sequential(
+            nn.Linear(num_vectors, 4 * num_vectors, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Linear(4 * num_vectors, num_vectors, bias=False),
+        )
+        for linear in (self.excitation[0], self.excitation[2]):
+            nn.init.normal_(linear.weight, std=0.001)
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Max-pool (N, T, C) at each timescale into (N, T - 1, C), coarsest level first."""
+        levels = []
+        timescale = 1
+        while timescale < self.num_segments:
+            # (N, T, C) -> (N, T/s, s, C) -> (N, s, C)
+            levels.append(x.unflatten(1, (-1, timescale)).amax(dim=1))
+            timescale *= 2
+        return torch.cat(levels, dim=1)
+
+    def weigh(self, vectors: Tensor) -> Tensor:
+        """Weights (N, T - 1) of the pooled vectors (N, T - 1, C); each row sums to one."""
+        return self.excitation(vectors.mean(dim=2)).softmax(dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Aggregate segment features.
+
+        Args:
+            x (Tensor): Shape (N, T, C).
+
+        Returns:
+            Tensor: Shape (N, C).
+        """
+        vectors = self.pool(x)  # (N, T−1, C)
+        weights = self.weigh(vectors)  # (N, T−1)
+        return (weights.unsqueeze(2) * vectors).sum(dim=1)

@@ -1,0 +1,138 @@
+"""PA in front of a 2D backbone: the three streams of PAN (paper section 3.2)."""
+
+import inspect
+from typing import Optional
+
+import torch
+from mmaction.registry import MODELS
+from mmengine.model import BaseModule
+from mmengine.runner import load_checkpoint
+from torch import Tensor
+
+from .weight_layouts import accept_other_names, replace_stem
+
+STREAMS = ('rgb', 'pa', 'lite')
+
+
+@MODELS.register_module()
+class PANBackbone(BaseModule):
+    """Turns segments of adjacent frames into one feature map per segment.
+
+    ::
+
+        (N·T·m, 3, H, W) ─► (N·T, m, 3, H, W)
+              │
+              ├─ first frame ── 'rgb',  3 channels ─────┐
+              ├─ PA maps ────── 'pa',   m − 1 channels ─┼─► 2D backbone ─► (N·T, C, h, w)
+              └─ both ───────── 'lite', m + 2 channels ─┘
+
+    Args:
+        backbone (dict): Config of a 2D backbone of MMAction2, built for RGB frames. Its first
+            convolution is changed to the channels of the stream. ImageNet weights (``pretrained``
+            or ``init_cfg`` here, or a recognizer's ``load_from``) reach it inflated: the mean over
+            RGB, repeated. ``num_segments`` is passed on where the backbone has it.
+        stream (str): 'rgb', 'pa' or 'lite'. Defaults to 'lite'.
+        num_segments (int): T, segments of a clip. Defaults to 8.
+        clip_len (int): m, adjacent frames of a segment. Defaults to 4.
+        persistence (dict): Config of the PA module.
+            Defaults to ``dict(type='PersistenceOfAppearance')``.
+        init_cfg (dict, optional): Initialization config of MMEngine.
+
+    Raises:
+        ValueError: If the stream is unknown, or a stream with PA gets ``clip_len`` < 2.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        stream: str = 'lite',
+        num_segments: int = 8,
+        clip_len: int = 4,
+        persistence: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if stream not in STREAMS:
+            raise ValueError(f'stream must be one of {", ".join(STREAMS)}, got {stream!r}')
+        if stream != 'rgb' and clip_len < 2:
+            raise ValueError(
+                f'stream {stream!r} needs clip_len >= 2 adjacent frames, got {clip_len}'
+            )
+        self.stream = stream
+        self.num_segments = num_segments
+        self.clip_len = clip_len
+        in_channels = {'rgb': 3, 'pa': clip_len - 1, 'lite': clip_len + 2}[stream]
+        if stream != 'rgb':
+            self.persistence = MODELS.build(persistence or dict(type='PersistenceOfAppearance'))
+        self.backbone, self.pretrained = self._build_backbone(backbone)
+        self.stem_name = replace_stem(self.backbone, in_channels)
+        accept_other_names(self.backbone)
+
+    def _build_backbone(self, cfg):
+        """Build the 2D backbone; its ImageNet weights are loaded by ``init_weights`` below."""
+        cfg = cfg.copy()
+        pretrained = cfg.pop('pretrained', None)
+        cls = cfg['type'] if inspect.isclass(cfg['type']) else MODELS.get(cfg['type'])
+        arguments = inspect.signature(cls).parameters if cls else {}
+        if 'num_segments' in arguments:
+            given = cfg.setdefault('num_segments', self.num_segments)
+            if given != self.num_segments:
+                raise ValueError(
+                    f'the 2D backbone has num_segments={given}, PANBackbone {self.num_segments}; '
+                    'set it on PANBackbone alone'
+                )
+        if 'pretrained2d' in arguments:
+            cfg['pretrained2d'] = False
+        return MODELS.build(cfg), pretrained
+
+    def init_weights(self) -> None:
+        """Initialise from scratch, then load the 2D backbone's pretrained weights if given."""
+        super().init_weights()
+        if self.pretrained:
+            load_checkpoint(self.backbone, self.pretrained, map_location='cpu', logger='current')
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        own = [key for key in state_dict if key.startswith(prefix)]
+        if any(key.startswith(prefix + 'backbone.') for key in own):
+            self._check_stream(state_dict, prefix)
+        else:  # a plain 2D recognizer (TSN, TSM): its backbone is the one inside
+            for key in own:
+                state_dict[f'{prefix}backbone.{key[len(prefix) :]}'] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _check_stream(self, state_dict, prefix):
+        """Refuse the checkpoint of another stream, which MMEngine would load by halves."""
+        stem = state_dict.get(f'{prefix}backbone.{self.stem_name}.weight')
+        has_pa = any(key.startswith(prefix + 'persistence.') for key in state_dict)
+        channels = self.backbone.get_submodule(self.stem_name).in_channels
+        if stem is not None and (stem.shape[1] != channels or has_pa != (self.stream != 'rgb')):
+            raise ValueError(
+                f'the checkpoint is of another PAN stream: its first convolution takes '
+                f'{stem.shape[1]} channels, {"with" if has_pa else "without"} PA filters, but '
+                f'stream {self.stream!r} with clip_len={self.clip_len} takes {channels} channels'
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Extract a feature map of each segment.
+
+        Args:
+            x (Tensor): Normalised frames in temporal order, shape (N·T·m, 3, H, W).
+
+        Returns:
+            Tensor: Shape (N·T, C, h, w).
+
+        Raises:
+            ValueError: If the frames are no whole number of segments.
+        """
+        if x.shape[0] % self.clip_len:
+            raise ValueError(
+                f'got {x.shape[0]} frames, no multiple of clip_len={self.clip_len}; set clip_len '
+                'of PANSampleFrames and of PANBackbone to the same number'
+            )
+        segments = x.unflatten(0, (-1, self.clip_len))  # (N·T, m, 3, H, W)
+        if self.stream == 'rgb':
+            return self.backbone(segments[:, 0])
+        maps = self.persistence(segments)  # (N·T, m−1, H, W)
+        if self.stream == 'lite':
+            maps = torch.cat([segments[:, 0], maps], dim=1)  # (N·T, m+2, H, W)
+        return self.backbone(maps)

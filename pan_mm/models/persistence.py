@@ -1,0 +1,54 @@
+"""PA: a motion cue from the feature differences of adjacent frames (paper section 3.1)."""
+
+from mmaction.registry import MODELS
+from torch import Tensor, nn
+
+from pan_mm.ops import persistence_of_appearance
+
+
+@MODELS.register_module()
+class PersistenceOfAppearance(nn.Module):
+    """Maps m adjacent frames to m - 1 motion maps at full resolution.
+
+    One shallow convolution without bias (a bias cancels in the difference), then the norm over
+    its filters; see :func:`pan_mm.ops.persistence_of_appearance`.
+
+    Args:
+        in_channels (int): Channels of a frame. Defaults to 3.
+        num_filters (int): Filters of the shallow convolution. Defaults to 8.
+        kernel_size (int): Size of a filter, odd. Defaults to 7.
+        init_std (float): Standard deviation of the normal distribution that the filters start
+            from. Defaults to 0.001.
+        eps (float): Added to each feature difference before the norm. Defaults to 1e-6.
+
+    Raises:
+        ValueError: If ``kernel_size`` is even.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        num_filters: int = 8,
+        kernel_size: int = 7,
+        init_std: float = 0.001,
+        eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(f'kernel_size must be odd to keep H and W, got {kernel_size}')
+        self.eps = eps
+        self.conv = nn.Conv2d(
+            in_channels, num_filters, kernel_size, padding=kernel_size // 2, bias=False
+        )
+        nn.init.normal_(self.conv.weight, std=init_std)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Compute the motion maps.
+
+        Args:
+            frames (Tensor): Normalised frames, shape (N·T, m, C, H, W).
+
+        Returns:
+            Tensor: Shape (N·T, m - 1, H, W), the dtype of ``frames``.
+        """
+        return persistence_of_appearance(frames, self.conv.weight, self.eps)

@@ -1,0 +1,92 @@
+"""The classification head of PAN."""
+
+from typing import Optional
+
+from mmaction.models.heads import BaseHead
+from mmaction.registry import MODELS
+from mmaction.utils import SampleList
+from torch import Tensor, nn
+
+from .aggregation import VariousTimescaleAggregation
+
+
+@MODELS.register_module()
+class VAPHead(BaseHead):
+    """Spatial average pooling, VAP over the segments, dropout, linear classifier.
+
+    Works behind any 2D backbone of ``Recognizer2D`` that yields one feature map per segment.
+
+    Args:
+        num_classes (int): Number of classes.
+        in_channels (int): C, channels of the backbone's feature map.
+        num_segments (int): T, a power of two. Defaults to 8.
+        dropout_ratio (float): Dropout before the classifier. Defaults to 0.5.
+        init_std (float): Standard deviation that the classifier starts from. Defaults to 0.001.
+        **kwargs: Arguments of :class:`mmaction.models.heads.BaseHead`.
+
+    Raises:
+        ValueError: If ``num_segments`` is no power of two.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        num_segments: int = 8,
+        dropout_ratio: float = 0.5,
+        init_std: float = 0.001,
+        **kwargs,
+    ) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+        self.num_segments = num_segments
+        self.aggregation = VariousTimescaleAggregation(num_segments)
+        self.dropout = nn.Dropout(dropout_ratio)
+        self.fc_cls = nn.Linear(in_channels, num_classes)
+        nn.init.normal_(self.fc_cls.weight, std=init_std)
+        nn.init.zeros_(self.fc_cls.bias)
+
+    def forward(self, x: Tensor, num_segs: Optional[int] = None, **kwargs) -> Tensor:
+        """Classify the segments' features.
+
+        Args:
+            x (Tensor): Shape (N·T, C, h, w), or (N, C, T, h, w) as ``Recognizer2D`` gives it in
+                fully convolutional testing.
+            num_segs (int, optional): Frames per video, from ``Recognizer2D``. Not used: T is
+                ``num_segments``, whatever the number of frames in a segment.
+
+        Returns:
+            Tensor: Logits of shape (N, num_classes), float32 also under autocast.
+
+        Raises:
+            ValueError: If the features are no whole number of clips of T segments.
+        """
+        if x.ndim == 5:
+            x = x.transpose(1, 2).flatten(0, 1)  # (N·T, C, h, w)
+        if x.shape[0] % self.num_segments:
+            raise ValueError(
+                f'got features of {x.shape[0]} segments, no multiple of num_segments='
+                f'{self.num_segments}; set num_clips of PANSampleFrames, num_segments of the '
+                'backbone and of the head to the same number'
+            )
+        x = x.mean(dim=(2, 3))  # (N·T, C)
+        x = x.unflatten(0, (-1, self.num_segments))  # (N, T, C)
+        x = self.aggregation(x)  # (N, C)
+        return self.fc_cls(self.dropout(x)).float()  # (N, num_classes)
+
+    def loss_by_feat(self, cls_scores: Tensor, data_samples: SampleList) -> dict:
+        """Loss and accuracies of logits (N, num_classes); the batch size is checked first."""
+        self._check_batch(cls_scores, data_samples, views=1)
+        return super().loss_by_feat(cls_scores, data_samples)
+
+    def predict_by_feat(self, cls_scores: Tensor, data_samples: SampleList) -> SampleList:
+        """Scores of each video from logits (N·views, num_classes)."""
+        self._check_batch(cls_scores, data_samples)
+        return super().predict_by_feat(cls_scores, data_samples)
+
+    def _check_batch(self, cls_scores, data_samples, views=None):
+        clips, videos = len(cls_scores), len(data_samples)
+        if clips != videos * views if views else clips % videos:
+            raise ValueError(
+                f'{videos} videos gave {clips} clips of {self.num_segments} segments: clip_len and '
+                'num_clips of PANSampleFrames must be clip_len and num_segments of the model'
+            )
