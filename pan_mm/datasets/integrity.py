@@ -1,0 +1,94 @@
+"""Checks of annotation files and the data that they list, before time is spent on training."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Optional
+
+
+class DataError(ValueError):
+    """Annotations or the files that they list are not fit for training."""
+
+
+def check_annotations(
+    ann_file: str,
+    data_prefix: str = '',
+    num_classes: Optional[int] = None,
+    rawframes: bool = False,
+    with_offset: bool = False,
+    multi_class: bool = False,
+    delimiter: Optional[str] = None,
+) -> list:
+    """Find what is wrong with an annotation file of ``VideoDataset`` or ``RawframeDataset``.
+
+    Args:
+        ann_file (str): The annotation file.
+        data_prefix (str): Folder that its paths are relative to. Defaults to ''.
+        num_classes (int, optional): Labels must be below it. Not checked by default.
+        rawframes (bool): Lines are ``folder num_frames label``, not ``video label``.
+        with_offset (bool): Lines of raw frames hold the first frame before ``num_frames``.
+        multi_class (bool): Lines may hold several labels.
+        delimiter (str, optional): What separates the fields of a line of videos.
+            Defaults to a space.
+
+    Returns:
+        list[str]: A message per problem, with the file and line; empty if all is well.
+    """
+    if not os.path.isfile(ann_file):
+        return [f'{ann_file}: no such annotation file; set ann_file and data_root']
+    try:
+        lines = Path(ann_file).read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError:
+        return [f'{ann_file}: not a text file in UTF-8']
+    if not lines:
+        return [f'{ann_file}: empty, it needs a line for each video']
+    problems = []
+    for number, line in enumerate(lines, 1):
+        fields = line.split() if rawframes else line.strip().split(delimiter or ' ')
+        for problem in _check_line(
+            fields, data_prefix, num_classes, rawframes, with_offset, multi_class
+        ):
+            problems.append(f'{ann_file}:{number}: {problem}')
+    return problems
+
+
+def _check_line(
+    fields, data_prefix, num_classes, rawframes, with_offset, multi_class
+) -> Iterator[str]:
+    if not fields or not fields[0]:
+        yield 'empty line, remove it'
+        return
+    counts = fields[1 : 1 + rawframes + (rawframes and with_offset)]
+    labels = fields[1 + len(counts) :]
+    form = ' '.join(
+        ['folder', *(['first_frame'] if with_offset else []), 'num_frames']
+        if rawframes
+        else ['video']
+    )
+    if len(labels) > 1 and not multi_class:
+        yield (
+            f'has {len(fields)} fields, expected "{form} label"; a path with spaces needs another '
+            'delimiter'
+        )
+        return
+    try:
+        counts, labels = [int(n) for n in counts], [int(n) for n in labels]
+    except ValueError:
+        yield f'expected "{form} label" with whole numbers, got "{" ".join(fields)}"'
+        return
+    if rawframes and (len(counts) < 1 + with_offset or counts[-1] < 1):
+        yield f'expected "{form} label" with at least one frame, got "{" ".join(fields)}"'
+        return
+    for label in labels:
+        if num_classes is not None and not 0 <= label < num_classes:
+            yield f'label {label} is outside 0 … {num_classes - 1} (num_classes={num_classes})'
+    path = os.path.join(data_prefix, fields[0])
+    if '://' in path:
+        return  # remote storage
+    if rawframes:
+        if not os.path.isdir(path):
+            yield f'{path}: no such folder of frames'
+    elif not os.path.isfile(path):
+        yield f'{path}: no such video'
+    elif not os.path.getsize(path):
+        yield f'{path}: empty file'

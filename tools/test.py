@@ -1,0 +1,18 @@
+#!/usr/bin/env python3
+"""Test a recognizer, with the options of MMAction2's test.py."""
+
+import sys
+
+from pan_mm.datasets import DataError
+from pan_mm.engine import upstream_tool
+
+
+def main():
+    try:
+        upstream_tool('test.py').main()
+    except DataError as error:
+        sys.exit(f'error: {error}')
+
+
+if __name__ == '__main__':
+    main()
