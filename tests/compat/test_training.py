@@ -105,9 +105,7 @@ def test_two_processes_equal_one(make_job):
     np.testing.assert_array_equal(two.scores(checkpoint, processes=2), one.scores(checkpoint))
 
 
-@pytest.mark.parametrize(
-    ('off', 'error'), [('gloo-on-cpu', 'cuda'), ('ddp-on-cpu', 'device_ids')]
-)
+@pytest.mark.parametrize(('off', 'error'), [('gloo-on-cpu', 'cuda'), ('ddp-on-cpu', 'device_ids')])
 def test_two_processes_fail_upstream(make_job, off, error):
     result = make_job().train(off=[off], processes=2, check=False)
     assert result.returncode != 0 and error in result.stderr.lower()
