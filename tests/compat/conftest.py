@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+import pan_mm  # noqa: F401  first: mmaction.models is not importable without it
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(importlib.util.find_spec('mmaction').origin).parent / '.mim' / 'tools'
 
