@@ -140,7 +140,8 @@ def _constants(weight: Tensor) -> dict:
         WINDOW=max(triton.next_power_of_2(size + 1), 4),
         FILTERS=max(triton.next_power_of_2(num_filters), 4),
         DTYPE=_TRITON_DTYPE[weight.dtype],
-        PRECISION=FLOAT32_PRECISION,
+        # The interpreter (3.9) multiplies the bits of bfloat16 as integers.
+        PRECISION=FLOAT32_PRECISION if weight.is_cuda else 'upcast',
     )
 
 
@@ -185,6 +186,15 @@ def _filters(
 
 
 @triton.jit
+def _product(left, right, sums, PRECISION: tl.constexpr):
+    if PRECISION == 'upcast':
+        sums = tl.dot(left.to(tl.float32), right.to(tl.float32), sums)
+    else:
+        sums = tl.dot(left, right, sums, input_precision=PRECISION)
+    return sums
+
+
+@triton.jit
 def _features(
     frame, weight, stride_t, stride_c, stride_h, stride_w, top, left, height, width, num_filters,
     eps, CHANNELS: tl.constexpr, SIZE: tl.constexpr, WINDOW: tl.constexpr, FILTERS: tl.constexpr,
@@ -198,7 +208,7 @@ def _features(
             SIZE, WINDOW, DTYPE,
         )  # fmt: skip
         filters = _filters(weight, channel, num_filters, CHANNELS, SIZE, WINDOW, FILTERS)
-        features = tl.dot(differences, filters, features, input_precision=PRECISION)
+        features = _product(differences, filters, features, PRECISION)
     known = tl.arange(0, FILTERS)[None, None, :] < num_filters
     return tl.reshape(features, (BLOCK, 4, FILTERS)) + tl.where(known, eps, 0.0)
 
@@ -262,12 +272,11 @@ def _backward_kernel(
             frame + channel * stride_c, stride_t, stride_h, stride_w, top, left, height, width,
             SIZE, WINDOW, DTYPE,
         )  # fmt: skip
-        grad_filters = tl.dot(
-            tl.trans(differences), grad_features, grad_filters, input_precision=PRECISION
-        )
+        grad_filters = _product(tl.trans(differences), grad_features, grad_filters, PRECISION)
         if NEEDS_FRAMES:
             filters = _filters(weight, channel, num_filters, CHANNELS, SIZE, WINDOW, FILTERS)
-            grad_window = tl.dot(grad_features, tl.trans(filters), input_precision=PRECISION)
+            grad_window = tl.zeros((BLOCK, WINDOW * WINDOW), dtype=tl.float32)
+            grad_window = _product(grad_features, tl.trans(filters), grad_window, PRECISION)
             tap = tl.arange(0, WINDOW * WINDOW)
             row = top[:, None] + (tap // WINDOW)[None, :] - SIZE // 2
             column = left[:, None] + (tap % WINDOW)[None, :] - SIZE // 2
