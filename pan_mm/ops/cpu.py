@@ -13,7 +13,8 @@ The sum of squares is a product with a vector of ones: PyTorch's norms over a sh
 several times slower than the convolution itself.
 """
 
-from typing import Iterator, Optional
+from collections.abc import Iterator
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -81,8 +82,9 @@ def backward(
                 grad_features = features.mul_(scale[:, None]).to(weight.dtype)
                 seen = _seen_by(rows, size)
                 grad_seen, grad_band, _ = torch.ops.aten.convolution_backward(
-                    grad_features.view(1, -1, differences.shape[-1] - size // 2, 2 * num_filters)
-                    .permute(0, 3, 1, 2),
+                    grad_features.view(
+                        1, -1, differences.shape[-1] - size // 2, 2 * num_filters
+                    ).permute(0, 3, 1, 2),
                     differences[:, :, seen],
                     folded,
                     None,

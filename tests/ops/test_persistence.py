@@ -62,9 +62,11 @@ class TestEqualsReference:
     @pytest.mark.parametrize(
         'layout',
         [
-            lambda frames: frames.flatten(0, 1)
-            .contiguous(memory_format=torch.channels_last)
-            .unflatten(0, frames.shape[:2]),
+            lambda frames: (
+                frames.flatten(0, 1)
+                .contiguous(memory_format=torch.channels_last)
+                .unflatten(0, frames.shape[:2])
+            ),
             lambda frames: frames.permute(4, 2, 0, 1, 3).contiguous().permute(2, 3, 1, 4, 0),
             lambda frames: frames.repeat_interleave(2, dim=1)[:, ::2],
             lambda frames: frames.flip(-1)[..., 1:],
