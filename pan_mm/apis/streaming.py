@@ -37,12 +37,13 @@ class Prediction(NamedTuple):
 
 
 class _Segment:
-    """A segment that grows frame by frame into the input of the 2D backbone."""
+    """A segment that grows frame by frame into the input of each stream's 2D backbone."""
 
-    def __init__(self, first: Tensor, start: float) -> None:
+    def __init__(self, first: Tensor, start: float, num_streams: int) -> None:
         self.first = first  # (1, 3, H, W)
-        self.maps = []  # of (1, 1, H, W)
         self.start = start
+        self.length = 1
+        self.maps = [[] for _ in range(num_streams)]  # per stream, of (1, 1, H, W)
 
 
 class StreamRecognizer:
@@ -56,17 +57,16 @@ class StreamRecognizer:
     costs the backbone one segment instead of T.
 
     Args:
-        model (nn.Module): A ``Recognizer2D`` with ``PANBackbone``, as ``init_recognizer`` gives
-            it.
+        model (nn.Module): A ``Recognizer2D`` with ``PANBackbone``, or a ``PANEnsemble`` of them.
         stride (int): Frames from one segment's start to the next. T * stride frames should last
             about as long as the videos that the model was trained on. Defaults to 8.
         hop (int): Segments from one prediction to the next. Defaults to 1.
-        test_pipeline (list[dict], optional): Its transforms after the decoder are applied to
-            each frame. Defaults to that of ``model.cfg``.
+        test_pipeline (list[dict], optional): Its transforms after sampling and decoder are
+            applied to each frame. Defaults to the one in ``model.cfg``.
 
     Raises:
-        ValueError: If an argument is out of range, the model is no ``Recognizer2D`` with
-            ``PANBackbone``, or there is no pipeline.
+        ValueError: If an argument is out of range, the model is none of these, or there is no
+            pipeline.
     """
 
     def __init__(
@@ -78,18 +78,14 @@ class StreamRecognizer:
     ) -> None:
         if stride < 1 or hop < 1:
             raise ValueError(f'stride and hop must be at least 1, got {stride} and {hop}')
-        if not isinstance(getattr(model, 'backbone', None), PANBackbone):
-            raise ValueError(
-                f'streaming needs a Recognizer2D with PANBackbone, got {type(model).__name__} with '
-                f'{type(getattr(model, "backbone", None)).__name__}'
-            )
         self.model = model.eval()
+        self._streams = _streams(model)  # [(weight, recognizer)]
+        backbones = [recognizer.backbone for _, recognizer in self._streams]
         self.stride = stride
         self.hop = hop
-        self.num_segments = model.backbone.num_segments
+        self.num_segments = backbones[0].num_segments
         # Of the RGB stream's segments only the first frame is seen.
-        self.segment_len = 1 if model.backbone.stream == 'rgb' else model.backbone.clip_len
-        self.causal = is_causal(model.backbone)
+        self.segment_len = max(1 if b.stream == 'rgb' else b.clip_len for b in backbones)
         self._transforms = _frame_transforms(model, test_pipeline)
         self.reset()
 
@@ -122,7 +118,7 @@ class StreamRecognizer:
         self._previous = None
         self._open = deque()
         self._window = deque(maxlen=self.num_segments)
-        self._memory = {}
+        self._memory = {}  # of causal shifts
         self._until_prediction = 0
 
     @torch.inference_mode()
@@ -168,14 +164,11 @@ class StreamRecognizer:
             self._window.clear()
             self._memory.clear()
         if self._open:
-            pair = torch.stack([self._previous, frame], dim=1)  # (1, 2, 3, H, W)
-            pa_map = self.model.backbone.persistence(pair)  # (1, 1, H, W)
-            for segment in self._open:
-                segment.maps.append(pa_map)
+            self._extend(frame)
         if starts:
-            self._open.append(_Segment(frame, timestamp))
+            self._open.append(_Segment(frame, timestamp, len(self._streams)))
         self._previous = frame
-        if not self._open or len(self._open[0].maps) < self.segment_len - 1:
+        if not self._open or self._open[0].length < self.segment_len:
             return None
         scores = self._close(self._open.popleft())
         if scores is None:
@@ -200,14 +193,28 @@ class StreamRecognizer:
         data = self.model.data_preprocessor(dict(inputs=[images], data_samples=[]))
         return data['inputs'][0]  # (1, 3, H, W)
 
+    def _extend(self, frame: Tensor) -> None:
+        """Add a frame, and its PA maps with the frame before, to the segments under way."""
+        pair = torch.stack([self._previous, frame], dim=1)  # (1, 2, 3, H, W)
+        for i, (_, recognizer) in enumerate(self._streams):
+            if recognizer.backbone.stream != 'rgb':
+                pa_map = recognizer.backbone.persistence(pair)  # (1, 1, H, W)
+                for segment in self._open:
+                    segment.maps[i].append(pa_map)
+        for segment in self._open:
+            segment.length += 1
+
     def _close(self, segment: _Segment) -> Optional[np.ndarray]:
         """Move the window on by a segment; probabilities if it is complete and due."""
-        backbone, stream = self.model.backbone, self.model.backbone.stream
-        first = [] if stream == 'pa' else [segment.first]
-        features = torch.cat(first + segment.maps, dim=1)  # (1, channels, H, W)
-        if self.causal:
-            with shift_memory(backbone, self._memory):
-                features = backbone.backbone(features)  # (1, C, h, w)
+        features = []
+        for (_, recognizer), maps in zip(self._streams, segment.maps):
+            backbone = recognizer.backbone
+            first = [] if backbone.stream == 'pa' else [segment.first]
+            x = torch.cat(first + maps, dim=1)  # (1, channels, H, W)
+            if is_causal(backbone):
+                with shift_memory(backbone, self._memory):
+                    x = backbone.backbone(x)  # (1, C, h, w)
+            features.append(x)
         self._window.append((segment.start, features))
         if len(self._window) < self.num_segments:
             return None
@@ -215,10 +222,12 @@ class StreamRecognizer:
         if self._until_prediction > 0:
             return None
         self._until_prediction = self.hop
-        features = torch.cat([features for _, features in self._window])  # (T, …)
-        if not self.causal:
-            features = backbone.backbone(features)  # (T, C, h, w)
-        logits = self.model.cls_head(features)  # (1, num_classes)
+        logits = 0
+        for i, (weight, recognizer) in enumerate(self._streams):
+            x = torch.cat([features[i] for _, features in self._window])  # (T, …)
+            if not is_causal(recognizer.backbone):
+                x = recognizer.backbone.backbone(x)  # (T, C, h, w)
+            logits = logits + weight * recognizer.cls_head(x)  # (1, num_classes)
         return logits[0].float().softmax(dim=0).cpu().numpy()
 
 
@@ -292,14 +301,32 @@ def recognize_stream(
         yield from detector.finish()
 
 
+def _streams(model):
+    """The weights and recognizers that a model consists of."""
+    ensemble = getattr(model, 'streams', None)
+    streams = [(1.0, model)]
+    if ensemble is not None:
+        streams = [(model.weights[name], recognizer) for name, recognizer in ensemble.items()]
+    for _, recognizer in streams:
+        backbone = getattr(recognizer, 'backbone', None)
+        if not isinstance(backbone, PANBackbone):
+            raise ValueError(
+                'streaming needs a Recognizer2D with PANBackbone, got '
+                f'{type(recognizer).__name__} with {type(backbone).__name__}'
+            )
+    return streams
+
+
 def _frame_transforms(model, test_pipeline):
-    """The transforms of a test pipeline after its decoder, without the packing."""
+    """The transforms of a test pipeline after sampling and decoder, without the packing."""
     if test_pipeline is None:
         cfg = getattr(model, 'cfg', None) or Config()
-        test_pipeline = cfg.get('test_pipeline')
+        dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+        test_pipeline = cfg.get('test_pipeline') or dataset.get('pipeline')
     if not test_pipeline:
-        raise ValueError('the model has no cfg.test_pipeline; pass test_pipeline')
+        raise ValueError('the config of the model has no test_pipeline; pass test_pipeline')
     names = [str(transform['type']) for transform in test_pipeline]
-    after = max((i for i, name in enumerate(names) if 'Decode' in name), default=-1) + 1
+    readers = [i for i, name in enumerate(names) if 'Decode' in name or 'SampleFrames' in name]
+    after = max(readers, default=-1) + 1
     kept = [t for t, name in zip(test_pipeline[after:], names[after:]) if 'Pack' not in name]
     return Compose([TRANSFORMS.build(transform) for transform in kept])
