@@ -1,13 +1,22 @@
-"""The scope ``pan_mm``, for ``_base_ = 'pan_mm::…'`` and ``mmengine.hub``.
+"""Registries of the scope ``pan_mm``, for configs that name it: ``_base_ = 'pan_mm::...'``.
 
-MMEngine builds what comes from another package's config in that package's scope. PAN's parts
-are in MMAction2's registries (scope ``mmaction``), so these children are empty: every name is
-looked up in their parents, once :func:`pan_mm.utils.register_all_modules` has filled those.
+PAN's parts are registered in MMAction2's own registries. MMEngine builds what such a base
+config holds in registries of the base's scope; these are empty and pass every name on to
+MMAction2's.
 """
 
-from mmaction import registry as upstream
+from mmaction import registry as mmaction_registry
 from mmengine.registry import Registry
 
-for _name, _parent in list(vars(upstream).items()):
+__all__ = []
+
+for _name, _parent in vars(mmaction_registry).copy().items():
     if isinstance(_parent, Registry) and _parent.scope == 'mmaction':
-        globals()[_name] = Registry(_parent.name, parent=_parent, scope='pan_mm')
+        globals()[_name] = Registry(
+            _parent.name,
+            parent=_parent,
+            scope='pan_mm',
+            # MMEngine imports the locations of the registry at hand, not of its parents.
+            locations=['pan_mm', *_parent._locations],
+        )
+        __all__.append(_name)

@@ -3,9 +3,11 @@
 import importlib.util
 import os
 import pickle
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -44,8 +46,10 @@ test_evaluator = val_evaluator
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
-param_scheduler = [dict(type='MultiStepLR', milestones=[1], by_epoch=True)]
+optim_wrapper = dict(type='OptimWrapper',
+                     optimizer=dict(type='SGD', lr=0.01, momentum=0.9,
+                                    weight_decay=1e-4))
+param_scheduler = [dict(type='MultiStepLR', milestones=[1], by_epoch=True, end=9)]
 default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, save_best='auto'),
     logger=dict(type='LoggerHook', interval=1),
@@ -92,23 +96,23 @@ class Job:
             )
         )
 
-    def run(self, tool, *args, off=(), processes=1, check=True):
-        command = [sys.executable]
-        if processes > 1:
-            command += ['-m', 'torch.distributed.run', '--standalone']
-            command += ['--nproc_per_node', str(processes)]
-            args = (*args, '--launcher', 'pytorch')
-        command += [TOOLS / f'{tool}.py', self.config, *args, '--work-dir', self.work_dir]
-        result = run_python(*command[1:], off=off)
-        if check:
-            assert result.returncode == 0, result.stdout + result.stderr
-        return result
-
     def train(self, *args, **kwargs):
-        return self.run('train', *args, **kwargs)
+        self._run('train', *args, **kwargs)
 
     def test(self, checkpoint, *args, **kwargs):
-        return self.run('test', checkpoint, *args, **kwargs)
+        self._run('test', checkpoint, *args, **kwargs)
+
+    def _run(self, tool, *args, processes=0):
+        """Run the tool in this process, or in ``processes`` of its own."""
+        args = [TOOLS / f'{tool}.py', self.config, *args, '--work-dir', self.work_dir]
+        if processes == 0:
+            run_here(*args)
+            return
+        if processes > 1:
+            launcher = f'-m torch.distributed.run --standalone --nproc_per_node {processes}'
+            args = [*launcher.split(), *args, '--launcher', 'pytorch']
+        result = run_python(*args)
+        assert result.returncode == 0, result.stdout + result.stderr
 
     def scores(self, checkpoint, **kwargs):
         """Predicted scores, (4, 2), by tools/test.py --dump."""
@@ -118,14 +122,18 @@ class Job:
             return np.stack([sample['pred_score'].numpy() for sample in pickle.load(file)])
 
 
-def run_python(*args, off=(), **kwargs):
-    """Run Python in a process of its own with the repairs named in ``off`` left out."""
+def run_here(script, *args):
+    with mock.patch.object(sys, 'argv', list(map(str, (script, *args)))):
+        runpy.run_path(str(script), run_name='__main__')
+
+
+def run_python(*args, path=(), **kwargs):
+    """Run Python in a process of its own; ``path`` goes before the project on PYTHONPATH."""
     environment = {
         **os.environ,
-        'PYTHONPATH': str(ROOT),
+        'PYTHONPATH': os.pathsep.join(map(str, (*path, ROOT))),
         'OMP_NUM_THREADS': '1',
         'CUDA_VISIBLE_DEVICES': '',
-        '_PAN_MM_REPAIRS_OFF': ','.join(off),
     }
     return subprocess.run(
         [sys.executable, *map(str, args)],
@@ -148,16 +156,16 @@ def make_job(tmp_path, rendered):
 
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory, rendered):
-    """A job that has trained for one epoch."""
+    """A job that train.py, in a fresh process, has trained for one epoch."""
     job = Job(tmp_path_factory.mktemp('trained'), rendered)
-    job.train()
+    job.train(processes=1)
     return job
 
 
 @pytest.fixture
 def python():
-    """Function that runs a script in a process of its own, ``off`` naming repairs left out."""
-    return lambda script, off=(), **kwargs: run_python('-c', script, off=off, **kwargs)
+    """Function that runs a script in a process of its own."""
+    return lambda script, **kwargs: run_python('-c', script, **kwargs)
 
 
 @pytest.fixture
