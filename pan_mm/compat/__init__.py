@@ -1,5 +1,39 @@
-"""Repairs of the upstream stack, one file per upstream package."""
+"""Repairs of the upstream stack, one file per upstream package.
+
+Each :class:`~pan_mm.compat.repair.Repair` names the upstream fault, probes the installed
+stack for it, and is applied only where the fault is present; a healthy stack stays as it
+is. Nothing else in the project changes a third party's code.
+"""
+
+from . import mmaction, mmengine, requirements, torchvision
+from .repair import Status, install
+
+REPAIRS = (*torchvision.REPAIRS, *mmengine.REPAIRS, *mmaction.REPAIRS)
 
 
-def apply():
-    """Apply each repair whose fault is present in the installed stack."""
+def apply() -> None:
+    """Repair what is broken in the installed stack; a second call changes nothing.
+
+    A fault in a module that is not imported yet is repaired when that module is imported,
+    so that this call itself stays light.
+
+    Raises:
+        ImportError: If a package that PAN needs is missing or of a version that
+            MMAction2 refuses; the message says what to install.
+    """
+    requirements.check()
+    for repair in REPAIRS:
+        install(repair)
+
+
+def report() -> list[Status]:
+    """Say of each repair whether it is needed here and whether it is active.
+
+    The modules that the repairs look at are imported first, so that every answer is final.
+
+    Returns:
+        list[Status]: Named tuples (name, state, reason, until); ``state`` is ``'active'``,
+        ``'not needed'`` or ``'off'``.
+    """
+    apply()
+    return [repair.status() for repair in REPAIRS]

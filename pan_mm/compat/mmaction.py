@@ -1,0 +1,282 @@
+"""Repairs of MMAction2."""
+
+import copyreg
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from types import SimpleNamespace
+from unittest import mock
+
+import numpy as np
+
+from .repair import Repair
+
+# DRN --------------------------------------------------------------------------------------
+
+_DRN = 'mmaction.models.localizers.drn'
+
+
+class _AbsentDRN(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Offers the missing package; as the last finder it never hides a real one."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname not in (_DRN, f'{_DRN}.drn'):
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=fullname == _DRN)
+
+    def exec_module(self, module):
+        if module.__name__ == _DRN:
+            return
+
+        class DRN:
+            """Stands where MMAction2's wheel lacks DRN."""
+
+            def __init__(self, *args, **kwargs):
+                raise NotImplementedError(
+                    'DRN is missing from the MMAction2 that PyPI has (mmaction2#2714); to use it '
+                    'install MMAction2 from its source: '
+                    'pip install git+https://github.com/open-mmlab/mmaction2.git'
+                )
+
+        module.DRN = DRN
+
+
+def _drn_missing(module):
+    package = os.path.dirname(importlib.util.find_spec('mmaction').origin)
+    return not os.path.exists(os.path.join(package, 'models', 'localizers', 'drn'))
+
+
+# ColorJitter ------------------------------------------------------------------------------
+
+
+def _hue_wraps_at_256(processing):
+    # Red-violet pixels, turned by 127 of 180 (past 255) and by -5 (below 0).
+    pixels = np.full((1, 1, 3), (255, 0, 30), np.float32)
+    adjust = processing.ColorJitter.adjust_hue
+    try:
+        return any(
+            not np.array_equal(adjust(pixels, factor), _adjust_hue(pixels, factor))
+            for factor in (0.5, -0.02)
+        )
+    except OverflowError:
+        return True
+
+
+def _adjust_hue(img, factor):
+    import cv2
+
+    hsv = cv2.cvtColor(np.clip(img, 0, 255).astype(np.uint8), cv2.COLOR_RGB2HSV)
+    # uint8 neither holds hue + offset nor, in NumPy 2, takes a negative offset.
+    hue = hsv[..., 0].astype(np.int32) + int(factor * 255)
+    hsv[..., 0] = hue % 180
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(np.float32)
+
+
+def _unpickle(cls, state):
+    transform = cls.__new__(cls)
+    transform.__dict__.update(state)
+    return transform
+
+
+def _wide_hue(processing):
+    jitter = processing.ColorJitter
+    jitter.adjust_hue = staticmethod(_adjust_hue)
+    # Spawned data workers unpickle through this module, and so get the repair as well.
+    copyreg.pickle(jitter, lambda transform: (_unpickle, (type(transform), vars(transform))))
+
+
+# PyAV -------------------------------------------------------------------------------------
+
+
+def _takes_frames_from_header(loading):
+    if importlib.util.find_spec('av') is None:
+        return False
+    # A container that, as WebM, does not say how many frames it has.
+    stream = SimpleNamespace(frames=0)
+    container = SimpleNamespace(
+        streams=SimpleNamespace(video=[stream]),
+        decode=lambda video: iter('ab'),
+        seek=lambda offset: None,
+    )
+    import av
+
+    init = SimpleNamespace(file_client=SimpleNamespace(get=lambda name: b''))
+    with mock.patch.object(av, 'open', lambda file: container):
+        results = loading.PyAVInit.transform(init, dict(filename=''))
+    return results['total_frames'] != 2
+
+
+def _count_frames(loading):
+    transform = loading.PyAVInit.transform
+
+    def counting(self, results):
+        results = transform(self, results)
+        if results['total_frames'] == 0:
+            container = results['video_reader']
+            results['total_frames'] = sum(1 for _ in container.decode(video=0))
+            container.seek(0)
+        return results
+
+    loading.PyAVInit.transform = counting
+
+
+# Heads ------------------------------------------------------------------------------------
+
+
+def _loss_takes_no_bfloat16(base):
+    import torch
+
+    head = SimpleNamespace(
+        num_classes=2, topk=(1,), label_smooth_eps=0, loss_cls=torch.nn.functional.cross_entropy
+    )
+    scores = torch.zeros(1, 2, dtype=torch.bfloat16)
+    try:
+        base.BaseHead.loss_by_feat(head, scores, [SimpleNamespace(gt_label=torch.tensor([0]))])
+    except TypeError:
+        return True
+    return False
+
+
+def _float_scores(base):
+    import torch
+
+    def in_float(method):
+        def with_float_scores(self, cls_scores, *args, **kwargs):
+            if isinstance(cls_scores, torch.Tensor) and cls_scores.dtype == torch.bfloat16:
+                cls_scores = cls_scores.float()
+            return method(self, cls_scores, *args, **kwargs)
+
+        return with_float_scores
+
+    # NumPy, which counts top-k and takes the predicted scores, has no bfloat16.
+    base.BaseHead.loss_by_feat = in_float(base.BaseHead.loss_by_feat)
+    base.BaseHead.predict_by_feat = in_float(base.BaseHead.predict_by_feat)
+
+
+# Backbones --------------------------------------------------------------------------------
+
+
+def _loads_weights_from_none(cls):
+    def needed(module):
+        try:
+            getattr(module, cls).load_original_weights(SimpleNamespace(pretrained=None), None)
+        except TypeError:
+            return True
+        except AttributeError:
+            return False
+        return False
+
+    return needed
+
+
+def _none_means_from_scratch(cls):
+    def apply(module):
+        backbone = getattr(module, cls)
+        init_weights = backbone.init_weights
+
+        def init_or_load(self):
+            if self.pretrained is None:
+                super(backbone, self).init_weights()
+            else:
+                init_weights(self)
+
+        backbone.init_weights = init_or_load
+
+    return apply
+
+
+# Visualization ----------------------------------------------------------------------------
+
+
+def _hook_passes_show(visualization_hook):
+    with mock.patch.object(visualization_hook, 'Visualizer'):
+        return 'show' in visualization_hook.VisualizationHook().draw_args
+
+
+def _draw_any_layout(visualization_hook):
+    hook = visualization_hook.VisualizationHook
+    init, draw_samples = hook.__init__, hook._draw_samples
+
+    def __init__(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        self.draw_args['show_frames'] = self.draw_args.pop('show')
+
+    def _draw_samples(self, batch_idx, data_batch, data_samples, step=0):
+        if self.enable:
+            videos = [_channels_first(video) for video in data_batch['inputs']]
+            data_batch = {**data_batch, 'inputs': videos}
+        draw_samples(self, batch_idx, data_batch, data_samples, step=step)
+
+    hook.__init__, hook._draw_samples = __init__, _draw_samples
+
+
+def _channels_first(video):
+    """One sample as FormatShape gives it, to the (C, T, H, W) that the hook draws."""
+    if video.dim() == 5:  # NCTHW: (M, C, T, H, W), M clips one after another
+        return video.transpose(0, 1).flatten(1, 2)
+    if video.shape[1] == 3:  # NCHW: (T, C, H, W)
+        return video.transpose(0, 1)
+    return video
+
+
+REPAIRS = (
+    Repair(
+        name='drn',
+        reason="mmaction.models.localizers.drn is missing from MMAction2's wheel, so "
+        'mmaction.models cannot be imported (mmaction2#2714)',
+        until='the wheel on PyPI has the package drn',
+        needed=_drn_missing,
+        apply=lambda module: sys.meta_path.append(_AbsentDRN()),
+    ),
+    Repair(
+        name='color-jitter-hue',
+        reason='ColorJitter adds hue in uint8: NumPy 2 refuses negative offsets, large ones wrap '
+        'at 256 (mmaction/datasets/transforms/processing.py)',
+        until='ColorJitter.adjust_hue computes in a wider type',
+        module='mmaction.datasets.transforms.processing',
+        needed=_hue_wraps_at_256,
+        apply=_wide_hue,
+    ),
+    Repair(
+        name='pyav-frame-count',
+        reason='PyAVInit takes the number of frames from the header, which WebM lacks, so VP9 '
+        'clips fail with IndexError (mmaction/datasets/transforms/loading.py)',
+        until='PyAVInit counts the frames of such files',
+        module='mmaction.datasets.transforms.loading',
+        needed=_takes_frames_from_header,
+        apply=_count_frames,
+    ),
+    Repair(
+        name='bfloat16-scores',
+        reason='BaseHead takes bfloat16 scores to NumPy, which has no such type '
+        '(mmaction/models/heads/base.py)',
+        until='BaseHead.loss_by_feat casts the scores',
+        module='mmaction.models.heads.base',
+        needed=_loss_takes_no_bfloat16,
+        apply=_float_scores,
+    ),
+    *(
+        Repair(
+            name=f'{name}-from-scratch',
+            reason=f'{cls}(pretrained=None) loads weights from None unless pretrained2d=False '
+            f'(mmaction/models/backbones/{name}.py)',
+            until='pretrained=None means random weights',
+            module=f'mmaction.models.backbones.{name}',
+            needed=_loads_weights_from_none(cls),
+            apply=_none_means_from_scratch(cls),
+        )
+        for name, cls in (('resnet_tsm', 'ResNetTSM'), ('mobilenet_v2_tsm', 'MobileNetV2TSM'))
+    ),
+    Repair(
+        name='visualization-hook',
+        reason='VisualizationHook passes "show", which ActionVisualizer does not take, and draws '
+        'neither (N, C, H, W) nor (N, C, T, H, W) '
+        '(mmaction/engine/hooks/visualization_hook.py)',
+        until='test.py --show-dir works with both formats',
+        module='mmaction.engine.hooks.visualization_hook',
+        needed=_hook_passes_show,
+        apply=_draw_any_layout,
+    ),
+)

@@ -1,0 +1,250 @@
+"""Repairs of MMEngine."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from unittest import mock
+
+from .repair import Repair
+
+
+def _no_accelerator(module=None):
+    from mmengine.device import get_device
+
+    return get_device() == 'cpu'
+
+
+# Checkpoints ----------------------------------------------------------------------------
+
+
+def _torch_loads_weights_only(module):
+    from mmengine.utils import digit_version
+    from torch import __version__
+
+    return digit_version(__version__) >= digit_version('2.6.0')
+
+
+def _load_data_only(runner_checkpoint):
+    from .checkpoint import load_checkpoint_file, load_checkpoint_url
+
+    # MMEngine logs the name of the loader from its tenth letter on.
+    def load_from_local(filename, map_location):
+        return load_checkpoint_file(filename, map_location)
+
+    runner_checkpoint.CheckpointLoader.register_scheme('', load_from_local, force=True)
+    # What the loaders of all web schemes call.
+    runner_checkpoint.load_url = load_checkpoint_url
+
+
+# Mixed precision ------------------------------------------------------------------------
+
+
+def _amp_on_cpu(amp_optimizer_wrapper):
+    import torch
+    from mmengine.logging import print_log
+
+    # MMEngine is still being imported here, so names come from the module at hand.
+    OptimWrapper = amp_optimizer_wrapper.OptimWrapper
+
+    class AmpOptimWrapper(amp_optimizer_wrapper.AmpOptimWrapper):
+        """bfloat16 autocast on the CPU, which needs no loss scaling."""
+
+        def __init__(self, loss_scale='dynamic', dtype=None, use_fsdp=False, **kwargs):
+            # Past the assertion of an accelerator in the parent.
+            OptimWrapper.__init__(self, **kwargs)
+            if dtype not in (None, 'bfloat16', torch.bfloat16):
+                print_log(f'AmpOptimWrapper: bfloat16 instead of {dtype} on the CPU', 'current')
+            self.cast_dtype = torch.bfloat16
+            self.loss_scaler = torch.amp.GradScaler('cpu', enabled=False)
+            self._scale_update_param = None
+
+    amp_optimizer_wrapper.OPTIM_WRAPPERS.register_module(
+        name='AmpOptimWrapper', module=AmpOptimWrapper, force=True
+    )
+
+
+# Param groups ---------------------------------------------------------------------------
+
+
+def _groups_stay_config_dicts(optimizer_wrapper):
+    import torch
+    from mmengine.config import ConfigDict
+
+    group = ConfigDict(params=[torch.nn.Parameter(torch.zeros(1))])
+    wrapper = optimizer_wrapper.OptimWrapper(torch.optim.SGD([group], lr=0.1))
+    return type(wrapper.optimizer.param_groups[0]) is not dict
+
+
+def _plain_groups(optimizer_wrapper):
+    init = optimizer_wrapper.OptimWrapper.__init__
+
+    def __init__(self, optimizer, *args, **kwargs):
+        groups = optimizer.param_groups
+        groups[:] = [dict(group.items()) for group in groups]
+        init(self, optimizer, *args, **kwargs)
+
+    optimizer_wrapper.OptimWrapper.__init__ = __init__
+
+
+# Processes ------------------------------------------------------------------------------
+
+
+def _gloo(dist_utils):
+    import torch
+
+    def without_devices(init):
+        def init_on_cpu(backend, *args, **kwargs):
+            with mock.patch.object(torch.cuda, 'set_device', lambda device: None):
+                return init('gloo', *args, **kwargs)
+
+        return init_on_cpu
+
+    for launcher in ('pytorch', 'slurm', 'mpi'):
+        name = f'_init_dist_{launcher}'
+        setattr(dist_utils, name, without_devices(getattr(dist_utils, name)))
+
+
+def _no_device_ids(distributed):
+    init = distributed.MMDistributedDataParallel.__init__
+
+    def __init__(self, module, *args, **kwargs):
+        if all(parameter.device.type == 'cpu' for parameter in module.parameters()):
+            kwargs['device_ids'] = None
+        init(self, module, *args, **kwargs)
+
+    distributed.MMDistributedDataParallel.__init__ = __init__
+
+
+# Packages -------------------------------------------------------------------------------
+
+
+def is_installed(package: str) -> bool:
+    """Whether a distribution or an importable module has this name."""
+    try:
+        importlib.metadata.distribution(package)
+        return True
+    except importlib.metadata.PackageNotFoundError:
+        spec = importlib.util.find_spec(package)
+        return spec is not None and spec.origin is not None
+
+
+def get_installed_path(package: str) -> str:
+    """Folder of a package; editable installs and packages on PYTHONPATH included.
+
+    Raises:
+        ModuleNotFoundError: No such distribution or module.
+        RuntimeError: It is a namespace package.
+    """
+    spec = importlib.util.find_spec(package2module(package))
+    if spec is None:
+        raise ModuleNotFoundError(f'{package} is not installed', name=package)
+    if spec.origin is None:
+        raise RuntimeError(f'{package} is a namespace package, which has no path of its own')
+    return os.path.dirname(spec.origin)
+
+
+def package2module(package: str) -> str:
+    """Name of the module that a distribution installs."""
+    try:
+        names = importlib.metadata.distribution(package).read_text('top_level.txt')
+    except importlib.metadata.PackageNotFoundError:
+        return package
+    return names.split()[0] if names else package
+
+
+def _looks_in_the_wrong_place(package_utils):
+    if importlib.util.find_spec('pkg_resources') is None:
+        return True
+    # An editable install has its metadata in site-packages and its code elsewhere.
+    try:
+        distribution = importlib.metadata.distribution('pan_mm')
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return not os.path.exists(distribution.locate_file('pan_mm'))
+
+
+def _look_up_packages(package_utils):
+    # Modules that already imported the functions by name hold them too.
+    holders = ('mmengine.utils', 'mmengine.config.config', 'mmengine.hub.hub')
+    modules = [package_utils, *(sys.modules[name] for name in holders if name in sys.modules)]
+    for function in (is_installed, get_installed_path, package2module):
+        original = getattr(package_utils, function.__name__)
+        for module in modules:
+            if getattr(module, function.__name__, None) is original:
+                setattr(module, function.__name__, function)
+
+
+# The scope pan_mm -----------------------------------------------------------------------
+
+
+def _name_the_scope(config_utils):
+    config_utils.MODULE2PACKAGE['pan_mm'] = 'pan_mm'
+
+
+REPAIRS = (
+    Repair(
+        name='checkpoint-loading',
+        reason='torch>=2.6 refuses the HistoryBuffers in the checkpoints that MMEngine writes, '
+        'so --resume, load_from and test fail (mmengine#1655)',
+        until='MMEngine reads its own checkpoints with weights_only=True',
+        module='mmengine.runner.checkpoint',
+        needed=_torch_loads_weights_only,
+        apply=_load_data_only,
+    ),
+    Repair(
+        name='amp-on-cpu',
+        reason='AmpOptimWrapper asserts an accelerator, so --amp fails on a CPU '
+        '(mmengine/optim/optimizer/amp_optimizer_wrapper.py)',
+        until='AmpOptimWrapper accepts the CPU',
+        module='mmengine.optim.optimizer.amp_optimizer_wrapper',
+        needed=_no_accelerator,
+        apply=_amp_on_cpu,
+    ),
+    Repair(
+        name='plain-param-groups',
+        reason='optimizers built with parameter groups get ConfigDicts for groups, which '
+        'torch.compile cannot trace (mmengine/optim/optimizer/default_constructor.py)',
+        until='MMEngine hands plain dicts to the optimizer',
+        module='mmengine.optim.optimizer.optimizer_wrapper',
+        needed=_groups_stay_config_dicts,
+        apply=_plain_groups,
+    ),
+    Repair(
+        name='gloo-on-cpu',
+        reason='init_dist sets a CUDA device and asks for NCCL where there is none '
+        '(mmengine/dist/utils.py)',
+        until='init_dist chooses gloo without an accelerator',
+        module='mmengine.dist.utils',
+        needed=_no_accelerator,
+        apply=_gloo,
+    ),
+    Repair(
+        name='ddp-on-cpu',
+        reason='Runner.wrap_model passes device_ids for modules on the CPU, which '
+        'DistributedDataParallel refuses',
+        until='Runner.wrap_model passes device_ids for accelerators alone',
+        module='mmengine.model.wrappers.distributed',
+        needed=_no_accelerator,
+        apply=_no_device_ids,
+    ),
+    Repair(
+        name='package-look-up',
+        reason='"package::config" needs pkg_resources, which setuptools 82 dropped, and looks '
+        'for editable installs in site-packages (mmengine/utils/package_utils.py)',
+        until='MMEngine looks packages up with importlib.metadata and importlib.util',
+        module='mmengine.utils.package_utils',
+        needed=_looks_in_the_wrong_place,
+        apply=_look_up_packages,
+    ),
+    Repair(
+        name='scope-pan_mm',
+        reason='"pan_mm::config" needs a name in a table of MMEngine that nobody can register '
+        'in (mmengine/config/utils.py)',
+        until='MODULE2PACKAGE takes third parties in',
+        module='mmengine.config.utils',
+        needed=lambda config_utils: 'pan_mm' not in config_utils.MODULE2PACKAGE,
+        apply=_name_the_scope,
+    ),
+)

@@ -1,0 +1,53 @@
+"""The packages that PAN stands on, checked before anything imports them."""
+
+import importlib
+import importlib.util
+from typing import NamedTuple, Optional
+
+
+class Requirement(NamedTuple):
+    """A module that must be importable, its versions [``floor``, ``ceiling``), the mend."""
+
+    module: str
+    mend: str
+    floor: Optional[str] = None
+    ceiling: Optional[str] = None
+
+
+MMCV = (
+    'pip install "pan_mm[lite]" brings mmcv-lite, a plain wheel that is enough for PAN; '
+    'for compiled operators use: pip install -U openmim && mim install "mmcv>=2.0.1,<2.2.0"'
+)
+REQUIREMENTS = (
+    Requirement('torch', 'install PyTorch as https://pytorch.org says for your machine'),
+    Requirement('mmengine', 'pip install "mmengine>=0.10.4,<1.0.0"', '0.7.1', '1.0.0'),
+    # The bounds that mmaction/__init__.py asserts.
+    Requirement('mmcv', MMCV, '2.0.0rc4', '2.2.0'),
+    # MMAction2 imports it and declares it nowhere.
+    Requirement('importlib_metadata', 'pip install importlib_metadata'),
+    Requirement('mmaction', 'pip install "mmaction2>=1.2.0,<2.0.0"', '1.0.0', '2.0.0'),
+)
+
+
+def check(requirements=REQUIREMENTS) -> None:
+    """Raise a clear ImportError for the first missing or unsupported package.
+
+    Raises:
+        ImportError: Names the package, the version found, and the mend.
+    """
+    for module, mend, floor, ceiling in requirements:
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(
+                f'pan_mm needs the package {module!r}, which is not installed. {mend}',
+                name=module,
+            )
+        if floor is None:
+            continue
+        from mmengine.utils import digit_version
+
+        version = importlib.import_module(module).__version__
+        if not digit_version(floor) <= digit_version(version) < digit_version(ceiling):
+            raise ImportError(
+                f'pan_mm needs {module}>={floor},<{ceiling}, but {version} is installed. {mend}',
+                name=module,
+            )

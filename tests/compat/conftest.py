@@ -1,0 +1,173 @@
+"""A tiny recognizer on rendered clips, run by MMAction2's own tools."""
+
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = Path(importlib.util.find_spec('mmaction').origin).parent / '.mim' / 'tools'
+
+CONFIG = """
+custom_imports = dict(imports=['pan_mm'], allow_failed_imports=False)
+default_scope = 'mmaction'
+model = dict(
+    type='Recognizer2D',
+    backbone=dict(type={backbone!r}, depth=18, pretrained=None, norm_eval=False{backbone_args}),
+    cls_head=dict(type={head!r}, num_classes=2, in_channels=512, dropout_ratio=0.0,
+                  average_clips='prob'{head_args}),
+    data_preprocessor=dict(type='ActionDataPreprocessor', mean=[123.675, 116.28, 103.53],
+                           std=[58.395, 57.12, 57.375], format_shape='NCHW'))
+pipeline = [
+    dict(type='DecordInit'),
+    dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=4, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(32, 32), keep_ratio=False),
+    dict(type='FormatShape', input_format='NCHW'),
+    dict(type='PackActionInputs')]
+dataset = dict(type='VideoDataset', ann_file={ann_file!r}, data_prefix=dict(video={root!r}),
+               pipeline=pipeline)
+train_dataloader = dict(batch_size={batch_size}, num_workers=0, dataset=dataset,
+                        sampler=dict(type='DefaultSampler', shuffle=False))
+val_dataloader = dict(batch_size=2, num_workers=0, dataset=dict(test_mode=True, **dataset),
+                      sampler=dict(type='DefaultSampler', shuffle=False))
+test_dataloader = val_dataloader
+val_evaluator = dict(type='AccMetric')
+test_evaluator = val_evaluator
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
+param_scheduler = [dict(type='MultiStepLR', milestones=[1], by_epoch=True)]
+default_hooks = dict(
+    checkpoint=dict(type='CheckpointHook', interval=1, save_best='auto'),
+    logger=dict(type='LoggerHook', interval=1),
+    visualization=dict(type='VisualizationHook'))
+custom_hooks = [dict(type='EMAHook')]
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='ActionVisualizer', vis_backends=vis_backends)
+randomness = dict(seed=0)
+"""
+
+
+@pytest.fixture(scope='session')
+def rendered(tmp_path_factory):
+    """Folder of four mp4 clips of 64 x 64, and their annotation list ``list.txt``."""
+    folder = tmp_path_factory.mktemp('rendered')
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        writer = cv2.VideoWriter(
+            str(folder / f'{index}.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 10, (64, 64)
+        )
+        frame = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        for t in range(12):
+            writer.write(np.roll(frame, 4 * t * (1 if index % 2 else -1), axis=1))
+        writer.release()
+    (folder / 'list.txt').write_text(''.join(f'{i}.mp4 {i % 2}\n' for i in range(4)))
+    return folder
+
+
+class Job:
+    """One config with its work_dir, run by MMAction2's tools/train.py and test.py."""
+
+    def __init__(self, folder, rendered, tsm=False, batch_size=2):
+        self.folder, self.work_dir = folder, folder / 'work_dir'
+        self.config = folder / 'config.py'
+        self.config.write_text(
+            CONFIG.format(
+                backbone='ResNetTSM' if tsm else 'ResNet',
+                backbone_args=', num_segments=4, pretrained2d=False' if tsm else '',
+                head='TSMHead' if tsm else 'TSNHead',
+                head_args=', num_segments=4' if tsm else '',
+                ann_file=str(rendered / 'list.txt'),
+                root=str(rendered),
+                batch_size=batch_size,
+            )
+        )
+
+    def run(self, tool, *args, off=(), processes=1, check=True):
+        command = [sys.executable]
+        if processes > 1:
+            command += ['-m', 'torch.distributed.run', '--standalone']
+            command += ['--nproc_per_node', str(processes)]
+            args = (*args, '--launcher', 'pytorch')
+        command += [TOOLS / f'{tool}.py', self.config, *args, '--work-dir', self.work_dir]
+        result = run_python(*command[1:], off=off)
+        if check:
+            assert result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    def train(self, *args, **kwargs):
+        return self.run('train', *args, **kwargs)
+
+    def test(self, checkpoint, *args, **kwargs):
+        return self.run('test', checkpoint, *args, **kwargs)
+
+    def scores(self, checkpoint, **kwargs):
+        """Predicted scores, (4, 2), by tools/test.py --dump."""
+        dump = self.folder / 'scores.pkl'
+        self.test(checkpoint, '--dump', dump, **kwargs)
+        with dump.open('rb') as file:
+            return np.stack([sample['pred_score'].numpy() for sample in pickle.load(file)])
+
+
+def run_python(*args, off=(), **kwargs):
+    """Run Python in a process of its own with the repairs named in ``off`` left out."""
+    environment = {
+        **os.environ,
+        'PYTHONPATH': str(ROOT),
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '',
+        '_PAN_MM_REPAIRS_OFF': ','.join(off),
+    }
+    return subprocess.run(
+        [sys.executable, *map(str, args)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        **kwargs,
+    )
+
+
+@pytest.fixture
+def make_job(tmp_path, rendered):
+    def make(name='job', **kwargs):
+        folder = tmp_path / name
+        folder.mkdir()
+        return Job(folder, rendered, **kwargs)
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def trained(tmp_path_factory, rendered):
+    """A job that has trained for one epoch."""
+    job = Job(tmp_path_factory.mktemp('trained'), rendered)
+    job.train()
+    return job
+
+
+@pytest.fixture
+def python():
+    """Function that runs a script in a process of its own, ``off`` naming repairs left out."""
+    return lambda script, off=(), **kwargs: run_python('-c', script, off=off, **kwargs)
+
+
+@pytest.fixture
+def evil_file(tmp_path):
+    """A checkpoint that would create the file ``code-ran`` in ``tmp_path``."""
+
+    class Payload:
+        def __reduce__(self):
+            return os.system, (f'touch {tmp_path / "code-ran"}',)
+
+    path = tmp_path / 'evil.pth'
+    torch.save(dict(state_dict={'weight': torch.zeros(1)}, meta=Payload()), path)
+    return path
