@@ -12,6 +12,7 @@ from importlib import import_module
 import pan_mm
 
 COMMANDS = {
+    'predict': 'name the actions in video files',
     'doctor': 'say what is installed, what is broken, and how to mend it',
 }
 
