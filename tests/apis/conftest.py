@@ -1,47 +1,68 @@
-"""A small PAN and its pipeline."""
+"""A small PAN with random weights, as files."""
 
 from pathlib import Path
 
 import pytest
 import torch
-from mmaction.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
+
+from pan_mm.apis.recognizer import load_recognizer
 
 ROOT = Path(__file__).resolve().parents[2]
-PIPELINE = [
-    dict(type='VideoInit', backend='opencv'),
+NUM_CLASSES = 19
+
+CONFIG = """
+_base_ = ['{root}/configs/_base_/models/pan_r18.py', '{root}/configs/_base_/default_runtime.py']
+model = dict(
+    backbone=dict(stream='{stream}', num_segments=4),
+    cls_head=dict(num_classes={num_classes}, num_segments=4),
+)
+test_pipeline = [
+    dict(type='VideoInit'),
     dict(type='PANSampleFrames', clip_len=4, num_clips=4, test_mode=True),
     dict(type='VideoDecode'),
-    dict(type='Resize', scale=(-1, 40)),
-    dict(type='CenterCrop', crop_size=32),
+    dict(type='Resize', scale=(-1, 72)),
+    dict(type='CenterCrop', crop_size=64),
     dict(type='FormatShape', input_format='NCHW'),
     dict(type='PackActionInputs'),
 ]
+"""
 
 
 @pytest.fixture(scope='session')
-def build_pan():
-    """Function that builds a PAN of 4 segments with random weights and a varied head."""
+def make_config(tmp_path_factory):
+    """Write a config of a PAN on a ResNet-18, 64 pixels, 4 segments; returns its path."""
 
-    def build(stream='lite', backbone=None, num_segments=4):
-        init_default_scope('mmaction')
-        cfg = Config.fromfile(ROOT / 'configs/_base_/models/pan_r18.py')
-        cfg.model.backbone.update(stream=stream, num_segments=num_segments)
-        cfg.model.backbone.backbone.update(backbone or {})
-        cfg.model.cls_head.update(num_classes=5, num_segments=num_segments)
-        cfg.test_pipeline = PIPELINE
+    def make(stream='lite', num_classes=NUM_CLASSES, more=''):
+        path = tmp_path_factory.mktemp('config') / f'pan_{stream}_r18.py'
+        text = CONFIG.format(root=ROOT.as_posix(), stream=stream, num_classes=num_classes)
+        path.write_text(text + more)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def make_checkpoint(tmp_path_factory):
+    """Save random weights that tell videos apart, for a config; returns the file's path."""
+
+    def make(config, **meta):
         torch.manual_seed(0)
-        model = MODELS.build(cfg.model)
-        for name, parameter in model.named_parameters():
-            if 'persistence' in name or 'cls_head' in name:  # start near zero otherwise
-                torch.nn.init.normal_(parameter, std=0.1)
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0
-        with torch.no_grad():  # fit the norms, so that no signal dies out on its way
-            model.train().backbone(torch.randn(2 * num_segments * 4, 3, 32, 32))
-        model.cfg = cfg
-        return model.eval()
+        model = load_recognizer(config, device='cpu')
+        for name, weight in model.named_parameters():
+            if 'cls_head' in name or 'persistence' in name:
+                torch.nn.init.normal_(weight, std=0.3)
+        path = tmp_path_factory.mktemp('checkpoint') / 'pan.pth'
+        torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+        return path
 
-    return build
+    return make
+
+
+@pytest.fixture(scope='session')
+def config(make_config):
+    return make_config()
+
+
+@pytest.fixture(scope='session')
+def checkpoint(make_checkpoint, config):
+    return make_checkpoint(config)
