@@ -12,6 +12,8 @@ from importlib import import_module
 import pan_mm
 
 COMMANDS = {
+    'predict': 'name the actions in video files',
+    'stream': 'find events in a video, a camera or a network stream',
     'doctor': 'say what is installed, what is broken, and how to mend it',
 }
 
