@@ -48,7 +48,9 @@ class Repair:
             needed = self.needed(module)
         except Exception as error:
             # An upstream that has changed this much must still be importable.
-            warnings.warn(f'pan_mm: cannot tell whether {self.name} is needed: {error!r}')
+            warnings.warn(
+                f'pan_mm: cannot tell whether {self.name} is needed: {error!r}', stacklevel=2
+            )
             self.state = 'off'
             return
         if needed:

@@ -6,7 +6,7 @@ from typing import Union
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope
 
 from pan_mm.engine.files import written_whole
 from pan_mm.version import __version__
@@ -38,8 +38,8 @@ def merge_streams(cfg: Config, checkpoints: dict, dst: Union[str, Path]) -> None
     model = cfg.model.to_dict()
     for name, path in checkpoints.items():
         model['streams'][name]['checkpoint'] = str(path)
-    init_default_scope(cfg.get('default_scope', 'mmaction'))
-    ensemble = MODELS.build(model)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')):
+        ensemble = MODELS.build(model)
     meta = dict(streams=dict(checkpoints), pan_mm_version=__version__)
     with written_whole(dst) as part:
         torch.save(dict(meta=meta, state_dict=ensemble.state_dict()), part)

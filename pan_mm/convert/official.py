@@ -22,7 +22,7 @@ from typing import Union
 
 import torch
 from mmaction.registry import MODELS
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from pan_mm.compat.checkpoint import load_checkpoint_file
@@ -171,8 +171,7 @@ def convert_official_state_dict(
     official = _without_wrapper(state_dict)
     official.pop('PA.shallow_conv.bias', None)
     try:
-        init_default_scope('mmaction')
-        with torch.device('meta'):
+        with DefaultScope.overwrite_default_scope('mmaction'), torch.device('meta'):
             wanted = MODELS.build(model_config(**architecture)).state_dict()
     except ValueError as error:
         raise NotPANError(f'no PAN that can be built: {error}') from error

@@ -133,9 +133,7 @@ class PANEnsemble(BaseModel):
             try:
                 load_checkpoint(self.streams[name], path, map_location='cpu', strict=True)
             except (ValueError, RuntimeError) as error:
-                raise ValueError(
-                    f'stream {name!r} cannot be loaded from {path}: {error}'
-                ) from error
+                raise ValueError(f'stream {name!r} does not load from {path}: {error}') from error
 
     def init_weights(self) -> None:
         """Initialise; streams with a checkpoint load it."""

@@ -7,20 +7,22 @@ size k × (k + 1) / 2 over 2C channels. They hold (k + 1) / k as many products, 
 them near its best rate. Of the foldings tried (1 to 6 columns by 1 to 6 rows, either memory
 format, and the plain convolution) this one was the fastest and the only one without shuffles.
 
-One pair of frames is taken at a time and its features in bands of rows that fit a core's cache,
-so the features never reach memory as a whole, in backward either, which computes them again.
+One pair of frames is taken at a time and its features in bands of rows, so that few features are
+held at any time, in backward either, which computes them again.
 The sum of squares is a product with a vector of ones: PyTorch's norms over a short dimension are
 several times slower than the convolution itself.
 """
 
-from typing import Iterator, Optional
+from collections.abc import Iterator
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Pixels of a band: 2 ** 15 pixels of 8 float32 features are 1 MiB.
-BAND_PIXELS = 2**15
+# Pixels of a band: 2 ** 16 pixels of 8 float32 features are 2 MiB. Smaller bands are no quicker
+# with one thread and cost more where threads meet after each operator.
+BAND_PIXELS = 2**16
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -80,8 +82,9 @@ def backward(
                 grad_features = features.mul_(scale[:, None]).to(weight.dtype)
                 seen = _seen_by(rows, size)
                 grad_seen, grad_band, _ = torch.ops.aten.convolution_backward(
-                    grad_features.view(1, -1, differences.shape[-1] - size // 2, 2 * num_filters)
-                    .permute(0, 3, 1, 2),
+                    grad_features.view(
+                        1, -1, differences.shape[-1] - size // 2, 2 * num_filters
+                    ).permute(0, 3, 1, 2),
                     differences[:, :, seen],
                     folded,
                     None,
@@ -168,7 +171,7 @@ def _seen_by(rows: slice, size: int) -> slice:
 
 def _features(differences: Tensor, folded: Tensor, rows: slice, eps: float) -> Tensor:
     """Features plus eps of a band, shape (h·W, K), in float32 or wider."""
-    num_filters = folded.shape[0] // 2
-    features = F.conv2d(differences[:, :, _seen_by(rows, folded.shape[2])], folded)
+    bias = folded.new_full((folded.shape[0],), eps)
+    features = F.conv2d(differences[:, :, _seen_by(rows, folded.shape[2])], folded, bias)
     features = features.to(torch.promote_types(features.dtype, torch.float32))
-    return features.permute(0, 2, 3, 1).reshape(-1, num_filters).add_(eps)
+    return features.permute(0, 2, 3, 1).reshape(-1, folded.shape[0] // 2)

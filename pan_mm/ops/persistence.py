@@ -2,8 +2,9 @@
 
 import importlib.util
 import os
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, Optional, Sequence
+from typing import Any, Optional
 
 import torch
 from torch import Tensor

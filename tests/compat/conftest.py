@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+import pan_mm  # noqa: F401  first: mmaction.models is not importable without it
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(importlib.util.find_spec('mmaction').origin).parent / '.mim' / 'tools'
 
@@ -83,7 +85,7 @@ class Job:
 
     def __init__(self, folder, rendered, tsm=False, batch_size=2):
         self.folder, self.work_dir = folder, folder / 'work_dir'
-        self.config = folder / 'config.py'
+        self.config, self.dump = folder / 'config.py', folder / 'scores.pkl'
         self.config.write_text(
             CONFIG.format(
                 backbone='ResNetTSM' if tsm else 'ResNet',
@@ -97,34 +99,49 @@ class Job:
         )
 
     def train(self, *args, **kwargs):
-        self._run('train', *args, **kwargs)
+        self.run([('train', *args)], **kwargs)
 
     def test(self, checkpoint, *args, **kwargs):
-        self._run('test', checkpoint, *args, **kwargs)
+        self.run([('test', checkpoint, *args)], **kwargs)
 
-    def _run(self, tool, *args, processes=0):
-        """Run the tool in this process, or in ``processes`` of its own."""
-        args = [TOOLS / f'{tool}.py', self.config, *args, '--work-dir', self.work_dir]
+    def run(self, commands, processes=0):
+        """Run tools in turn, in this process or in ``processes`` of their own."""
+        commands = [
+            [str(TOOLS / f'{tool}.py'), str(self.config), *map(str, args)]
+            + ['--work-dir', str(self.work_dir)]
+            for tool, *args in commands
+        ]
         if processes == 0:
-            run_here(*args)
-            return
-        if processes > 1:
+            for command in commands:
+                run_here(*command)
+        elif processes == 1:
+            for command in commands:
+                succeed(run_python(*command))
+        else:
+            # One launch for all commands: starting processes takes longer than the work.
+            commands = [[*command, '--launcher', 'pytorch'] for command in commands]
+            script = self.folder / 'launched.py'
+            script.write_text(
+                'import runpy, sys\n'
+                f'for sys.argv in {commands!r}:\n'
+                "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+            )
             launcher = f'-m torch.distributed.run --standalone --nproc_per_node {processes}'
-            args = [*launcher.split(), *args, '--launcher', 'pytorch']
-        result = run_python(*args)
-        assert result.returncode == 0, result.stdout + result.stderr
+            succeed(run_python(*launcher.split(), script))
 
-    def scores(self, checkpoint, **kwargs):
-        """Predicted scores, (4, 2), by tools/test.py --dump."""
-        dump = self.folder / 'scores.pkl'
-        self.test(checkpoint, '--dump', dump, **kwargs)
-        with dump.open('rb') as file:
+    def scores(self):
+        """Predicted scores, (4, 2), that test.py has left in ``dump``."""
+        with self.dump.open('rb') as file:
             return np.stack([sample['pred_score'].numpy() for sample in pickle.load(file)])
 
 
 def run_here(script, *args):
     with mock.patch.object(sys, 'argv', list(map(str, (script, *args)))):
         runpy.run_path(str(script), run_name='__main__')
+
+
+def succeed(result):
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def run_python(*args, path=(), **kwargs):

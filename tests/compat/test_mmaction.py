@@ -36,7 +36,11 @@ class TestDRN:
         ]
         assert len(names) > 20
         for name in names:
-            importlib.import_module(name)
+            try:
+                importlib.import_module(name)
+            except ModuleNotFoundError as error:
+                # An optional package that MMAction2 asks for, as transformers.
+                assert not error.name.startswith('mmaction'), name
 
 
 class TestColorJitter:
@@ -70,6 +74,7 @@ class TestColorJitter:
             (result,) = jitter(dict(imgs=[image]))['imgs']
             assert result.dtype == np.uint8 and result.shape == image.shape
 
+    @pytest.mark.slow
     def test_spawned_workers_unpickle_the_repair(self, python, tmp_path):
         jitter = TRANSFORMS.build(dict(type='ColorJitter', brightness=0.25))
         (tmp_path / 'jitter.pkl').write_bytes(pickle.dumps(jitter))

@@ -62,7 +62,12 @@ class TestTorchvision:
     def test_broken_looks_absent(self, python, broken):
         result = python(f'import pan_mm; {self.dump}; {self.dump}', path=broken)
         assert result.returncode == 0, result.stderr
-        again = 'import pan_mm\nfor _ in range(2):\n try: import torchvision\n except Exception as error: print(error)'
+        again = (
+            'import pan_mm\n'
+            'for _ in range(2):\n'
+            '    try: import torchvision\n'
+            '    except ModuleNotFoundError as error: print(error)\n'
+        )
         result = python(again, path=broken)
         assert result.stdout.count('does not fit the installed torch') == 2, result.stderr
 
