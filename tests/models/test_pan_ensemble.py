@@ -263,13 +263,16 @@ def test_tools_and_inferencers(checkpoints, videos, tmp_path):
         pipeline=pipeline,
         test_mode=True,
     )
+    dataloader = dict(
+        batch_size=2, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset
+    )
     cfg = Config(
         dict(
             _base_=[str(ROOT / 'configs/_base_/default_runtime.py')],
             model=config('rgb', 'pa'),
-            test_dataloader=dict(
-                batch_size=2, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset
-            ),
+            test_pipeline=pipeline,
+            val_dataloader=dataloader,
+            test_dataloader=dataloader,
         )
     )
     path, fused = tmp_path / 'full.py', tmp_path / 'full.pth'
