@@ -7,7 +7,7 @@ import torch
 
 from pan_mm.apis import PANInferencer
 from pan_mm.apis import export as module
-from pan_mm.apis.export import FramesToLogits, export, random_frames
+from pan_mm.apis.export import export, random_frames
 from pan_mm.apis.recognizer import load_recognizer
 from pan_mm.apis.runtime import ExportedModel
 from pan_mm.cli import main
