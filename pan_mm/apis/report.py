@@ -53,7 +53,7 @@ def read_run(work_dir: Union[str, Path]) -> dict:
         raise ReportError(f'{work_dir}: trained but not tested; run tools/test.py')
     log = trained[-1].read_text(encoding='utf-8')
     return dict(
-        config=Path(cfg.filename).stem if cfg.filename else work_dir.name,
+        config=next(work_dir.glob('*.py')).stem,
         dataset=cfg.test_dataloader.dataset.type,
         epochs=epochs,
         batch_size=cfg.train_dataloader.batch_size,
