@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from pan_mm.apis import PANInferencer
 from pan_mm.apis import export as module
@@ -65,6 +66,16 @@ def test_other_streams(make_config, make_checkpoint, tmp_path, stream):
     pytest.importorskip('onnxruntime')
     config = make_config(stream)
     assert export(config, make_checkpoint(config), tmp_path / 'a.onnx') < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('streams', [('rgb', 'pa'), ('rgb', 'pa', 'lite')])
+def test_ensemble(config, make_checkpoint, tmp_path, streams):
+    pytest.importorskip('onnxruntime')
+    cfg = Config.fromfile(config)
+    shared = {key: cfg.model[key] for key in ('backbone', 'cls_head', 'data_preprocessor')}
+    cfg.model = dict(type='PANEnsemble', streams={name: {} for name in streams}, **shared)
+    assert export(cfg, make_checkpoint(cfg), tmp_path / 'a.onnx') < 1e-4
 
 
 @pytest.mark.slow
