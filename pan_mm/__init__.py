@@ -15,7 +15,7 @@ try:
 
     compat.apply()
 
-    from . import datasets, engine, models
+    from . import datasets, engine, models, registry
 except Exception as error:
     # While Python looks for the module of `python -m pan_mm`, argv[0] is '-m'. That command must
     # go on: its `doctor` explains this very error, and every other command stops at it.
@@ -23,4 +23,4 @@ except Exception as error:
         raise
     import_error = error
 
-__all__ = ['__version__', 'datasets', 'engine', 'models']
+__all__ = ['__version__', 'datasets', 'engine', 'models', 'registry']

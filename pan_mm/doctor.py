@@ -31,17 +31,10 @@ DECODERS = {
     'torchcodec': ('torchcodec', 'not used by MMAction2'),
 }
 
-MMCV = (
-    'pip install "mmcv-lite>=2.1.0,<2.2" (no compiled ops; PAN needs none), or a compiled '
-    'mmcv 2.1 that fits your torch. Never both: they share one folder.'
-)
-INSTALL = {
-    'cv2': 'pip install opencv-python',
-    'mmaction': 'pip install "mmaction2>=1.2.0,<2"',
-    'mmcv': MMCV,
-    'mmengine': 'pip install "mmengine>=0.10.5,<1"',
-    'yaml': 'pip install pyyaml',
-    'PIL': 'pip install pillow',
+NOT_OURS = {
+    'numpy': 'pip install --force-reinstall numpy',
+    'cv2': 'pip install --force-reinstall --no-deps opencv-python; where libGL or libgthread is '
+    'missing: apt install libgl1 libglib2.0-0, or opencv-python-headless instead.',
 }
 
 
@@ -112,10 +105,10 @@ def accelerators() -> list:
 
 
 def repairs() -> list:
-    """Rows (name, reason, end date) of the active repairs of :mod:`pan_mm.compat`."""
-    compat = sys.modules.get('pan_mm.compat')
-    report = getattr(compat, 'report', list)
-    return [(r.name, r.reason, f'until {r.until}') for r in report() if r.active]
+    """Rows (name, reason, end) of the active repairs of :mod:`pan_mm.compat`."""
+    if pan_mm.import_error:
+        return []
+    return [(r.name, r.reason, r.until) for r in pan_mm.compat.report() if r.state == 'active']
 
 
 def examine() -> list:
@@ -134,33 +127,29 @@ def examine() -> list:
 
 def find_faults() -> list:
     """Find what makes ``import pan_mm`` fail."""
-    mmcv = version_of('mmcv') or version_of('mmcv-lite')
-    if mmcv and not (2, 0, 0) <= numbers(mmcv) < (2, 2):
-        return [Finding('fault', f'mmcv {mmcv}: MMAction2 1.2 needs mmcv >= 2.0, < 2.2.', MMCV)]
-    faults = []
-    for module in ('numpy', 'torch', 'cv2', 'mmengine', 'mmcv'):
-        error = failure_of(module)
-        missing = getattr(error, 'name', None)
-        if isinstance(error, ModuleNotFoundError) and missing in INSTALL and missing != module:
-            continue  # that one's own turn comes, or came
-        if error:
-            faults.append(fault_of(module, error))
+    faults = [
+        Finding('fault', f'`import {module}` fails: {error}', mend)
+        for module, mend in NOT_OURS.items()
+        for error in [failure_of(module)]
+        if error
+    ]
+    if faults:  # everything below imports these
+        return faults
+    from pan_mm.compat import requirements
+
+    for requirement in requirements.REQUIREMENTS:
+        try:
+            requirements.check([requirement])
+        except Exception as error:
+            needs = getattr(error, 'name', None)
+            if needs not in (None, requirement.module) and faults:
+                continue  # it fails for want of another that is listed
+            what = str(error).replace(requirement.mend, '').strip()
+            faults.append(Finding('fault', what, requirement.mend))
     if not faults and pan_mm.import_error:
-        faults.append(fault_of('pan_mm', pan_mm.import_error))
+        what = f'`import pan_mm` fails: {pan_mm.import_error!r}'
+        faults.append(Finding('fault', what, 'Reinstall the package that it names.'))
     return faults
-
-
-def fault_of(module: str, error: Exception) -> Finding:
-    """Describe the exception that importing a module has raised."""
-    if isinstance(error, ModuleNotFoundError) and '.' not in (error.name or '.'):
-        mend = INSTALL.get(error.name, f'pip install {error.name}')
-        return Finding('fault', f'{error.name} is not installed; `import {module}` needs it.', mend)
-    what = f'`import {module}` fails: {type(error).__name__}: {error}'
-    if 'libGL' in str(error):
-        mend = 'Install the system library (Debian, Ubuntu: apt install libgl1 libglib2.0-0).'
-    else:
-        mend = f'Reinstall {module.partition(".")[0]}, in a version that fits the ones above.'
-    return Finding('fault', what, mend)
 
 
 def try_training() -> list:
@@ -172,7 +161,10 @@ def try_training() -> list:
     from mmengine.optim import OptimWrapper
     from mmengine.utils.dl_utils import collect_env
 
+    from pan_mm.utils import register_all_modules
+
     try:
+        register_all_modules()
         collect_env()  # every Runner does
         model = MODELS.build(
             dict(
@@ -230,21 +222,12 @@ def check_pkg_resources():
         )
 
 
-def check_importlib_metadata():
-    if importlib.util.find_spec('importlib_metadata') is None:
-        yield (
-            'importlib_metadata is not installed; mmaction imports it without declaring it.',
-            'pip install importlib_metadata',
-        )
-
-
 def check_torchvision():
-    hidden = sys.modules.get('torchvision', True) is None
-    error = None if hidden or not version_of('torchvision') else failure_of('torchvision')
-    if error or (hidden and version_of('torchvision')):
+    error = version_of('torchvision') and failure_of('torchvision')
+    if error:
         yield (
-            f'torchvision {version_of("torchvision")} does not fit torch {version_of("torch")}'
-            f'{f": {error}" if error else ""}. pan_mm hides it, but MMAction2 alone stops at it.',
+            f'torchvision {version_of("torchvision")} does not fit torch {version_of("torch")}: '
+            f'{error}. With pan_mm it counts as absent; MMAction2 alone stops at it.',
             'pip uninstall torchvision (PAN does not use it), or install the build that fits.',
         )
 
@@ -306,7 +289,9 @@ def check_requirements():
     from packaging.requirements import Requirement
 
     for name in ('pan_mm', *PACKAGES):
-        for line in (version_of(name) and metadata.requires(name)) or []:
+        if name == 'openxlab' or not version_of(name):  # check_mim says more of openxlab
+            continue
+        for line in metadata.requires(name) or []:
             wanted = Requirement(line)
             if wanted.marker and not wanted.marker.evaluate({'extra': ''}):
                 continue
@@ -322,7 +307,6 @@ CHECKS = (
     check_mmcv,
     check_opencv,
     check_pkg_resources,
-    check_importlib_metadata,
     check_torchvision,
     check_decoders,
     check_accelerator,

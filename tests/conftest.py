@@ -1,8 +1,18 @@
 """Fixtures shared by all tests."""
 
+import fnmatch
+import importlib.util
+import os
+import subprocess
+import sysconfig
+import venv
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
+from mmengine.registry import init_default_scope
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
@@ -25,3 +35,73 @@ def parity_dir() -> Path:
 def clips_dir() -> Path:
     """Folder of real video clips, an MMAction2 ``data_root``."""
     return _shared('data/clips')
+
+
+@pytest.fixture(scope='session')
+def fixture_value(parity_dir):
+    """What the parity fixtures' models hold: ``fixture_value(key, shape)`` as a tensor.
+
+    ``fixture_value.frames()`` is their input, (N, T, m, C, H, W).
+    """
+    spec = importlib.util.spec_from_file_location(
+        'make_checkpoint', parity_dir / 'make_checkpoint.py'
+    )
+    rule = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(rule)
+
+    def value(key, shape):
+        return torch.from_numpy(np.ascontiguousarray(rule.value(key, shape)))
+
+    value.frames = lambda: torch.from_numpy(rule.frames())
+    return value
+
+
+@pytest.fixture(scope='session', autouse=True)
+def mmaction_scope():
+    """Types in configs mean MMAction2's, as under its runner."""
+    init_default_scope('mmaction')
+
+
+@pytest.fixture(scope='session')
+def videos(tmp_path_factory) -> Path:
+    """Folder of four small videos, ``0.mp4`` … ``3.mp4`` (12, 20, 28, 36 frames, 64 × 48)."""
+    folder = tmp_path_factory.mktemp('videos')
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        fourcc = cv2.VideoWriter_fourcc(*'mp4v')
+        writer = cv2.VideoWriter(str(folder / f'{index}.mp4'), fourcc, 25, (64, 48))
+        picture = cv2.resize(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8), (128, 96))
+        for frame in range(12 + 8 * index):
+            writer.write(np.roll(picture, frame * (index + 1), axis=1)[:48, :64].copy())
+        writer.release()
+    return folder
+
+
+class LinkedEnvironment:
+    """A virtual environment made of links to this one's packages, without pan_mm.
+
+    Args:
+        folder (Path): Where to make it.
+        without (list[str]): Patterns of entries of site-packages to leave out, in lower case.
+    """
+
+    def __init__(self, folder, without=()):
+        venv.create(folder, with_pip=False, symlinks=True)
+        self.python = folder / 'bin' / 'python'
+        (self.site_packages,) = folder.glob('lib/python*/site-packages')
+        for entry in Path(sysconfig.get_path('purelib')).iterdir():
+            if not any(fnmatch.fnmatch(entry.name.lower(), p) for p in ('*pan_mm*', *without)):
+                (self.site_packages / entry.name).symlink_to(entry)
+
+    def run(self, *arguments, cwd='/', **variables):
+        """Run its Python; returns the CompletedProcess, with its output as text."""
+        env = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+        env.update(PYTHONWARNINGS='ignore', **variables)
+        command = [str(self.python), *map(str, arguments)]
+        return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.fixture
+def linked_environment(tmp_path):
+    """Makes the test's :class:`LinkedEnvironment`."""
+    return lambda **kwargs: LinkedEnvironment(tmp_path / 'venv', **kwargs)

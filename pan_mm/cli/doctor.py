@@ -1,5 +1,7 @@
 """``python -m pan_mm doctor``: print what :mod:`pan_mm.doctor` finds."""
 
+import textwrap
+
 from pan_mm import doctor
 
 
@@ -12,7 +14,6 @@ def run(args):
         ('Versions', doctor.versions()),
         ('Video decoders', doctor.decoders()),
         ('Accelerators', doctor.accelerators()),
-        ('Active repairs of pan_mm.compat', doctor.repairs()),
     ):
         print(title)
         columns = list(zip(*rows)) or [()]
@@ -20,6 +21,13 @@ def run(args):
         for row in rows or [('none',)]:
             print(' ', '  '.join(map(str.ljust, row, widths)).rstrip())
         print(flush=True)
+
+    print('Active repairs of pan_mm.compat')
+    for name, reason, until in doctor.repairs() or [('none', '', '')]:
+        print(f'  {name}')
+        for line in filter(None, (reason, until and f'until {until}')):
+            print(textwrap.fill(line, 96, initial_indent=' ' * 4, subsequent_indent=' ' * 4))
+    print(flush=True)
 
     findings = doctor.examine()
     for finding in findings:

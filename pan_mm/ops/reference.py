@@ -12,15 +12,18 @@ def persistence_reference(frames: Tensor, weight: Tensor, eps: float = 1e-6) -> 
     differences instead of the m frames, and a bias would cancel.
 
     Args:
-        frames (Tensor): Normalised frames, floating point, shape (B, m, C, H, W), m >= 2.
+        frames (Tensor): Frames, shape (B, m, C, H, W), m >= 2; floating point, or uint8, whose
+            differences are taken in the dtype of ``weight``.
         weight (Tensor): Filters W, shape (K, C, k, k), k odd.
         eps (float): Added to each feature difference before the norm.
 
     Returns:
-        Tensor: Maps of shape (B, m - 1, H, W) in the dtype of ``frames``. The norm over the K
-        filters is taken in float32 (float64 for float64 frames), because eps ** 2 underflows
-        in half precision.
+        Tensor: Maps of shape (B, m - 1, H, W) in the dtype of ``frames``, of ``weight`` for uint8.
+        The norm over the K filters is taken in float32 (float64 for float64 frames), because
+        eps ** 2 underflows in half precision.
     """
+    if not frames.is_floating_point():
+        frames = frames.to(weight.dtype)
     batch, num_frames, _, height, width = frames.shape
     differences = (frames[:, :-1] - frames[:, 1:]).flatten(0, 1)  # (B·(m−1), C, H, W)
     features = F.conv2d(differences, weight, padding=weight.shape[-1] // 2)

@@ -1,0 +1,18 @@
+# Flips the videos too: a mirrored `pulling from left to right` is `from right to left`.
+_base_ = [
+    '../../_base_/models/pan_r50.py',
+    '../../_base_/datasets/sthv2.py',
+    '../../_base_/schedules/sgd_pan_80e.py',
+    '../../_base_/default_runtime.py',
+]
+
+_base_.train_dataloader.dataset.pipeline.insert(
+    -2,
+    dict(
+        type='Flip',
+        flip_ratio=0.5,
+        flip_label_map={86: 87, 87: 86, 93: 94, 94: 93, 166: 167, 167: 166},
+    ),
+)
+
+model = dict(backbone=dict(stream='lite'), cls_head=dict(num_classes=174))

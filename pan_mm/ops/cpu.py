@@ -1,0 +1,177 @@
+"""Persistence of Appearance for processors: oneDNN convolutions in blocks, no compiler needed.
+
+A convolution from 3 to 8 channels leaves most of a vector unit idle. In channels-last memory two
+neighbouring columns of 3 channels *are* one column of 6 (a view, no copy), and two neighbouring
+outputs of K filters are one output of 2K; only the filters have to be rewritten, as 2K filters of
+size k × (k + 1) / 2 over 2C channels. They hold (k + 1) / k as many products, and oneDNN runs
+them near its best rate. Of the foldings tried (1 to 6 columns by 1 to 6 rows, either memory
+format, and the plain convolution) this one was the fastest and the only one without shuffles.
+
+One pair of frames is taken at a time and its features in bands of rows, so that few features are
+held at any time, in backward either, which computes them again.
+The sum of squares is a product with a vector of ones: PyTorch's norms over a short dimension are
+several times slower than the convolution itself.
+"""
+
+from collections.abc import Iterator
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Pixels of a band: 2 ** 16 pixels of 8 float32 features are 2 MiB. Smaller bands are no quicker
+# with one thread and cost more where threads meet after each operator.
+BAND_PIXELS = 2**16
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype to convolve in for a wish: half precision only where the processor has units."""
+    if dtype == torch.bfloat16 and _has_bfloat16_units():
+        return dtype
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _has_bfloat16_units() -> bool:
+    probes = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
+
+
+def forward(frames: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
+    """Motion maps of shape (B, m - 1, H, W) in ``dtype``, convolved in the dtype of ``weight``."""
+    batch, num_frames, _, height, width = frames.shape
+    num_filters, _, size, _ = weight.shape
+    folded = _fold_filters(weight)
+    wide = width + width % 2
+    accumulate = torch.promote_types(weight.dtype, torch.float32)
+    maps = torch.empty(batch, num_frames - 1, height, wide, dtype=accumulate)
+    ones = torch.ones(num_filters, dtype=accumulate)
+    with torch.autocast('cpu', enabled=False):
+        for index, differences in _pairs(frames, weight):
+            for rows in _bands(height, width):
+                features = _features(differences, folded, rows, eps)
+                torch.mv(features.mul_(features), ones, out=maps[index][rows].view(-1))
+    return maps.sqrt_()[..., :width].to(dtype).contiguous()
+
+
+def backward(
+    grad_maps: Tensor,
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    needs_frames: bool,
+    needs_weight: bool,
+) -> tuple[Optional[Tensor], Optional[Tensor]]:
+    """Gradients of the frames and the filters (None where not needed), features recomputed."""
+    height, width = frames.shape[-2:]
+    num_filters, channels, size, _ = weight.shape
+    folded = _fold_filters(weight)
+    accumulate = torch.promote_types(weight.dtype, torch.float32)
+    grad_maps = F.pad(grad_maps.to(accumulate), (0, width % 2))
+    ones = torch.ones(num_filters, dtype=accumulate)
+    grad_folded = torch.zeros_like(folded, dtype=accumulate)
+    grad_frames = torch.zeros(frames.shape, dtype=accumulate) if needs_frames else None
+    with torch.autocast('cpu', enabled=False):
+        for (sample, step), differences in _pairs(frames, weight):
+            grad_differences = torch.zeros_like(differences) if needs_frames else None
+            for rows in _bands(height, width):
+                features = _features(differences, folded, rows, eps)  # (h·W, K)
+                maps = torch.mv(features * features, ones).sqrt_()
+                scale = grad_maps[sample, step, rows].reshape(-1) / maps
+                scale.masked_fill_(maps == 0, 0)  # the norm's subgradient at zero
+                grad_features = features.mul_(scale[:, None]).to(weight.dtype)
+                seen = _seen_by(rows, size)
+                grad_seen, grad_band, _ = torch.ops.aten.convolution_backward(
+                    grad_features.view(
+                        1, -1, differences.shape[-1] - size // 2, 2 * num_filters
+                    ).permute(0, 3, 1, 2),
+                    differences[:, :, seen],
+                    folded,
+                    None,
+                    [1, 1],
+                    [0, 0],
+                    [1, 1],
+                    False,
+                    [0, 0],
+                    1,
+                    [needs_frames, needs_weight, False],
+                )
+                if needs_weight:
+                    grad_folded += grad_band
+                if needs_frames:
+                    grad_differences[:, :, seen] += grad_seen
+            if needs_frames:
+                inner = _inside(grad_differences, height, width, channels, size // 2)
+                grad_frames[sample, step] += inner
+                grad_frames[sample, step + 1] -= inner
+    return (
+        grad_frames.to(frames.dtype) if needs_frames else None,
+        _unfold_filters(grad_folded, weight).to(weight.dtype) if needs_weight else None,
+    )
+
+
+def _fold_filters(weight: Tensor) -> Tensor:
+    """(K, C, k, k) → (2K, 2C, k, (k + 1) / 2): filters that see two columns at once."""
+    num_filters, channels, size, _ = weight.shape
+    even = F.pad(weight, (0, 1))  # seen from the left of the two outputs
+    odd = F.pad(weight, (1, 0))  # from the right one
+    folded = torch.stack([even, odd]).view(2 * num_filters, channels, size, -1, 2)
+    folded = folded.permute(0, 4, 1, 2, 3).flatten(1, 2)  # input channels: (column, C)
+    return folded.contiguous(memory_format=torch.channels_last)
+
+
+def _unfold_filters(folded: Tensor, weight: Tensor) -> Tensor:
+    """The transpose of :func:`_fold_filters`, for gradients."""
+    num_filters, channels, size, _ = weight.shape
+    even, odd = (
+        folded.reshape(2, num_filters, 2, channels, size, -1)
+        .permute(0, 1, 3, 4, 5, 2)
+        .reshape(2, num_filters, channels, size, size + 1)
+    )
+    return even[..., :-1] + odd[..., 1:]
+
+
+def _pairs(frames: Tensor, weight: Tensor) -> Iterator[tuple[tuple[int, int], Tensor]]:
+    """Each pair's padded difference, two columns folded into one.
+
+    Yields ((sample, step), (1, 2C, H + k - 1, ⌈W / 2⌉ + (k - 1) / 2)); one buffer for all.
+    """
+    batch, num_frames, channels, height, width = frames.shape
+    padding = weight.shape[-1] // 2
+    columns = (width + 1) // 2 + padding
+    buffer = torch.zeros(1, height + 2 * padding, columns, 2 * channels, dtype=weight.dtype)
+    differences = buffer.permute(0, 3, 1, 2)  # channels-last
+    inner = _inside(differences, height, width, channels, padding)
+    for sample in range(batch):
+        following = frames[sample, 0].to(weight.dtype)
+        for step in range(num_frames - 1):
+            current, following = following, frames[sample, step + 1].to(weight.dtype)
+            torch.sub(current, following, out=inner)
+            yield (sample, step), differences
+
+
+def _inside(folded: Tensor, height: int, width: int, channels: int, padding: int) -> Tensor:
+    """The (C, H, W) view of a folded, padded, channels-last buffer, without its padding."""
+    pixels = folded.permute(0, 2, 3, 1)[0].unflatten(-1, (2, channels)).flatten(1, 2)
+    return pixels.permute(2, 0, 1)[:, padding : padding + height, padding : padding + width]
+
+
+def _bands(height: int, width: int) -> Iterator[slice]:
+    """Slices of rows of nearly equal height, of about ``BAND_PIXELS`` pixels at most."""
+    count = -(-height * width // BAND_PIXELS)
+    rows = -(-height // count)
+    for start in range(0, height, rows):
+        yield slice(start, min(start + rows, height))
+
+
+def _seen_by(rows: slice, size: int) -> slice:
+    """Rows of the padded difference that the filters of a band see."""
+    return slice(rows.start, rows.stop + size - 1)
+
+
+def _features(differences: Tensor, folded: Tensor, rows: slice, eps: float) -> Tensor:
+    """Features plus eps of a band, shape (h·W, K), in float32 or wider."""
+    bias = folded.new_full((folded.shape[0],), eps)
+    features = F.conv2d(differences[:, :, _seen_by(rows, folded.shape[2])], folded, bias)
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    return features.permute(0, 2, 3, 1).reshape(-1, folded.shape[0] // 2)

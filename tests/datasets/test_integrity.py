@@ -1,0 +1,87 @@
+import pytest
+
+from pan_mm.datasets import check_annotations
+
+
+@pytest.fixture
+def check(tmp_path, videos):
+    def run(text, **kwargs):
+        ann_file = tmp_path / 'list.txt'
+        ann_file.write_text(text)
+        kwargs.setdefault('num_classes', 3)
+        return check_annotations(str(ann_file), str(videos), **kwargs)
+
+    return run
+
+
+def test_sound_file(check):
+    assert check('0.mp4 0\n1.mp4 2\n') == []
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('1.mp4 3', r'list.txt:2: label 3 is outside 0 … 2'),
+        ('1.mp4 -1', r'list.txt:2: label -1 is outside'),
+        ('1.mp4 one', r'list.txt:2: expected "video label" with whole numbers'),
+        ('my video.mp4 1', r'list.txt:2: has 3 fields'),
+        ('', r'list.txt:2: empty line'),
+        ('9.mp4 1', r'9.mp4: no such video'),
+    ],
+)
+def test_faults_name_file_and_line(check, line, message):
+    (problem,) = check(f'0.mp4 0\n{line}\n2.mp4 1')
+    import re
+
+    assert re.search(message, problem)
+
+
+def test_empty_video(check, tmp_path):
+    (tmp_path / 'hollow.mp4').touch()
+    (problem,) = check(f'{tmp_path}/hollow.mp4 0')
+    assert problem.endswith('hollow.mp4: empty file')
+
+
+@pytest.mark.parametrize(('text', 'message'), [('', 'empty'), (None, 'no such annotation file')])
+def test_annotation_file_itself(tmp_path, text, message):
+    path = tmp_path / 'list.txt'
+    if text is not None:
+        path.write_text(text)
+    (problem,) = check_annotations(str(path))
+    assert message in problem
+
+
+def test_binary_file(tmp_path):
+    (tmp_path / 'list.txt').write_bytes(b'\xff\xfe\x00\xd8')
+    (problem,) = check_annotations(str(tmp_path / 'list.txt'))
+    assert 'not a text file' in problem
+
+
+class TestRawframes:
+    def test_sound(self, check, tmp_path):
+        (tmp_path / 'frames').mkdir()
+        assert check(f'{tmp_path}/frames 12 1', rawframes=True) == []
+        assert check(f'{tmp_path}/frames 3 12 1', rawframes=True, with_offset=True) == []
+
+    @pytest.mark.parametrize(
+        ('line', 'message'),
+        [
+            ('nowhere 12 1', 'no such folder'),
+            ('nowhere 0 1', 'at least one frame'),
+            ('nowhere', 'expected "folder num_frames label"'),
+            ('nowhere 12 1 2', 'has 4 fields'),
+        ],
+    )
+    def test_faults(self, check, line, message):
+        (problem,) = check(line, rawframes=True)
+        assert message in problem
+
+
+def test_several_labels(check):
+    assert check('0.mp4 0 2', multi_class=True) == []
+    (problem,) = check('0.mp4 0 7', multi_class=True)
+    assert 'label 7' in problem
+
+
+def test_another_delimiter(check, videos):
+    assert check('0.mp4,1', delimiter=',') == []

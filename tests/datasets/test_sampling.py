@@ -1,0 +1,95 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pan_mm.datasets import PANSampleFrames
+
+
+def sample(num_frames, start_index=0, **kwargs):
+    results = dict(total_frames=num_frames, start_index=start_index)
+    return PANSampleFrames(**kwargs)(results)['frame_inds']
+
+
+def test_equals_the_authors_code(parity_dir):
+    """All fixtures of testing; of validation, those where the authors' two rules agree.
+
+    In validation the authors start every segment of a video of at most S + L - 1 frames at its
+    first frame; here such videos are spread as in testing.
+    """
+    fixtures = json.loads((parity_dir / 'sampling.json').read_text())
+    checked = 0
+    for f in fixtures:
+        short = f['num_frames'] <= f['num_segments'] + f['clip_len'] - 1
+        if f['mode'] == 'val' and short:
+            continue
+        indices = sample(
+            f['num_frames'],
+            clip_len=f['clip_len'],
+            num_clips=f['num_segments'],
+            test_mode=True,
+            twice_sample=f['mode'] == 'twice',
+        )
+        assert indices.tolist() == f['frame_inds'], f
+        checked += 1
+    assert checked >= 160
+
+
+def test_raw_frames_count_from_their_start_index():
+    zero, one = (sample(40, clip_len=4, test_mode=True, start_index=i) for i in (0, 1))
+    assert (one == zero + 1).all()
+
+
+def test_training_starts_lie_in_equal_parts():
+    np.random.seed(0)
+    starts = np.array([sample(50, clip_len=4)[::4] for _ in range(200)])
+    part = (50 - 4 + 1) // 8
+    assert (starts // part == np.arange(8)).all()
+    assert all(len(set(column)) == part for column in starts.T)
+
+
+def test_short_training_videos_get_sorted_starts():
+    np.random.seed(0)
+    starts = sample(10, clip_len=4)[::4]
+    assert (np.diff(starts) >= 0).all()
+    assert starts.max() <= 6
+
+
+@given(
+    num_frames=st.integers(1, 300),
+    clip_len=st.integers(1, 8),
+    num_clips=st.sampled_from([1, 2, 4, 8, 16]),
+    mode=st.sampled_from(['train', 'test', 'twice']),
+)
+def test_segments_are_adjacent_frames_of_the_video(num_frames, clip_len, num_clips, mode):
+    indices = sample(
+        num_frames,
+        clip_len=clip_len,
+        num_clips=num_clips,
+        test_mode=mode != 'train',
+        twice_sample=mode == 'twice',
+    ).reshape(-1, clip_len)
+    assert len(indices) == num_clips * (2 if mode == 'twice' else 1)
+    assert indices.min() >= 0
+    assert indices.max() < num_frames
+    steps = np.diff(indices, axis=1)
+    past_the_end = indices[:, 1:] == num_frames - 1
+    assert ((steps == 1) | (past_the_end & (steps == 0))).all()
+
+
+class TestErrors:
+    @pytest.mark.parametrize('kwargs', [dict(clip_len=0), dict(clip_len=4, num_clips=0)])
+    def test_lengths(self, kwargs):
+        with pytest.raises(ValueError, match='at least 1'):
+            PANSampleFrames(**kwargs)
+
+    def test_twice_sample_in_training(self):
+        with pytest.raises(ValueError, match='test_mode=True'):
+            PANSampleFrames(clip_len=4, twice_sample=True)
+
+    def test_no_frames(self):
+        results = dict(total_frames=0, start_index=0, filename='empty.mp4')
+        with pytest.raises(ValueError, match='empty.mp4 has no frames'):
+            PANSampleFrames(clip_len=4)(results)

@@ -1,0 +1,73 @@
+import pytest
+from mmengine.config import Config
+
+from pan_mm.datasets import DataError
+from pan_mm.engine import preflight
+
+
+def config(ann_file, videos, num_clips=8, clip_len=4, sampler='PANSampleFrames', **model):
+    head = dict(type='VAPHead', num_classes=3, in_channels=512, num_segments=8)
+    head.update(model.pop('cls_head', {}))
+    backbone = dict(type='PANBackbone', num_segments=8, clip_len=4)
+    backbone.update(model.pop('backbone', {}))
+    dataset = dict(
+        type='VideoDataset',
+        ann_file=str(ann_file),
+        data_prefix=dict(video=str(videos)),
+        pipeline=[dict(type=sampler, num_clips=num_clips, clip_len=clip_len)],
+    )
+    return Config(
+        dict(
+            model=dict(backbone=backbone, cls_head=head),
+            train_dataloader=dict(dataset=dict(type='RepeatDataset', times=2, dataset=dataset)),
+            val_dataloader=None,
+        )
+    )
+
+
+@pytest.fixture
+def ann_file(tmp_path):
+    path = tmp_path / 'train.txt'
+    path.write_text('0.mp4 0\n1.mp4 2\n')
+    return path
+
+
+def test_sound_config(ann_file, videos):
+    preflight(config(ann_file, videos))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(num_clips=4), 'num_clips=4 of PANSampleFrames but num_segments=8'),
+        (dict(clip_len=1), 'clip_len=1 of PANSampleFrames but the model takes 4'),
+        (dict(sampler='SampleFrames', clip_len=1), 'clip_len=1 of SampleFrames'),
+        (dict(backbone=dict(num_segments=16)), 'cls_head.num_segments=8'),
+        (dict(backbone=dict(type='ResNetTSM')), 'takes 1 adjacent frames'),
+        (dict(cls_head=dict(num_classes=2)), 'train.txt:2: label 2 is outside 0 … 1'),
+    ],
+)
+def test_what_does_not_fit_is_named(ann_file, videos, changes, message):
+    with pytest.raises(DataError, match=message):
+        preflight(config(ann_file, videos, **changes))
+
+
+def test_ten_problems_at_most_are_shown(tmp_path, videos):
+    ann_file = tmp_path / 'many.txt'
+    ann_file.write_text(''.join(f'lost{i}.mp4 0\n' for i in range(25)))
+    with pytest.raises(DataError, match=r'(?s)25 problem.*lost9.mp4.*and 15 more') as error:
+        preflight(config(ann_file, videos))
+    assert 'lost10.mp4' not in str(error.value)
+
+
+def test_only_the_splits_asked_for(tmp_path, videos):
+    preflight(config(tmp_path / 'none.txt', videos), splits=('test',))
+
+
+def test_data_root_is_joined(ann_file, videos):
+    cfg = config(ann_file.name, '', cls_head=dict(num_classes=2))
+    dataset = cfg.train_dataloader.dataset.dataset
+    dataset.data_root = str(ann_file.parent)
+    dataset.data_prefix = dict(video=str(videos))
+    with pytest.raises(DataError, match='1 problem.*\n.*label 2'):
+        preflight(cfg)

@@ -1,0 +1,170 @@
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.runner import load_checkpoint
+
+from pan_mm.models import PANBackbone
+from pan_mm.models.weight_layouts import torchvision_name
+
+R18 = dict(type='mmaction.ResNetTSM', depth=18)
+
+
+def build(stream='lite', backbone=None, **kwargs):
+    return PANBackbone(dict(backbone or R18), stream=stream, **kwargs)
+
+
+def stem(backbone):
+    return backbone.backbone.get_submodule(backbone.stem_name).weight
+
+
+def imagenet_file(tmp_path, layout):
+    """A ResNet-18 checkpoint as torchvision or MMAction2 would write it, and its stem."""
+    donor = MODELS.build(dict(type='mmaction.ResNet', depth=18))
+    state = {name: torch.randn_like(value.float()) for name, value in donor.state_dict().items()}
+    rgb = state['conv1.conv.weight']
+    if layout == 'torchvision':
+        state = {torchvision_name(name): value for name, value in state.items()}
+        state.update({'fc.weight': torch.rand(1000, 512), 'fc.bias': torch.rand(1000)})
+    elif layout == 'recognizer':
+        state = dict(state_dict={f'backbone.{name}': value for name, value in state.items()})
+    path = str(tmp_path / f'{layout}.pth')
+    torch.save(state, path)
+    return path, rgb
+
+
+class TestForward:
+    @pytest.mark.parametrize(
+        'inner',
+        [
+            dict(type='mmaction.ResNet', depth=18),
+            R18,
+            dict(type='mmaction.TANet', depth=50),
+            dict(type='mmaction.MobileNetV2TSM'),
+        ],
+        ids=lambda cfg: cfg['type'],
+    )
+    @pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite'])
+    def test_any_2d_backbone(self, inner, stream):
+        backbone = build(stream, inner, num_segments=4).eval()
+        with torch.no_grad():
+            features = backbone(torch.randn(4 * 4, 3, 33, 47))
+        assert features.shape[0] == 4
+        assert features.isfinite().all()
+
+    @pytest.mark.parametrize('clip_len', [2, 3, 5])
+    @pytest.mark.parametrize('stream', ['pa', 'lite'])
+    def test_other_lengths_of_a_segment(self, stream, clip_len):
+        backbone = build(stream, clip_len=clip_len, num_segments=2).eval()
+        assert stem(backbone).shape[1] == clip_len - 1 + 3 * (stream == 'lite')
+        assert backbone(torch.randn(2 * clip_len, 3, 32, 32)).shape == (2, 512, 1, 1)
+
+    def test_rgb_sees_the_first_frame_alone(self):
+        backbone = build('rgb').eval()
+        x = torch.randn(8, 4, 3, 32, 32)
+        changed = x.clone()
+        changed[:, 1:] += 1
+        torch.testing.assert_close(backbone(x.flatten(0, 1)), backbone(changed.flatten(0, 1)))
+
+    def test_pa_ignores_what_does_not_move(self):
+        backbone = build('pa', persistence=dict(type='PersistenceOfAppearance', init_std=0.1))
+        backbone.eval()
+        x = torch.randn(8, 4, 3, 32, 32)
+        offset = torch.randn(8, 1, 3, 32, 32)
+        torch.testing.assert_close(
+            backbone(x.flatten(0, 1)), backbone((x + offset).flatten(0, 1)), rtol=1e-3, atol=1e-4
+        )
+
+
+class TestPretrained:
+    """ImageNet weights reach the first convolution as the mean over RGB, repeated."""
+
+    @pytest.mark.parametrize('layout', ['torchvision', 'mmaction'])
+    @pytest.mark.parametrize('way', ['pretrained', 'init_cfg'])
+    @pytest.mark.parametrize('inner', ['ResNet', 'ResNetTSM'])
+    def test_given_to_the_inner_backbone(self, tmp_path, layout, way, inner):
+        path, rgb = imagenet_file(tmp_path, layout)
+        cfg = dict(type=f'mmaction.{inner}', depth=18)
+        cfg[way] = path if way == 'pretrained' else dict(type='Pretrained', checkpoint=path)
+        backbone = build('lite', cfg)
+        backbone.init_weights()
+        torch.testing.assert_close(
+            stem(backbone), rgb.mean(1, keepdim=True).expand(64, 6, 7, 7).contiguous()
+        )
+        self.assert_deep_layers_loaded(backbone, path)
+
+    @pytest.mark.parametrize('layout', ['torchvision', 'mmaction', 'recognizer'])
+    def test_load_from(self, tmp_path, layout):
+        path, rgb = imagenet_file(tmp_path, layout)
+        model = MODELS.build(
+            dict(
+                type='mmaction.Recognizer2D',
+                backbone=dict(type='PANBackbone', backbone=R18),
+                cls_head=dict(type='VAPHead', num_classes=5, in_channels=512),
+            )
+        )
+        # A plain ImageNet file has no `backbone.`: it is loaded into the backbone.
+        load_checkpoint(model if layout == 'recognizer' else model.backbone, path)
+        torch.testing.assert_close(stem(model.backbone)[:, 5], rgb.mean(1))
+        self.assert_deep_layers_loaded(model.backbone, path)
+
+    def test_tanet_loads_in_its_constructor(self, tmp_path):
+        donor = MODELS.build(dict(type='mmaction.ResNet', depth=50))
+        state = {torchvision_name(name): value for name, value in donor.state_dict().items()}
+        torch.save(state, tmp_path / 'r50.pth')
+        backbone = build(
+            'lite', dict(type='mmaction.TANet', depth=50, pretrained=str(tmp_path / 'r50.pth'))
+        )
+        backbone.init_weights()
+        torch.testing.assert_close(stem(backbone)[:, 0], state['conv1.weight'].mean(1))
+        torch.testing.assert_close(
+            backbone.backbone.layer3[0].block.conv2.conv.weight, state['layer3.0.conv2.weight']
+        )
+
+    def test_three_maps_keep_the_rgb_weights(self, tmp_path):
+        path, rgb = imagenet_file(tmp_path, 'torchvision')
+        backbone = build('pa', dict(R18, pretrained=path))
+        backbone.init_weights()
+        torch.testing.assert_close(stem(backbone), rgb)
+
+    def test_from_scratch_the_channels_differ(self):
+        backbone = build('lite')
+        backbone.init_weights()
+        assert not torch.equal(stem(backbone)[:, 0], stem(backbone)[:, 1])
+
+    @staticmethod
+    def assert_deep_layers_loaded(backbone, path):
+        state = torch.load(path, weights_only=True)
+        state = state.get('state_dict', state)
+        theirs = next(
+            value
+            for name, value in state.items()
+            if torchvision_name(name).endswith('layer4.1.conv2.weight')
+        )
+        torch.testing.assert_close(backbone.backbone.layer4[1].conv2.conv.weight, theirs)
+
+
+class TestErrors:
+    def test_unknown_stream(self):
+        with pytest.raises(ValueError, match="one of rgb, pa, lite, got 'flow'"):
+            build('flow')
+
+    def test_pa_needs_two_frames(self):
+        with pytest.raises(ValueError, match='clip_len >= 2'):
+            build('pa', clip_len=1)
+
+    def test_frames_that_are_no_segments(self):
+        with pytest.raises(ValueError, match='30 frames, no multiple of clip_len=4'):
+            build()(torch.rand(30, 3, 32, 32))
+
+    def test_two_numbers_of_segments(self):
+        with pytest.raises(ValueError, match='num_segments=16, PANBackbone 8'):
+            build('lite', dict(R18, num_segments=16))
+
+    @pytest.mark.parametrize(('source', 'target'), [('rgb', 'pa'), ('pa', 'rgb'), ('rgb', 'lite')])
+    def test_checkpoint_of_another_stream(self, source, target):
+        with pytest.raises(ValueError, match=f'another PAN stream.*{target}'):
+            build(target).load_state_dict(build(source).state_dict())
+
+    def test_a_backbone_without_a_convolution_of_frames(self):
+        with pytest.raises(TypeError, match='does not begin with a convolution'):
+            build('lite', dict(type='mmaction.ResNet', depth=18, in_channels=10))

@@ -1,0 +1,269 @@
+"""Every path of PA against its definition, forward and backward."""
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from pan_mm.ops import persistence_of_appearance, select_backend
+
+# Largest difference from the float64 reference, relative to its largest value. Half precisions
+# round frames' differences, filters and maps: a few units of 2^-11 and 2^-8.
+BOUNDS = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+SHAPES = [
+    # (B, m, C, H, W), K, k: odd and even sizes, one row, more and fewer filters
+    ((1, 2, 3, 9, 11), 8, 7),
+    ((2, 3, 3, 6, 8), 8, 7),
+    ((1, 4, 1, 5, 5), 3, 3),
+    ((1, 6, 2, 1, 7), 5, 5),
+    ((1, 2, 3, 4, 3), 4, 1),
+]
+
+
+def make_inputs(shape, num_filters=8, size=7, dtype=torch.float32, device='cpu', seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    frames = torch.randn(shape, generator=generator)
+    weight = torch.randn(num_filters, shape[2], size, size, generator=generator) / size
+    return frames.to(device, dtype), weight.to(device, dtype)
+
+
+def with_gradients(frames, weight, backend, grad_maps, **kwargs):
+    """Maps, the frames' and the filters' gradient, in float64."""
+    frames, weight = frames.detach().requires_grad_(), weight.detach().requires_grad_()
+    maps = persistence_of_appearance(frames, weight, backend=backend, **kwargs)
+    grads = torch.autograd.grad(maps, (frames, weight), grad_maps.to(maps.dtype))
+    return [tensor.double().cpu() for tensor in (maps.detach(), *grads)]
+
+
+def assert_equals_reference(frames, weight, backend, bound, **kwargs):
+    batch, num_frames, _, height, width = frames.shape
+    grad_maps = torch.randn(batch, num_frames - 1, height, width).to(frames)
+    expected = with_gradients(
+        frames.double(), weight.double(), 'reference', grad_maps.double(), **kwargs
+    )
+    actual = with_gradients(frames, weight, backend, grad_maps, **kwargs)
+    for name, one, other in zip(('maps', 'frames.grad', 'weight.grad'), actual, expected):
+        assert one.shape == other.shape
+        error = (one - other).abs().max() / other.abs().max()
+        assert error <= bound, f'{name}: {error:.2e}'
+
+
+class TestEqualsReference:
+    @pytest.mark.parametrize(('shape', 'num_filters', 'size'), SHAPES)
+    def test_shapes(self, backend, device, shape, num_filters, size):
+        frames, weight = make_inputs(shape, num_filters, size, device=device)
+        assert_equals_reference(frames, weight, backend, BOUNDS[torch.float32])
+
+    @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+    def test_half_precision(self, backend, device, dtype):
+        frames, weight = make_inputs((1, 3, 3, 8, 9), dtype=dtype, device=device)
+        assert_equals_reference(frames, weight, backend, BOUNDS[dtype])
+        assert persistence_of_appearance(frames, weight, backend=backend).dtype == dtype
+
+    @pytest.mark.parametrize(
+        'layout',
+        [
+            lambda frames: (
+                frames.flatten(0, 1)
+                .contiguous(memory_format=torch.channels_last)
+                .unflatten(0, frames.shape[:2])
+            ),
+            lambda frames: frames.permute(4, 2, 0, 1, 3).contiguous().permute(2, 3, 1, 4, 0),
+            lambda frames: frames.repeat_interleave(2, dim=1)[:, ::2],
+            lambda frames: frames.flip(-1)[..., 1:],
+            lambda frames: frames[:1, :1].expand(2, 3, *frames.shape[2:]) * 1 + frames,
+        ],
+        ids=['channels_last', 'permuted', 'strided', 'cropped', 'computed'],
+    )
+    def test_memory_layouts(self, backend, device, layout):
+        frames, weight = make_inputs((2, 3, 3, 6, 7), device=device)
+        assert_equals_reference(layout(frames), weight, backend, BOUNDS[torch.float32])
+
+    def test_weight_in_channels_last(self, backend, device):
+        frames, weight = make_inputs((1, 2, 3, 6, 7), device=device)
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        assert_equals_reference(frames, weight, backend, BOUNDS[torch.float32])
+
+    def test_cpu_bands_meet_without_a_seam(self, monkeypatch):
+        from pan_mm.ops import cpu
+
+        monkeypatch.setattr(cpu, 'BAND_PIXELS', 40)
+        frames, weight = make_inputs((2, 3, 3, 23, 17))
+        assert_equals_reference(frames, weight, 'cpu', BOUNDS[torch.float32])
+
+    def test_bfloat16_units_of_a_processor(self, monkeypatch):
+        from pan_mm.ops import cpu
+
+        monkeypatch.setattr(cpu, '_has_bfloat16_units', lambda: True)
+        frames, weight = make_inputs((2, 3, 3, 12, 16), dtype=torch.bfloat16)
+        assert_equals_reference(frames, weight, 'cpu', BOUNDS[torch.bfloat16])
+
+    def test_only_the_gradient_asked_for(self, backend, device):
+        frames, weight = make_inputs((1, 2, 3, 5, 6), device=device)
+        weight.requires_grad_()
+        persistence_of_appearance(frames, weight, backend=backend).sum().backward()
+        alone = weight.grad.clone()
+        weight.grad = None
+        frames.requires_grad_()
+        persistence_of_appearance(frames, weight, backend=backend).sum().backward()
+        torch.testing.assert_close(weight.grad, alone)
+        only_frames = frames.detach().requires_grad_()
+        persistence_of_appearance(only_frames, weight.detach(), backend=backend).sum().backward()
+        torch.testing.assert_close(only_frames.grad, frames.grad)
+
+
+class TestRawFrames:
+    STD = (58.395, 57.12, 57.375)
+    MEAN = (123.675, 116.28, 103.53)
+
+    @pytest.mark.parametrize('path', ['reference', 'cpu', 'triton'])
+    def test_equal_to_normalised_frames(self, path):
+        if path == 'triton':
+            pytest.importorskip('triton')
+        device = 'cuda' if path == 'triton' and torch.cuda.is_available() else 'cpu'
+        _, weight = make_inputs((1, 3, 3, 6, 9), device=device)
+        raw = torch.randint(0, 256, (1, 3, 3, 6, 9), dtype=torch.uint8, device=device)
+        mean, std = (weight.new_tensor(v).view(-1, 1, 1) for v in (self.MEAN, self.STD))
+        weight.requires_grad_()
+        results = []
+        for frames, options in (
+            ((raw - mean) / std, dict(backend='reference')),
+            (raw, dict(backend=path, std=self.STD)),
+        ):
+            maps = persistence_of_appearance(frames, weight, **options)
+            results.append((maps, *torch.autograd.grad(maps.sum(), weight)))
+        (maps, grad), (raw_maps, raw_grad) = results
+        assert raw_maps.dtype == weight.dtype
+        torch.testing.assert_close(raw_maps, maps, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(raw_grad, grad, rtol=1e-4, atol=1e-4)
+
+    def test_std_goes_with_uint8(self):
+        frames, weight = make_inputs((1, 2, 3, 6, 6))
+        with pytest.raises(ValueError, match='std goes with raw uint8'):
+            persistence_of_appearance(frames, weight, std=self.STD)
+        raw = frames.to(torch.uint8)
+        for std in (None, (1.0, 1.0)):
+            with pytest.raises(ValueError, match='uint8 frames need std'):
+                persistence_of_appearance(raw, weight, std=std)
+
+
+class TestGradients:
+    def test_gradcheck(self):
+        frames, weight = make_inputs((1, 3, 2, 5, 4), 3, 3, dtype=torch.float64)
+        frames.requires_grad_()
+        weight.requires_grad_()
+        assert gradcheck(
+            lambda f, w: persistence_of_appearance(f, w, backend='cpu'), (frames, weight)
+        )
+
+    @pytest.mark.parametrize('eps', [1e-6, 0.0])
+    def test_identical_frames(self, backend, device, eps):
+        frames, weight = make_inputs((1, 1, 3, 6, 7), device=device)
+        frames = frames.expand(1, 3, 3, 6, 7)
+        weight.requires_grad_()
+        maps = persistence_of_appearance(frames, weight, eps=eps, backend=backend)
+        torch.testing.assert_close(maps, torch.full_like(maps, eps * 8**0.5), atol=1e-9, rtol=1e-3)
+        (grad,) = torch.autograd.grad(maps.sum(), weight)
+        assert torch.equal(grad, torch.zeros_like(grad))
+
+    @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+    def test_identical_frames_under_autocast(self, backend, device, dtype):
+        frames, weight = make_inputs((1, 1, 3, 6, 7), device=device)
+        weight.requires_grad_()
+        with torch.autocast(device, dtype):
+            maps = persistence_of_appearance(frames.expand(1, 2, 3, 6, 7), weight, backend=backend)
+        assert maps.dtype == torch.float32
+        assert (maps > 0).all(), 'eps must not underflow'
+        (grad,) = torch.autograd.grad(maps.sum(), weight)
+        assert torch.equal(grad, torch.zeros_like(grad))
+
+    @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+    def test_autocast(self, backend, device, dtype):
+        frames, weight = make_inputs((1, 2, 3, 6, 7), device=device)
+        weight.requires_grad_()
+        maps = persistence_of_appearance(frames, weight, backend='reference')
+        (grad,) = torch.autograd.grad(maps.sum(), weight)
+        with torch.autocast(device, dtype):
+            half = persistence_of_appearance(frames, weight, backend=backend)
+        (half_grad,) = torch.autograd.grad(half.sum(), weight)
+        assert (half.dtype, half_grad.dtype) == (torch.float32, torch.float32)
+        for one, other in ((half, maps), (half_grad, grad)):
+            assert (one - other).abs().max() <= BOUNDS[dtype] * other.abs().max()
+
+    def test_memory_of_a_training_step(self):
+        from tools.analysis.benchmark_motion import naive_persistence, peak_bytes
+
+        frames, weight = make_inputs((4, 4, 3, 112, 112))
+        weight.requires_grad_()
+        bias = torch.zeros(8, requires_grad=True)
+        naive = peak_bytes(lambda: naive_persistence(frames, weight, bias).sum().backward())
+        fast = peak_bytes(
+            lambda: persistence_of_appearance(frames, weight, backend='cpu').sum().backward()
+        )
+        assert naive > 4 * 4 * 8 * 112 * 112 * 4, 'the features of all frames were not counted'
+        assert fast <= naive / 6
+
+
+class TestSelection:
+    def test_processor(self):
+        frames, weight = make_inputs((1, 2, 3, 6, 6))
+        expected = 'cpu' if torch.backends.mkldnn.is_available() else 'reference'
+        assert select_backend(frames, weight) == expected
+        assert select_backend(frames.double(), weight.double()) == 'reference'
+
+    def test_unknown(self):
+        frames, weight = make_inputs((1, 2, 3, 6, 6))
+        with pytest.raises(ValueError, match='must be one of auto, reference, cpu, triton'):
+            persistence_of_appearance(frames, weight, backend='tpu')
+
+    def test_unavailable(self, monkeypatch):
+        frames, weight = make_inputs((1, 2, 3, 6, 6))
+        monkeypatch.setenv('TRITON_INTERPRET', '0')
+        with pytest.raises(RuntimeError, match="backend 'triton' needs .*; use backend='auto'"):
+            persistence_of_appearance(frames, weight, backend='triton')
+        with pytest.raises(RuntimeError, match="backend 'cpu' needs CPU tensors, got meta"):
+            persistence_of_appearance(frames.to('meta'), weight.to('meta'), backend='cpu')
+
+    @pytest.mark.parametrize(
+        ('change', 'message'),
+        [
+            (lambda f, w: (f[0], w), 'B, m, C, H, W'),
+            (lambda f, w: (f[:, :1], w), 'm >= 2'),
+            (lambda f, w: (f, w[:, :2]), r'\(K, 3, k, k\)'),
+            (lambda f, w: (f, w[..., 1:]), 'square filters of odd size'),
+            (lambda f, w: (f.half(), w), 'give both one dtype'),
+            (lambda f, w: (f.int(), w), 'floating point or uint8'),
+            (lambda f, w: (f, w.to('meta')), 'move one to the other'),
+        ],
+    )
+    def test_bad_input(self, change, message):
+        with pytest.raises(ValueError, match=message):
+            persistence_of_appearance(*change(*make_inputs((1, 2, 3, 6, 6))))
+
+    def test_graphs_hold_plain_operators(self):
+        class Model(torch.nn.Module):
+            def __init__(self, weight):
+                super().__init__()
+                self.weight = torch.nn.Parameter(weight)
+
+            def forward(self, frames):
+                return persistence_of_appearance(frames, self.weight)
+
+        frames, weight = make_inputs((1, 2, 3, 6, 6))
+        model = Model(weight).eval()
+        program = torch.export.export(model, (frames,))
+        targets = {str(node.target) for node in program.graph.nodes}
+        assert any('conv2d' in target for target in targets)
+        for graph in (program.module(), torch.jit.trace(model, frames)):
+            torch.testing.assert_close(graph(frames), model(frames), rtol=1e-5, atol=1e-5)
+
+    def test_per_sample_gradients(self):
+        frames, weight = make_inputs((3, 2, 3, 6, 6))
+
+        def loss(weight, sample):
+            return persistence_of_appearance(sample[None], weight).sum()
+
+        grads = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weight, frames)
+        weight.requires_grad_()
+        for grad, sample in zip(grads, frames):
+            (expected,) = torch.autograd.grad(loss(weight, sample), weight)
+            torch.testing.assert_close(grad, expected, rtol=1e-4, atol=1e-4)
