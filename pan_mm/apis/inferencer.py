@@ -12,6 +12,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from torch.utils.data import DataLoader
 
 from .recognizer import class_names, count_classes, load_config, load_recognizer
+from .runtime import SUFFIXES, ExportedModel
 
 
 class PANInferencer:
@@ -25,9 +26,10 @@ class PANInferencer:
     Args:
         config (str | Path | Config): Config of a recognizer. Its ``test_pipeline``, or else the
             pipeline of its test dataset, opens and prepares the videos.
-        checkpoint (str | Path, optional): File or URL of its weights. Without one the weights
-            are random.
-        device (str | torch.device, optional): Defaults to the accelerator, or the CPU.
+        checkpoint (str | Path, optional): File or URL of its weights, or a model that
+            ``python -m pan_mm export`` wrote. Without one the weights are random.
+        device (str | torch.device, optional): Defaults to the accelerator, or the CPU. An
+            exported model runs on the CPU.
         batch_size (int): Videos in a batch. Defaults to 8.
         label_map (str | Path, optional): Text file of class names, one a line. Defaults to the
             names in checkpoint or config, or else the labels' numbers.
@@ -64,8 +66,12 @@ class PANInferencer:
             if value < least:
                 raise ValueError(f'{name} must be at least {least}, got {value}')
         self.config = load_config(config)
-        self.model = load_recognizer(self.config, checkpoint, device)
-        num_classes = count_classes(self.model)
+        if Path(str(checkpoint)).suffix in SUFFIXES:
+            self.model = ExportedModel(checkpoint)
+            num_classes = self.model.num_classes
+        else:
+            self.model = load_recognizer(self.config, checkpoint, device)
+            num_classes = count_classes(self.model)
         meta = self.model.dataset_meta
         self.classes = class_names(num_classes, label_map, meta, self.config)
         self.pipeline = video_pipeline(self.config)

@@ -6,13 +6,8 @@ _base_ = [
     '../../_base_/default_runtime.py',
 ]
 
-_base_.train_dataloader.dataset.pipeline.insert(
-    -2,
-    dict(
-        type='Flip',
-        flip_ratio=0.5,
-        flip_label_map={86: 87, 87: 86, 93: 94, 94: 93, 166: 167, 167: 166},
-    ),
-)
+mirrored = {86: 87, 87: 86, 93: 94, 94: 93, 166: 167, 167: 166}
+_base_.train_pipeline.insert(-2, dict(type='Flip', flip_ratio=0.5, flip_label_map=mirrored))
 
 model = dict(backbone=dict(stream='lite'), cls_head=dict(num_classes=174))
+train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))
