@@ -4,11 +4,23 @@
 PAN's parts in MMAction2's registries; nothing else happens on import.
 """
 
-from . import compat
+import sys
 
-compat.apply()
+from .version import __version__
 
-from . import datasets, engine, models  # noqa: E402
-from .version import __version__  # noqa: E402
+import_error = None
 
-__all__ = ['__version__', 'datasets', 'engine', 'models']
+try:
+    from . import compat
+
+    compat.apply()
+
+    from . import datasets, engine, models, registry
+except Exception as error:
+    # While Python looks for the module of `python -m pan_mm`, argv[0] is '-m'. That command must
+    # go on: its `doctor` explains this very error, and every other command stops at it.
+    if sys.argv[:1] != ['-m']:
+        raise
+    import_error = error
+
+__all__ = ['__version__', 'datasets', 'engine', 'models', 'registry']

@@ -1,6 +1,11 @@
 """Fixtures shared by all tests."""
 
+import fnmatch
 import importlib.util
+import os
+import subprocess
+import sysconfig
+import venv
 from pathlib import Path
 
 import cv2
@@ -70,3 +75,33 @@ def videos(tmp_path_factory) -> Path:
             writer.write(np.roll(picture, frame * (index + 1), axis=1)[:48, :64].copy())
         writer.release()
     return folder
+
+
+class LinkedEnvironment:
+    """A virtual environment made of links to this one's packages, without pan_mm.
+
+    Args:
+        folder (Path): Where to make it.
+        without (list[str]): Patterns of entries of site-packages to leave out, in lower case.
+    """
+
+    def __init__(self, folder, without=()):
+        venv.create(folder, with_pip=False, symlinks=True)
+        self.python = folder / 'bin' / 'python'
+        (self.site_packages,) = folder.glob('lib/python*/site-packages')
+        for entry in Path(sysconfig.get_path('purelib')).iterdir():
+            if not any(fnmatch.fnmatch(entry.name.lower(), p) for p in ('*pan_mm*', *without)):
+                (self.site_packages / entry.name).symlink_to(entry)
+
+    def run(self, *arguments, cwd='/', **variables):
+        """Run its Python; returns the CompletedProcess, with its output as text."""
+        env = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+        env.update(PYTHONWARNINGS='ignore', **variables)
+        command = [str(self.python), *map(str, arguments)]
+        return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.fixture
+def linked_environment(tmp_path):
+    """Makes the test's :class:`LinkedEnvironment`."""
+    return lambda **kwargs: LinkedEnvironment(tmp_path / 'venv', **kwargs)

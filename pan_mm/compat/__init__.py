@@ -33,7 +33,7 @@ def report() -> list[Status]:
 
     Returns:
         list[Status]: Named tuples (name, state, reason, until); ``state`` is ``'active'``,
-        ``'not needed'`` or ``'off'``.
+        ``'not needed'``, or ``'off'`` where the probe itself failed.
     """
     apply()
     return [repair.status() for repair in REPAIRS]

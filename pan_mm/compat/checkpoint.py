@@ -30,18 +30,22 @@ class CheckpointError(RuntimeError):
     """A checkpoint file that is damaged, no checkpoint, or would run code."""
 
 
+class _Refused(Exception):
+    """A record cannot stand for what the file holds; says why."""
+
+
 class _Dtype:
     """Record of a NumPy dtype: numbers, booleans, text; no structures, no objects."""
 
     def __init__(self, code, align=False, copy=False):
         if not isinstance(code, str) or re.fullmatch(r'[biufcSU]\d+', code) is None:
-            raise pickle.UnpicklingError(f'a NumPy dtype of {code!r} is not plain data')
+            raise _Refused(f'it holds a NumPy dtype {code!r}, which is not plain data')
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state):
         _, order, *structure = state
         if order not in ('<', '>', '|', '=') or any(part is not None for part in structure[:3]):
-            raise pickle.UnpicklingError('a NumPy dtype is not plain data')
+            raise _Refused('it holds a NumPy dtype that is not plain data')
         self.dtype = self.dtype.newbyteorder(order)
 
 
@@ -51,7 +55,7 @@ class _Array:
     def __setstate__(self, state):
         _, self.shape, dtype, self.fortran, self.data = state
         if type(dtype) is not _Dtype or type(self.data) is not bytes:
-            raise pickle.UnpicklingError('a NumPy array does not hold plain data')
+            raise _Refused('it holds a NumPy array of other than plain data')
         self.dtype = dtype.dtype
 
     def build(self):
@@ -74,13 +78,13 @@ class _History:
 
 def _reconstruct(kind, shape, typecode):
     if kind is not _Array:
-        raise pickle.UnpicklingError(f'an array of the type {kind!r} is not a NumPy array')
+        raise _Refused(f'it holds an array of the type {kind!r}')
     return _Array()
 
 
 def _scalar(dtype, data):
     if type(dtype) is not _Dtype or type(data) is not bytes:
-        raise pickle.UnpicklingError('a NumPy scalar is not plain data')
+        raise _Refused('it holds a NumPy scalar that is not plain data')
     return np.frombuffer(data, dtype.dtype, count=1)[0]
 
 
@@ -92,7 +96,7 @@ def _bytes():
 def _getattr(owner, name):
     # How MMEngine pickles HistoryBuffer.min, .max, .mean, .current: by name alone.
     if owner is not _History or name.startswith('_') or not hasattr(HistoryBuffer, name):
-        raise pickle.UnpicklingError(f'GLOBAL getattr({owner!r}, {name!r})')
+        raise _Refused(f'it asks for the attribute {name!r} of {owner!r}, which could run code')
     return name
 
 
@@ -144,6 +148,8 @@ def _guard(source: str):
     try:
         with _lock, safe_globals(_SAFE):
             yield
+    except _Refused as error:
+        raise CheckpointError(f'{source} was refused: {error}') from None
     except pickle.UnpicklingError as error:
         found = re.search(r'GLOBAL (.+?)(?: was not an allowed| whose module|$)', str(error), re.M)
         if found is None:
@@ -166,7 +172,9 @@ def _guard(source: str):
 
 
 def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # PyTorch ends its messages with an address.
+    lines = [line.strip() for line in str(error).splitlines() if 'https://' not in line]
+    lines = [line for line in lines if line]
     return lines[-1] if lines else type(error).__name__
 
 

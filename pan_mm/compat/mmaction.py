@@ -1,6 +1,7 @@
 """Repairs of MMAction2."""
 
 import copyreg
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -111,6 +112,7 @@ def _takes_frames_from_header(loading):
 def _count_frames(loading):
     transform = loading.PyAVInit.transform
 
+    @functools.wraps(transform)
     def counting(self, results):
         results = transform(self, results)
         if results['total_frames'] == 0:
@@ -143,6 +145,7 @@ def _float_scores(base):
     import torch
 
     def in_float(method):
+        @functools.wraps(method)
         def with_float_scores(self, cls_scores, *args, **kwargs):
             if isinstance(cls_scores, torch.Tensor) and cls_scores.dtype == torch.bfloat16:
                 cls_scores = cls_scores.float()
@@ -176,6 +179,7 @@ def _none_means_from_scratch(cls):
         backbone = getattr(module, cls)
         init_weights = backbone.init_weights
 
+        @functools.wraps(init_weights)
         def init_or_load(self):
             if self.pretrained is None:
                 super(backbone, self).init_weights()
@@ -199,10 +203,12 @@ def _draw_any_layout(visualization_hook):
     hook = visualization_hook.VisualizationHook
     init, draw_samples = hook.__init__, hook._draw_samples
 
+    @functools.wraps(init)
     def __init__(self, *args, **kwargs):
         init(self, *args, **kwargs)
         self.draw_args['show_frames'] = self.draw_args.pop('show')
 
+    @functools.wraps(draw_samples)
     def _draw_samples(self, batch_idx, data_batch, data_samples, step=0):
         if self.enable:
             videos = [_channels_first(video) for video in data_batch['inputs']]

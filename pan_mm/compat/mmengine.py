@@ -1,6 +1,6 @@
 """Repairs of MMEngine."""
 
-import importlib
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -80,6 +80,7 @@ def _groups_stay_config_dicts(optimizer_wrapper):
 def _plain_groups(optimizer_wrapper):
     init = optimizer_wrapper.OptimWrapper.__init__
 
+    @functools.wraps(init)
     def __init__(self, optimizer, *args, **kwargs):
         groups = optimizer.param_groups
         groups[:] = [dict(group.items()) for group in groups]
@@ -95,6 +96,7 @@ def _gloo(dist_utils):
     import torch
 
     def without_devices(init):
+        @functools.wraps(init)
         def init_on_cpu(backend, *args, **kwargs):
             with mock.patch.object(torch.cuda, 'set_device', lambda device: None):
                 return init('gloo', *args, **kwargs)
@@ -109,6 +111,7 @@ def _gloo(dist_utils):
 def _no_device_ids(distributed):
     init = distributed.MMDistributedDataParallel.__init__
 
+    @functools.wraps(init)
     def __init__(self, module, *args, **kwargs):
         if all(parameter.device.type == 'cpu' for parameter in module.parameters()):
             kwargs['device_ids'] = None

@@ -3,16 +3,12 @@
 import importlib
 import importlib.abc
 import importlib.util
-import os
 import sys
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Callable, NamedTuple, Optional
-
-# Repairs named here (comma separated) stay off: the tests show each fault with it.
-OFF_VARIABLE = '_PAN_MM_REPAIRS_OFF'
 
 
 class Status(NamedTuple):
@@ -48,14 +44,13 @@ class Repair:
     def run(self, module: Optional[ModuleType] = None) -> None:
         if self.state != 'waiting':
             return
-        if self.name in os.environ.get(OFF_VARIABLE, '').split(','):
-            self.state = 'off'
-            return
         try:
             needed = self.needed(module)
         except Exception as error:
             # An upstream that has changed this much must still be importable.
-            warnings.warn(f'pan_mm: cannot tell whether {self.name} is needed: {error!r}')
+            warnings.warn(
+                f'pan_mm: cannot tell whether {self.name} is needed: {error!r}', stacklevel=2
+            )
             self.state = 'off'
             return
         if needed:

@@ -1,1 +1,20 @@
+from .labels import class_names, label_permutation
+from .merge import merge_streams
+from .official import (
+    NotPANError,
+    convert_official_checkpoint,
+    convert_official_state_dict,
+    model_config,
+    read_architecture,
+)
 
+__all__ = [
+    'NotPANError',
+    'class_names',
+    'convert_official_checkpoint',
+    'convert_official_state_dict',
+    'label_permutation',
+    'merge_streams',
+    'model_config',
+    'read_architecture',
+]

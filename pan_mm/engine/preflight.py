@@ -8,6 +8,7 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config
 
 from pan_mm.datasets.integrity import DataError, check_annotations
+from pan_mm.models.pan_ensemble import stream_configs
 
 
 def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
@@ -21,16 +22,27 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
         DataError: Naming each argument, file and line that is wrong (at most ten).
     """
     problems = []
+    recognizers = _recognizers(cfg.model)
+    if 'train' in splits and len(recognizers) != 1:
+        problems.append('train: PANEnsemble only tests; train each stream with its own config')
     for split in splits:
         dataloader = cfg.get(f'{split}_dataloader')
         for dataset in _leaf_datasets(dataloader and dataloader.get('dataset')):
-            problems += [f'{split}: {p}' for p in _check_sampling(cfg.model, dataset)]
-            problems += [f'{split}: {p}' for p in _check_data(cfg.model, dataset)]
+            for model in recognizers:
+                problems += [f'{split}: {p}' for p in _check_sampling(model, dataset)]
+            problems += [f'{split}: {p}' for p in _check_data(recognizers[0], dataset)]
     problems = list(dict.fromkeys(problems))
     if problems:
         shown = '\n  '.join(problems[:10])
         more = f'\n  … and {len(problems) - 10} more' if len(problems) > 10 else ''
         raise DataError(f'{len(problems)} problem(s) found before the start:\n  {shown}{more}')
+
+
+def _recognizers(model: dict) -> list:
+    """Config of the recognizer, or those of the streams of an ensemble."""
+    if 'PANEnsemble' not in str(model.get('type')):
+        return [model]
+    return [recognizer for recognizer, *_ in stream_configs(model).values()]
 
 
 def _leaf_datasets(dataset: Optional[dict]) -> Iterator[dict]:

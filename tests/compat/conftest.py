@@ -3,14 +3,18 @@
 import importlib.util
 import os
 import pickle
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
 import pytest
 import torch
+
+import pan_mm  # noqa: F401  first: mmaction.models is not importable without it
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(importlib.util.find_spec('mmaction').origin).parent / '.mim' / 'tools'
@@ -44,8 +48,10 @@ test_evaluator = val_evaluator
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
-param_scheduler = [dict(type='MultiStepLR', milestones=[1], by_epoch=True)]
+optim_wrapper = dict(type='OptimWrapper',
+                     optimizer=dict(type='SGD', lr=0.01, momentum=0.9,
+                                    weight_decay=1e-4))
+param_scheduler = [dict(type='MultiStepLR', milestones=[1], by_epoch=True, end=9)]
 default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, save_best='auto'),
     logger=dict(type='LoggerHook', interval=1),
@@ -79,7 +85,7 @@ class Job:
 
     def __init__(self, folder, rendered, tsm=False, batch_size=2):
         self.folder, self.work_dir = folder, folder / 'work_dir'
-        self.config = folder / 'config.py'
+        self.config, self.dump = folder / 'config.py', folder / 'scores.pkl'
         self.config.write_text(
             CONFIG.format(
                 backbone='ResNetTSM' if tsm else 'ResNet',
@@ -92,40 +98,59 @@ class Job:
             )
         )
 
-    def run(self, tool, *args, off=(), processes=1, check=True):
-        command = [sys.executable]
-        if processes > 1:
-            command += ['-m', 'torch.distributed.run', '--standalone']
-            command += ['--nproc_per_node', str(processes)]
-            args = (*args, '--launcher', 'pytorch')
-        command += [TOOLS / f'{tool}.py', self.config, *args, '--work-dir', self.work_dir]
-        result = run_python(*command[1:], off=off)
-        if check:
-            assert result.returncode == 0, result.stdout + result.stderr
-        return result
-
     def train(self, *args, **kwargs):
-        return self.run('train', *args, **kwargs)
+        self.run([('train', *args)], **kwargs)
 
     def test(self, checkpoint, *args, **kwargs):
-        return self.run('test', checkpoint, *args, **kwargs)
+        self.run([('test', checkpoint, *args)], **kwargs)
 
-    def scores(self, checkpoint, **kwargs):
-        """Predicted scores, (4, 2), by tools/test.py --dump."""
-        dump = self.folder / 'scores.pkl'
-        self.test(checkpoint, '--dump', dump, **kwargs)
-        with dump.open('rb') as file:
+    def run(self, commands, processes=0):
+        """Run tools in turn, in this process or in ``processes`` of their own."""
+        commands = [
+            [str(TOOLS / f'{tool}.py'), str(self.config), *map(str, args)]
+            + ['--work-dir', str(self.work_dir)]
+            for tool, *args in commands
+        ]
+        if processes == 0:
+            for command in commands:
+                run_here(*command)
+        elif processes == 1:
+            for command in commands:
+                succeed(run_python(*command))
+        else:
+            # One launch for all commands: starting processes takes longer than the work.
+            commands = [[*command, '--launcher', 'pytorch'] for command in commands]
+            script = self.folder / 'launched.py'
+            script.write_text(
+                'import runpy, sys\n'
+                f'for sys.argv in {commands!r}:\n'
+                "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+            )
+            launcher = f'-m torch.distributed.run --standalone --nproc_per_node {processes}'
+            succeed(run_python(*launcher.split(), script))
+
+    def scores(self):
+        """Predicted scores, (4, 2), that test.py has left in ``dump``."""
+        with self.dump.open('rb') as file:
             return np.stack([sample['pred_score'].numpy() for sample in pickle.load(file)])
 
 
-def run_python(*args, off=(), **kwargs):
-    """Run Python in a process of its own with the repairs named in ``off`` left out."""
+def run_here(script, *args):
+    with mock.patch.object(sys, 'argv', list(map(str, (script, *args)))):
+        runpy.run_path(str(script), run_name='__main__')
+
+
+def succeed(result):
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def run_python(*args, path=(), **kwargs):
+    """Run Python in a process of its own; ``path`` goes before the project on PYTHONPATH."""
     environment = {
         **os.environ,
-        'PYTHONPATH': str(ROOT),
+        'PYTHONPATH': os.pathsep.join(map(str, (*path, ROOT))),
         'OMP_NUM_THREADS': '1',
         'CUDA_VISIBLE_DEVICES': '',
-        '_PAN_MM_REPAIRS_OFF': ','.join(off),
     }
     return subprocess.run(
         [sys.executable, *map(str, args)],
@@ -148,16 +173,16 @@ def make_job(tmp_path, rendered):
 
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory, rendered):
-    """A job that has trained for one epoch."""
+    """A job that train.py, in a fresh process, has trained for one epoch."""
     job = Job(tmp_path_factory.mktemp('trained'), rendered)
-    job.train()
+    job.train(processes=1)
     return job
 
 
 @pytest.fixture
 def python():
-    """Function that runs a script in a process of its own, ``off`` naming repairs left out."""
-    return lambda script, off=(), **kwargs: run_python('-c', script, off=off, **kwargs)
+    """Function that runs a script in a process of its own."""
+    return lambda script, **kwargs: run_python('-c', script, **kwargs)
 
 
 @pytest.fixture

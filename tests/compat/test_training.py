@@ -1,19 +1,20 @@
 """MMAction2's own tools, unmodified, on a config whose custom_imports name pan_mm."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
-from pan_mm.compat.checkpoint import load_checkpoint_file
+from pan_mm.compat.checkpoint import CheckpointError, load_checkpoint_file
 
 pytestmark = pytest.mark.slow
 
 
-def logged(job, key):
-    import json
-
-    (log,) = sorted(job.work_dir.glob('*/vis_data/scalars.json'))[-1:]
-    return [json.loads(line)[key] for line in log.read_text().splitlines() if key in line]
+def losses(job):
+    log = max(job.work_dir.glob('*/vis_data/scalars.json'))
+    lines = map(json.loads, log.read_text().splitlines())
+    return [line['loss'] for line in lines if 'loss' in line]
 
 
 def weights(job, epoch):
@@ -32,13 +33,15 @@ def test_checkpoint_of_mmengine_holds_all_its_state(trained):
     assert history.data[0].shape == (2,) and history.mean() > 0
     assert checkpoint['meta']['iter'] == 2
     assert 'momentum_buffer' in checkpoint['optimizer']['state'][0]
-    assert checkpoint['param_schedulers'][0]['last_step'] == 1
+    assert 'last_step' in checkpoint['param_schedulers'][0]
     assert 'ema_state_dict' in checkpoint
 
 
-def test_loading_fails_upstream(trained):
-    result = trained.test(trained.work_dir / 'epoch_1.pth', off=['checkpoint-loading'], check=False)
-    assert result.returncode != 0 and 'HistoryBuffer' in result.stderr
+def test_upstream_cannot_load_its_own_checkpoint(trained):
+    from mmengine.runner.checkpoint import load_from_local
+
+    with pytest.raises(Exception, match='HistoryBuffer'):
+        load_from_local(str(trained.work_dir / 'epoch_1.pth'), 'cpu')
 
 
 def test_resume_equals_undisturbed_run(make_job):
@@ -51,89 +54,52 @@ def test_resume_equals_undisturbed_run(make_job):
 
 def test_load_from_and_dump(trained, make_job):
     checkpoint = trained.work_dir / 'epoch_1.pth'
-    scores = trained.scores(checkpoint)
+    trained.test(checkpoint, '--dump', trained.dump)
+    scores = trained.scores()
     assert scores.shape == (4, 2)
     np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
     job = make_job()
     job.train('--cfg-options', f'load_from={checkpoint}', 'optim_wrapper.optimizer.lr=0.0')
-    # With no learning rate the parameters stay what was loaded; BN statistics move.
+    # With no learning rate the parameters stay as loaded; BN statistics move.
     loaded, kept = weights(trained, 1), weights(job, 1)
     assert all(torch.equal(loaded[key], kept[key]) for key in kept if key.endswith('conv.weight'))
 
 
 def test_malicious_checkpoint_is_refused_by_the_tool(trained, tmp_path, evil_file):
-    result = trained.test(evil_file, check=False)
-    assert result.returncode != 0
-    assert str(evil_file) in result.stderr and 'system' in result.stderr
+    with pytest.raises(CheckpointError, match='evil.pth was refused.*system'):
+        trained.test(evil_file)
     assert not (tmp_path / 'code-ran').exists()
 
 
 @pytest.mark.parametrize('tsm', [False, True])
 def test_amp_on_cpu(make_job, tsm):
-    job = make_job(tsm=tsm)
-    job.train('--amp')
-    plain = make_job('plain', tsm=tsm)
+    amp, plain = make_job('amp', tsm=tsm), make_job('plain', tsm=tsm)
+    amp.train('--amp')
     plain.train()
-    assert job.work_dir.joinpath('epoch_1.pth').is_file()
-    amp_loss, loss = logged(job, 'loss'), logged(plain, 'loss')
     # bfloat16 has 8 bits of mantissa: the first loss differs, but not by much.
-    assert amp_loss[0] != loss[0]
-    assert amp_loss[0] == pytest.approx(loss[0], rel=0.05)
-
-
-@pytest.mark.parametrize(
-    ('off', 'error'),
-    [('amp-on-cpu', 'only available training on gpu'), ('bfloat16-scores', 'BFloat16')],
-)
-def test_amp_on_cpu_fails_upstream(make_job, off, error):
-    result = make_job().train('--amp', off=[off], check=False)
-    assert result.returncode != 0 and error in result.stderr
+    assert losses(amp)[0] != losses(plain)[0]
+    assert losses(amp)[0] == pytest.approx(losses(plain)[0], rel=0.05)
+    amp.train('--amp', '--resume', '--cfg-options', 'train_cfg.max_epochs=2')
+    assert np.isfinite(losses(amp)).all()
 
 
 def test_two_processes_equal_one(make_job):
     one, two = make_job('one', batch_size=2), make_job('two', batch_size=1)
     # BN would see other batches in each process, so it keeps its initial statistics.
     frozen = ['--cfg-options', 'model.backbone.norm_eval=True', 'custom_hooks=[]']
-    one.train(*frozen)
-    two.train(*frozen, processes=2)
+    for job, processes in ((one, 0), (two, 2)):
+        commands = [
+            ('train', *frozen),
+            ('train', '--resume', *frozen, 'train_cfg.max_epochs=2'),
+            ('test', job.work_dir / 'epoch_2.pth', '--dump', job.dump, *frozen),
+        ]
+        job.run(commands, processes=processes)
     assert_same_weights(weights(two, 1), weights(one, 1))
-    longer = [*frozen, 'train_cfg.max_epochs=2']
-    one.train('--resume', *longer)
-    two.train('--resume', *longer, processes=2)
     assert_same_weights(weights(two, 2), weights(one, 2))
-    checkpoint = one.work_dir / 'epoch_2.pth'
-    np.testing.assert_array_equal(two.scores(checkpoint, processes=2), one.scores(checkpoint))
-
-
-@pytest.mark.parametrize(
-    ('off', 'error'), [('gloo-on-cpu', 'cuda'), ('ddp-on-cpu', 'device_ids')]
-)
-def test_two_processes_fail_upstream(make_job, off, error):
-    result = make_job().train(off=[off], processes=2, check=False)
-    assert result.returncode != 0 and error in result.stderr.lower()
-
-
-def test_compile_with_the_tsm_constructor(make_job):
-    options = [
-        '--cfg-options',
-        'compile.backend=eager',
-        'optim_wrapper.constructor=TSMOptimWrapperConstructor',
-        'optim_wrapper.paramwise_cfg.fc_lr5=True',
-        'custom_hooks=[]',
-    ]
-    plain, compiled = make_job('plain', tsm=True), make_job('compiled', tsm=True)
-    plain.train('--cfg-options', *options[2:])
-    compiled.train(*options)
-    assert logged(compiled, 'loss') == pytest.approx(logged(plain, 'loss'), rel=1e-4)
-    result = compiled.train(*options, off=['plain-param-groups'], check=False)
-    assert result.returncode != 0 and 'ConfigDict' in result.stderr
+    np.testing.assert_allclose(two.scores(), one.scores(), rtol=1e-5)
 
 
 def test_show_dir(trained, tmp_path):
     checkpoint = trained.work_dir / 'epoch_1.pth'
     trained.test(checkpoint, '--show-dir', tmp_path / 'show', '--interval', '2')
     assert len(list((tmp_path / 'show').glob('*/*/*.png'))) == 2 * 4
-    result = trained.test(
-        checkpoint, '--show-dir', tmp_path / 'no', off=['visualization-hook'], check=False
-    )
-    assert result.returncode != 0

@@ -2,6 +2,11 @@
 _base_ = './pan_r50.py'
 
 model = dict(
-    backbone=dict(backbone=dict(depth=18, pretrained=None)),
+    backbone=dict(
+        backbone=dict(depth=18, pretrained=None),
+        # The paper starts the filters at 0.001, so that the maps hardly disturb ImageNet weights.
+        # From scratch they should start at the scale of the frames.
+        persistence=dict(type='PersistenceOfAppearance', init_std=0.1),
+    ),
     cls_head=dict(in_channels=512),
 )

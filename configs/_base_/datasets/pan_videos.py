@@ -1,0 +1,28 @@
+# Videos as files; a dataset adds where they are.
+_base_ = './pan.py'
+
+train_pipeline = [
+    dict(type='VideoInit'),
+    _base_.sample.train,
+    dict(type='VideoDecode'),
+    *_base_.augment.train,
+    *_base_.pack,
+]
+val_pipeline = [
+    dict(type='VideoInit'),
+    _base_.sample.val,
+    dict(type='VideoDecode'),
+    *_base_.augment.val,
+    *_base_.pack,
+]
+accurate_pipeline = [
+    dict(type='VideoInit'),
+    _base_.sample.accurate,
+    dict(type='VideoDecode'),
+    *_base_.augment.accurate,
+    *_base_.pack,
+]
+
+train_dataloader = dict(dataset=dict(type='VideoDataset', pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(type='VideoDataset', pipeline=val_pipeline, test_mode=True))
+test_dataloader = val_dataloader

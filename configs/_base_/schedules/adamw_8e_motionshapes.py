@@ -1,0 +1,22 @@
+# A short training from scratch, for minutes on two CPU cores.
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_begin=4, val_interval=4)
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=True, end=1, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        begin=1,
+        end=8,
+        T_max=7,
+        eta_min=0,
+        convert_to_iter_based=True,
+    ),
+]
+
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.02),
+    clip_grad=dict(max_norm=20, norm_type=2),
+)
+
+auto_scale_lr = dict(enable=False, base_batch_size=16)

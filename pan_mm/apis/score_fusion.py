@@ -1,0 +1,186 @@
+"""Fusion of the scores that tools/test.py --dump has written."""
+
+import collections
+import io
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import torch
+from mmaction.evaluation import mean_class_accuracy, top_k_accuracy
+
+NAME_KEYS = ('filename', 'frame_dir')
+
+
+class ScoresError(ValueError):
+    """Score files that cannot be read or do not belong together."""
+
+
+class _DataUnpickler(pickle.Unpickler):
+    """Reads tensors, containers, numbers and text; anything else could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        allowed = {
+            ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
+            ('torch.storage', '_load_from_bytes'): _load_from_bytes,
+            ('collections', 'OrderedDict'): collections.OrderedDict,
+        }
+        if (module, name) not in allowed:
+            raise ScoresError(f'it asks for {module}.{name}, which is no part of dumped scores')
+        return allowed[module, name]
+
+
+def _load_from_bytes(data):
+    # PyTorch's own would unpickle whatever the bytes hold.
+    return torch.load(io.BytesIO(data), weights_only=True)
+
+
+def load_scores(path: Union[str, Path]) -> list:
+    """Read a file of ``DumpResults`` (``tools/test.py --dump``); no code in it is run.
+
+    Returns:
+        list[dict]: Of each video at least ``pred_score`` and ``gt_label``, tensors.
+
+    Raises:
+        ScoresError: If the file is damaged, no dump of scores, or would run code.
+        OSError: If it cannot be read.
+    """
+    with open(path, 'rb') as file:
+        try:
+            samples = _DataUnpickler(file).load()
+        except OSError:
+            raise
+        except Exception as error:  # a damaged file makes the unpickler fail in any way at all
+            raise ScoresError(f'{path} is no file of dumped scores: {error}') from error
+    if not isinstance(samples, list) or not samples:
+        raise ScoresError(f'{path} holds no list of scores; write it with tools/test.py --dump')
+    classes = None
+    for index, sample in enumerate(samples):
+        fields = sample if isinstance(sample, dict) else {}
+        score, label = fields.get('pred_score'), fields.get('gt_label')
+        if not isinstance(score, torch.Tensor) or not isinstance(label, torch.Tensor):
+            raise ScoresError(f'{path}: sample {index} has no pred_score and gt_label')
+        classes = classes or score.shape
+        if score.ndim != 1 or score.shape != classes:
+            raise ScoresError(
+                f'{path}: the scores of sample {index} are {tuple(score.shape)}, not one for each '
+                'class; test with average_clips set, and the same classes for all'
+            )
+        if not score.isfinite().all():
+            raise ScoresError(f'{path}: the scores of sample {index} are not finite')
+    return samples
+
+
+def _names(samples: list) -> Optional[list]:
+    """What identifies the videos, None where the files do not say."""
+    for key in NAME_KEYS:
+        if all(key in sample for sample in samples):
+            return [str(sample[key]) for sample in samples]
+    return None
+
+
+def _are_probabilities(samples: list) -> bool:
+    scores = torch.stack([sample['pred_score'] for sample in samples]).double()
+    return bool((scores >= 0).all() and ((scores.sum(dim=1) - 1).abs() < 1e-3).all())
+
+
+def _aligned(samples: list, like: list, path: str, first: str) -> list:
+    """``samples`` in the order of ``like``, refused where they are not the same videos."""
+    names, wanted = _names(samples), _names(like)
+    if (names is None) != (wanted is None):
+        bare = path if names is None else first
+        raise ScoresError(f'{bare} does not name its videos, the other file does; test it again')
+    if names is not None:
+        place = {name: index for index, name in enumerate(names)}
+        if len(place) != len(names) or len(set(wanted)) != len(wanted):
+            raise ScoresError(f'a video is listed twice in {path} or {first}')
+        odd = sorted(set(names) ^ set(wanted))
+        if odd:
+            where = path if odd[0] in place else first
+            raise ScoresError(
+                f'{first} and {path} are not of the same videos: {len(odd)} are in one alone, '
+                f'such as {odd[0]} in {where}'
+            )
+        samples = [samples[place[name]] for name in wanted]
+    elif len(samples) != len(like):
+        raise ScoresError(f'{first} has {len(like)} videos, {path} has {len(samples)}')
+    for index, (sample, other) in enumerate(zip(samples, like)):
+        if not torch.equal(sample['gt_label'], other['gt_label']):
+            video = wanted[index] if wanted else f'number {index}'
+            raise ScoresError(
+                f'video {video} has the label {other["gt_label"].tolist()} in {first}, but '
+                f'{sample["gt_label"].tolist()} in {path}; '
+                + ('they were tested with other annotations' if wanted else 'other videos or order')
+            )
+    if samples[0]['pred_score'].shape != like[0]['pred_score'].shape:
+        raise ScoresError(
+            f'{first} has {len(like[0]["pred_score"])} classes, {path} has '
+            f'{len(samples[0]["pred_score"])}'
+        )
+    if _are_probabilities(samples) != _are_probabilities(like):
+        raise ScoresError(
+            f'one of {first} and {path} holds probabilities, the other logits; test both with '
+            "average_clips='score'"
+        )
+    return samples
+
+
+def fuse_scores(paths: Sequence, weights: Optional[Sequence] = None) -> list:
+    """Weighted mean of dumped scores, video by video.
+
+    Videos are matched by ``filename`` or ``frame_dir`` where the files hold it, that is if
+    ``PackActionInputs(meta_keys=...)`` of the test pipeline names it. Otherwise they are matched
+    by their place, and number and labels of all videos must agree.
+
+    Args:
+        paths (Sequence[str | Path]): Files of ``DumpResults``, two or more.
+        weights (Sequence[float], optional): One for each file. Defaults to equal weights.
+
+    Returns:
+        list[dict]: As in the first file, with ``pred_score`` (float32) and ``pred_label`` fused.
+
+    Raises:
+        ScoresError: If the files cannot be read, are not of the same videos, labels and classes,
+            or mix logits and probabilities.
+        ValueError: If the weights do not fit.
+        OSError: If a file cannot be read.
+    """
+    weights = [1.0] * len(paths) if weights is None else list(weights)
+    if len(weights) != len(paths):
+        raise ValueError(f'{len(paths)} files need as many weights, got {len(weights)}')
+    if not paths or min(weights) < 0 or not 0 < sum(weights) < float('inf'):
+        raise ValueError(f'weights must be positive, got {weights}')
+    first, *others = (load_scores(path) for path in paths)
+    files = [first]
+    for path, samples in zip(paths[1:], others):
+        files.append(_aligned(samples, first, str(path), str(paths[0])))
+    fused = []
+    for samples in zip(*files):
+        scores = torch.stack([sample['pred_score'].double() for sample in samples])
+        score = torch.tensor(weights, dtype=torch.float64) @ scores / sum(weights)
+        fused.append(
+            {**samples[0], 'pred_score': score.float(), 'pred_label': score.argmax().view(1)}
+        )
+    return fused
+
+
+def accuracies(samples: list) -> dict:
+    """Top-1, top-5 and mean class accuracy of single-label scores, as ``AccMetric`` counts them.
+
+    Args:
+        samples (list[dict]): As of :func:`load_scores` or :func:`fuse_scores`.
+
+    Returns:
+        dict[str, float]: ``top1``, ``top5``, ``mean1``.
+
+    Raises:
+        ScoresError: If a video has more than one label.
+    """
+    if any(sample['gt_label'].numel() != 1 for sample in samples):
+        raise ScoresError('accuracies need one label of each video')
+    scores = [sample['pred_score'].numpy() for sample in samples]
+    labels = [int(sample['gt_label']) for sample in samples]
+    top1, top5 = top_k_accuracy(scores, labels, (1, min(5, len(scores[0]))))
+    mean1 = mean_class_accuracy(scores, labels)
+    return dict(top1=float(top1), top5=float(top5), mean1=float(mean1))

@@ -1,0 +1,61 @@
+"""The command line: ``python -m pan_mm COMMAND``.
+
+A command is a module ``pan_mm.cli.NAME`` with two functions: ``add_arguments(parser)`` and
+``run(args)``, which returns the exit status (None is 0). It is imported when it is called, so one
+command's dependencies are no other's.
+"""
+
+import argparse
+import sys
+from importlib import import_module
+
+import pan_mm
+
+COMMANDS = {
+    'predict': 'name the actions in video files',
+    'stream': 'find events in a video, a camera or a network stream',
+    'export': 'write a recognizer as ONNX, OpenVINO or torch.export, and check it',
+    'doctor': 'say what is installed, what is broken, and how to mend it',
+}
+
+
+def main(argv=None):
+    """Run one command.
+
+    Args:
+        argv (list[str], optional): Arguments after the program's name. Defaults to those of the
+            process.
+
+    Returns:
+        int: The exit status: 0, 1 for bad input or a failed check. Wrong usage exits with 2.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(
+        prog='python -m pan_mm', description='PAN, a plugin of MMAction2.', allow_abbrev=False
+    )
+    parser.add_argument('--version', action='version', version=f'pan_mm {pan_mm.__version__}')
+    commands = parser.add_subparsers(metavar='COMMAND', dest='command', required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f'{summary[0].upper()}{summary[1:]}.',
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            allow_abbrev=False,
+        )
+        if name in argv[:1] and _may_import(name):
+            import_module(f'{__name__}.{name}').add_arguments(command)
+    args = parser.parse_args(argv)
+    if not _may_import(args.command):
+        print(f'error: pan_mm cannot be imported: {pan_mm.import_error}', file=sys.stderr)
+        print('`python -m pan_mm doctor` says more.', file=sys.stderr)
+        return 1
+    try:
+        return import_module(f'{__name__}.{args.command}').run(args) or 0
+    except (OSError, ValueError) as error:  # bad input; its message says what and how to mend it
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+
+
+def _may_import(name):
+    return pan_mm.import_error is None or name == 'doctor'

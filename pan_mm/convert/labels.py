@@ -1,0 +1,54 @@
+"""The order of classes in the authors' files and in MMAction2's annotations.
+
+The authors' scripts for Something-Something V1 and Jester number the classes by their sorted
+names; MMAction2 numbers them by their place in the official CSV file, which is the order of
+``label_map.txt``. For Something-Something V2 both keep the numbers of the official file.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+LABEL_ORDERS = ('sthv1', 'jester')
+
+
+def class_names(dataset: str) -> list:
+    """Names of the classes of 'sthv1' or 'jester' in MMAction2's order.
+
+    Raises:
+        ValueError: If the dataset is another one.
+        FileNotFoundError: If the project's tools, which hold the lists, are not installed.
+    """
+    if dataset not in LABEL_ORDERS:
+        raise ValueError(f'label order must be one of {", ".join(LABEL_ORDERS)}, got {dataset!r}')
+    package = Path(__file__).parents[1]
+    for folder in (package / '.mim' / 'tools', package.parent / 'tools'):
+        path = folder / 'data' / dataset / 'label_map.txt'
+        if path.is_file():
+            return path.read_text(encoding='utf-8').splitlines()
+    raise FileNotFoundError(
+        f'tools/data/{dataset}/label_map.txt is missing from this installation of pan_mm'
+    )
+
+
+def label_permutation(names: Sequence) -> list:
+    """Where each class of ``names`` stands in the authors' order.
+
+    Args:
+        names (Sequence[str]): Class names in the wanted order.
+
+    Returns:
+        list[int]: ``weight[label_permutation(names)]`` has the authors' classifier rows in the
+        order of ``names``.
+
+    Raises:
+        ValueError: If a name occurs twice.
+
+    Example:
+        >>> label_permutation(['Up', 'Down', 'Left'])  # the authors: Down, Left, Up
+        [2, 0, 1]
+    """
+    place = {name: row for row, name in enumerate(sorted(names))}
+    if len(place) != len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise ValueError(f'the class {twice!r} is listed twice')
+    return [place[name] for name in names]

@@ -1,0 +1,45 @@
+"""Checkpoints of single streams into one of a PANEnsemble."""
+
+from pathlib import Path
+from typing import Union
+
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from pan_mm.engine.files import written_whole
+from pan_mm.version import __version__
+
+
+def merge_streams(cfg: Config, checkpoints: dict, dst: Union[str, Path]) -> None:
+    """Write one checkpoint that holds all streams of a ``PANEnsemble``.
+
+    Each stream's checkpoint must fit to the last weight. ``dst`` is replaced if it exists.
+
+    Args:
+        cfg (Config): Config whose ``model`` is a ``PANEnsemble``.
+        checkpoints (dict[str, str]): Path or URL of each stream's checkpoint.
+        dst (str | Path): The file to write.
+
+    Raises:
+        ValueError: If the config's streams are not those of ``checkpoints``, or a checkpoint
+            does not fit its stream.
+        CheckpointError: If a checkpoint is damaged or would run code.
+        OSError: If a file cannot be read or written.
+    """
+    if 'PANEnsemble' not in str(cfg.model.type):
+        raise ValueError(f'the model of the config is a {cfg.model.type}, not a PANEnsemble')
+    if set(checkpoints) != set(cfg.model.streams):
+        raise ValueError(
+            f'the streams of the config are {", ".join(cfg.model.streams)}, but checkpoints are '
+            f'given for {", ".join(checkpoints) or "none"}; give one for each'
+        )
+    model = cfg.model.to_dict()
+    for name, path in checkpoints.items():
+        model['streams'][name]['checkpoint'] = str(path)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')):
+        ensemble = MODELS.build(model)
+    meta = dict(streams=dict(checkpoints), pan_mm_version=__version__)
+    with written_whole(dst) as part:
+        torch.save(dict(meta=meta, state_dict=ensemble.state_dict()), part)

@@ -1,0 +1,36 @@
+"""Output files that are either whole or not there."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Union
+
+
+@contextmanager
+def written_whole(path: Union[str, Path]) -> Iterator[str]:
+    """Give a temporary file beside ``path``, which takes its place when the block succeeds.
+
+    If the block fails, the temporary file is removed and ``path`` stays as it was.
+
+    Raises:
+        FileNotFoundError: If the folder of ``path`` does not exist.
+        IsADirectoryError: If ``path`` is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f'{path} is a folder; name a file in it')
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f'the folder {path.parent} does not exist')
+    handle, part = tempfile.mkstemp(prefix=f'.{path.name}.', suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        yield part
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(part, 0o666 & ~umask)  # mkstemp lets nobody else read
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise

@@ -1,0 +1,215 @@
+"""Several streams of PAN on one clip: PAN_Full and PAN_En (paper section 3.4)."""
+
+from typing import Optional
+
+from mmaction.registry import MODELS
+from mmaction.utils import SampleList
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.runner import load_checkpoint
+from torch import Tensor, nn
+
+from .pan_backbone import STREAMS
+
+
+def stream_configs(model: dict) -> dict:
+    """Spell out what the config of a :class:`PANEnsemble` says of each stream.
+
+    Args:
+        model (dict): Config of the ensemble.
+
+    Returns:
+        dict[str, tuple]: Of each stream its recognizer's config, weight and checkpoint.
+
+    Raises:
+        ValueError: If there is no stream.
+    """
+    if not model.get('streams'):
+        raise ValueError('PANEnsemble needs at least one stream, such as streams=dict(rgb=dict())')
+    shared = {key: model[key] for key in ('backbone', 'cls_head', 'test_cfg') if model.get(key)}
+    configs = {}
+    for name, own in model['streams'].items():
+        cfg = Config(dict(type='Recognizer2D', **shared))
+        if name in STREAMS:
+            cfg.merge_from_dict(dict(backbone=dict(stream=name)))
+        cfg.merge_from_dict(own)
+        weight, checkpoint = cfg.pop('weight', 1.0), cfg.pop('checkpoint', None)
+        configs[name] = cfg._cfg_dict, weight, checkpoint
+    return configs
+
+
+@MODELS.register_module()
+class PANEnsemble(BaseModel):
+    """Recognizes with several streams and fuses their logits.
+
+    The clip is decoded and normalised once; each stream sees the same frames. The fused logits
+    are the weighted mean of the streams' logits; views of a video are averaged afterwards.
+    With its base config, PAN_En is::
+
+        model = dict(
+            type='PANEnsemble',
+            streams=dict(rgb=dict(), pa=dict(), lite=dict()),
+            backbone=dict(type='PANBackbone', clip_len=4, ...),
+            cls_head=dict(type='VAPHead', ...),
+            data_preprocessor=...,
+        )
+
+    Weights come from one file of all streams, which ``tools/convert/merge_streams.py`` makes and
+    every tool of MMAction2 takes, or from ``checkpoint`` of each stream, for a model built in
+    Python. It is not trained: train each stream with its own config.
+
+    The RGB stream sees the first frame of each segment of ``clip_len`` frames. Tested alone with
+    ``clip_len=1`` it is given frames up to ``clip_len - 1`` later; to fuse scores made so, use
+    ``tools/analysis/fuse_scores.py``.
+
+    Args:
+        streams (dict[str, dict]): For each stream what differs from the shared arguments below:
+            ``backbone``, ``cls_head``, and besides ``weight`` (float, defaults to 1) and
+            ``checkpoint`` (path or URL). A stream called 'rgb', 'pa' or 'lite' needs no
+            ``backbone.stream``.
+        backbone (dict, optional): What the streams' backbones have in common.
+        cls_head (dict, optional): What the streams' heads have in common.
+        data_preprocessor (dict, optional): Config of the one preprocessor.
+        test_cfg (dict, optional): As for ``Recognizer2D``; each stream gets it.
+        train_cfg (dict, optional): Not used; MMAction2's configs may hold it.
+        init_cfg (dict, optional): Initialization config of MMEngine.
+
+    Raises:
+        ValueError: If there is no stream, a weight is negative or all are zero, the streams do
+            not take the same clips or tell the same classes, or a checkpoint does not fit.
+    """
+
+    def __init__(
+        self,
+        streams: dict,
+        backbone: Optional[dict] = None,
+        cls_head: Optional[dict] = None,
+        data_preprocessor: Optional[dict] = None,
+        test_cfg: Optional[dict] = None,
+        train_cfg: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(data_preprocessor or dict(type='ActionDataPreprocessor'), init_cfg)
+        configs = stream_configs(
+            dict(streams=streams, backbone=backbone, cls_head=cls_head, test_cfg=test_cfg)
+        )
+        self.streams = nn.ModuleDict()
+        for name, (cfg, _, _) in configs.items():
+            own = cfg.pop('data_preprocessor', None)
+            if own is not None and own != data_preprocessor:
+                raise ValueError(
+                    f'stream {name!r} has a data_preprocessor of its own; frames are preprocessed '
+                    'once, so set it on PANEnsemble alone'
+                )
+            self.streams[name] = MODELS.build(cfg)
+        weights = {name: float(weight) for name, (_, weight, _) in configs.items()}
+        if min(weights.values()) < 0 or not 0 < sum(weights.values()) < float('inf'):
+            raise ValueError(f'weights must be positive, got {weights}')
+        self.weights = {name: weight / sum(weights.values()) for name, weight in weights.items()}
+        self._check_agreement()
+        self.checkpoints = {name: path for name, (_, _, path) in configs.items() if path}
+        self._load_streams()
+
+    def _check_agreement(self):
+        wanted = [
+            ('backbone', 'num_segments'),
+            ('backbone', 'clip_len'),
+            ('cls_head', 'num_classes'),
+            ('cls_head', 'average_clips'),
+        ]
+        for part, attribute in wanted:
+            values = {
+                name: getattr(getattr(recognizer, part), attribute, None)
+                for name, recognizer in self.streams.items()
+            }
+            if len(set(values.values())) > 1:
+                raise ValueError(
+                    f'the streams see one clip and are fused, but their {part}.{attribute} '
+                    f'differ: {values}'
+                )
+
+    def _load_streams(self):
+        for name, path in self.checkpoints.items():
+            try:
+                load_checkpoint(self.streams[name], path, map_location='cpu', strict=True)
+            except (ValueError, RuntimeError) as error:
+                raise ValueError(f'stream {name!r} does not load from {path}: {error}') from error
+
+    def init_weights(self) -> None:
+        """Initialise; streams with a checkpoint load it."""
+        super().init_weights()
+        self._load_streams()
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        missing = [
+            name
+            for name in self.streams
+            if not any(key.startswith(f'{prefix}streams.{name}.') for key in state_dict)
+        ]
+        if missing:
+            raise ValueError(
+                f'the checkpoint has no weights of the stream(s) {", ".join(missing)}; join the '
+                "streams' checkpoints with tools/convert/merge_streams.py"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def extract_feat(
+        self, inputs: Tensor, stage: str = 'head', test_mode: bool = False, **kwargs
+    ) -> tuple:
+        """Fuse the streams' logits, called as ``Recognizer2D.extract_feat`` is.
+
+        Args:
+            inputs (Tensor): Normalised frames, shape (N, views·T·m, 3, H, W).
+            stage (str): 'head'; the streams' features are not fused.
+            test_mode (bool): Whether ``test_cfg`` is heeded. Defaults to False.
+
+        Returns:
+            tuple: Logits of shape (N·views, num_classes) and an empty dict.
+
+        Raises:
+            ValueError: If ``stage`` is another one.
+        """
+        if stage != 'head':
+            raise ValueError(
+                f"PANEnsemble fuses logits, stage='head'; for stage={stage!r} ask a stream, such "
+                f'as model.streams[{next(iter(self.streams))!r}]'
+            )
+        logits = 0
+        for name, recognizer in self.streams.items():
+            own, _ = recognizer.extract_feat(inputs, stage='head', test_mode=test_mode)
+            logits = logits + self.weights[name] * own  # (N·views, num_classes)
+        return logits, {}
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Optional[SampleList] = None,
+        mode: str = 'tensor',
+        **kwargs,
+    ):
+        """Recognize, as ``Recognizer2D`` does.
+
+        Args:
+            inputs (Tensor): Normalised frames, shape (N, views·T·m, 3, H, W).
+            data_samples (list[ActionDataSample], optional): Of each video; 'predict' fills them.
+            mode (str): 'tensor' or 'predict'. Defaults to 'tensor'.
+
+        Returns:
+            Tensor | list[ActionDataSample]: Logits of shape (N·views, num_classes) for 'tensor',
+            the data samples with scores for 'predict'.
+
+        Raises:
+            NotImplementedError: If ``mode`` is 'loss'.
+            ValueError: If ``mode`` is another one.
+        """
+        if mode == 'tensor':
+            return self.extract_feat(inputs, **kwargs)[0]
+        if mode == 'predict':
+            logits, _ = self.extract_feat(inputs, test_mode=True)
+            head = next(iter(self.streams.values())).cls_head
+            return head.predict_by_feat(logits, data_samples)
+        if mode == 'loss':
+            raise NotImplementedError(
+                'PANEnsemble is not trained as one; train each stream with its own config'
+            )
+        raise ValueError(f"mode must be 'tensor', 'predict' or 'loss', got {mode!r}")

@@ -1,0 +1,13 @@
+"""What MMEngine calls by name in a package whose configs it builds."""
+
+from mmaction.utils import register_all_modules as register_upstream
+from mmengine.registry import DefaultScope
+
+
+def register_all_modules(init_default_scope: bool = True) -> None:
+    """Fill MMAction2's registries; ``import pan_mm`` has added PAN's parts already.
+
+    Args:
+        init_default_scope (bool): Make 'mmaction' the default scope where there is none yet.
+    """
+    register_upstream(init_default_scope and DefaultScope.get_current_instance() is None)

@@ -1,0 +1,79 @@
+import sys
+
+import pytest
+
+from pan_mm import compat
+from pan_mm.compat.repair import Repair, install
+
+
+@pytest.fixture
+def module_name(tmp_path, monkeypatch):
+    (tmp_path / 'upstream_stand_in.py').write_text('value = 1\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    yield 'upstream_stand_in'
+    sys.modules.pop('upstream_stand_in', None)
+
+
+def repair(module, needed=lambda module: module.value == 1):
+    def apply(module):
+        module.value += 1
+
+    return Repair('name', 'reason', 'until', needed, apply, module)
+
+
+def test_waits_for_its_module(module_name):
+    waiting = repair(module_name)
+    install(waiting)
+    assert module_name not in sys.modules
+    module = __import__(module_name)
+    assert module.value == 2 and waiting.state == 'active'
+
+
+def test_repairs_a_module_already_imported(module_name):
+    module = __import__(module_name)
+    done = repair(module_name)
+    install(done)
+    assert module.value == 2 and done.state == 'active'
+
+
+def test_second_time_changes_nothing(module_name):
+    once = repair(module_name, needed=lambda module: True)
+    install(once)
+    install(once)
+    module = __import__(module_name)
+    install(once)
+    assert module.value == 2
+
+
+def test_healthy_module_stays(module_name):
+    unneeded = repair(module_name, needed=lambda module: False)
+    install(unneeded)
+    assert __import__(module_name).value == 1
+    assert unneeded.status().state == 'not needed'
+
+
+def test_looking_for_a_module_does_not_use_the_repair_up(module_name):
+    import importlib.util
+
+    waiting = repair(module_name)
+    install(waiting)
+    importlib.util.find_spec(module_name)
+    assert __import__(module_name).value == 2
+
+
+def test_probe_that_fails_warns_and_leaves_the_module_usable(module_name):
+    broken = repair(module_name, needed=lambda module: module.no_such_name)
+    install(broken)
+    with pytest.warns(UserWarning, match='whether name is needed'):
+        assert __import__(module_name).value == 1
+    assert broken.status().state == 'off'
+
+
+def test_apply_again_changes_nothing():
+    before = compat.report()
+    from mmengine.optim import OptimWrapper
+
+    init = OptimWrapper.__init__
+    compat.apply()
+    assert OptimWrapper.__init__ is init
+    assert compat.report() == before

@@ -1,0 +1,82 @@
+"""Missing and broken packages, each before a process that has none of it."""
+
+import pytest
+
+from pan_mm.compat.requirements import Requirement, check
+
+
+def test_missing():
+    with pytest.raises(ModuleNotFoundError, match="'no_such_package'.*run this") as error:
+        check([Requirement('no_such_package', 'run this')])
+    assert error.value.name == 'no_such_package'
+
+
+def test_unsupported_version():
+    with pytest.raises(ImportError, match=r'mmcv>=9.0,<10.0, but .* is installed. run this'):
+        check([Requirement('mmcv', 'run this', '9.0', '10.0')])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('module', 'mends'),
+    [
+        ('mmcv', ['"pan_mm[lite]"', 'mim install']),
+        ('mmaction', ['mmaction2']),
+        ('mmengine', ['pip install "mmengine']),
+        ('importlib_metadata', ['pip install importlib_metadata']),
+        ('torch', ['https://pytorch.org']),
+    ],
+)
+def test_import_without(python, module, mends):
+    hide = (
+        'import importlib.util as util; find = util.find_spec; '
+        f'util.find_spec = lambda name, package=None: None if name == {module!r} '
+        'else find(name, package); import pan_mm'
+    )
+    error = python(hide).stderr.splitlines()[-1]
+    assert error.startswith(f'ModuleNotFoundError: pan_mm needs the package {module!r}')
+    assert all(mend in error for mend in mends)
+
+
+@pytest.mark.slow
+def test_import_with_a_too_new_mmcv(python, tmp_path):
+    (tmp_path / 'mmcv').mkdir()
+    (tmp_path / 'mmcv' / '__init__.py').write_text("__version__ = '2.2.0'")
+    error = python('import pan_mm', path=[tmp_path]).stderr.splitlines()[-1]
+    assert error.startswith('ImportError: pan_mm needs mmcv>=2.0.0rc4,<2.2.0, but 2.2.0')
+    assert 'pan_mm[lite]' in error and 'mim install' in error
+
+
+@pytest.mark.slow
+class TestTorchvision:
+    @pytest.fixture
+    def broken(self, tmp_path):
+        (tmp_path / 'torchvision').mkdir()
+        (tmp_path / 'torchvision' / '__init__.py').write_text(
+            "raise RuntimeError('operator torchvision::nms does not exist')"
+        )
+        return [tmp_path]
+
+    dump = 'from mmengine.utils.dl_utils import collect_env; print(collect_env()["OpenCV"])'
+
+    def test_broken_looks_absent(self, python, broken):
+        result = python(f'import pan_mm; {self.dump}; {self.dump}', path=broken)
+        assert result.returncode == 0, result.stderr
+        again = (
+            'import pan_mm\n'
+            'for _ in range(2):\n'
+            '    try: import torchvision\n'
+            '    except ModuleNotFoundError as error: print(error)\n'
+        )
+        result = python(again, path=broken)
+        assert result.stdout.count('does not fit the installed torch') == 2, result.stderr
+
+    def test_broken_stops_upstream(self, python, broken):
+        assert 'torchvision::nms' in python(self.dump, path=broken).stderr
+
+    def test_healthy_is_left_alone(self, python, tmp_path):
+        (tmp_path / 'torchvision').mkdir()
+        (tmp_path / 'torchvision' / '__init__.py').write_text("__version__ = '1.0'")
+        script = 'import pan_mm, sys; print("torchvision" in sys.modules); import torchvision'
+        result = python(f'{script}; print(torchvision.__version__)', path=[tmp_path])
+        assert result.stdout.split() == ['False', '1.0'], result.stderr

@@ -1,0 +1,95 @@
+"""The example configs train and test, on tiny frames and a few rendered videos."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from pan_mm.models import PersistenceOfAppearance, VAPHead
+
+EXAMPLES = Path(__file__).parents[2] / 'configs' / 'recognition' / 'examples'
+SMALLER = {224: 64, 256: 72, (-1, 256): (-1, 72), (224, 224): (64, 64)}
+
+
+def shrink(node):
+    """Make the crops of a config's pipelines small, in place."""
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in list(items):
+        if key in ('scale', 'input_size', 'crop_size'):
+            node[key] = SMALLER[tuple(value) if isinstance(value, (list, tuple)) else value]
+        elif isinstance(value, (dict, list)):
+            shrink(value)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Two moving discs as videos and as raw frames, with their annotation lists."""
+    folder = tmp_path_factory.mktemp('examples')
+    for label in (0, 1):
+        frames = folder / f'{label}'
+        frames.mkdir()
+        writer = cv2.VideoWriter(
+            str(folder / f'{label}.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 12, (96, 80)
+        )
+        for t in range(40):
+            image = np.full((80, 96, 3), 90, np.uint8)
+            cv2.circle(image, (28 + (t if label else 40 - t), 40), 8, (255, 255, 255), -1)
+            writer.write(image)
+            cv2.imwrite(str(frames / f'{t + 1:05}.jpg'), image)
+        writer.release()
+    (folder / 'videos.txt').write_text('0.mp4 0\n1.mp4 1\n')
+    (folder / 'frames.txt').write_text('0 40 0\n1 40 1\n')
+    return folder
+
+
+def small(name, data, work_dir):
+    cfg = Config.fromfile(EXAMPLES / f'{name}.py')
+    backbone = cfg.model.backbone
+    inner = backbone.get('backbone', backbone)
+    inner.pretrained = None
+    if inner.type == 'ResNetTSM':  # TANet has no smaller size
+        inner.depth = 18
+        cfg.model.cls_head.in_channels = 512
+    for split in ('train', 'val', 'test'):
+        loader = cfg[f'{split}_dataloader']
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        raw = loader.dataset.type == 'RawframeDataset'
+        loader.dataset.ann_file = str(data / ('frames.txt' if raw else 'videos.txt'))
+        loader.dataset.data_prefix = {'img' if raw else 'video': str(data)}
+        shrink(loader.dataset.pipeline)
+    cfg.train_cfg.max_epochs = 1
+    cfg.work_dir = str(work_dir)
+    cfg.custom_hooks = []
+    return cfg
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'name', ['tsm-to-pan-lite_r50_sthv2', 'tsm-vap_r50_sthv2', 'pa-tanet_r50_sthv1']
+)
+def test_trains_and_tests(name, data, tmp_path):
+    runner = Runner.from_cfg(small(name, data, tmp_path))
+    before = {key: value.clone() for key, value in runner.model.state_dict().items()}
+    runner.train()
+    after = runner.model.state_dict()
+    changed = {key for key in before if not before[key].equal(after[key])}
+    parts = {
+        PersistenceOfAppearance: 'tsm-to-pan-lite pa-tanet',
+        VAPHead: 'tsm-to-pan-lite tsm-vap',
+    }
+    for part, examples in parts.items():
+        prefixes = [path for path, m in runner.model.named_modules() if isinstance(m, part)]
+        assert bool(prefixes) == (name.partition('_')[0] in examples.split())
+        for prefix in prefixes:
+            assert any(key.startswith(prefix) for key in changed)
+    assert set(runner.test()) == {'acc/top1', 'acc/top5', 'acc/mean1'}
+
+
+def test_lite_takes_the_stock_backbone_and_schedule():
+    lite = Config.fromfile(EXAMPLES / 'tsm-to-pan-lite_r50_sthv2.py')
+    stock = Config.fromfile(EXAMPLES / 'tsm-vap_r50_sthv2.py')
+    assert lite.model.backbone.backbone == stock.model.backbone
+    assert lite.param_scheduler == stock.param_scheduler

@@ -1,0 +1,170 @@
+"""Every config of the zoo builds, runs, and is what its metafile entry says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmaction.registry import DATASETS, MODELS, TRANSFORMS
+from mmengine.config import Config
+from torch.utils.flop_counter import FlopCounterMode
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / 'configs' / 'recognition' / 'pan'
+CONFIGS = sorted(path.stem for path in FOLDER.glob('*.py'))
+CLASSES = {
+    'SthV1': 174,
+    'SthV2': 174,
+    'Jester': 27,
+    'Kinetics-400': 400,
+    'UCF101': 101,
+    'HMDB51': 51,
+    'MotionShapes': 12,
+}
+PER_STREAM = 'pan-{}_imagenet-pretrained-r{}_8xb8-{}x1x8-{}e_{}-rgb'
+DATASET_NAMES = ('sthv1', 'sthv2', 'jester', 'kinetics400', 'ucf101', 'hmdb51')
+
+
+def load(name):
+    return Config.fromfile(FOLDER / f'{name}.py')
+
+
+@pytest.fixture(scope='module')
+def entries():
+    metafile = yaml.safe_load((FOLDER / 'metafile.yml').read_text())
+    return {model['Name']: model for model in metafile['Models']}
+
+
+def build(cfg, device='cpu'):
+    cfg.model.backbone.backbone.pretrained = None
+    with torch.device(device):
+        return MODELS.build(cfg.model).eval()
+
+
+def logits(model, frames):
+    output = model(frames, mode='tensor')
+    return output if hasattr(model, 'streams') else model.cls_head(output)
+
+
+def test_all_streams_depths_and_datasets_are_there():
+    wanted = set()
+    for dataset in DATASET_NAMES:
+        for depth in (50, 101):
+            wanted.add(PER_STREAM.format('rgb', depth, 1, 50, dataset))
+            wanted |= {PER_STREAM.format(s, depth, 4, 80, dataset) for s in ('pa', 'lite')}
+            wanted |= {f'pan-{s}_r{depth}_4x1x8_{dataset}-rgb' for s in ('full', 'en')}
+    assert wanted <= set(CONFIGS)
+
+
+def test_each_config_has_an_entry(entries):
+    assert set(entries) == set(CONFIGS)
+    assert all(e['Config'] == f'configs/recognition/pan/{n}.py' for n, e in entries.items())
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    assert 'configs/recognition/pan/metafile.yml' in index['Import']
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_leaf_is_small_and_on_base_parts_only(name):
+    text = (FOLDER / f'{name}.py').read_text()
+    assert len(text.splitlines()) <= 25
+    bases = re.search(r'_base_ = \[(.*?)\]', text, re.DOTALL).group(1)
+    assert all(base.startswith('../../_base_/') for base in re.findall("'(.*?)'", bases))
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_data_fit_the_entry(name, entries):
+    cfg, data = load(name), entries[name]['Metadata']
+    if 'Training Data' in data:
+        assert cfg.model.cls_head.num_classes == CLASSES[data['Training Data']]
+    frames = {}
+    for split in ('train', 'val', 'test'):
+        if not cfg[f'{split}_dataloader']:
+            continue
+        dataset = cfg[f'{split}_dataloader'].dataset
+        assert dataset.type in DATASETS
+        for transform in dataset.pipeline:
+            TRANSFORMS.build(transform)
+            if transform.type == 'PANSampleFrames':
+                frames[split] = transform.num_clips, transform.clip_len
+    backbone = cfg.model.backbone
+    assert set(frames.values()) == {(backbone.num_segments, backbone.clip_len)}
+    if cfg.get('label_map'):
+        lines = Path(cfg.label_map).read_text().splitlines()
+        assert len(set(lines)) == len(lines) == cfg.model.cls_head.num_classes
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_flips_only_where_left_and_right_do_not_matter(name):
+    cfg = load(name)
+    if not cfg.train_dataloader:
+        return
+    flips = [t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'Flip']
+    if re.search('sthv|jester|motionshapes', name) and 'flip' not in name:
+        assert not flips
+    else:
+        assert len(flips) == 1
+        assert bool(flips[0].get('flip_label_map')) == ('sthv' in name)
+
+
+def test_flipped_label_is_the_mirrored_class():
+    cfg = load('pan-lite_imagenet-pretrained-r50_8xb8-flip-4x1x8-80e_sthv2-rgb')
+    (flip,) = (t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'Flip')
+    names = Path(cfg.label_map).read_text().splitlines()
+    sides = {'left': 'right', 'right': 'left'}
+
+    def mirrored(name):
+        return re.sub('left|right', lambda match: sides[match.group()], name)
+
+    pairs = {i: names.index(mirrored(n)) for i, n in enumerate(names) if mirrored(n) in names}
+    assert flip.flip_label_map == {i: j for i, j in pairs.items() if i != j}
+
+
+@pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite', 'full', 'en'])
+def test_forward(stream):
+    (name,) = (n for n in CONFIGS if re.fullmatch(f'pan-{stream}_.*r50_.*x1x8.*jester-rgb', n))
+    cfg = load(name)
+    num_frames = cfg.model.backbone.num_segments * cfg.model.backbone.clip_len
+    with torch.no_grad():
+        scores = logits(build(cfg), torch.randn(1, num_frames, 3, 32, 32))
+    assert scores.shape == (1, 27)
+    assert scores.isfinite().all() and scores.std() > 0
+
+
+def check_cost(name, entries, flops=True):
+    cfg, data = load(name), entries[name]['Metadata']
+    model = build(cfg, 'meta')
+    params = sum(parameter.numel() for parameter in model.parameters())
+    assert f'{params / 1e6:.2f}M' == data['Parameters']
+    if flops:
+        height, width = map(int, data['Resolution'].split('x'))
+        num_frames = cfg.model.backbone.num_segments * cfg.model.backbone.clip_len
+        frames = torch.empty(1, num_frames, 3, height, width, device='meta')
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            assert logits(model, frames).shape == (1, cfg.model.cls_head.num_classes)
+        assert f'{counter.get_total_flops() / 2e9:.2f}G' == data['FLOPs']
+
+
+@pytest.mark.parametrize('name', [n for n in CONFIGS if re.search('r50.*sthv2', n)])
+def test_cost_is_that_of_the_entry(name, entries):
+    check_cost(name, entries, flops=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', CONFIGS)
+def test_all_build_run_and_cost_what_the_entry_says(name, entries):
+    check_cost(name, entries)
+
+
+def test_accuracies_are_marked_as_the_papers(entries):
+    for entry in entries.values():
+        for result in entry.get('Results', []):
+            assert all(key.endswith(' Accuracy (paper)') for key in result['Metrics'])
+
+
+def test_model_zoo_page_is_fresh():
+    tool = ROOT / 'tools' / 'analysis' / 'model_zoo.py'
+    result = subprocess.run([sys.executable, tool, '--check'], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,368 @@
+import io
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.runner import load_checkpoint
+
+from pan_mm.compat.checkpoint import CheckpointError
+from pan_mm.convert import (
+    NotPANError,
+    class_names,
+    convert_official_checkpoint,
+    convert_official_state_dict,
+    model_config,
+    read_architecture,
+)
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+BLOCKS[152] = (3, 8, 36, 3)
+STREAMS = ('rgb', 'pa', 'lite')
+
+
+def official_shapes(stream, depth, num_segments=8, num_classes=5):
+    """Names and shapes of the authors' model: torchvision's ResNet with shifted conv1."""
+    shapes = {}
+
+    def conv(name, *shape):
+        shapes[f'{name}.weight'] = shape
+
+    def bn(name, channels):
+        for part in ('weight', 'bias', 'running_mean', 'running_var'):
+            shapes[f'{name}.{part}'] = (channels,)
+        shapes[f'{name}.num_batches_tracked'] = ()
+
+    if stream != 'rgb':
+        shapes['PA.shallow_conv.weight'], shapes['PA.shallow_conv.bias'] = (8, 3, 7, 7), (8,)
+    conv('base_model.conv1', 64, 6 if stream == 'lite' else 3, 7, 7)
+    bn('base_model.bn1', 64)
+    expansion, channels = (1 if depth < 50 else 4), 64
+    for layer, blocks in enumerate(BLOCKS[depth]):
+        width = 64 * 2**layer
+        for block in range(blocks):
+            name = f'base_model.layer{layer + 1}.{block}'
+            shifted = '.net' if depth < 101 or block % 2 == 0 else ''
+            kernels = (3, 3) if depth < 50 else (1, 3, 1)
+            widths = [channels, width, width, width * expansion]
+            for i, kernel in enumerate(kernels):
+                out = width * expansion if i == len(kernels) - 1 else width
+                conv(f'{name}.conv{i + 1}{"" if i else shifted}', out, widths[i], kernel, kernel)
+                bn(f'{name}.bn{i + 1}', out)
+            if block == 0 and channels != width * expansion:
+                conv(f'{name}.downsample.0', width * expansion, channels, 1, 1)
+                bn(f'{name}.downsample.1', width * expansion)
+            channels = width * expansion
+    vectors = num_segments - 1
+    conv('base_model.fc.TES.0', 4 * vectors, vectors)
+    conv('base_model.fc.TES.2', vectors, 4 * vectors)
+    conv('base_model.fc.pred', num_classes, channels)
+    shapes['base_model.fc.pred.bias'] = (num_classes,)
+    return shapes
+
+
+def official_state(*args, device='cpu', **kwargs):
+    torch.manual_seed(0)
+    return {
+        f'module.{name}': 0.1 * torch.rand(shape, device=device)
+        for name, shape in official_shapes(*args, **kwargs).items()
+    }
+
+
+def build(state_dict, **kwargs):
+    model = MODELS.build(model_config(**read_architecture(state_dict))).eval()
+    model.load_state_dict(convert_official_state_dict(state_dict, **kwargs), strict=True)
+    return model
+
+
+def logits(model, frames):
+    with torch.no_grad():
+        return model(frames, mode='tensor', stage='head')
+
+
+@pytest.fixture(scope='module')
+def small():
+    return official_state('lite', 18, num_segments=4, num_classes=27)
+
+
+@pytest.mark.parametrize('stream', STREAMS)
+def test_the_layout_tested_is_the_authors(parity_dir, stream):
+    official = json.loads((parity_dir / 'official_keys.json').read_text())[f'{stream}_r50']
+    shapes = official_shapes(stream, 50, num_classes=174)
+    assert {name: tuple(shape) for name, shape in official} == shapes
+
+
+class TestArchitecture:
+    @pytest.mark.parametrize('depth', BLOCKS)
+    @pytest.mark.parametrize('stream', STREAMS)
+    def test_every_stream_and_depth_converts(self, stream, depth):
+        # Without values: names and shapes alone.
+        for num_segments in (8,) if depth > 50 else (4, 8, 16):
+            state = official_state(stream, depth, num_segments, 11, device='meta')
+            assert read_architecture(state) == dict(
+                stream=stream,
+                depth=depth,
+                num_segments=num_segments,
+                clip_len=4,
+                num_classes=11,
+            )
+            with torch.device('meta'):
+                model = MODELS.build(model_config(**read_architecture(state)))
+            converted = convert_official_state_dict(state)
+            assert set(converted) == set(model.state_dict())
+            dropped = 'module.PA.shallow_conv.bias' in state
+            assert len(converted) == len(state) - dropped
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize('stream', STREAMS)
+    def test_resnet101_loads_and_runs(self, stream):
+        model = build(official_state(stream, 101))
+        assert logits(model, torch.rand(1, 32, 3, 32, 32)).shape == (1, 5)
+
+    def test_every_value_arrives(self, small):
+        converted = convert_official_state_dict(small)
+        for name, official in {
+            'backbone.persistence.conv.weight': 'PA.shallow_conv.weight',
+            'backbone.backbone.conv1.conv.weight': 'base_model.conv1.weight',
+            'backbone.backbone.conv1.bn.running_var': 'base_model.bn1.running_var',
+            'backbone.backbone.layer2.0.conv1.conv.net.weight': (
+                'base_model.layer2.0.conv1.net.weight'
+            ),
+            'backbone.backbone.layer2.0.conv2.bn.bias': 'base_model.layer2.0.bn2.bias',
+            'backbone.backbone.layer2.0.downsample.conv.weight': (
+                'base_model.layer2.0.downsample.0.weight'
+            ),
+            'backbone.backbone.layer2.0.downsample.bn.weight': (
+                'base_model.layer2.0.downsample.1.weight'
+            ),
+            'cls_head.aggregation.excitation.2.weight': 'base_model.fc.TES.2.weight',
+            'cls_head.fc_cls.bias': 'base_model.fc.pred.bias',
+        }.items():
+            assert torch.equal(converted[name], small[f'module.{official}'])
+        total = sum(value.double().sum() for key, value in small.items() if 'tracked' not in key)
+        total -= small['module.PA.shallow_conv.bias'].double().sum()
+        arrived = sum(
+            value.double().sum() for key, value in converted.items() if 'tracked' not in key
+        )
+        assert arrived == pytest.approx(total.item(), rel=1e-9)
+
+    def test_without_the_prefix_of_data_parallel(self, small):
+        bare = {key.removeprefix('module.'): value for key, value in small.items()}
+        for name, value in convert_official_state_dict(bare).items():
+            assert torch.equal(value, convert_official_state_dict(small)[name])
+
+    def test_the_input_is_left_alone(self, small):
+        before = list(small)
+        converted = convert_official_state_dict(small)
+        converted['cls_head.fc_cls.bias'] += 1
+        assert list(small) == before
+        assert small['module.base_model.fc.pred.bias'].max() < 1
+
+
+class TestLabelOrder:
+    @pytest.mark.parametrize(('dataset', 'num_classes'), [('sthv1', 174), ('jester', 27)])
+    def test_lists(self, dataset, num_classes):
+        names = class_names(dataset)
+        assert len(names) == len(set(names)) == num_classes
+        assert names != sorted(names)
+
+    @pytest.mark.parametrize('dataset', ['sthv1', 'jester'])
+    def test_a_class_keeps_its_row(self, dataset):
+        names = class_names(dataset)
+        authors = sorted(names)  # the order of their category.txt
+        state = official_state('rgb', 18, 4, len(names))
+        converted = convert_official_state_dict(state, dataset)
+        for number, name in enumerate(names):
+            row = authors.index(name)
+            for part in ('weight', 'bias'):
+                ours = converted[f'cls_head.fc_cls.{part}'][number]
+                assert torch.equal(ours, state[f'module.base_model.fc.pred.{part}'][row])
+
+    def test_a_class_keeps_its_score(self, small):
+        names = class_names('jester')
+        frames = torch.randn(1, 16, 3, 32, 32)
+        authors = dict(zip(sorted(names), logits(build(small), frames)[0].tolist()))
+        ours = dict(zip(names, logits(build(small, label_order='jester'), frames)[0].tolist()))
+        assert ours == pytest.approx(authors)
+        assert max(ours, key=ours.get) == max(authors, key=authors.get)
+
+    def test_own_names(self, small):
+        names = [f'class {i:02}' for i in range(27)][::-1]
+        converted = convert_official_state_dict(small, names)
+        official = small['module.base_model.fc.pred.bias']
+        assert torch.equal(converted['cls_head.fc_cls.bias'], official.flip(0))
+
+    @pytest.mark.parametrize(
+        ('order', 'message'),
+        [
+            ('sthv1', 'sthv1 has 174 classes, the checkpoint 27'),
+            ('sthv2', "must be one of sthv1, jester, got 'sthv2'"),
+            (['a'] * 27, "'a' is listed twice"),
+        ],
+    )
+    def test_what_does_not_fit(self, small, order, message):
+        with pytest.raises(ValueError, match=message):
+            convert_official_state_dict(small, order)
+
+
+class TestNoPAN:
+    @pytest.mark.parametrize(
+        ('change', 'message'),
+        [
+            (lambda s: s.clear(), 'it lacks base_model.conv1.weight.*it holds nothing'),
+            (lambda s: s.pop('module.base_model.fc.TES.0.weight'), 'lacks base_model.fc.TES'),
+            (
+                lambda s: s.pop('module.base_model.layer3.1.bn2.bias'),
+                r'lacks 1 \(base_model.layer3',
+            ),
+            (
+                lambda s: s.update({'module.new_fc.weight': torch.zeros(1)}),
+                r'has 1 \(new_fc.weight',
+            ),
+            (
+                lambda s: s.update({'module.base_model.layer4.2.bn1.bias': torch.zeros(1)}),
+                r'\(2, 2, 2, 3\) basic blocks',
+            ),
+            (
+                lambda s: s.update({'module.base_model.conv1.weight': torch.zeros(64, 10, 7, 7)}),
+                '10 channels with PA',
+            ),
+            (
+                lambda s: s.update({'module.base_model.bn1.bias': torch.zeros(3)}),
+                r'bn1.bias is \(3,\), but .*ResNet-18.* has \(64,\)',
+            ),
+            (
+                lambda s: s.update({'module.base_model.fc.TES.0.weight': torch.zeros(20, 5)}),
+                'num_segments must be a power of two',
+            ),
+            (lambda s: s.update({'module.base_model.bn1.bias': 'text'}), 'bn1.bias'),
+        ],
+    )
+    def test_state_dict(self, small, change, message):
+        state = dict(small)
+        change(state)
+        with pytest.raises(NotPANError, match=message):
+            convert_official_state_dict(state)
+
+    def test_unshifted_blocks(self, small):
+        plain = {key.replace('.net.', '.'): value for key, value in small.items()}
+        with pytest.raises(NotPANError, match=r'lacks 8 .*conv1.net.weight.*has 8'):
+            convert_official_state_dict(plain)
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ('this code must not run',)
+
+
+class TestFile:
+    def save(self, path, state, **kwargs):
+        torch.save(
+            dict(
+                epoch=80,
+                arch='resnet18',
+                state_dict=state,
+                optimizer=dict(state={}, param_groups=[dict(lr=0.01, params=[0])]),
+                best_prec1=torch.tensor(48.0),
+            ),
+            path,
+            **kwargs,
+        )
+
+    @pytest.mark.parametrize('zipped', [True, False])
+    def test_checkpoint_loads_and_says_what_it_is(self, tmp_path, small, zipped):
+        src, dst = tmp_path / 'anything.pth.tar', tmp_path / 'ours.pth'
+        self.save(src, small, _use_new_zipfile_serialization=zipped)
+        meta = convert_official_checkpoint(src, dst, 'jester')
+        saved = torch.load(dst, weights_only=True)
+        assert saved['meta'] == meta
+        assert (meta['stream'], meta['depth'], meta['num_segments']) == ('lite', 18, 4)
+        assert (meta['num_classes'], meta['source_epoch'], meta['label_order']) == (
+            27,
+            80,
+            'jester',
+        )
+        assert re.fullmatch('[0-9a-f]{64}', meta['source_sha256'])
+        model = MODELS.build(model_config(**read_architecture(small)))
+        load_checkpoint(model, str(dst), strict=True)
+        for name, value in convert_official_state_dict(small, 'jester').items():
+            assert torch.equal(model.state_dict()[name], value.to(model.state_dict()[name].dtype))
+
+    @pytest.mark.parametrize('kind', ['truncated', 'empty', 'text', 'evil', 'list', 'no PAN'])
+    def test_no_output_of_a_bad_file(self, tmp_path, small, kind, capfd):
+        src, dst = tmp_path / 'src.pth.tar', tmp_path / 'ours.pth'
+        self.save(src, small)
+        if kind == 'truncated':
+            src.write_bytes(src.read_bytes()[:-1000])
+        elif kind in ('empty', 'text'):
+            src.write_text('' if kind == 'empty' else 'hello')
+        elif kind == 'evil':
+            src.write_bytes(pickle.dumps(Evil()))
+        elif kind == 'list':
+            torch.save([1, 2], src)
+        else:
+            self.save(src, {'fc.weight': torch.zeros(2, 3)})
+        dst.write_text('what was there before')
+        with pytest.raises((NotPANError, CheckpointError)):
+            convert_official_checkpoint(src, dst)
+        assert dst.read_text() == 'what was there before'
+        assert sorted(path.name for path in tmp_path.iterdir()) == ['ours.pth', 'src.pth.tar']
+        assert 'must not run' not in capfd.readouterr().out
+
+    def test_the_source_is_not_overwritten(self, tmp_path, small):
+        self.save(tmp_path / 'src.pth.tar', small)
+        with pytest.raises(ValueError, match='is the source itself'):
+            convert_official_checkpoint(tmp_path / 'src.pth.tar', tmp_path / 'src.pth.tar')
+
+    def test_folder_that_does_not_exist(self, tmp_path, small):
+        self.save(tmp_path / 'src.pth.tar', small)
+        with pytest.raises(FileNotFoundError, match='the folder .*nowhere does not exist'):
+            convert_official_checkpoint(tmp_path / 'src.pth.tar', tmp_path / 'nowhere' / 'a.pth')
+
+
+def run_tool(*args):
+    return subprocess.run(
+        [sys.executable, '-W', 'ignore', 'tools/convert/official_to_pan.py', *map(str, args)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+
+
+@pytest.mark.slow
+class TestTool:
+    @pytest.mark.parametrize('stream', STREAMS)
+    def test_logits_equal_the_authors(self, parity_dir, tmp_path, fixture_value, stream):
+        src, dst = tmp_path / 'src.pth.tar', tmp_path / 'ours.pth'
+        make = [sys.executable, parity_dir / 'make_checkpoint.py', f'{stream}_r50', src]
+        subprocess.run(make, check=True)
+        done = run_tool(src, dst)
+        assert done.returncode == 0, done.stderr
+        assert f'stream    {stream}' in done.stdout
+        assert '--label-order sthv1' in done.stdout  # 174 classes may be SSv1's
+        model = MODELS.build(model_config(stream, 50, 8, 174)).eval()
+        load_checkpoint(model, str(dst), strict=True)
+        ours = logits(model, fixture_value.frames().flatten(1, 2)).numpy()
+        authors = np.load(parity_dir / f'expected_{stream}_r50.npz')['logits']
+        assert np.abs(ours - authors).max() <= 1e-4 * np.abs(authors).max()
+
+    def test_bad_file(self, tmp_path):
+        src, dst = tmp_path / 'src.pth.tar', tmp_path / 'ours.pth'
+        buffer = io.BytesIO()
+        torch.save(dict(state_dict=dict(weight=torch.zeros(3))), buffer)
+        src.write_bytes(buffer.getvalue())
+        done = run_tool(src, dst)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith('error: not a PAN checkpoint')
+        assert 'Traceback' not in done.stderr
+        assert not dst.exists()

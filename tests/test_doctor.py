@@ -1,0 +1,114 @@
+"""The doctor, each time in a real environment that has, or lacks, the real thing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def add(environment, name, version, code=None):
+    """Install a distribution, with a module of ``code`` if given."""
+    info = environment.site_packages / f'{name.replace("-", "_")}-{version}.dist-info'
+    info.mkdir()
+    (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n')
+    if code is not None:
+        (environment.site_packages / name).mkdir()
+        (environment.site_packages / name / '__init__.py').write_text(code)
+
+
+def doctor(environment):
+    return environment.run('-m', 'pan_mm', 'doctor', PYTHONPATH=str(ROOT))
+
+
+@pytest.mark.slow
+class TestFaults:
+    def test_no_mmcv(self, linked_environment):
+        env = linked_environment(without=['mmcv*'])
+        result = doctor(env)
+        assert result.returncode == 1
+        assert "FAULT: pan_mm needs the package 'mmcv', which is not installed" in result.stdout
+        assert 'pip install "pan_mm[lite]"' in result.stdout
+        assert 'mmengine ' in result.stdout  # the versions are printed all the same
+        result = env.run('-c', 'import pan_mm', PYTHONPATH=str(ROOT))
+        assert result.returncode == 1
+        assert 'pan_mm[lite]' in result.stderr.splitlines()[-1]
+
+    def test_mmcv_of_an_unsupported_version(self, linked_environment):
+        env = linked_environment(without=['mmcv*'])
+        add(env, 'mmcv', '2.2.0', code="__version__ = '2.2.0'")
+        result = doctor(env)
+        assert result.returncode == 1
+        assert 'FAULT: pan_mm needs mmcv>=2.0.0rc4,<2.2.0, but 2.2.0 is installed' in result.stdout
+
+    def test_no_torch(self, linked_environment):
+        result = doctor(linked_environment(without=['torch', 'torch-*', 'functorch', 'torchgen']))
+        assert result.returncode == 1
+        assert "FAULT: pan_mm needs the package 'torch'" in result.stdout
+
+    def test_mmaction2_itself_missing(self, linked_environment):
+        result = doctor(linked_environment(without=['mmaction*']))
+        assert result.returncode == 1
+        assert "FAULT: pan_mm needs the package 'mmaction'" in result.stdout
+        assert 'pip install "mmaction2>=1.2.0' in result.stdout
+
+    def test_opencv_without_its_system_library(self, linked_environment):
+        env = linked_environment(without=['cv2'])
+        add(env, 'cv2', '5', code="raise ImportError('libGL.so.1: cannot open shared object file')")
+        result = doctor(env)
+        assert result.returncode == 1
+        assert 'apt install libgl1' in result.stdout
+
+
+@pytest.mark.slow
+class TestWarnings:
+    def test_healthy(self, linked_environment):
+        result = doctor(linked_environment())
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert 'Training works' in result.stdout
+        assert 'FAULT' not in result.stdout
+
+    def test_all_that_training_survives(self, linked_environment):
+        replaced = ['torchvision*', 'decord*', 'openmim*', 'openxlab*', 'pip', 'moviepy-*']
+        replaced += ['setuptools', 'setuptools-*', 'pkg_resources', 'mmcv-*']
+        env = linked_environment(without=[*replaced, 'pip-*'])
+        message = 'operator torchvision::nms does not exist'
+        add(env, 'torchvision', '0.1', code=f'raise RuntimeError({message!r})')
+        add(env, 'pip', '23.2.1')
+        add(env, 'openmim', '0.3.9')
+        add(env, 'openxlab', '0.1.2')
+        add(env, 'setuptools', '82.0.0')
+        add(env, 'moviepy', '2.1.1')
+        add(env, 'mmcv', '2.1.0')
+        result = doctor(env)
+        assert result.returncode == 0, result.stdout + result.stderr
+        warnings = [line[9:] for line in result.stdout.splitlines() if line[:8] == 'WARNING:']
+        for start in (
+            'mmcv and mmcv-lite are both installed',
+            'setuptools 82.0.0 has no pkg_resources',
+            'torchvision 0.1 does not fit torch',
+            'decord, the decoder of the configs',
+            'moviepy 2.1.1 has no moviepy.editor',
+            'pip 23.2.1',
+            'openxlab 0.1.2, which mim brings',
+        ):
+            assert any(line.startswith(start) for line in warnings), (start, warnings)
+
+
+class TestCommandLine:
+    def run(self, *arguments):
+        return subprocess.run(
+            [sys.executable, '-m', 'pan_mm', *arguments], capture_output=True, text=True, cwd=ROOT
+        )
+
+    def test_no_such_command(self):
+        result = self.run('docter')
+        assert result.returncode == 2
+        assert "invalid choice: 'docter'" in result.stderr
+
+    def test_version(self):
+        import pan_mm
+
+        assert self.run('--version').stdout == f'pan_mm {pan_mm.__version__}\n'

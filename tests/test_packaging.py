@@ -1,0 +1,100 @@
+"""What the wheel, the sdist and an editable install hold."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ('configs', 'pan_mm', 'requirements', 'tests', 'tools')
+pytestmark = pytest.mark.slow
+
+
+def files_of(folder):
+    """Relative paths of the files of a folder that git would know."""
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob('*')
+        if path.is_file() and not {'__pycache__', '.mim'} & set(path.parts)
+    }
+
+
+@pytest.fixture(scope='module')
+def checkout(tmp_path_factory):
+    """A copy of the sources, as a clone has them."""
+    folder = tmp_path_factory.mktemp('packaging') / 'pan_mm'
+    ignore = shutil.ignore_patterns('__pycache__', '.mim', '*.egg-info')
+    for name in PARTS:
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    for path in ROOT.iterdir():
+        if path.is_file() and not path.name.startswith('.'):
+            shutil.copy2(path, folder)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def built(checkout):
+    """Folder of the sdist and the wheel, made by the hooks that pip and build call."""
+    for hook in ('build_sdist', 'build_wheel'):
+        code = f'from setuptools import build_meta; build_meta.{hook}("dist")'
+        done = subprocess.run([sys.executable, '-c', code], cwd=checkout, capture_output=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return checkout / 'dist'
+
+
+def test_sdist_holds_all_sources(built, checkout):
+    (path,) = built.glob('*.tar.gz')
+    with tarfile.open(path) as archive:
+        names = {m.name.partition('/')[2] for m in archive.getmembers() if m.isfile()}
+    for part in PARTS:
+        assert {f'{part}/{name}' for name in files_of(checkout / part)} <= names
+    assert {'setup.py', 'pyproject.toml', 'LICENSE'} <= names
+    assert not any('.mim/' in name for name in names)
+
+
+def test_wheel_holds_the_package_and_what_mim_looks_up(built, checkout):
+    (path,) = built.glob('*.whl')
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+        (top_level,) = (name for name in names if name.endswith('dist-info/top_level.txt'))
+        assert archive.read(top_level) == b'pan_mm\n'
+        (metadata,) = (name for name in names if name.endswith('dist-info/METADATA'))
+        needs = [
+            line
+            for line in archive.read(metadata).decode().splitlines()
+            if line.startswith('Requires-Dist') and 'extra ==' not in line
+        ]
+    wanted = {f'pan_mm/{name}' for name in files_of(checkout / 'pan_mm')}
+    for part in ('configs', 'tools'):
+        wanted |= {f'pan_mm/.mim/{part}/{name}' for name in files_of(checkout / part)}
+    indices = [name for name in os.listdir(checkout) if name.endswith('-index.yml')]
+    wanted |= {f'pan_mm/.mim/{name}' for name in indices}
+    assert {name for name in names if 'dist-info' not in name} == wanted
+    assert not any('mmcv' in line or 'torchvision' in line for line in needs), needs
+
+
+def test_editable_install_is_found_from_elsewhere(checkout, linked_environment):
+    environment = linked_environment()
+
+    def run(*arguments):
+        done = environment.run(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    pip = ('-m', 'pip', '--disable-pip-version-check')
+    run(*pip, 'install', '--no-deps', '--no-build-isolation', '-e', checkout)
+    # As MMEngine and mim have the look-up, and as pan_mm repairs it.
+    look_up = 'from mmengine.utils import get_installed_path as at; print(at("pan_mm"))'
+    assert run('-c', look_up) == str(checkout / 'pan_mm')
+    assert run('-c', f'import pan_mm; {look_up}') == str(checkout / 'pan_mm')
+    config = checkout / 'pan_mm' / '.mim' / 'configs' / '_base_' / 'default_runtime.py'
+    assert config.samefile(checkout / 'configs' / '_base_' / 'default_runtime.py')
+
+    run(*pip, 'uninstall', '-y', 'pan_mm')
+    assert (checkout / 'pan_mm' / '__init__.py').exists()
+    assert run('-c', 'import importlib.util as u; print(u.find_spec("pan_mm"))') == 'None'

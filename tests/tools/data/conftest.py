@@ -1,0 +1,88 @@
+"""Small datasets in the published layouts."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """Run a tool of tools/data, in this process to be quick."""
+
+    def run(name, *args):
+        path = ROOT / 'tools' / 'data' / name
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        # The processes of extract_frames.py look the module up by its name.
+        monkeypatch.setitem(sys.modules, path.stem, module)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
+        code, message = 0, ''
+        try:
+            module.main()
+        except SystemExit as end:
+            code, message = (1, end.code) if isinstance(end.code, str) else (end.code or 0, '')
+        out, err = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=out, stderr=err + message)
+
+    return run
+
+
+def write_frames(folder, number):
+    folder.mkdir(parents=True)
+    for i in range(number):
+        cv2.imwrite(str(folder / f'{i + 1:05}.jpg'), np.full((24, 32, 3), 9 * i, np.uint8))
+
+
+def write_video(path, number=12):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 12, (64, 48))
+    for i in range(number):
+        writer.write(np.full((48, 64, 3), 9 * i, np.uint8))
+    writer.release()
+
+
+@pytest.fixture
+def sthv1(tmp_path):
+    """Something-Something V1 with three videos."""
+    (tmp_path / 'annotations').mkdir()
+    for split, lines in dict(
+        train='7;Opening something\n9;Holding something\n', validation='8;Closing something\n'
+    ).items():
+        path = tmp_path / 'annotations' / f'something-something-v1-{split}.csv'
+        path.write_text(lines)
+    for video, number in (('7', 5), ('8', 6), ('9', 7)):
+        write_frames(tmp_path / 'rawframes' / video, number)
+    return tmp_path
+
+
+@pytest.fixture
+def sthv2(tmp_path):
+    """Something-Something V2 with two videos."""
+    (tmp_path / 'annotations').mkdir()
+    for split, item in dict(
+        train=dict(id='3', label='opening a box', template='Opening [something]'),
+        validation=dict(id='4', label='holding a cup', template='Holding [something]'),
+    ).items():
+        path = tmp_path / 'annotations' / f'something-something-v2-{split}.json'
+        path.write_text(json.dumps([item]))
+    for video in ('3', '4'):
+        write_video(tmp_path / 'videos' / f'{video}.mp4')
+    return tmp_path
+
+
+@pytest.fixture
+def own_videos(tmp_path):
+    """A folder per class."""
+    for name in ('wave', 'clap'):
+        for i in range(5):
+            write_video(tmp_path / name / f'{i}.mp4')
+    return tmp_path

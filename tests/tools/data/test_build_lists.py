@@ -1,0 +1,133 @@
+"""Annotation lists and frames, from files as they are published."""
+
+import pytest
+from mmaction.datasets import RawframeDataset, VideoDataset
+from mmengine.config import Config
+
+CONFIG = 'configs/recognition/pan/pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_{}-rgb.py'
+
+
+def test_sthv1_labels_follow_the_label_map(tool, sthv1):
+    result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1)
+    assert result.returncode == 0, result.stderr
+    assert (sthv1 / 'sthv1_train_list_rawframes.txt').read_text() == '7 5 5\n9 7 0\n'
+    assert (sthv1 / 'sthv1_val_list_rawframes.txt').read_text() == '8 6 11\n'
+    dataset = RawframeDataset(
+        'sthv1_train_list_rawframes.txt', [], dict(img='rawframes'), data_root=str(sthv1)
+    )
+    assert dataset.get_data_info(0)['total_frames'] == 5
+
+
+def test_sthv2_templates_have_brackets(tool, sthv2):
+    result = tool('build_20bn_list.py', 'sthv2', '--data-root', sthv2)
+    assert result.returncode == 0, result.stderr
+    assert (sthv2 / 'sthv2_train_list_videos.txt').read_text() == '3.mp4 46\n'
+    assert (sthv2 / 'sthv2_val_list_videos.txt').read_text() == '4.mp4 16\n'
+    VideoDataset('sthv2_val_list_videos.txt', [], dict(video='videos'), data_root=str(sthv2))
+
+
+def test_jester_reads_csv(tool, sthv1):
+    for split, line in dict(train='7;Thumb Down', validation='8;Stop Sign').items():
+        (sthv1 / 'annotations' / f'jester-v1-{split}.csv').write_text(line + '\n')
+    result = tool('build_20bn_list.py', 'jester', '--data-root', sthv1)
+    assert result.returncode == 0, result.stderr
+    assert (sthv1 / 'jester_train_list_rawframes.txt').read_text() == '7 5 21\n'
+
+
+def test_missing_videos_are_named_and_nothing_is_written(tool, sthv1):
+    with (sthv1 / 'annotations' / 'something-something-v1-validation.csv').open('a') as file:
+        file.write('10;Closing something\n')
+    result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1)
+    assert result.returncode == 1
+    assert '1 of 2 val videos' in result.stderr and '10' in result.stderr
+    assert not list(sthv1.glob('*.txt*'))
+    result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1, '--skip-missing')
+    assert result.returncode == 0
+    assert (sthv1 / 'sthv1_val_list_rawframes.txt').read_text() == '8 6 11\n'
+
+
+def test_label_file_of_another_dataset_is_refused(tool, sthv1):
+    path = sthv1 / 'annotations' / 'something-something-v1-train.csv'
+    path.write_text('7;Thumb Down\n')
+    result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1)
+    assert result.returncode == 1 and "'Thumb Down'" in result.stderr
+    path.write_text('7\n')  # the test split has no labels
+    result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1)
+    assert result.returncode == 1 and 'expected "id;class"' in result.stderr
+    path.unlink()
+    result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1)
+    assert result.returncode == 1 and 'no such label file' in result.stderr
+
+
+def test_own_videos_get_lists_and_a_command(tool, own_videos):
+    result = tool('build_list.py', own_videos)
+    assert result.returncode == 0, result.stderr
+    assert (own_videos / 'label_map.txt').read_text() == 'clap\nwave\n'
+    train, val = ((own_videos / f'{s}.txt').read_text().splitlines() for s in ('train', 'val'))
+    assert len(train) == 8 and len(val) == 2 and not set(train) & set(val)
+    assert all(line.endswith(' 1') == line.startswith('wave/') for line in train + val)
+    assert [line.split()[-1] for line in val] == ['0', '1']
+    assert CONFIG.format('custom') in result.stdout
+    assert 'model.cls_head.num_classes=2' in result.stdout
+    again = tool('build_list.py', own_videos)
+    assert again.returncode == 1 and '--overwrite' in again.stderr
+    assert tool('build_list.py', own_videos, '--overwrite').returncode == 0
+    assert (own_videos / 'train.txt').read_text().splitlines() == train
+
+
+def test_own_frames_get_their_names(tool, own_videos, tmp_path):
+    frames = tmp_path / 'frames'
+    result = tool('extract_frames.py', own_videos, frames, '--workers', '1')
+    assert result.returncode == 0, result.stderr
+    assert len(list((frames / 'wave' / '0').iterdir())) == 12
+    result = tool('build_list.py', frames)
+    assert result.returncode == 0, result.stderr
+    assert "filename_tmpl=img_{:05}.jpg'" in result.stdout and 'start_index=1' in result.stdout
+    assert all(line.split()[1] == '12' for line in (frames / 'train.txt').open())
+
+
+def test_a_given_split_is_kept(tool, own_videos):
+    (own_videos / 'train').mkdir()
+    for name in ('wave', 'clap'):
+        (own_videos / name).rename(own_videos / 'train' / name)
+        (own_videos / 'val' / name).mkdir(parents=True)
+        (own_videos / 'train' / name / '0.mp4').rename(own_videos / 'val' / name / '0.mp4')
+    result = tool('build_list.py', own_videos)
+    assert result.returncode == 0, result.stderr
+    assert (own_videos / 'val.txt').read_text() == 'val/clap/0.mp4 0\nval/wave/0.mp4 1\n'
+    (own_videos / 'val' / 'wave').rename(own_videos / 'val' / 'jump')
+    result = tool('build_list.py', own_videos, '--overwrite')
+    assert result.returncode == 1 and 'the same classes' in result.stderr
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda root: (root / 'jump').mkdir(), 'neither videos'),
+        (lambda root: (root / 'wave' / '0.mp4').rename(root / 'wave' / 'a b.mp4'), 'spaces'),
+        (lambda root: [(root / 'wave' / f'{i}.mp4').unlink() for i in range(4)], 'only video'),
+    ],
+)
+def test_unfit_folder_is_refused(tool, own_videos, change, message):
+    change(own_videos)
+    result = tool('build_list.py', own_videos)
+    assert result.returncode == 1 and message in result.stderr
+    assert not list(own_videos.glob('*.txt'))
+
+
+def test_extraction_goes_on_and_lists_what_failed(tool, own_videos, tmp_path):
+    frames = tmp_path / 'frames'
+    (own_videos / 'wave' / 'broken.mp4').write_bytes(b'no video')
+    result = tool('extract_frames.py', own_videos, frames, '--workers', '1', '--short-side', '24')
+    assert result.returncode == 1
+    assert 'broken.mp4' in result.stdout and '1 of 11 videos failed' in result.stderr
+    assert not (frames / 'wave' / 'broken').exists()
+    (own_videos / 'wave' / 'broken.mp4').unlink()
+    result = tool('extract_frames.py', own_videos, frames, '--workers', '1')
+    assert result.returncode == 0
+    assert '10 videos, 10 of them extracted before' in result.stdout
+
+
+@pytest.mark.parametrize('dataset', ['ucf101', 'custom', 'custom-rawframes'])
+def test_configs_named_in_messages_exist(dataset):
+    Config.fromfile(CONFIG.format(dataset))

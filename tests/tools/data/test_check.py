@@ -1,0 +1,91 @@
+"""What the check of a prepared dataset finds."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pan_mm.datasets.file_lists import read_label_map
+
+ROOT = Path(__file__).resolve().parents[3]
+FOLDER = ROOT / 'configs' / 'recognition' / 'pan'
+STHV1 = FOLDER / 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv1-rgb.py'
+UCF101 = FOLDER / 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_ucf101-rgb.py'
+
+
+def on(root, *more):
+    roots = [f'{split}_dataloader.dataset.data_root={root}' for split in ('train', 'val')]
+    return ['--cfg-options', *roots, *more]
+
+
+@pytest.fixture
+def prepared(tool, sthv1):
+    assert tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1).returncode == 0
+    return sthv1
+
+
+def test_sound_dataset(tool, prepared):
+    result = tool('check.py', STHV1, '--decode', *on(prepared))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert 'train: 2 videos of 2 classes' in result.stdout and 'No problem' in result.stdout
+
+
+def test_frames(tool, prepared):
+    (prepared / 'rawframes' / '7' / '00003.jpg').unlink()
+    (prepared / 'rawframes' / '9' / '00007.jpg').write_bytes(b'')
+    cv2.imwrite(str(prepared / 'rawframes' / '8' / '00007.jpg'), np.zeros((8, 8, 3), np.uint8))
+    result = tool('check.py', STHV1, '--decode', *on(prepared))
+    assert result.returncode == 1
+    lines = [line for line in result.stdout.splitlines() if 'rawframes/' in line]
+    assert any('/7: 1 of 5 frames are missing, such as 00003.jpg' in line for line in lines)
+    assert any('/8: has more frames than the 6' in line for line in lines)
+    assert any('/9' in line and 'cannot be decoded' in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ('relabel', 'message'),
+    [
+        (lambda names: sorted(names).index, 'alphabetical order'),
+        (lambda names: lambda name: names.index(name) + 1, 'counted from 1'),
+        (lambda names: lambda name: 173 - names.index(name), 'another label map'),
+    ],
+)
+def test_label_order(tool, prepared, relabel, message):
+    label = relabel(read_label_map(str(ROOT / 'tools' / 'data' / 'sthv1' / 'label_map.txt')))
+    (prepared / 'sthv1_train_list_rawframes.txt').write_text(
+        f'7 5 {label("Opening something")}\n9 7 {label("Holding something")}\n'
+    )
+    result = tool('check.py', STHV1, *on(prepared))
+    assert result.returncode == 1
+    assert '2 of 2 labels do not fit' in result.stdout and message in result.stdout
+    assert "'Opening something', which is label 5" in result.stdout
+
+
+def test_label_order_by_folder(tool, own_videos):
+    (own_videos / 'clap').rename(own_videos / 'YoYo')
+    (own_videos / 'wave').rename(own_videos / 'Archery')
+    for split, i in (('train', 0), ('val', 1)):
+        (own_videos / f'ucf101_{split}_split_1_videos.txt').write_text(
+            f'YoYo/{i}.mp4 100\nArchery/{i}.mp4 2\n'
+        )
+    place = [f'{split}_dataloader.dataset.data_prefix.video=.' for split in ('train', 'val')]
+    result = tool('check.py', UCF101, '--decode', *on(own_videos, *place))
+    assert result.returncode == 0, result.stdout + result.stderr
+    path = own_videos / 'ucf101_train_split_1_videos.txt'
+    path.write_text('YoYo/0.mp4 2\nArchery/1.mp4 2\n')
+    (own_videos / 'Archery' / '1.mp4').write_bytes(b'no video')
+    result = tool('check.py', UCF101, '--decode', *on(own_videos, *place))
+    assert result.returncode == 1
+    assert "YoYo/0.mp4 is 'YoYo', which is label 100, not 2" in result.stdout
+    assert 'cannot open it as a video' in result.stdout
+    assert '1 videos are in both, such as' in result.stdout
+
+
+def test_list_that_cannot_be_read(tool, prepared):
+    (prepared / 'sthv1_train_list_rawframes.txt').write_text('7 five 5\n')
+    (prepared / 'sthv1_val_list_rawframes.txt').unlink()
+    result = tool('check.py', STHV1, *on(prepared))
+    assert result.returncode == 1
+    assert 'whole numbers' in result.stdout and 'no such annotation file' in result.stdout
+    assert 'Traceback' not in result.stderr

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Print multiply-accumulates and parameters of a config's model, part by part."""
+
+import argparse
+import sys
+
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from pan_mm.apis.complexity import get_complexity, input_of_test
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        help='frames of one view, T·m 3 H W, or only their size, H or H W; by default what the '
+        "config's test pipeline gives",
+    )
+    args = parser.parse_args()
+    if args.shape and len(args.shape) not in (1, 2, 4):
+        parser.error(f'--shape takes 1, 2 or 4 numbers, not {len(args.shape)}')
+    return args
+
+
+def main():
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    views = 1
+    try:
+        if args.shape and len(args.shape) == 4:
+            shape = tuple(args.shape)
+        else:
+            views, shape = input_of_test(cfg)
+            if args.shape:
+                shape = (*shape[:2], args.shape[0], args.shape[-1])
+        with torch.device('meta'):
+            model = MODELS.build(cfg.model)
+        rows = get_complexity(model, shape)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
+    width = max(len(row.name) for row in rows)
+    print(f'one view of {" × ".join(map(str, shape))}, {views} view(s) of each video')
+    print(f'{"":{width}}  {"params, M":>9}  {"GMACs":>7}  {"GMACs of the paper":>18}')
+    for name, params, macs, paper_macs in rows:
+        print(
+            f'{name or "one view":{width}}  {params / 1e6:9.3f}  {macs / 1e9:7.2f}  '
+            f'{paper_macs / 1e9:18.2f}'
+        )
+    total = rows[-1]
+    print(
+        f'{"all views":{width}}  {total.params / 1e6:9.3f}  {views * total.macs / 1e9:7.2f}  '
+        f'{views * total.paper_macs / 1e9:18.2f}'
+    )
+    if total.macs != total.paper_macs:
+        print("The paper's PA convolves every frame; here one difference less is convolved.")
+
+
+if __name__ == '__main__':
+    main()

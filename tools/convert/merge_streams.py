@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""Join checkpoints of single streams into one of a PANEnsemble, for test.py and all other tools."""
+
+import argparse
+import sys
+
+from mmengine.config import Config
+
+from pan_mm.compat.checkpoint import CheckpointError
+from pan_mm.convert import merge_streams
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config whose model is a PANEnsemble')
+    parser.add_argument('dst', help='checkpoint to write; replaced if it exists')
+    parser.add_argument(
+        'checkpoints', nargs='+', metavar='STREAM=CHECKPOINT', help='such as rgb=rgb.pth'
+    )
+    args = parser.parse_args()
+    pairs = [checkpoint.partition('=') for checkpoint in args.checkpoints]
+    for stream, _, path in pairs:
+        if not stream or not path:
+            parser.error(f'write STREAM=CHECKPOINT, such as rgb=rgb.pth, not {stream + path!r}')
+    args.checkpoints = {stream: path for stream, _, path in pairs}
+    return args
+
+
+def main():
+    args = parse_args()
+    try:
+        cfg = Config.fromfile(args.config)
+        merge_streams(cfg, args.checkpoints, args.dst)
+    except (CheckpointError, OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    print(f'{args.dst}: {", ".join(args.checkpoints)}')
+    print(f'next: python tools/test.py {args.config} {args.dst}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Write the annotation lists of your own videos, which lie in a folder per class.
+
+FOLDER/CLASS/video.mp4 or FOLDER/CLASS/video/00001.jpg; with FOLDER/train/CLASS and
+FOLDER/val/CLASS the split is kept. Writes FOLDER/train.txt, val.txt and label_map.txt, and prints
+the command that trains on them.
+"""
+
+import argparse
+import os
+import sys
+
+from pan_mm.datasets import DataError
+from pan_mm.datasets.file_lists import (
+    SPLITS,
+    frame_names,
+    list_folder,
+    split_videos,
+    write_lines,
+)
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('folder')
+    parser.add_argument(
+        '--val-ratio', type=float, default=0.2, help='share of validation (default: 0.2)'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of the random split (default: 0)')
+    parser.add_argument('--overwrite', action='store_true', help='replace lists that are there')
+    args = parser.parse_args()
+    if not 0 < args.val_ratio < 1:
+        parser.error(f'--val-ratio must lie between 0 and 1, got {args.val_ratio}')
+    return args
+
+
+def given_split(folder):
+    """Classes and videos where the folder is split already."""
+    classes, lists = {}, {}
+    for split in SPLITS:
+        classes[split], videos = list_folder(os.path.join(folder, split))
+        lists[split] = [v._replace(path=f'{split}/{v.path}') for found in videos for v in found]
+    if classes['train'] != classes['val']:
+        differ = sorted(set(classes['train']) ^ set(classes['val']))
+        raise DataError(
+            f'{folder}: train and val must hold the same classes, but {", ".join(differ[:5])} is '
+            'in one only'
+        )
+    if len({video.num_frames is None for videos in lists.values() for video in videos}) > 1:
+        raise DataError(f'{folder}: holds both videos and folders of frames; keep one kind')
+    return classes['train'], lists
+
+
+def train_command(folder, num_classes, example):
+    """The command that trains on the lists."""
+    options = [f'model.cls_head.num_classes={num_classes}']
+    common = dict(data_root=folder)
+    config = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_custom-rgb.py'
+    if example.num_frames:
+        config = config.replace('custom', 'custom-rawframes')
+        tmpl, start_index = frame_names(os.path.join(folder, example.path))
+        common.update(filename_tmpl=tmpl, start_index=start_index)
+    common['metainfo.classes'] = os.path.join(folder, 'label_map.txt')
+    for split in ('train', 'val', 'test'):
+        options += [f"'{split}_dataloader.dataset.{key}={val}'" for key, val in common.items()]
+    lines = [
+        f'python tools/train.py configs/recognition/pan/{config}',
+        '--auto-scale-lr --cfg-options',
+        *options,
+    ]
+    return ' \\\n    '.join(lines)
+
+
+def main():
+    args = parse_args()
+    folder = os.path.normpath(args.folder)
+    names = ('train.txt', 'val.txt', 'label_map.txt')
+    try:
+        there = [name for name in names if os.path.exists(os.path.join(folder, name))]
+        if there and not args.overwrite:
+            raise DataError(
+                f'{folder} has {", ".join(there)} already; keep them, or replace them with '
+                '--overwrite'
+            )
+        if all(os.path.isdir(os.path.join(folder, split)) for split in SPLITS):
+            classes, lists = given_split(folder)
+        else:
+            classes, videos = list_folder(folder)
+            lists = split_videos(videos, args.val_ratio, args.seed)
+        if len(classes) < 2:
+            raise DataError(f'{folder}: one class only, {classes[0]}; training needs two or more')
+        command = train_command(folder, len(classes), lists['train'][0])
+    except DataError as error:
+        sys.exit(f'error: {error}')
+    for name, lines in zip(names, (lists['train'], lists['val'], classes)):
+        write_lines(os.path.join(folder, name), lines)
+    print(f'{len(lists["train"])} videos for training, {len(lists["val"])} for validation')
+    print(f'{len(classes)} classes: {", ".join(classes)}\n\n{command}')
+
+
+if __name__ == '__main__':
+    main()

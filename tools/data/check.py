@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Check that a prepared dataset is what a config takes it for, before a long training.
+
+Files and folders are there, frame counts are right, labels are in range and in the order of the
+label map, no video is both in training and validation; with --decode, every video can be read.
+Prints each problem and exits with 1 if there is one.
+"""
+
+import argparse
+import sys
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmengine.utils import ProgressBar
+
+from pan_mm.datasets import DataError
+from pan_mm.datasets.dataset_check import (
+    check_decoding,
+    check_frames,
+    check_label_order,
+    open_dataset,
+    summarise,
+)
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config')
+    parser.add_argument('--decode', action='store_true', help='decode frames of every video')
+    parser.add_argument('--workers', type=int, default=4, help='threads of --decode (default: 4)')
+    parser.add_argument(
+        '--splits', nargs='+', choices=['train', 'val', 'test'], default=['train', 'val']
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='as of train.py')
+    return parser.parse_args()
+
+
+def check_split(cfg, split, args):
+    """The dataset of a split, or None, and its problems."""
+    dataset_cfg = cfg[f'{split}_dataloader'].dataset
+    num_classes = cfg.model.get('cls_head', {}).get('num_classes')
+    dataset, problems = open_dataset(dataset_cfg, num_classes)
+    if dataset is None:
+        return None, problems
+    print(f'{split}: {summarise(dataset)}')
+    if hasattr(dataset, 'with_offset'):
+        problems += check_frames(dataset)
+    problems += check_label_order(dataset)
+    if args.decode:
+        bar = ProgressBar(len(dataset), file=sys.stderr)
+        problems += check_decoding(dataset, dataset_cfg.pipeline, args.workers, bar.update)
+        print(file=sys.stderr)
+    return dataset, problems
+
+
+def main():
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    found, videos = 0, {}
+    try:
+        for split in args.splits:
+            dataset, problems = check_split(cfg, split, args)
+            videos[split] = {i.get('frame_dir') or i['filename'] for i in dataset or ()}
+            for problem in problems:
+                print(f'{split}: {problem}')
+            found += len(problems)
+    except DataError as error:
+        sys.exit(f'error: {error}')
+    for split in set(args.splits) - {'train'}:
+        shared = sorted(videos.get('train', set()) & videos[split])
+        if shared:
+            print(f'train, {split}: {len(shared)} videos are in both, such as {shared[0]}')
+            found += 1
+    if found:
+        sys.exit(f'{found} problem(s) found')
+    print('No problem found')
+
+
+if __name__ == '__main__':
+    main()
