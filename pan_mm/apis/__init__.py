@@ -1,1 +1,3 @@
+from .inferencer import PANInferencer
 
+__all__ = ['PANInferencer']

@@ -12,6 +12,9 @@ from importlib import import_module
 import pan_mm
 
 COMMANDS = {
+    'predict': 'name the actions in video files',
+    'stream': 'find events in a video, a camera or a network stream',
+    'export': 'write a recognizer as ONNX, OpenVINO or torch.export, and check it',
     'doctor': 'say what is installed, what is broken, and how to mend it',
 }
 

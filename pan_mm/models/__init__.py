@@ -1,13 +1,16 @@
 from .aggregation import VariousTimescaleAggregation
+from .causal_shift import MobileNetV2CausalTSM, ResNetCausalTSM
 from .pan_backbone import PANBackbone
 from .pan_ensemble import PANEnsemble
 from .persistence import PersistenceOfAppearance
 from .vap_head import VAPHead
 
 __all__ = [
+    'MobileNetV2CausalTSM',
     'PANBackbone',
     'PANEnsemble',
     'PersistenceOfAppearance',
+    'ResNetCausalTSM',
     'VAPHead',
     'VariousTimescaleAggregation',
 ]

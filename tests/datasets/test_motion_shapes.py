@@ -268,7 +268,7 @@ def _probe_accuracy(train, train_labels, test, test_labels):
 
 @pytest.mark.slow
 def test_one_frame_says_nothing_and_two_say_much(tmp_path):
-    counts = dict(num_train=360, num_val=1, num_test=240)
+    counts = dict(num_train=240, num_val=1, num_test=240)
     render_motion_shapes(tmp_path / 'shapes', **counts)
     one, two, labels = {}, {}, {}
     for split in ('train', 'test'):

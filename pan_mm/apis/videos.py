@@ -1,0 +1,68 @@
+"""Which video files are meant by files, folders, globs and lists."""
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+VIDEO_SUFFIXES = (
+    *('.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4'),
+    *('.mpeg', '.mpg', '.mts', '.ogv', '.ts', '.webm', '.wmv'),
+)
+
+
+def find_videos(inputs: Iterable) -> list:
+    """Expand inputs to files, each once, in a fixed order.
+
+    Args:
+        inputs (Iterable[str | Path]): Each a file (of any suffix, also one that does not exist:
+            that is for the decoder to say), a folder (all its videos, however deep), a glob
+            such as ``'clips/**/*.mp4'``, or ``@FILE``, a list with a file, folder or glob a line.
+
+    Returns:
+        list[str]: The files.
+
+    Raises:
+        FileNotFoundError: If a list does not exist.
+        ValueError: If a folder holds no videos, a glob matches nothing, or a list is empty.
+    """
+    found = {}
+    for item in map(os.fspath, inputs):
+        is_list = item.startswith('@') and not os.path.exists(item)
+        for name in read_list(item[1:]) if is_list else [item]:
+            found.update(dict.fromkeys(_expand(name)))
+    return list(found)
+
+
+def _expand(item: str) -> list:
+    if os.path.isdir(item):
+        paths = (os.path.join(folder, f) for folder, _, files in os.walk(item) for f in files)
+        videos = sorted(path for path in paths if is_video(path))
+        if not videos:
+            raise ValueError(f'{item}: no videos in this folder ({", ".join(VIDEO_SUFFIXES)})')
+        return videos
+    if os.path.exists(item):
+        return [item]
+    if glob.has_magic(item):
+        files = sorted(path for path in glob.glob(item, recursive=True) if os.path.isfile(path))
+        if not files:
+            raise ValueError(f'{item}: matches no file')
+        return files
+    return [item]
+
+
+def read_list(path: str) -> list:
+    """Lines of a list of videos, without the empty ones."""
+    try:
+        lines = Path(path).read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: a list of videos is a text file in UTF-8') from error
+    items = [line.strip() for line in lines if line.strip()]
+    if not items:
+        raise ValueError(f'{path}: this list of videos is empty')
+    return items
+
+
+def is_video(path: str) -> bool:
+    """Whether a file is a video by its suffix."""
+    return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES

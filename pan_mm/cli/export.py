@@ -1,0 +1,49 @@
+"""``python -m pan_mm export``: write a recognizer for other runtimes."""
+
+import sys
+
+from pan_mm.apis.export import export
+from pan_mm.compat.checkpoint import CheckpointError
+from pan_mm.datasets import VideoError
+
+
+def add_arguments(parser):
+    parser.add_argument('--config', required=True, help='config of the recognizer')
+    parser.add_argument('--checkpoint', required=True, help='its weights, file or URL')
+    parser.add_argument(
+        '--out', required=True, help='NAME.onnx, NAME.xml (OpenVINO) or NAME.pt2 (torch.export)'
+    )
+    parser.add_argument(
+        '--dtype', choices=('uint8', 'float32'), default='uint8', help='of the frames, 0 to 255'
+    )
+    parser.add_argument(
+        '--size',
+        nargs=2,
+        type=int,
+        metavar=('H', 'W'),
+        help="of the frames; by default the test pipeline's crop",
+    )
+    parser.add_argument(
+        '--video', nargs='+', default=[], help='compare on these too, not on random frames alone'
+    )
+    parser.add_argument('--label-map', metavar='FILE', help='class names to store, one a line')
+
+
+def run(args):
+    try:
+        error = export(
+            args.config,
+            args.checkpoint,
+            args.out,
+            dtype=args.dtype,
+            size=args.size,
+            videos=args.video,
+            label_map=args.label_map,
+        )
+    except (CheckpointError, VideoError, ImportError) as problem:
+        print(f'error: {problem}', file=sys.stderr)
+        if isinstance(problem, ImportError):
+            print("install what exporting needs: pip install 'pan_mm[export]'", file=sys.stderr)
+        return 1
+    print(f'{args.out}: largest difference from PyTorch {error:.1e} of the largest logit')
+    return 0

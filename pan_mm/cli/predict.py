@@ -1,0 +1,156 @@
+"""``python -m pan_mm predict``: name the actions in video files."""
+
+import os
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from mmengine.config import DictAction
+from mmengine.utils import ProgressBar
+
+from pan_mm.apis import PANInferencer
+from pan_mm.apis.recognizer import load_config
+from pan_mm.apis.results import FORMATS, ShardedResults, fingerprint, write_results
+from pan_mm.apis.videos import find_videos
+from pan_mm.compat.checkpoint import CheckpointError
+
+
+def add_arguments(parser):
+    parser.epilog = (
+        'Exit status: 0 all videos were recognized, 1 some failed, 2 nothing was done. Under '
+        'torchrun the processes share the videos; give --out NAME.jsonl, and run the same '
+        'command again to resume.'
+    )
+    parser.add_argument(
+        'videos',
+        nargs='*',
+        metavar='VIDEO',
+        help='a file, a folder, a glob in quotes, or @FILE with one of these a line',
+    )
+    parser.add_argument('--list', metavar='FILE', help='the same as @FILE')
+    parser.add_argument('--config', required=True, help='config of the recognizer')
+    parser.add_argument(
+        '--checkpoint', required=True, help='its weights (file or URL), or an exported model'
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
+    parser.add_argument('--batch-size', type=int, default=8, help='videos in a batch')
+    parser.add_argument('--workers', type=int, default=0, help='processes that decode')
+    parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
+    parser.add_argument('--topk', type=int, default=5, help='classes to show')
+    parser.add_argument('--out', metavar='FILE', help='results; by default they are printed')
+    parser.add_argument(
+        '--format', choices=FORMATS, help="by default --out's suffix says it, and is table if none"
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE in the config'
+    )
+
+
+def run(args):
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):  # where MMEngine shall log
+        return _run(args, stdout)
+
+
+def _run(args, stdout):
+    rank, world_size = (int(os.environ.get(n, d)) for n, d in (('RANK', 0), ('WORLD_SIZE', 1)))
+    try:
+        form = _format(args, world_size)
+        videos = find_videos([*args.videos, *([f'@{args.list}'] if args.list else [])])
+        if not videos:
+            raise ValueError('no videos; name files, folders, globs, or a list with --list')
+        config = load_config(args.config)
+        config.merge_from_dict(args.cfg_options)
+        inferencer = PANInferencer(
+            config,
+            args.checkpoint,
+            device=_device(args.device, world_size),
+            batch_size=args.batch_size,
+            label_map=args.label_map,
+            topk=args.topk,
+            num_workers=args.workers,
+        )
+        if args.out and form == 'jsonl':
+            failed, total = _resume(args, inferencer, videos, rank, world_size)
+        else:
+            failed, total = _write(args.out or stdout, form, inferencer, videos)
+    except (OSError, ValueError, CheckpointError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    if failed:
+        print(f'{failed} of {total} videos failed, see "error" in the results', file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _format(args, world_size):
+    form = args.format or (Path(args.out).suffix[1:] if args.out else 'table')
+    if form not in FORMATS:
+        raise ValueError(f'{args.out}: give --format, one of {", ".join(FORMATS)}')
+    if world_size > 1 and not (args.out and form == 'jsonl'):
+        raise ValueError('several processes write JSON lines: give --out NAME.jsonl')
+    if args.out and not Path(args.out).absolute().parent.is_dir():
+        raise ValueError(f'{args.out}: its folder does not exist')
+    return form
+
+
+def _device(device, world_size):
+    if device in (None, 'cuda') and world_size > 1:
+        import torch
+
+        if torch.cuda.is_available():
+            return f'cuda:{int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count()}'
+    return device
+
+
+def _resume(args, inferencer, videos, rank, world_size):
+    checkpoint = args.checkpoint if '://' in args.checkpoint else Path(args.checkpoint)
+    model = fingerprint(
+        inferencer.config.pretty_text, checkpoint, inferencer.classes, inferencer.topk
+    )
+    results = ShardedResults(args.out, model, rank, world_size)
+    own = results.share(videos)
+    todo = [video for video in own if video not in results.done]
+    if len(todo) < len(own):
+        print(f'resuming: {len(own) - len(todo)} of {len(own)} videos are done', file=sys.stderr)
+    results.write(_progress(inferencer.iterate(todo), len(todo), show=rank == 0))
+    return sum(results.done[video] for video in own), len(own)
+
+
+def _write(out, form, inferencer, videos):
+    to_file = isinstance(out, str)
+    failed = []
+
+    def watch(results):
+        for result in results:
+            failed.extend([result['video']] if 'error' in result else [])
+            yield result
+
+    results = watch(_progress(inferencer.iterate(videos), len(videos), show=to_file))
+    if not to_file:
+        write_results(results, out, form, videos)
+    else:
+        part = Path(f'{out}.part')
+        try:
+            with part.open('w', encoding='utf-8', newline='') as file:
+                write_results(results, file, form, videos)
+            part.replace(out)
+        finally:
+            part.unlink(missing_ok=True)
+    return len(failed), len(videos)
+
+
+def _progress(results, total, show, seconds=30):
+    """Show the progress on stderr: a bar in a terminal, else a line now and then."""
+    terminal = sys.stderr.isatty()
+    bar = ProgressBar(total, file=sys.stderr) if show and terminal and total else None
+    last = time.monotonic()
+    for number, result in enumerate(results, 1):
+        yield result
+        if bar:
+            bar.update()
+        elif show and time.monotonic() - last > seconds:
+            last = time.monotonic()
+            print(f'{number} of {total} videos', file=sys.stderr)
+    if bar:
+        print(file=sys.stderr)

@@ -1,0 +1,108 @@
+"""``python -m pan_mm stream``: events in a video, a camera or a network stream."""
+
+import json
+import sys
+from contextlib import redirect_stdout
+
+from pan_mm.apis.events import Event, EventDetector, ScoreSmoother
+from pan_mm.apis.recognizer import class_names, count_classes, load_recognizer
+from pan_mm.apis.sources import open_source
+from pan_mm.apis.streaming import StreamRecognizer, StreamStats, recognize_stream
+from pan_mm.compat.checkpoint import CheckpointError
+from pan_mm.datasets import VideoError
+
+
+def add_arguments(parser):
+    parser.epilog = (
+        'Events are written to stdout, one JSON object a line, times in seconds (Unix time for a '
+        'live source); counts, fps and latency to stderr at the end. Exit status: 0, or 1 if the '
+        'source failed or is shorter than a window.'
+    )
+    parser.add_argument('source', help='video file, number of a camera, rtsp:// or http:// address')
+    parser.add_argument('--config', required=True, help='config of the recognizer')
+    parser.add_argument('--checkpoint', required=True, help='its weights (file or URL)')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
+    parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
+    parser.add_argument('--stride', type=int, default=8, help='frames between segments')
+    parser.add_argument('--hop', type=int, default=1, help='segments between predictions')
+    parser.add_argument(
+        '--smoothing', type=float, default=1.0, help='weight of the newest scores in their average'
+    )
+    parser.add_argument('--on', type=float, default=0.5, help='score at which an event starts')
+    parser.add_argument('--off', type=float, default=0.3, help='score below which it ends')
+    parser.add_argument('--min-duration', type=float, default=0.0, help='seconds it has to last')
+    parser.add_argument('--predictions', action='store_true', help='write every prediction too')
+    parser.add_argument('--topk', type=int, default=5, help='classes in a prediction')
+    parser.add_argument(
+        '--buffer', type=int, help='frames of a live source that may wait; by default a segment'
+    )
+    parser.add_argument(
+        '--retries', type=int, help='attempts to reopen a live source; by default endless'
+    )
+
+
+def run(args):
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):  # where MMEngine shall log
+        try:
+            return _run(args, stdout)
+        except (CheckpointError, VideoError) as error:
+            print(f'error: {error}', file=sys.stderr)
+            return 1
+
+
+def _run(args, stdout):
+    smoother = ScoreSmoother(args.smoothing)
+    detector = EventDetector(args.on, args.off, args.min_duration)
+    model = load_recognizer(args.config, args.checkpoint, args.device)
+    names = class_names(count_classes(model), args.label_map, model.dataset_meta, model.cfg)
+    recognizer = StreamRecognizer(model, args.stride, args.hop)
+    stats = StreamStats()
+
+    def write(result):
+        if isinstance(result, Event):
+            print(json.dumps(event_record(result, names), ensure_ascii=False), file=stdout)
+        elif args.predictions:
+            record = prediction_record(result, names, args.topk, stats.fps)
+            print(json.dumps(record, ensure_ascii=False), file=stdout)
+        stdout.flush()
+
+    source = open_source(args.source, recognizer.buffer(args.buffer), args.retries)
+    interrupted = False
+    try:
+        for result in recognize_stream(source, recognizer, smoother, detector, stats):
+            write(result)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        source.close()
+        for event in detector.finish():
+            write(event)
+        print(json.dumps(dict(stats.as_dict(), dropped=source.dropped)), file=sys.stderr)
+    if not stats.predictions and not interrupted:
+        raise VideoError(
+            f'{args.source} has {stats.frames} frames, but the first prediction needs '
+            f'{recognizer.first_prediction}; lower --stride'
+        )
+    return 0
+
+
+def event_record(event, names):
+    """An event as it is written."""
+    return dict(
+        label=names[event.label],
+        start=round(event.start, 3),
+        end=round(event.end, 3),
+        score=round(event.score, 4),
+    )
+
+
+def prediction_record(prediction, names, topk, fps):
+    """A prediction as it is written."""
+    best = prediction.scores.argsort()[::-1][:topk]
+    return dict(
+        time=round(prediction.end, 3),
+        top={names[label]: round(float(prediction.scores[label]), 4) for label in best},
+        latency_ms=round(prediction.latency * 1000, 1),
+        fps=round(fps, 1),
+    )

@@ -1,0 +1,75 @@
+"""What a PAN makes of a clip on its way to the scores."""
+
+from typing import NamedTuple, Optional
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pan_mm.models import PANBackbone, VAPHead
+
+
+class Inspection(NamedTuple):
+    """Inside views of a clip.
+
+    Attributes:
+        frames (np.ndarray): RGB, uint8, shape (T, m, H, W, 3).
+        pa_maps (np.ndarray | None): Shape (T, m - 1, H, W); None for the RGB stream.
+        vap_weights (np.ndarray | None): Shape (T - 1,), coarsest level first, sum 1; None for a
+            head without VAP.
+        scores (np.ndarray): Probabilities, shape (num_classes,).
+    """
+
+    frames: np.ndarray
+    pa_maps: Optional[np.ndarray]
+    vap_weights: Optional[np.ndarray]
+    scores: np.ndarray
+
+
+@torch.no_grad()
+def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
+    """Run a recognizer on a clip and keep what is on the way.
+
+    The model's mode (training or evaluation) is restored.
+
+    Args:
+        model (nn.Module): A ``Recognizer2D`` with ``PANBackbone``.
+        inputs (Tensor): Frames as the pipeline packs them: RGB, not normalised, shape
+            (views·T·m, 3, H, W). The first view is looked at.
+
+    Raises:
+        ValueError: If the model has no ``PANBackbone``, or the frames are fewer than T·m.
+    """
+    backbone = getattr(model, 'backbone', None)
+    if not isinstance(backbone, PANBackbone):
+        raise ValueError(
+            f'only a recognizer with PANBackbone has PA maps, got {type(backbone).__name__}'
+        )
+    num_frames = backbone.num_segments * backbone.clip_len
+    if len(inputs) < num_frames:
+        raise ValueError(f'a clip has {num_frames} frames, got {len(inputs)}')
+    inputs = inputs[:num_frames]
+    training = model.training
+    model.eval()
+    try:
+        data = model.data_preprocessor(dict(inputs=[inputs], data_samples=[]))
+        x = data['inputs'][0]  # (T·m, 3, H, W)
+        pa_maps = None
+        if backbone.stream != 'rgb':
+            pa_maps = backbone.persistence(x.unflatten(0, (-1, backbone.clip_len)))
+        features = backbone(x)  # (T, C, h, w)
+        vap_weights = None
+        if isinstance(model.cls_head, VAPHead):
+            aggregation = model.cls_head.aggregation
+            vectors = aggregation.pool(features.mean(dim=(2, 3)).unsqueeze(0))  # (1, T−1, C)
+            vap_weights = aggregation.weigh(vectors)[0]
+        scores = model.cls_head(features, num_segs=num_frames)[0].softmax(dim=0)
+    finally:
+        model.train(training)
+    frames = inputs.unflatten(0, (-1, backbone.clip_len)).permute(0, 1, 3, 4, 2)
+    return Inspection(
+        frames.clamp(0, 255).to(torch.uint8).cpu().numpy(),
+        None if pa_maps is None else pa_maps.float().cpu().numpy(),
+        None if vap_weights is None else vap_weights.float().cpu().numpy(),
+        scores.float().cpu().numpy(),
+    )

@@ -1,0 +1,68 @@
+"""A small PAN with random weights, as files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pan_mm.apis.recognizer import load_recognizer
+
+ROOT = Path(__file__).resolve().parents[2]
+NUM_CLASSES = 19
+
+CONFIG = """
+_base_ = ['{root}/configs/_base_/models/pan_r18.py', '{root}/configs/_base_/default_runtime.py']
+model = dict(
+    backbone=dict(stream='{stream}', num_segments=4),
+    cls_head=dict(num_classes={num_classes}, num_segments=4),
+)
+test_pipeline = [
+    dict(type='VideoInit'),
+    dict(type='PANSampleFrames', clip_len=4, num_clips=4, test_mode=True),
+    dict(type='VideoDecode'),
+    dict(type='Resize', scale=(-1, 72)),
+    dict(type='CenterCrop', crop_size=64),
+    dict(type='FormatShape', input_format='NCHW'),
+    dict(type='PackActionInputs'),
+]
+"""
+
+
+@pytest.fixture(scope='session')
+def make_config(tmp_path_factory):
+    """Write a config of a PAN on a ResNet-18, 64 pixels, 4 segments; returns its path."""
+
+    def make(stream='lite', num_classes=NUM_CLASSES, more=''):
+        path = tmp_path_factory.mktemp('config') / f'pan_{stream}_r18.py'
+        text = CONFIG.format(root=ROOT.as_posix(), stream=stream, num_classes=num_classes)
+        path.write_text(text + more)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def make_checkpoint(tmp_path_factory):
+    """Save random weights that tell videos apart, for a config; returns the file's path."""
+
+    def make(config, **meta):
+        torch.manual_seed(0)
+        model = load_recognizer(config, device='cpu')
+        for name, weight in model.named_parameters():
+            if 'cls_head' in name or 'persistence' in name:
+                torch.nn.init.normal_(weight, std=0.3)
+        path = tmp_path_factory.mktemp('checkpoint') / 'pan.pth'
+        torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def config(make_config):
+    return make_config()
+
+
+@pytest.fixture(scope='session')
+def checkpoint(make_checkpoint, config):
+    return make_checkpoint(config)

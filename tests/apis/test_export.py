@@ -1,0 +1,136 @@
+"""Exported files, run by the runtimes that will run them."""
+
+import os
+
+import pytest
+import torch
+
+from pan_mm.apis import PANInferencer
+from pan_mm.apis import export as module
+from pan_mm.apis.export import export, random_frames
+from pan_mm.apis.recognizer import load_recognizer
+from pan_mm.apis.runtime import ExportedModel
+from pan_mm.cli import main
+
+SHAPE = (16, 3, 64, 64)
+
+
+@pytest.fixture(scope='module')
+def exported(config, checkpoint, tmp_path_factory):
+    """One file per format; made once."""
+    made = {}
+
+    def get(suffix):
+        if suffix not in made:
+            made[suffix] = tmp_path_factory.mktemp('exported') / f'pan{suffix}'
+            export(config, checkpoint, made[suffix])
+        return made[suffix]
+
+    return get
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('suffix', ['.onnx', '.xml', '.pt2'])
+class TestFormats:
+    def test_logits_for_any_batch(self, exported, config, checkpoint, suffix):
+        """Equal to the recognizer's own test step on the same raw frames."""
+        pytest.importorskip({'.xml': 'openvino', '.onnx': 'onnxruntime'}.get(suffix, 'torch'))
+        model = ExportedModel(exported(suffix))
+        recognizer = load_recognizer(config, checkpoint, 'cpu')
+        for batch in (1, 5):
+            frames = random_frames(batch, SHAPE, seed=7).to(torch.uint8)
+            data = recognizer.data_preprocessor(dict(inputs=[*frames], data_samples=None))
+            with torch.no_grad():
+                expected = recognizer(data['inputs'], mode='tensor', stage='head')
+            torch.testing.assert_close(model.logits(frames), expected, rtol=1e-3, atol=1e-4)
+
+    @pytest.mark.real_data
+    def test_runs_as_a_checkpoint_does(self, exported, config, checkpoint, clips_dir, suffix):
+        pytest.importorskip({'.xml': 'openvino', '.onnx': 'onnxruntime'}.get(suffix, 'torch'))
+        videos = sorted((clips_dir / 'labelled').glob('tennis_*'))
+        videos.insert(1, clips_dir / 'negative' / 'empty.mp4')
+        expected = PANInferencer(config, checkpoint, 'cpu', batch_size=3)(videos)
+        found = PANInferencer(config, exported(suffix), batch_size=3)(videos)
+        assert 'error' in found[1]
+        for one, other in zip(found, expected):
+            assert one.keys() == other.keys()
+            for item, wanted in zip(one.get('top', ()), other.get('top', ())):
+                assert item['label'] == wanted['label']
+                assert item['score'] == pytest.approx(wanted['score'], rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('stream', ['rgb', 'pa'])
+def test_other_streams(make_config, make_checkpoint, tmp_path, stream):
+    pytest.importorskip('onnxruntime')
+    config = make_config(stream)
+    assert export(config, make_checkpoint(config), tmp_path / 'a.onnx') < 1e-4
+
+
+@pytest.mark.slow
+class TestOnnx:
+    def test_file_is_whole_and_documented(self, exported):
+        onnx = pytest.importorskip('onnx')
+        proto = onnx.load(exported('.onnx'))
+        assert os.listdir(exported('.onnx').parent) == ['pan.onnx']  # no external data
+        (opset,) = (item.version for item in proto.opset_import if item.domain == '')
+        assert opset == module.OPSET
+        (frames,) = proto.graph.input
+        sizes = frames.type.tensor_type.shape.dim
+        assert frames.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+        assert [size.dim_value for size in sizes] == [0, *SHAPE]
+
+    def test_other_config_is_refused(self, exported, make_config):
+        larger = make_config(more="test_pipeline[4] = dict(type='CenterCrop', crop_size=72)\n")
+        with pytest.raises(ValueError, match='export again with this config'):
+            inferencer = PANInferencer(larger, exported('.onnx'))
+            data = dict(inputs=torch.zeros(16, 3, 72, 72, dtype=torch.uint8), data_samples=None)
+            inferencer.probabilities([data])
+
+
+class TestRefusal:
+    def test_wrong_file_is_not_kept(self, config, checkpoint, tmp_path, monkeypatch):
+        """A model that computes something else is found, and what was there stays."""
+
+        def write_wrong(model, *args):
+            model.mean = model.mean + 9
+            writer(model, *args)
+            model.mean = model.mean - 9
+
+        writer = module.WRITERS['.pt2']
+        monkeypatch.setitem(module.WRITERS, '.pt2', write_wrong)
+        (tmp_path / 'a.pt2').write_text('before')
+        with pytest.raises(ValueError, match="differ from PyTorch's by"):
+            export(config, checkpoint, tmp_path / 'a.pt2')
+        assert (tmp_path / 'a.pt2').read_text() == 'before'
+        assert os.listdir(tmp_path) == ['a.pt2']
+
+    @pytest.mark.parametrize(
+        ('name', 'kwargs', 'message'),
+        [
+            ('a.engine', {}, 'must end in one of'),
+            ('nowhere/a.onnx', {}, 'folder does not exist'),
+            ('a.onnx', dict(dtype='int8'), 'dtype must be'),
+        ],
+    )
+    def test_arguments(self, config, checkpoint, tmp_path, name, kwargs, message):
+        with pytest.raises(ValueError, match=message):
+            export(config, checkpoint, tmp_path / name, **kwargs)
+
+    def test_no_fixed_size(self, make_config, checkpoint, tmp_path):
+        config = make_config(more='test_pipeline.pop(4)\n')
+        with pytest.raises(ValueError, match="give the frames' size"):
+            export(config, checkpoint, tmp_path / 'a.onnx')
+
+    @pytest.mark.parametrize('suffix', ['.pt2', '.onnx', '.xml'])
+    def test_damaged_file(self, config, tmp_path, suffix):
+        pytest.importorskip({'.xml': 'openvino', '.onnx': 'onnxruntime'}.get(suffix, 'torch'))
+        (tmp_path / f'a{suffix}').write_bytes(b'no model')
+        with pytest.raises(ValueError, match='or is damaged'):
+            PANInferencer(config, tmp_path / f'a{suffix}')
+
+    def test_command(self, make_config, checkpoint, tmp_path, capfd):
+        arguments = ['--config', str(make_config('rgb')), '--checkpoint', str(checkpoint)]
+        assert main(['export', *arguments, '--out', str(tmp_path / 'a.onnx')]) == 1
+        assert 'another PAN stream' in capfd.readouterr().err
+        assert os.listdir(tmp_path) == []

@@ -1,0 +1,173 @@
+"""``python -m pan_mm predict`` on real clips."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pan_mm.cli import main
+
+pytestmark = pytest.mark.real_data
+ROOT = Path(__file__).resolve().parents[2]
+NUM_PROCESSES = 3
+
+
+@pytest.fixture
+def predict(config, checkpoint):
+    def run(*arguments):
+        model = ['--config', str(config), '--checkpoint', str(checkpoint), '--device', 'cpu']
+        return main(['predict', *map(str, arguments), *model])
+
+    return run
+
+
+@pytest.fixture
+def golf(clips_dir):
+    return clips_dir / 'labelled' / 'hmdb51_golf.avi'
+
+
+@pytest.fixture
+def empty(clips_dir):
+    return clips_dir / 'negative' / 'empty.mp4'
+
+
+class TestOutput:
+    def test_table_is_all_that_stdout_gets(self, predict, golf, clips_dir, capfd):
+        assert predict(golf, '--topk', 2, '--label-map', clips_dir / 'label_map.txt') == 0
+        (line,) = capfd.readouterr().out.splitlines()
+        names = (clips_dir / 'label_map.txt').read_text().splitlines()
+        assert line.startswith(str(golf))
+        assert sum(f'% {name}' in line for name in names) == 2
+
+    def test_json_to_stdout(self, predict, golf, empty, capfd):
+        assert predict(golf, empty, '--format', 'json') == 1
+        output = capfd.readouterr()
+        good, bad = json.loads(output.out)
+        assert (len(good['top']), bad['video']) == (5, str(empty))
+        assert '1 of 2 videos failed' in output.err
+
+    def test_csv_file(self, predict, golf, empty, tmp_path):
+        assert predict(empty, golf, '--topk', 3, '--out', tmp_path / 'a.csv') == 1
+        with (tmp_path / 'a.csv').open(newline='') as file:
+            bad, *good = csv.DictReader(file)
+        assert 'cannot open' in bad['error']
+        assert [row['rank'] for row in good] == ['1', '2', '3']
+        assert os.listdir(tmp_path) == ['a.csv']
+
+    def test_folder_glob_and_list_agree(self, predict, clips_dir, tmp_path):
+        tennis = sorted((clips_dir / 'labelled').glob('tennis_*'))
+        (tmp_path / 'clips').mkdir()
+        for clip in tennis:
+            (tmp_path / 'clips' / clip.name).symlink_to(clip)
+        (tmp_path / 'list.txt').write_text(''.join(f'{clip}\n' for clip in tennis))
+        scores = []
+        for number, arguments in enumerate(
+            [
+                [tmp_path / 'clips'],
+                [clips_dir / 'labelled' / 'tennis_*'],
+                ['--list', tmp_path / 'list.txt'],
+                [f'@{tmp_path / "list.txt"}'],
+            ]
+        ):
+            out = tmp_path / f'{number}.json'
+            assert predict(*arguments, '--out', out) == 0
+            scores.append([result['top'] for result in json.loads(out.read_text())])
+        assert len(scores[0]) == 5
+        assert all(score == scores[0] for score in scores)
+
+
+class TestNothingDone:
+    @pytest.mark.parametrize(
+        ('arguments', 'message'),
+        [
+            ([], 'no videos'),
+            (['/tmp/*.nothing'], 'matches no file'),
+            (['a.mp4', '--out', 'a.xlsx'], 'give --format'),
+            (['a.mp4', '--out', 'nowhere/a.csv'], 'folder does not exist'),
+            (['a.mp4', '--list', 'nowhere.txt'], 'nowhere.txt'),
+            (['a.mp4', '--topk', '0'], 'topk must be at least 1'),
+        ],
+    )
+    def test_usage(self, predict, arguments, message, capfd):
+        assert predict(*arguments) == 2
+        output = capfd.readouterr()
+        assert message in output.err
+        assert output.out == ''
+
+    def test_checkpoint_that_does_not_fit(self, golf, make_config, checkpoint, tmp_path, capfd):
+        config = make_config('rgb')
+        out = ['--out', str(tmp_path / 'a.json')]
+        model = ['--config', str(config), '--checkpoint', str(checkpoint)]
+        assert main(['predict', str(golf), *model, *out]) == 2
+        assert 'another PAN stream' in capfd.readouterr().err
+        assert os.listdir(tmp_path) == []
+
+    def test_several_processes_without_a_file(self, predict, golf, monkeypatch, capfd):
+        monkeypatch.setenv('WORLD_SIZE', '2')
+        assert predict(golf) == 2
+        assert 'give --out NAME.jsonl' in capfd.readouterr().err
+
+
+class TestResume:
+    def test_same_command_again(self, predict, golf, empty, tmp_path, capfd):
+        out = tmp_path / 'a.jsonl'
+        assert predict(golf, '--out', out) == 0
+        with out.open('a') as file:
+            file.write('{"video": "hal')
+        assert predict(golf, empty, '--out', out) == 1
+        assert predict(golf, empty, '--out', out) == 1
+        assert 'resuming: 2 of 2 videos are done' in capfd.readouterr().err
+        records = [json.loads(line) for line in out.read_text().splitlines()]
+        assert [record['video'] for record in records] == [str(golf), str(empty)]
+
+    def test_other_topk_is_refused(self, predict, golf, tmp_path, capfd):
+        out = tmp_path / 'a.jsonl'
+        assert predict(golf, '--out', out) == 0
+        before = out.read_text()
+        assert predict(golf, '--topk', 1, '--out', out) == 2
+        assert 'give another --out' in capfd.readouterr().err
+        assert out.read_text() == before
+
+
+@pytest.mark.slow
+def test_three_processes_one_killed(config, checkpoint, clips_dir, tmp_path):
+    """After a kill -9 the same command under torchrun leaves each video done exactly once."""
+    (tmp_path / 'videos').mkdir()
+    clips = sorted((clips_dir / 'labelled').glob('tennis_*'))
+    for number in range(90):
+        (tmp_path / 'videos' / f'{number:03}.mp4').symlink_to(clips[number % len(clips)])
+    out = tmp_path / 'out' / 'r.jsonl'
+    out.parent.mkdir()
+    command = ['-m', 'pan_mm', 'predict', str(tmp_path / 'videos'), '--out', str(out)]
+    command += ['--config', str(config), '--checkpoint', str(checkpoint), '--batch-size', '1']
+    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    workers = []
+    for rank in range(NUM_PROCESSES):
+        process_env = dict(env, RANK=str(rank), WORLD_SIZE=str(NUM_PROCESSES))
+        workers.append(subprocess.Popen([sys.executable, *command], env=process_env))
+    shard = out.with_name('r-00001-of-00003.jsonl')
+    while not shard.exists() or shard.read_bytes().count(b'\n') < 3:
+        assert workers[1].poll() is None
+        time.sleep(0.02)
+    workers[1].send_signal(signal.SIGKILL)
+    assert [worker.wait(300) for worker in workers] == [0, -signal.SIGKILL, 0]
+    with shard.open('rb+') as file:  # as if the kill had come in the middle of a line
+        file.truncate(shard.stat().st_size - 10)
+    done = len(shard.read_text().splitlines())
+
+    torchrun = ['-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={NUM_PROCESSES}']
+    result = subprocess.run(
+        [sys.executable, *torchrun, *command], env=env, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert f'resuming: {done - 1} of' in result.stderr
+    records = [json.loads(line) for path in out.parent.iterdir() for line in path.open()]
+    names = sorted(Path(record['video']).name for record in records)
+    assert names == [f'{number:03}.mp4' for number in range(90)]
+    assert done - 1 < len(shard.read_text().splitlines())

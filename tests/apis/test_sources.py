@@ -1,0 +1,181 @@
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from pan_mm.apis.sources import FileSource, Frame, FrameBuffer, LiveSource, open_source
+from pan_mm.datasets import VideoError
+
+CLIP = 'labelled/utd_mhad_a1_s3_t3_color.avi'  # 38 frames, 15 fps
+
+
+@pytest.mark.real_data
+class TestFileSource:
+    def test_all_frames_in_order(self, clips_dir):
+        frames = list(open_source(clips_dir / CLIP))
+        assert [frame.index for frame in frames] == list(range(38))
+        assert np.allclose([frame.timestamp for frame in frames], np.arange(38) / 15)
+        capture = cv2.VideoCapture(str(clips_dir / CLIP))
+        assert (frames[0].image == capture.read()[1][..., ::-1]).all()  # RGB
+
+    def test_iterates_again(self, clips_dir):
+        source = FileSource(clips_dir / 'robustness/derived_short_5frames_utd_a1.mp4')
+        assert len(list(source)) == len(list(source)) == 5
+
+    @pytest.mark.parametrize('name', ['hmdb51_golf.avi', 'gmdcsa24_S4_Fall_02_vfr.mp4'])
+    def test_timestamps_increase(self, clips_dir, name):
+        times = [frame.timestamp for frame in FileSource(clips_dir / 'labelled' / name)]
+        assert times[0] == 0
+        assert (np.diff(times) > 0).all()
+        assert times[-1] == pytest.approx(len(times) / 30, rel=0.05)
+
+    @pytest.mark.parametrize('name', ['empty.mp4', 'zeros.mp4', 'truncated_no_moov_maybe.mp4'])
+    def test_no_video(self, clips_dir, name):
+        with pytest.raises(VideoError, match=f'{name}: is no video'):
+            open_source(clips_dir / 'negative' / name)
+
+    def test_text_file(self, clips_dir):
+        with pytest.raises(VideoError, match='labelled.txt: is no video'):
+            open_source(clips_dir / 'annotations/labelled.txt')
+
+    def test_missing(self, tmp_path):
+        with pytest.raises(VideoError, match='no such file'):
+            open_source(tmp_path / 'none.mp4')
+
+    def test_truncated_file_warns_after_what_it_has(self, clips_dir):
+        with pytest.warns(UserWarning, match='only 28 of 50 frames'):
+            frames = list(open_source(clips_dir / 'negative/corrupted_truncated_h264.mp4'))
+        assert len(frames) == 28
+
+    def test_no_decodable_frame(self, clips_dir):
+        with pytest.raises(VideoError, match='decodes no frame'):
+            list(open_source(clips_dir / 'robustness/av1.mkv'))
+
+
+class TestFrameBuffer:
+    def put(self, buffer, indices):
+        for index in indices:
+            buffer.put(Frame(index, 0.0, None))
+        buffer.end()
+        return [frame.index for frame in buffer]
+
+    def test_drops_the_oldest_up_to_a_segment_start(self):
+        buffer = FrameBuffer(6, lambda index: index % 4 == 1)
+        assert self.put(buffer, range(7)) == [1, 2, 3, 4, 5, 6]
+        assert buffer.dropped == 1
+
+    def test_drops_whole_segments(self):
+        buffer = FrameBuffer(6, lambda index: index % 4 == 1)
+        # at 7 the frames 1 … 4 go, at 11 the frames 5 … 8
+        assert self.put(buffer, range(12)) == [9, 10, 11]
+        assert buffer.dropped == 9
+
+    def test_never_holds_more_than_its_capacity(self):
+        buffer = FrameBuffer(5, lambda index: False)
+        kept = self.put(buffer, range(1000))
+        assert 0 < len(kept) <= 5
+        assert kept[-1] == 999
+
+    def test_an_error_arrives_after_the_frames(self):
+        buffer = FrameBuffer(5, lambda index: True)
+        buffer.put(Frame(0, 0.0, None))
+        buffer.end(VideoError('gone'))
+        frames = iter(buffer)
+        assert next(frames).index == 0
+        with pytest.raises(VideoError, match='gone'):
+            next(frames)
+
+
+class Camera:
+    """Stands for ``cv2.VideoCapture``: a real file as a camera that goes away and comes back.
+
+    Each connection gives ``frames`` frames; then ``refusals`` attempts to open it fail, and
+    after ``connections`` connections all of them do. Frames come when ``ready`` is released.
+    """
+
+    def __init__(self, path, frames=10, refusals=2, connections=2):
+        self.path = str(path)
+        self.frames, self.refusals, self.connections = frames, refusals, connections
+        self.opened = self.released = self.attempts = 0
+        self.ready = threading.Semaphore(0)
+
+    def __call__(self, address):
+        self.attempts += 1
+        is_up = (self.attempts - 1) % (self.refusals + 1) == 0 and self.opened < self.connections
+        return Connection(self, self.path if is_up else 'no such camera')
+
+
+class Connection:
+    def __init__(self, camera, path):
+        self.camera = camera
+        self.capture = cv2.VideoCapture(path)
+        self.left = camera.frames
+        camera.opened += self.capture.isOpened()
+
+    def isOpened(self):  # noqa: N802, OpenCV's name
+        return self.capture.isOpened()
+
+    def get(self, prop):
+        return self.capture.get(prop)
+
+    def release(self):
+        self.camera.released += self.capture.isOpened()
+        self.capture.release()
+
+    def read(self):
+        if not self.left:
+            return False, None
+        self.left -= 1
+        self.camera.ready.acquire()
+        return self.capture.read()
+
+
+@pytest.mark.real_data
+@pytest.mark.filterwarnings('ignore:.*opening it again')
+class TestLiveSource:
+    def source(self, camera, **kwargs):
+        buffer = FrameBuffer(100, lambda index: True)
+        return LiveSource(0, buffer, capture=camera, backoff=0.01, **kwargs)
+
+    def test_reconnects_with_a_gap(self, clips_dir):
+        camera = Camera(clips_dir / CLIP)
+        with self.source(camera, retries=5) as source:
+            frames = iter(source)
+            camera.ready.release(20)
+            indices = [next(frames).index for _ in range(20)]
+            assert indices == [*range(10), *range(11, 21)]
+            assert source.reconnects == 1
+            assert camera.attempts == 4  # at the start, two refused, one granted
+            with pytest.raises(VideoError, match='could not be opened again in 5 attempts'):
+                next(frames)
+        assert camera.released == camera.opened == 2
+
+    def test_close_while_it_is_gone(self, clips_dir):
+        camera = Camera(clips_dir / CLIP, connections=1)
+        source = self.source(camera)
+        camera.ready.release(10)
+        frames = iter(source)
+        for _ in range(10):
+            next(frames)
+        source.close()
+        assert list(frames) == []
+        assert not source._thread.is_alive()
+        assert camera.released == 1
+
+    def test_frames_bear_the_time_of_capture(self, clips_dir):
+        camera = Camera(clips_dir / CLIP)
+        camera.ready.release(10)
+        with self.source(camera) as source:
+            frames = [frame for frame, _ in zip(source, range(5))]
+        captured = [frame.captured for frame in frames]
+        assert captured == sorted(captured)
+        assert frames[0].timestamp > 1.6e9
+
+    def test_no_such_camera(self):
+        with pytest.raises(VideoError, match='camera 99 cannot be opened'):
+            open_source(99)
+
+    def test_unreachable_address(self):
+        with pytest.raises(VideoError, match='check the address'):
+            open_source('http://127.0.0.1:9/none')

@@ -1,0 +1,57 @@
+"""``python -m pan_mm stream`` on real clips."""
+
+import json
+
+import pytest
+
+from pan_mm.cli import main
+
+pytestmark = pytest.mark.real_data
+
+
+@pytest.fixture
+def stream(config, checkpoint, capsys):
+    def run(*arguments):
+        model = ['--config', config, '--checkpoint', checkpoint, '--device', 'cpu']
+        status = main(['stream', *map(str, [*arguments, *model])])
+        out, err = capsys.readouterr()
+        return status, [json.loads(line) for line in out.splitlines()], err
+
+    return run
+
+
+def test_events_and_predictions(stream, clips_dir):
+    clip = clips_dir / 'labelled' / 'utd_mhad_a1_s3_t3_color.avi'
+    status, records, err = stream(clip, '--stride', 4, '--predictions', '--on', 0.06, '--off', 0.05)
+    assert status == 0
+    predictions = [record for record in records if 'top' in record]
+    events = [record for record in records if 'label' in record]
+    assert len(predictions) == 6
+    assert events
+    for event in events:
+        assert 0 <= event['start'] < event['end'] <= 37 / 15 + 1e-3
+        scores = [prediction['top'].get(event['label'], 0) for prediction in predictions]
+        assert event['score'] >= max(scores)
+    summary = json.loads(err.splitlines()[-1])
+    assert summary['frames'] == 38
+    assert summary['dropped'] == 0
+
+
+def test_too_short(stream, clips_dir):
+    clip = clips_dir / 'robustness' / 'derived_short_5frames_utd_a1.mp4'
+    status, records, err = stream(clip)
+    assert (status, records) == (1, [])
+    assert 'has 5 frames, but the first prediction needs 32; lower --stride' in err
+
+
+@pytest.mark.parametrize('name', ['empty.mp4', 'zeros.mp4', 'none.mp4'])
+def test_no_video(stream, clips_dir, name):
+    status, records, err = stream(clips_dir / 'negative' / name)
+    assert (status, records) == (1, [])
+    assert f'error: {clips_dir / "negative" / name}' in err
+
+
+def test_senseless_thresholds(stream):
+    status, _, err = stream('none.mp4', '--on', 0.1)
+    assert status == 1
+    assert '0 < off <= on' in err

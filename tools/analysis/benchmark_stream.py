@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Measure how far streaming lags behind a camera.
+
+    python tools/analysis/benchmark_stream.py VIDEO --config CONFIG [CONFIG ...] --out FILE.json
+
+A video plays in a loop at the speed of a camera and is followed as a live source, late frames
+dropped. Latency is from a frame's arrival to the prediction that it completes. The weights are
+random: they do not change the time.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import cv2
+import torch
+from mmengine.config import Config
+
+import pan_mm
+from pan_mm.apis.recognizer import load_recognizer
+from pan_mm.apis.sources import LiveSource
+from pan_mm.apis.streaming import StreamRecognizer, StreamStats
+
+
+class PacedVideo:
+    """``cv2.VideoCapture`` of frames that come at a fixed rate, in a loop, until ``seconds``."""
+
+    def __init__(self, images, fps, seconds):
+        self.images, self.fps, self.total = images, fps, round(fps * seconds)
+        self.count = 0
+        self.started = None
+
+    def isOpened(self):  # noqa: N802, OpenCV's name
+        return True
+
+    def get(self, prop):
+        return 0
+
+    def release(self):
+        pass
+
+    def read(self):
+        if self.count == self.total:
+            return False, None
+        self.started = self.started or time.perf_counter()
+        time.sleep(max(0, self.started + self.count / self.fps - time.perf_counter()))
+        image = self.images[self.count % len(self.images)]
+        self.count += 1
+        return True, image
+
+
+def read_images(path, count=250):
+    capture, images = cv2.VideoCapture(path), []
+    while len(images) < count:
+        read, image = capture.read()
+        if not read:
+            break
+        images.append(image)
+    if not images:
+        raise ValueError(f'{path}: no video that OpenCV can decode')
+    return images
+
+
+def measure(config, images, args):
+    model = load_recognizer(config, None, args.device)
+    pipeline = [
+        dict(type='VideoDecode'),
+        dict(type='Resize', scale=(-1, round(args.size * 8 / 7))),
+        dict(type='CenterCrop', crop_size=args.size),
+        dict(type='FormatShape', input_format='NCHW'),
+    ]
+    recognizer = StreamRecognizer(model, args.stride, args.hop, pipeline)
+    for image in images[: recognizer.first_prediction + 2 * args.stride]:
+        recognizer.push(image)  # warm up
+    recognizer.reset()
+    video = PacedVideo(images, args.fps, args.seconds)
+    source = LiveSource(0, recognizer.buffer(), retries=0, capture=lambda _: video)
+    stats = StreamStats()
+    try:
+        for frame in source:
+            stats.add(recognizer.push(frame.image, frame.timestamp, frame.index, frame.captured))
+    except pan_mm.datasets.VideoError:
+        pass  # the end of the video: no attempt to open it again
+    source.close()
+    return dict(
+        stats.as_dict(),
+        dropped=source.dropped,
+        arrived=video.count,
+        keeps_up=source.dropped == 0,
+        segments_per_prediction=args.hop,
+    )
+
+
+def processor():
+    """Name of the processor."""
+    cpuinfo = Path('/proc/cpuinfo')
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('video', help='what the camera sees')
+    parser.add_argument('--config', nargs='+', required=True, help='configs of PAN')
+    parser.add_argument('--out', required=True, type=Path, help='JSON file')
+    parser.add_argument('--size', type=int, default=112, help='pixels of the crop')
+    parser.add_argument('--fps', type=float, default=25, help='of the camera')
+    parser.add_argument('--seconds', type=float, default=40, help='for each config')
+    parser.add_argument('--stride', type=int, default=8, help='frames between segments')
+    parser.add_argument('--hop', type=int, default=1, help='segments between predictions')
+    parser.add_argument('--threads', type=int, default=2, help='of PyTorch')
+    parser.add_argument('--device', default='cpu')
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(1)
+    images = read_images(args.video)
+    height, width = images[0].shape[:2]
+    result = dict(
+        command='tools/analysis/benchmark_stream.py',
+        date=datetime.date.today().isoformat(),
+        environment=dict(
+            processor=processor(),
+            cores=os.cpu_count(),
+            threads=args.threads,
+            load_before=round(os.getloadavg()[0], 2),
+            device=args.device,
+            dtype='float32',
+            python=platform.python_version(),
+            torch=torch.__version__,
+            opencv=cv2.__version__,
+            pan_mm=pan_mm.__version__,
+        ),
+        camera=dict(fps=args.fps, seconds=args.seconds, width=width, height=height),
+        size=args.size,
+        stride=args.stride,
+        models={},
+    )
+    for path in args.config:
+        config = Config.fromfile(path)
+        result['models'][Path(path).stem] = figures = measure(config, images, args)
+        print(Path(path).stem, json.dumps(figures))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(result, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()
