@@ -7,8 +7,9 @@ size k × (k + 1) / 2 over 2C channels. They hold (k + 1) / k as many products, 
 them near its best rate. Of the foldings tried (1 to 6 columns by 1 to 6 rows, either memory
 format, and the plain convolution) this one was the fastest and the only one without shuffles.
 
-One pair of frames is taken at a time and its features in bands of rows, so that few features are
-held at any time, in backward either, which computes them again.
+Large frames are taken pair by pair and their features in bands of rows, small ones several pairs
+together, since threads meet after each operator. So few features are held at any time, in backward
+either, which computes them again.
 The sum of squares is a product with a vector of ones: PyTorch's norms over a short dimension are
 several times slower than the convolution itself.
 """
@@ -47,10 +48,11 @@ def forward(frames: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> T
     maps = torch.empty(batch, num_frames - 1, height, wide, dtype=accumulate)
     ones = torch.ones(num_filters, dtype=accumulate)
     with torch.autocast('cpu', enabled=False):
-        for index, differences in _pairs(frames, weight):
+        for samples, steps, differences in _blocks(frames, weight):
             for rows in _bands(height, width):
                 features = _features(differences, folded, rows, eps)
-                torch.mv(features.mul_(features), ones, out=maps[index][rows].view(-1))
+                band = maps[samples, steps, rows].view(-1)
+                torch.mv(features.mul_(features), ones, out=band)
     return maps.sqrt_()[..., :width].to(dtype).contiguous()
 
 
@@ -72,18 +74,18 @@ def backward(
     grad_folded = torch.zeros_like(folded, dtype=accumulate)
     grad_frames = torch.zeros(frames.shape, dtype=accumulate) if needs_frames else None
     with torch.autocast('cpu', enabled=False):
-        for (sample, step), differences in _pairs(frames, weight):
+        for samples, steps, differences in _blocks(frames, weight):
             grad_differences = torch.zeros_like(differences) if needs_frames else None
             for rows in _bands(height, width):
                 features = _features(differences, folded, rows, eps)  # (h·W, K)
                 maps = torch.mv(features * features, ones).sqrt_()
-                scale = grad_maps[sample, step, rows].reshape(-1) / maps
+                scale = grad_maps[samples, steps, rows].reshape(-1) / maps
                 scale.masked_fill_(maps == 0, 0)  # the norm's subgradient at zero
                 grad_features = features.mul_(scale[:, None]).to(weight.dtype)
                 seen = _seen_by(rows, size)
                 grad_seen, grad_band, _ = torch.ops.aten.convolution_backward(
                     grad_features.view(
-                        1, -1, differences.shape[-1] - size // 2, 2 * num_filters
+                        len(differences), -1, differences.shape[-1] - size // 2, 2 * num_filters
                     ).permute(0, 3, 1, 2),
                     differences[:, :, seen],
                     folded,
@@ -102,8 +104,9 @@ def backward(
                     grad_differences[:, :, seen] += grad_seen
             if needs_frames:
                 inner = _inside(grad_differences, height, width, channels, size // 2)
-                grad_frames[sample, step] += inner
-                grad_frames[sample, step + 1] -= inner
+                inner = inner.unflatten(0, (-1, steps.stop - steps.start))
+                grad_frames[samples, steps] += inner
+                grad_frames[samples, steps.start + 1 : steps.stop + 1] -= inner
     return (
         grad_frames.to(frames.dtype) if needs_frames else None,
         _unfold_filters(grad_folded, weight).to(weight.dtype) if needs_weight else None,
@@ -131,29 +134,42 @@ def _unfold_filters(folded: Tensor, weight: Tensor) -> Tensor:
     return even[..., :-1] + odd[..., 1:]
 
 
-def _pairs(frames: Tensor, weight: Tensor) -> Iterator[tuple[tuple[int, int], Tensor]]:
-    """Each pair's padded difference, two columns folded into one.
+def _blocks(frames: Tensor, weight: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Padded differences of as many pairs as a band holds, two columns folded into one.
 
-    Yields ((sample, step), (1, 2C, H + k - 1, ⌈W / 2⌉ + (k - 1) / 2)); one buffer for all.
+    Yields samples, steps, and of these n pairs (n, 2C, H + k - 1, ⌈W / 2⌉ + (k - 1) / 2): one
+    pair of large frames, or all pairs of several samples of small ones. One buffer for all.
     """
     batch, num_frames, channels, height, width = frames.shape
+    num_pairs = num_frames - 1
     padding = weight.shape[-1] // 2
     columns = (width + 1) // 2 + padding
-    buffer = torch.zeros(1, height + 2 * padding, columns, 2 * channels, dtype=weight.dtype)
+    together = BAND_PIXELS // 2 // (height * width * num_pairs)  # samples in a block
+    size = min(together, batch) * num_pairs or 1
+    buffer = torch.zeros(size, height + 2 * padding, columns, 2 * channels, dtype=weight.dtype)
     differences = buffer.permute(0, 3, 1, 2)  # channels-last
     inner = _inside(differences, height, width, channels, padding)
+    if together:
+        for start in range(0, batch, together):
+            some = frames[start : start + together].to(weight.dtype)
+            count = len(some) * num_pairs
+            out = inner[:count].unflatten(0, (-1, num_pairs))
+            torch.sub(some[:, :-1], some[:, 1:], out=out)
+            yield slice(start, start + len(some)), slice(0, num_pairs), differences[:count]
+        return
     for sample in range(batch):
         following = frames[sample, 0].to(weight.dtype)
-        for step in range(num_frames - 1):
+        for step in range(num_pairs):
             current, following = following, frames[sample, step + 1].to(weight.dtype)
-            torch.sub(current, following, out=inner)
-            yield (sample, step), differences
+            torch.sub(current, following, out=inner[0])
+            yield slice(sample, sample + 1), slice(step, step + 1), differences
 
 
 def _inside(folded: Tensor, height: int, width: int, channels: int, padding: int) -> Tensor:
-    """The (C, H, W) view of a folded, padded, channels-last buffer, without its padding."""
-    pixels = folded.permute(0, 2, 3, 1)[0].unflatten(-1, (2, channels)).flatten(1, 2)
-    return pixels.permute(2, 0, 1)[:, padding : padding + height, padding : padding + width]
+    """The (n, C, H, W) view of a folded, padded, channels-last buffer, without its padding."""
+    pixels = folded.permute(0, 2, 3, 1).unflatten(-1, (2, channels)).flatten(2, 3)
+    pixels = pixels.permute(0, 3, 1, 2)
+    return pixels[:, :, padding : padding + height, padding : padding + width]
 
 
 def _bands(height: int, width: int) -> Iterator[slice]:

@@ -1,12 +1,7 @@
-"""Triton's interpreter stands in where there is no GPU; it is chosen when kernels are defined."""
-
-import os
+"""Each test runs on each fast path that this machine can run."""
 
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    os.environ.setdefault('TRITON_INTERPRET', '1')
 
 
 @pytest.fixture(params=['cpu', 'triton'])

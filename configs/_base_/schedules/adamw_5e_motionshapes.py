@@ -1,5 +1,5 @@
 # A short training from scratch, for minutes on two CPU cores.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_begin=4, val_interval=4)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=5, val_begin=5)
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=True, end=1, convert_to_iter_based=True),
@@ -7,8 +7,8 @@ param_scheduler = [
         type='CosineAnnealingLR',
         by_epoch=True,
         begin=1,
-        end=8,
-        T_max=7,
+        end=5,
+        T_max=4,
         eta_min=0,
         convert_to_iter_based=True,
     ),
