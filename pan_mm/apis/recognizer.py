@@ -144,7 +144,8 @@ def class_names(
         num_classes (int): Classes of the model.
         label_map (str | Path, optional): File of names, one a line.
         dataset_meta (dict, optional): What the checkpoint says of its dataset.
-        config (Config, optional): Its test dataset may have ``metainfo=dict(classes=…)``.
+        config (Config, optional): Its test dataset may have ``metainfo=dict(classes=…)``, names or
+            the file that lists them.
 
     Raises:
         ValueError: If the names are not as many as the classes.
@@ -155,7 +156,8 @@ def class_names(
         source, names = "the checkpoint's dataset_meta", list(dataset_meta['classes'])
     else:
         dataset = ((config or {}).get('test_dataloader') or {}).get('dataset') or {}
-        names = list((dataset.get('metainfo') or {}).get('classes') or ())
+        names = (dataset.get('metainfo') or {}).get('classes') or ()
+        names = read_label_map(names) if isinstance(names, str) else list(names)
         source = "the config's test_dataloader.dataset.metainfo"
     if not names:
         return [str(label) for label in range(num_classes)]

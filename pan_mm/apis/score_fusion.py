@@ -25,10 +25,19 @@ class _DataUnpickler(pickle.Unpickler):
             ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
             ('torch.storage', '_load_from_bytes'): _load_from_bytes,
             ('collections', 'OrderedDict'): collections.OrderedDict,
+            ('_codecs', 'encode'): _encode,
+            ('__builtin__', 'bytes'): lambda: b'',
         }
         if (module, name) not in allowed:
             raise ScoresError(f'it asks for {module}.{name}, which is no part of dumped scores')
         return allowed[module, name]
+
+
+def _encode(text, encoding):
+    # How MMEngine's pickles, of protocol 2, hold bytes.
+    if encoding != 'latin1':
+        raise ScoresError(f'it encodes text as {encoding!r}')
+    return text.encode('latin1')
 
 
 def _load_from_bytes(data):

@@ -95,7 +95,8 @@ class VideoDecode(BaseTransform):
         except Exception as error:
             raise VideoError(
                 f'{filename}: {backend} cannot decode it ({_first_line(error)}); the file is '
-                'damaged or of an unsupported kind, replace it'
+                f'damaged or of a kind that {backend} cannot read; replace it, or try '
+                'another backend of VideoInit'
             ) from error
         shape = results['imgs'][0].shape if len(results['imgs']) else None
         if shape is None or len(shape) != 3 or shape[2] != 3:

@@ -23,7 +23,7 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
     """
     problems = []
     recognizers = _recognizers(cfg.model)
-    if 'train' in splits and len(recognizers) != 1:
+    if 'train' in splits and _is_ensemble(cfg.model):
         problems.append('train: PANEnsemble only tests; train each stream with its own config')
     for split in splits:
         dataloader = cfg.get(f'{split}_dataloader')
@@ -38,9 +38,13 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
         raise DataError(f'{len(problems)} problem(s) found before the start:\n  {shown}{more}')
 
 
+def _is_ensemble(model: dict) -> bool:
+    return 'PANEnsemble' in str(model.get('type'))
+
+
 def _recognizers(model: dict) -> list:
     """Config of the recognizer, or those of the streams of an ensemble."""
-    if 'PANEnsemble' not in str(model.get('type')):
+    if not _is_ensemble(model):
         return [model]
     return [recognizer for recognizer, *_ in stream_configs(model).values()]
 

@@ -85,7 +85,7 @@ def tile(
     height = max(1, round(first.shape[0] * width / first.shape[1]))
     font = _font(13)
     left = max((_text_width(name, font) for name in row_names), default=0)
-    left, top = left + 2 * gap if left else gap, 22 if column_names else gap
+    left, top = left + 3 * gap if left else gap, 22 if column_names else gap
     columns = max(len(row) for row in rows)
     size = (left + columns * (width + gap), top + len(rows) * (height + gap))
     canvas = Image.new('RGB', size, PAPER)
@@ -126,8 +126,12 @@ def weights_chart(weights: np.ndarray, width: int = 480, height: int = 220) -> n
     left, right, top, bottom = 16, width - 16, 40, height - 42
     draw.text((width / 2, 14), "VAP's weights, by timescale", INK, font, anchor='mm')
     peak = max(float(weights.max()), 2 / count)
+    y = bottom - 1 / count / peak * (bottom - top)
+    for dash in range(left, right, 8):
+        draw.line((dash, y, dash + 4, y), FAINT)
     slots = count + len(scales) - 1  # an empty slot between levels
     slot = (right - left) / slots
+    draw.text((left + 1.5 * slot, y - 3), 'equal', FAINT, small, anchor='ms')
     x, index = left, 0
     for scale in scales:
         begin = x
@@ -135,8 +139,9 @@ def weights_chart(weights: np.ndarray, width: int = 480, height: int = 220) -> n
             y = bottom - float(weights[index]) / peak * (bottom - top)
             draw.rectangle((x + 2, min(y, bottom - 1), x + slot - 2, bottom), fill=BAR)
             if slot > 26:
-                text = f'{weights[index]:.2f}'
-                draw.text((x + slot / 2, y - 3), text, INK, small, anchor='ms')
+                text, place = f'{weights[index]:.2f}', (x + slot / 2, y - 3)
+                draw.rectangle(draw.textbbox(place, text, small, anchor='ms'), fill=PAPER)
+                draw.text(place, text, INK, small, anchor='ms')
             x, index = x + slot, index + 1
         draw.line((begin + 2, bottom + 6, x - 2, bottom + 6), FAINT)
         share = weights[index - scale : index].sum()
@@ -144,9 +149,6 @@ def weights_chart(weights: np.ndarray, width: int = 480, height: int = 220) -> n
         draw.text((middle, bottom + 16), f's = {scale}', INK, small, anchor='mm')
         draw.text((middle, bottom + 30), f'{share:.0%}', INK, small, anchor='mm')
         x += slot
-    y = bottom - 1 / count / peak * (bottom - top)
-    for dash in range(left, right, 8):
-        draw.line((dash, y, dash + 4, y), FAINT)
     return np.array(canvas)
 
 
@@ -159,7 +161,7 @@ def write_animation(path: Union[str, Path], pictures: Sequence[np.ndarray], fps:
     """
     path = Path(path)
     if path.suffix == '.gif':
-        images = [Image.fromarray(picture) for picture in pictures]
+        images = [Image.fromarray(picture).quantize(256) for picture in pictures]
         images[0].save(
             path, save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0
         )

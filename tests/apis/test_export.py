@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from pan_mm.apis import PANInferencer
 from pan_mm.apis import export as module
@@ -21,6 +22,7 @@ def exported(config, checkpoint, tmp_path_factory):
     made = {}
 
     def get(suffix):
+        pytest.importorskip({'.xml': 'openvino', '.onnx': 'onnxruntime'}.get(suffix, 'torch'))
         if suffix not in made:
             made[suffix] = tmp_path_factory.mktemp('exported') / f'pan{suffix}'
             export(config, checkpoint, made[suffix])
@@ -34,7 +36,6 @@ def exported(config, checkpoint, tmp_path_factory):
 class TestFormats:
     def test_logits_for_any_batch(self, exported, config, checkpoint, suffix):
         """Equal to the recognizer's own test step on the same raw frames."""
-        pytest.importorskip({'.xml': 'openvino', '.onnx': 'onnxruntime'}.get(suffix, 'torch'))
         model = ExportedModel(exported(suffix))
         recognizer = load_recognizer(config, checkpoint, 'cpu')
         for batch in (1, 5):
@@ -46,7 +47,6 @@ class TestFormats:
 
     @pytest.mark.real_data
     def test_runs_as_a_checkpoint_does(self, exported, config, checkpoint, clips_dir, suffix):
-        pytest.importorskip({'.xml': 'openvino', '.onnx': 'onnxruntime'}.get(suffix, 'torch'))
         videos = sorted((clips_dir / 'labelled').glob('tennis_*'))
         videos.insert(1, clips_dir / 'negative' / 'empty.mp4')
         expected = PANInferencer(config, checkpoint, 'cpu', batch_size=3)(videos)
@@ -65,6 +65,16 @@ def test_other_streams(make_config, make_checkpoint, tmp_path, stream):
     pytest.importorskip('onnxruntime')
     config = make_config(stream)
     assert export(config, make_checkpoint(config), tmp_path / 'a.onnx') < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('streams', [('rgb', 'pa'), ('rgb', 'pa', 'lite')])
+def test_ensemble(config, make_checkpoint, tmp_path, streams):
+    pytest.importorskip('onnxruntime')
+    cfg = Config.fromfile(config)
+    shared = {key: cfg.model[key] for key in ('backbone', 'cls_head', 'data_preprocessor')}
+    cfg.model = dict(type='PANEnsemble', streams={name: {} for name in streams}, **shared)
+    assert export(cfg, make_checkpoint(cfg), tmp_path / 'a.onnx') < 1e-4
 
 
 @pytest.mark.slow
@@ -89,6 +99,7 @@ class TestOnnx:
 
 
 class TestRefusal:
+    @pytest.mark.slow
     def test_wrong_file_is_not_kept(self, config, checkpoint, tmp_path, monkeypatch):
         """A model that computes something else is found, and what was there stays."""
 

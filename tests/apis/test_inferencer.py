@@ -1,14 +1,17 @@
 """Recognition of real clips, good and bad ones."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmaction.apis import inference_recognizer
 from mmengine.config import Config
 
 from pan_mm.apis import PANInferencer
-from pan_mm.apis.recognizer import load_recognizer
+from pan_mm.apis.recognizer import class_names, load_recognizer
 
 real_data = pytest.mark.real_data
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def score_by_label(result):
@@ -190,3 +193,12 @@ class TestConfig:
     def test_numbers(self, config, name):
         with pytest.raises(ValueError, match=f'{name} must be at least 1, got 0'):
             PANInferencer(config, device='cpu', **{name: 0})
+
+
+def test_zoo_configs_name_their_classes_in_a_file():
+    config = Config.fromfile(
+        ROOT / 'configs/recognition/pan/'
+        'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv2-rgb.py'
+    )
+    names = class_names(174, config=config)
+    assert names[0] == 'Approaching something with your camera'

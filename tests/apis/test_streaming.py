@@ -120,6 +120,25 @@ class TestScores:
             predictions[0].scores, logits[0].softmax(0).detach(), rtol=1e-4, atol=1e-5
         )
 
+    def test_ensemble(self, build_pan, frames):
+        """Each stream has PA filters of its own; the logits are fused as offline."""
+        cfg = build_pan('lite').cfg.copy()
+        streams = dict(rgb=dict(), pa=dict(), lite=dict(weight=2.0))
+        cfg.model.update(type='PANEnsemble', streams=streams)
+        model = MODELS.build(cfg.model)
+        model.cfg = cfg
+        for name, parameter in model.named_parameters():
+            if 'persistence' in name or 'cls_head' in name:
+                torch.nn.init.normal_(parameter, std=0.1)
+        recognizer = StreamRecognizer(model, stride=8)
+        (prediction,) = follow(recognizer, frames[:WINDOW])
+        images = torch.cat([recognizer._prepare(frame.image) for frame in frames[:WINDOW]])
+        window = torch.cat([images[4 + 8 * k :][:4] for k in range(4)])
+        logits, _ = model.extract_feat(window.unsqueeze(0))
+        np.testing.assert_allclose(
+            prediction.scores, logits[0].softmax(0).detach(), rtol=1e-4, atol=1e-5
+        )
+
     def test_each_pa_map_is_computed_once(self, build_pan, frames):
         model = build_pan('lite')
         calls = []

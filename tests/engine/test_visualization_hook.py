@@ -1,5 +1,7 @@
 """Pictures reach the visualizer of a real training."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmaction.structures import ActionDataSample
@@ -8,6 +10,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 
 from pan_mm.engine import PANVisualizationHook
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Clips(torch.utils.data.Dataset):
@@ -21,7 +25,7 @@ class Clips(torch.utils.data.Dataset):
 
 
 def train(tmp_path, stream, interval):
-    cfg = Config.fromfile('configs/_base_/models/pan_r18.py')
+    cfg = Config.fromfile(ROOT / 'configs/_base_/models/pan_r18.py')
     cfg.model.backbone.update(stream=stream, num_segments=4)
     cfg.model.cls_head.update(num_classes=2, num_segments=4)
     runner = Runner(

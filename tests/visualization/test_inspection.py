@@ -1,5 +1,7 @@
 """What is shown is what the model computes."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmaction.registry import MODELS
@@ -8,11 +10,13 @@ from mmengine.registry import init_default_scope
 
 from pan_mm.visualization import inspect_clip
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture(params=['rgb', 'pa', 'lite'])
 def model(request):
     init_default_scope('mmaction')
-    cfg = Config.fromfile('configs/_base_/models/pan_r18.py')
+    cfg = Config.fromfile(ROOT / 'configs/_base_/models/pan_r18.py')
     cfg.model.backbone.update(stream=request.param, num_segments=4)
     cfg.model.cls_head.update(num_classes=5, num_segments=4)
     torch.manual_seed(0)

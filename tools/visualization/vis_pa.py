@@ -10,7 +10,7 @@ from mmaction.utils import GradCAM
 from mmengine.dataset import pseudo_collate
 from PIL import Image
 
-from pan_mm.apis.inferencer import test_pipeline
+from pan_mm.apis.inferencer import video_pipeline
 from pan_mm.apis.recognizer import load_recognizer
 from pan_mm.visualization import (
     inspect_clip,
@@ -85,7 +85,7 @@ def main():
         sys.exit("error: the model computes no PA; give a config of stream 'pa' or 'lite'")
     data = pseudo_collate(
         [
-            test_pipeline(model.cfg)(
+            video_pipeline(model.cfg)(
                 dict(filename=args.video, label=-1, start_index=0, modality='RGB')
             )
         ]

@@ -24,7 +24,10 @@ augment = dict(
     val=[dict(type='Resize', scale=(-1, 256)), dict(type='CenterCrop', crop_size=224)],
     accurate=[dict(type='Resize', scale=(-1, 256)), dict(type='CenterCrop', crop_size=256)],
 )
-pack = [dict(type='FormatShape', input_format='NCHW'), dict(type='PackActionInputs')]
+pack = [
+    dict(type='FormatShape', input_format='NCHW'),
+    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename', 'frame_dir')),
+]
 
 train_dataloader = dict(
     batch_size=8,

@@ -1,0 +1,115 @@
+"""The main job, run as a user runs it, on a MotionShapes of a few clips."""
+
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pan_mm.apis.report import ReportError, read_run
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-8e_motionshapes-rgb.py'
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('run')
+
+
+@pytest.fixture(scope='module')
+def run(folder):
+    """Run a tool in an empty folder, two epochs of 16 clips of few pixels."""
+    options = ['train_cfg.max_epochs=2', 'train_cfg.val_begin=2', 'env_cfg.dist_cfg.backend=gloo']
+    for split in ('train', 'val', 'test'):
+        dataset = f'{split}_dataloader.dataset'
+        options += [f'{dataset}.{key}' for key in ('num_train=16', 'num_val=4', 'num_test=4')]
+        options += [f'{split}_dataloader.batch_size=4']
+        options += [f'{split}_dataloader.num_workers=0']
+        options += [f'{split}_dataloader.persistent_workers=False']
+
+    def call(tool, *args, extra=(), check=True):
+        command = [sys.executable, ROOT / 'tools' / tool, CONFIG, *args, '--work-dir', 'work']
+        env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+        result = subprocess.run(
+            [*map(str, command), '--cfg-options', *options, *extra],
+            cwd=folder,
+            env=env,
+            capture_output=True,
+            text=True,
+        )
+        assert not check or result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    return call
+
+
+@pytest.fixture(scope='module')
+def trained(run, folder):
+    run('train.py', '--seed', '1')
+    return folder / 'work'
+
+
+def steps(work_dir):
+    """The training steps that the latest run logged."""
+    path = sorted(work_dir.glob('*/vis_data/scalars.json'))[-1]
+    lines = map(json.loads, path.read_text().splitlines())
+    return [line for line in lines if 'loss' in line]
+
+
+def test_training_writes_checkpoints(trained):
+    state = torch.load(trained / 'epoch_2.pth', weights_only=False)
+    assert state['meta']['epoch'] == 2
+    assert state['state_dict']['backbone.backbone.conv1.conv.weight'].shape[1] == 6
+
+
+def test_the_test_prints_and_dumps_scores(trained, run, folder):
+    result = run('test.py', 'work/epoch_2.pth', '--dump', 'scores.pkl')
+    assert 'acc/top1' in result.stdout + result.stderr
+    scores = pickle.loads((folder / 'scores.pkl').read_bytes())
+    assert len(scores) == 4
+    assert scores[0]['pred_score'].shape == (12,)
+    row = read_run(trained)
+    assert row['epochs'] == 2
+    assert row['seed'] == 1
+    assert row['top1'] in (0, 25, 50, 75, 100)
+
+
+def test_resume_goes_on_with_the_next_epoch(trained, run):
+    (trained / 'epoch_2.pth').unlink()
+    (trained / 'last_checkpoint').write_text(str(trained / 'epoch_1.pth'))
+    run('train.py', '--seed', '1', '--resume')
+    assert [step['epoch'] for step in steps(trained)] == [2]
+    assert torch.load(trained / 'epoch_2.pth', weights_only=False)['meta']['iter'] == 8
+
+
+def test_amp_on_any_device(run, folder):
+    run('train.py', '--amp', extra=['train_cfg.max_epochs=1', 'work_dir=amp'])
+    assert all(math.isfinite(step['loss']) for step in steps(folder / 'amp'))
+
+
+def test_unfit_sampling_stops_at_once(run):
+    result = run('train.py', extra=['model.backbone.num_segments=4'], check=False)
+    assert result.returncode == 1
+    assert 'model.backbone.num_segments=4' in result.stderr
+    assert 'Traceback' not in result.stderr
+
+
+def test_checkpoint_of_other_classes_is_refused(trained, run):
+    extra = ['model.cls_head.num_classes=13']
+    result = run('test.py', 'work/epoch_2.pth', extra=extra, check=False)
+    assert result.returncode != 0
+    assert 'size mismatch for cls_head.fc_cls.weight' in result.stderr
+    assert 'torch.Size([12, 512])' in result.stderr
+
+
+def test_unfinished_run_is_left_out_of_reports(tmp_path):
+    with pytest.raises(ReportError, match='no log of a training'):
+        read_run(tmp_path)

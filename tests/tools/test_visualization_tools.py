@@ -1,0 +1,114 @@
+"""The drawing tools and the streaming benchmark, run as a user runs them, on a real clip."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIP = 'labelled/utd_mhad_a1_s3_t3_color.avi'
+CONFIG = f"""
+_base_ = ['{ROOT.as_posix()}/configs/_base_/models/pan_r18.py']
+model = dict(
+    backbone=dict(num_segments=4, backbone=dict(type='ResNetCausalTSM')),
+    cls_head=dict(num_classes=5, num_segments=4),
+)
+test_pipeline = [
+    dict(type='VideoInit'),
+    dict(type='PANSampleFrames', clip_len=4, num_clips=4, test_mode=True),
+    dict(type='VideoDecode'),
+    dict(type='Resize', scale=(-1, 64)),
+    dict(type='CenterCrop', crop_size=64),
+    dict(type='FormatShape', input_format='NCHW'),
+    dict(type='PackActionInputs'),
+]
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.real_data]
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / 'config.py').write_text(CONFIG)
+
+    def run(tool, *arguments):
+        return subprocess.run(
+            [sys.executable, '-W', 'ignore', ROOT / 'tools' / tool, *map(str, arguments)],
+            env=dict(os.environ, PYTHONPATH=str(ROOT)),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def test_vis_pa(run, clips_dir, tmp_path):
+    result = run(
+        'visualization/vis_pa.py', clips_dir / CLIP, '--config', 'config.py', '--out', 'grid.png',
+        '--flow', '--cam', '--weights', 'weights.png', '--width', 64,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    grid = np.array(Image.open(tmp_path / 'grid.png'))
+    assert grid.shape[0] >= 8 * 64  # a frame, 3 PA maps, 3 flows, GradCAM
+    assert grid.shape[1] >= 4 * 64
+    assert Image.open(tmp_path / 'weights.png').width == 480
+
+
+@pytest.mark.parametrize('name', ['a.gif', 'a.mp4'])
+def test_vis_pa_animation(run, clips_dir, tmp_path, name):
+    result = run(
+        'visualization/vis_pa.py', clips_dir / CLIP, '--config', 'config.py', '--out', name
+    )
+    assert result.returncode == 0, result.stderr
+    capture = cv2.VideoCapture(str(tmp_path / name))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    assert count == 12
+
+
+def test_vis_pa_of_no_video(run, clips_dir, tmp_path):
+    video = clips_dir / 'negative' / 'empty.mp4'
+    result = run('visualization/vis_pa.py', video, '--config', 'config.py', '--out', 'grid.png')
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith(f'error: {video}')
+    assert not (tmp_path / 'grid.png').exists()
+
+
+def test_confusion_matrix(run, tmp_path):
+    pairs = [(0, 0), (0, 1), (1, 1), (2, 2)]  # (label, predicted)
+    predictions = [
+        dict(pred_score=torch.eye(3)[predicted], gt_label=torch.tensor([label]))
+        for label, predicted in pairs
+    ]
+    (tmp_path / 'result.pkl').write_bytes(pickle.dumps(predictions))
+    result = run(
+        'visualization/confusion_matrix.py', 'config.py', 'result.pkl', '--out', 'matrix.pkl',
+        '--show-path', 'matrix.png',
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    matrix = pickle.loads((tmp_path / 'matrix.pkl').read_bytes())
+    assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+    assert Image.open(tmp_path / 'matrix.png').width > 100
+
+
+def test_benchmark_stream(run, clips_dir, tmp_path):
+    result = run(
+        'analysis/benchmark_stream.py', clips_dir / CLIP, '--config', 'config.py',
+        '--out', 'out/stream.json', '--size', 32, '--seconds', 4, '--stride', 4,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / 'out/stream.json').read_text())
+    figures = report['models']['config']
+    assert figures['arrived'] == 100
+    assert figures['frames'] + figures['dropped'] == 100
+    assert report['environment']['torch'] == torch.__version__
