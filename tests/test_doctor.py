@@ -43,6 +43,7 @@ class TestFaults:
         result = doctor(env)
         assert result.returncode == 1
         assert 'FAULT: pan_mm needs mmcv>=2.0.0rc4,<2.2.0, but 2.2.0 is installed' in result.stdout
+        assert 'cannot work: 1 fault,' in result.stdout  # not MMAction2's as well
 
     def test_no_torch(self, linked_environment):
         result = doctor(linked_environment(without=['torch', 'torch-*', 'functorch', 'torchgen']))
