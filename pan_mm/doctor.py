@@ -141,9 +141,8 @@ def find_faults() -> list:
         try:
             requirements.check([requirement])
         except Exception as error:
-            needs = getattr(error, 'name', None)
-            if needs not in (None, requirement.module) and faults:
-                continue  # it fails for want of another that is listed
+            if faults and getattr(error, 'name', None) != requirement.module:
+                continue  # it fails for the sake of another that is listed
             what = str(error).replace(requirement.mend, '').strip()
             faults.append(Finding('fault', what, requirement.mend))
     if not faults and pan_mm.import_error:
