@@ -99,7 +99,6 @@ def test_editable_install_is_found_from_elsewhere(checkout, linked_environment):
     assert run('-c', 'import importlib.util as u; print(u.find_spec("pan_mm"))') == 'None'
 
 
-@pytest.mark.xfail(strict=True, reason='compat takes the path in top_level.txt for a module name')
 def test_editable_install_is_found_by_the_repaired_look_up(checkout, linked_environment):
     environment = linked_environment()
     install = ('-m', 'pip', 'install', '--no-deps', '--no-build-isolation', '-e', checkout)

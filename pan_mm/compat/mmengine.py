@@ -154,7 +154,8 @@ def package2module(package: str) -> str:
         names = importlib.metadata.distribution(package).read_text('top_level.txt')
     except importlib.metadata.PackageNotFoundError:
         return package
-    return names.split()[0] if names else package
+    # The first line of an editable install of pan_mm is its folder, for mim.
+    return next((name for name in (names or '').splitlines() if name.isidentifier()), package)
 
 
 def _looks_in_the_wrong_place(package_utils):
