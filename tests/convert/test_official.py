@@ -357,6 +357,31 @@ class TestTool:
         authors = np.load(parity_dir / f'expected_{stream}_r50.npz')['logits']
         assert np.abs(ours - authors).max() <= 1e-4 * np.abs(authors).max()
 
+    @pytest.mark.real_data
+    @pytest.mark.parametrize('stream', STREAMS)
+    def test_converted_file_is_tested_on_real_clips(self, parity_dir, clips_dir, tmp_path, stream):
+        """The zoo's config and tools/test.py take the file; every clip gets finite scores."""
+        src, dst = tmp_path / 'src.pth.tar', tmp_path / 'ours.pth'
+        make = [sys.executable, parity_dir / 'make_checkpoint.py', f'{stream}_r50', src]
+        subprocess.run(make, check=True)
+        assert run_tool(src, dst).returncode == 0
+        form = '1x1x8-50e' if stream == 'rgb' else '4x1x8-80e'
+        name = f'pan-{stream}_imagenet-pretrained-r50_8xb8-{form}_sthv2-rgb.py'
+        dataset = 'test_dataloader.dataset'
+        command = [sys.executable, ROOT / 'tools' / 'test.py']
+        command += [ROOT / 'configs' / 'recognition' / 'pan' / name, dst]
+        command += ['--work-dir', tmp_path, '--dump', tmp_path / 'scores.pkl', '--cfg-options']
+        command += [f'{dataset}.data_root={clips_dir}', f'{dataset}.data_prefix.video=']
+        command += [f'{dataset}.ann_file=annotations/tennis3.txt', 'test_dataloader.num_workers=0']
+        command += ['test_dataloader.persistent_workers=False']
+        env = dict(os.environ, PYTHONPATH=str(ROOT))
+        done = subprocess.run(command, capture_output=True, text=True, env=env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        scores = pickle.loads((tmp_path / 'scores.pkl').read_bytes())
+        assert len(scores) == 5
+        assert all(score['pred_score'].shape == (174,) for score in scores)
+        assert all(score['pred_score'].isfinite().all() for score in scores)
+
     def test_bad_file(self, tmp_path):
         src, dst = tmp_path / 'src.pth.tar', tmp_path / 'ours.pth'
         buffer = io.BytesIO()
