@@ -9,12 +9,8 @@ against the reference first, tries its launch settings, and leaves optical flow 
 """
 
 import argparse
-import datetime
-import importlib.util
 import json
-import platform
 import statistics
-import time
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -24,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pan_mm.apis.benchmark import environment, peak_of, time_in_turns, time_once, write_report
 from pan_mm.ops import cpu, persistence_of_appearance
 from pan_mm.ops.reference import persistence_reference
 
@@ -61,50 +58,6 @@ def naive_with_plain_norm(frames: Tensor, weight: Tensor, bias: Tensor) -> Tenso
     features = features.unflatten(0, frames.shape[:2]).float()
     squares = (features[:, :-1] - features[:, 1:] + 1e-6).square()
     return squares.sum(2).sqrt().to(frames.dtype)
-
-
-def peak_bytes(function: Callable[[], object]) -> int:
-    """Most bytes that PyTorch's CPU allocator held at once during a call, above its start."""
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
-        function()
-    events = profiler.profiler.kineto_results.events()
-    held = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        if event.name() == '[memory]':
-            held += event.nbytes()
-            peak = max(peak, held)
-    return peak
-
-
-def synchronize(device: str) -> None:
-    if device == 'cuda':
-        torch.cuda.synchronize()
-
-
-def time_in_turns(functions: dict, repeats: int, warmup: int, device: str) -> dict:
-    """Seconds of each function's runs, taken in turns so that all meet the same machine."""
-    for function in functions.values():
-        for _ in range(warmup):
-            function()
-    seconds = {name: [] for name in functions}
-    for _ in range(repeats):
-        for name, function in functions.items():
-            seconds[name].append(time_once(function, device))
-    return seconds
-
-
-def time_once(function: Callable[[], object], device: str) -> float:
-    if device == 'cuda':
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        function()
-        end.record()
-        torch.cuda.synchronize()
-        return start.elapsed_time(end) / 1000
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
 
 
 def machine_probes(device: str, dtype: torch.dtype) -> dict:
@@ -268,16 +221,6 @@ def training_runners(raw: Tensor, weight: Tensor) -> dict:
     }
 
 
-def peak_of(function: Callable[[], object], device: str) -> int:
-    if device == 'cpu':
-        return peak_bytes(function)
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    function()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() - before
-
-
 def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> dict:
     dtype = DTYPES[dtype_name]
     raw = torch.from_numpy(segments).permute(0, 1, 4, 2, 3).contiguous().to(args.device)
@@ -331,25 +274,6 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
         for name, function in training.items()
     ]
     return result
-
-
-def environment(device: str) -> dict:
-    name = platform.processor() or platform.machine()
-    if device == 'cuda':
-        name = torch.cuda.get_device_name()
-    elif Path('/proc/cpuinfo').exists():
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-        name = next((x.split(':')[1].strip() for x in lines if x.startswith('model name')), name)
-    return dict(
-        device=name,
-        capability=torch.backends.cpu.get_cpu_capability() if device == 'cpu' else None,
-        torch=torch.__version__,
-        triton=importlib.util.find_spec('triton') and __import__('triton').__version__,
-        opencv=cv2.__version__,
-        numpy=np.__version__,
-        python=platform.python_version(),
-        date=datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC'),
-    )
 
 
 def table(results: list) -> str:
@@ -421,8 +345,7 @@ def main(argv: Optional[list] = None) -> None:
                 results.append(dict(threads=threads, **measure(segments, dtype, args)))
     report = dict(environment=environment(args.device), results=results)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + '\n')
+        write_report(args.out, report)
     print(json.dumps(report['environment']))
     print(table(results))
 

@@ -9,10 +9,7 @@ random: they do not change the time.
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import time
 from pathlib import Path
 
@@ -21,6 +18,7 @@ import torch
 from mmengine.config import Config
 
 import pan_mm
+from pan_mm.apis.benchmark import environment, write_report
 from pan_mm.apis.recognizer import load_recognizer
 from pan_mm.apis.sources import LiveSource
 from pan_mm.apis.streaming import StreamRecognizer, StreamStats
@@ -95,14 +93,6 @@ def measure(config, images, args):
     )
 
 
-def processor():
-    """Name of the processor."""
-    cpuinfo = Path('/proc/cpuinfo')
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('video', help='what the camera sees')
@@ -122,19 +112,7 @@ def main():
     height, width = images[0].shape[:2]
     result = dict(
         command='tools/analysis/benchmark_stream.py',
-        date=datetime.date.today().isoformat(),
-        environment=dict(
-            processor=processor(),
-            cores=os.cpu_count(),
-            threads=args.threads,
-            load_before=round(os.getloadavg()[0], 2),
-            device=args.device,
-            dtype='float32',
-            python=platform.python_version(),
-            torch=torch.__version__,
-            opencv=cv2.__version__,
-            pan_mm=pan_mm.__version__,
-        ),
+        environment=dict(environment(args.device), threads=args.threads, dtype='float32'),
         camera=dict(fps=args.fps, seconds=args.seconds, width=width, height=height),
         size=args.size,
         stride=args.stride,
@@ -144,8 +122,7 @@ def main():
         config = Config.fromfile(path)
         result['models'][Path(path).stem] = figures = measure(config, images, args)
         print(Path(path).stem, json.dumps(figures))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2) + '\n')
+    write_report(args.out, result)
 
 
 if __name__ == '__main__':
