@@ -1,6 +1,6 @@
 """Recognition of video files with a trained recognizer."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Optional, Union
@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from torch.utils.data import DataLoader
 
+from . import optimization
 from .recognizer import class_names, count_classes, load_config, load_recognizer
 from .runtime import SUFFIXES, ExportedModel
 
@@ -35,12 +36,17 @@ class PANInferencer:
             names in checkpoint or config, or else the labels' numbers.
         topk (int): Classes in a result. Defaults to 5.
         num_workers (int): Processes that decode; 0 decodes in this one. Defaults to 0.
+        optimize (Sequence[str], optional): Makes the recognizer quicker, see
+            :func:`pan_mm.apis.optimization.optimize`: () keeps its scores, ('half',), ('compile',)
+            or both go further. Defaults to None: the model as it was trained.
 
     Raises:
         FileNotFoundError: If a file is missing.
         CheckpointError: If the checkpoint is damaged, or would run code.
         ValueError: If the checkpoint or the label map does not fit the model, the config has no
-            pipeline that opens videos, or a number is out of its range.
+            pipeline that opens videos, a number is out of its range, or an exported model is to
+            be optimized.
+        CompileError: If ``torch.compile`` is asked for and does not work here.
 
     Example:
         >>> recognize = PANInferencer('config.py', 'checkpoint.pth')   # doctest: +SKIP
@@ -57,6 +63,7 @@ class PANInferencer:
         label_map: Optional[Union[str, Path]] = None,
         topk: int = 5,
         num_workers: int = 0,
+        optimize: Optional[Sequence[str]] = None,
     ) -> None:
         for name, value, least in (
             ('batch_size', batch_size, 1),
@@ -67,11 +74,15 @@ class PANInferencer:
                 raise ValueError(f'{name} must be at least {least}, got {value}')
         self.config = load_config(config)
         if Path(str(checkpoint)).suffix in SUFFIXES:
+            if optimize is not None:
+                raise ValueError(f'{checkpoint} is exported and cannot be optimized; leave it out')
             self.model = ExportedModel(checkpoint)
             num_classes = self.model.num_classes
         else:
             self.model = load_recognizer(self.config, checkpoint, device)
             num_classes = count_classes(self.model)
+            if optimize is not None:
+                optimization.optimize(self.model, optimize)
         meta = self.model.dataset_meta
         self.classes = class_names(num_classes, label_map, meta, self.config)
         self.pipeline = video_pipeline(self.config)
