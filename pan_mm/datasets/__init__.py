@@ -1,12 +1,15 @@
 from .integrity import DataError, check_annotations
 from .motion_shapes import MotionShapesDataset
 from .sampling import PANSampleFrames
+from .sparse_pyav import SparsePyAVDecode, SparsePyAVInit
 from .video import VideoDecode, VideoError, VideoInit
 
 __all__ = [
     'DataError',
     'MotionShapesDataset',
     'PANSampleFrames',
+    'SparsePyAVDecode',
+    'SparsePyAVInit',
     'VideoDecode',
     'VideoError',
     'VideoInit',
