@@ -25,8 +25,8 @@ PACKAGES = (
 
 # module → (distribution, what it is to us)
 DECODERS = {
-    'decord': ('decord', 'first choice of VideoInit, which the configs use'),
-    'av': ('av', 'second choice; reads AV1'),
+    'av': ('av', 'first choice of VideoInit, which the configs use; reads AV1'),
+    'decord': ('decord', 'second choice'),
     'cv2': ('opencv-python', 'third choice'),
     'torchcodec': ('torchcodec', 'not used by MMAction2'),
 }

@@ -1,5 +1,6 @@
 from .aggregation import VariousTimescaleAggregation
 from .causal_shift import MobileNetV2CausalTSM, ResNetCausalTSM
+from .data_preprocessor import PANDataPreprocessor
 from .pan_backbone import PANBackbone
 from .pan_ensemble import PANEnsemble
 from .persistence import PersistenceOfAppearance
@@ -8,6 +9,7 @@ from .vap_head import VAPHead
 __all__ = [
     'MobileNetV2CausalTSM',
     'PANBackbone',
+    'PANDataPreprocessor',
     'PANEnsemble',
     'PersistenceOfAppearance',
     'ResNetCausalTSM',

@@ -22,7 +22,7 @@ model = dict(
         average_clips='score',
     ),
     data_preprocessor=dict(
-        type='ActionDataPreprocessor',
+        type='PANDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
     ),

@@ -1,0 +1,51 @@
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+
+NORMALIZE = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+
+
+def outputs(inputs, training=False, **kwargs):
+    """The batch that MMAction2's preprocessor makes, and the one that ours makes."""
+    for name in ('ActionDataPreprocessor', 'PANDataPreprocessor'):
+        preprocessor = MODELS.build(dict(type=name, **{**NORMALIZE, **kwargs}))
+        torch.manual_seed(0)
+        samples = [ActionDataSample().set_gt_label(i) for i in range(len(inputs))]
+        data = dict(inputs=list(inputs), data_samples=samples)
+        yield preprocessor(data, training)['inputs']
+
+
+def clips(*shapes):
+    return [torch.randint(0, 256, shape, dtype=torch.uint8) for shape in shapes]
+
+
+@pytest.mark.parametrize('num_clips', [1, 3])
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_equals_mmaction2(num_clips, channels_last):
+    inputs = clips(*[(4, 3, 7, 9)] * num_clips)
+    if channels_last:  # as FormatShape leaves them
+        inputs = [clip.to(memory_format=torch.channels_last) for clip in inputs]
+    expected, batch = outputs(inputs)
+    assert batch.dtype == torch.float32
+    assert torch.equal(batch, expected)
+
+
+@pytest.mark.parametrize(
+    ('shapes', 'kwargs'),
+    [
+        ([(2, 3, 6, 8), (2, 3, 5, 9)], {}),  # padded
+        ([(2, 3, 6, 8)], dict(to_rgb=True)),
+        ([(2, 3, 6, 8)], dict(mean=None, std=None)),
+        ([(1, 3, 4, 6, 8)], dict(format_shape='NCTHW')),
+    ],
+)
+def test_does_the_rest_as_mmaction2_does(shapes, kwargs):
+    expected, batch = outputs(clips(*shapes), **kwargs)
+    assert torch.equal(batch, expected)
+
+
+def test_blending():
+    blending = dict(type='MixupBlending', num_classes=5, alpha=0.3)
+    expected, batch = outputs(clips((2, 3, 6, 8), (2, 3, 6, 8)), training=True, blending=blending)
+    assert torch.equal(batch, expected)
