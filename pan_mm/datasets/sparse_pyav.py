@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
-from mmengine.fileio import FileClient
+from mmengine import fileio
 
 
 class SparseReader:
@@ -142,24 +142,21 @@ class SparsePyAVInit(BaseTransform):
     Required key: filename. Added keys: video_reader, total_frames, avg_fps.
 
     Args:
-        io_backend (str): Where files are: a backend of MMEngine's ``FileClient``.
+        io_backend (str): Where files are: 'disk', or another backend of ``mmengine.fileio``.
             Defaults to 'disk'.
         num_threads (int): Threads that decode; more than 1 pays where there are no worker
             processes. Defaults to 1.
-        **kwargs: Arguments of the ``FileClient``.
+        **kwargs: Arguments of the backend.
     """
 
     def __init__(self, io_backend: str = 'disk', num_threads: int = 1, **kwargs) -> None:
         self.io_backend = io_backend
         self.num_threads = num_threads
-        self.kwargs = kwargs
-        self.file_client = None
+        self.backend_args = dict(kwargs, backend='local' if io_backend == 'disk' else io_backend)
 
     def transform(self, results: dict) -> dict:
         """Open ``results['filename']``."""
-        if self.file_client is None:
-            self.file_client = FileClient(self.io_backend, **self.kwargs)
-        file = io.BytesIO(self.file_client.get(results['filename']))
+        file = io.BytesIO(fileio.get(results['filename'], self.backend_args))
         reader = SparseReader(file, self.num_threads)
         results.update(video_reader=reader, total_frames=len(reader), avg_fps=reader.avg_fps)
         return results

@@ -1,0 +1,123 @@
+"""docs/performance.md is what its template and the result files say."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from tools.analysis import performance_report
+
+ENVIRONMENT = dict(device='Some Processor', cores=2, torch='2.13.0', date='2026-11-22 20:00 UTC')
+METHOD = dict(ms_per_frame=1.0, times_naive=1.0, times_tvl1=None, share_of_limit=0.5)
+ROW = dict(ms=100.0, spread=[90.0, 110.0], per_second=10.0)
+LINE = dict(slope=1.0, intercept=0.0, farthest=0.0)
+REPORTS = {
+    'motion': dict(
+        results=[
+            dict(
+                dtype=dtype,
+                width=224,
+                height=224,
+                batch=8,
+                threads=2,
+                matrix_product_gflops=100.0,
+                copy_gbytes_per_second=10.0,
+                methods=[
+                    dict(METHOD, method='naive', frames_per_second=123.0),
+                    dict(METHOD, method='cpu', frames_per_second=1234.0),
+                ],
+                training=[dict(method='naive', ms=3.0, peak_mbytes=7.0)],
+            )
+            for dtype in ('float32', 'bfloat16')
+        ]
+    ),
+    'recognizer': dict(
+        settings=dict(size=112),
+        models={
+            name: dict(config=name, clip=[8, 3, 112, 112], parameters=24e6)
+            for name in ('PAN_Lite', 'TSM')
+        },
+        inference=[
+            dict(ROW, model=name, variant=variant, batch=1, clips_per_second=rate, peak_mbytes=50.0)
+            for name, rate in (('PAN_Lite', 9.25), ('TSM', 9.75))
+            for variant in ('plain', 'optimized')
+        ],
+        training=[
+            dict(
+                ROW, model=name, variant='plain', batch=2, clips_per_second=20.0, peak_mbytes=900.0
+            )
+            for name in ('PAN_Lite', 'TSM')
+        ],
+        video=[
+            dict(ROW, model='PAN_Lite', videos=3, videos_per_second=5.0, decoding_share=0.4),
+        ],
+        growth=[
+            dict(
+                quantity='batch',
+                values=[1, 2],
+                ms=[10.0, 20.0],
+                peak_mbytes=[100.0, 200.0],
+                line_ms=LINE,
+                line_mbytes=LINE,
+            )
+        ],
+    ),
+    'pipeline': dict(
+        pipelines={
+            'stock': dict(
+                ms=20.0, videos_per_second=50.0, times_stock=1.0, stages_ms=dict(decode=20)
+            ),
+            'default': dict(
+                ms=10.0, videos_per_second=100.0, times_stock=2.0, stages_ms=dict(decode=10)
+            ),
+        },
+        equal=['a.mp4'],
+        unequal=[],
+    ),
+}
+TEMPLATE = 'Text stays.\n\n@motion@\n\n@recognizer@\n\n@growth@\n\n@pipeline@\n'
+
+
+@pytest.fixture
+def results(tmp_path):
+    folder = tmp_path / 'results'
+    folder.mkdir()
+    for name, report in REPORTS.items():
+        report = dict(environment=dict(ENVIRONMENT, threads=2), **report)
+        (folder / f'{name}_machine.json').write_text(json.dumps(report))
+    return folder
+
+
+def test_page_is_fresh():
+    performance_report.main(['--check'])
+
+
+def test_page_tells_what_was_measured(results):
+    text = performance_report.page(TEMPLATE, results)
+    assert 'Text stays.' in text and '@' not in text
+    assert 'Some Processor; cores 2, threads 2, torch 2.13.0; 2026-11-22 20:00 UTC.' in text
+    assert '| cpu | 1234 |' in text
+    assert '| PAN_Lite | 8 | 24.0 | 100 | 9.25 | 9.25 |' in text
+    assert '| batch | 1, 2 | 10, 20 | 100, 200 | 0%, 0% |' in text
+    assert '| times stock | 1.00 | 2.00 |' in text
+
+
+def test_page_without_results_says_how_to_make_them(tmp_path):
+    text = performance_report.page(TEMPLATE, tmp_path)
+    for command in ('benchmark_motion.py', 'benchmark_recognizer.py', 'benchmark_pipeline.py'):
+        assert f'python tools/analysis/{command} VIDEO' in text
+    assert text.count('recognizer_MACHINE.json') == 2  # the growth is in that file
+
+
+def test_plots(results, tmp_path):
+    folder = tmp_path / 'plots'
+    performance_report.write_plots(results, folder)
+    text = performance_report.page(TEMPLATE, results)
+    names = [path.name for path in folder.iterdir()]
+    assert len(names) == 4 and all(f'(performance/{name})' in text for name in names)
+    for path in folder.iterdir():
+        image = Image.open(path)
+        assert image.width > 300 and len(image.getcolors(2**24)) > 10
+    (results / 'motion_machine.json').unlink()
+    performance_report.write_plots(results, folder)
+    assert len(list(folder.iterdir())) == 3
