@@ -27,7 +27,7 @@ def optimize(model: nn.Module, extras: Sequence[str] = ()) -> nn.Module:
     Args:
         model (nn.Module): A recognizer of MMAction2, or a ``PANEnsemble``, on its device.
         extras (Sequence[str]): 'half' runs the backbones (PA, heads and scores not) in float16 on
-            a GPU, in bfloat16 on a processor; probabilities then differ by about a hundredth.
+            a GPU, in bfloat16 on a processor; probabilities then differ by up to 0.02.
             'compile' applies ``torch.compile`` to the backbones: the first batch of each shape
             takes minutes.
 

@@ -41,8 +41,8 @@ def add_arguments(parser):
         '--optimize',
         nargs='*',
         choices=EXTRAS,
-        help='quicker with the same scores; "half" adds half precision (scores differ by about '
-        '0.01), "compile" torch.compile (minutes to start)',
+        help='quicker with the same scores; "half" adds half precision (scores differ by up to '
+        '0.02), "compile" torch.compile (minutes to start)',
     )
     parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
     parser.add_argument('--topk', type=int, default=5, help='classes to show')

@@ -76,7 +76,8 @@ def plot_motion(report: dict, figure) -> None:
         names = [method for method in methods if method in rows]
         places = [methods.index(method) + number * height for method in names]
         bars = axes.barh(places, [rows[n] for n in names], height, label=result['dtype'])
-        axes.bar_label(bars, [f'{rows[name]:.4g}' for name in names], padding=2, fontsize=7)
+        labels = [f'{rows[n]:,.0f}' if rows[n] >= 100 else f'{rows[n]:.3g}' for n in names]
+        axes.bar_label(bars, labels, padding=2, fontsize=7)
     axes.set_yticks([i + 0.4 - height / 2 for i in range(len(methods))], methods)
     axes.invert_yaxis()
     axes.set_xscale('log')
@@ -142,7 +143,7 @@ def plot_recognizer(report: dict, figure) -> None:
     """Clips per second of each model and variant, at the best batch."""
     variants = list(dict.fromkeys(r['variant'] for r in report['inference']))
     models = list(report['models'])
-    figure.set_size_inches(8, 0.8 + 0.16 * len(models) * len(variants))
+    figure.set_size_inches(8, 1.1 + 0.14 * len(models) * len(variants))
     axes = figure.subplots()
     height = 0.85 / len(variants)
     for number, variant in enumerate(variants):
@@ -159,7 +160,7 @@ def plot_recognizer(report: dict, figure) -> None:
     axes.invert_yaxis()
     axes.set_xlabel(f'clips per second, {report["settings"]["size"]} pixels')
     axes.grid(axis='x', alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(loc='outside lower center', fontsize=8, ncols=len(variants))
 
 
 def growth_text(report: dict) -> str:
@@ -187,8 +188,8 @@ def plot_growth(report: dict, figure) -> None:
             x, fit = curve['values'], curve[line]
             axes.plot(x, [fit['slope'] * v + fit['intercept'] for v in x], color='0.7')
             axes.plot(x, curve[key], 'o', color=f'C{row}')
-            axes.set_xlim(0)
-            axes.set_ylim(0)
+            axes.set_xlim(0, 1.05 * max(x))
+            axes.set_ylim(0, 1.15 * max(curve[key]))
             axes.tick_params(labelsize=7)
             if row:
                 axes.set_xlabel(curve['quantity'].replace('_', ' '), fontsize=8)
@@ -203,7 +204,7 @@ def pipeline_text(report: dict) -> str:
 def plot_pipeline(report: dict, figure) -> None:
     """Stages of each pipeline, one after the other."""
     pipelines = report['pipelines']
-    figure.set_size_inches(8, 1 + 0.4 * len(pipelines))
+    figure.set_size_inches(8, 1.4 + 0.35 * len(pipelines))
     axes = figure.subplots()
     stages = list(dict.fromkeys(s for p in pipelines.values() for s in p['stages_ms']))
     left = [0] * len(pipelines)
@@ -213,7 +214,7 @@ def plot_pipeline(report: dict, figure) -> None:
         left = [a + b for a, b in zip(left, widths)]
     axes.invert_yaxis()
     axes.set_xlabel('ms for a video')
-    axes.legend(fontsize=7, ncols=2)
+    figure.legend(loc='outside lower center', fontsize=7, ncols=len(stages) // 2)
 
 
 RECOGNIZER = 'python tools/analysis/benchmark_recognizer.py VIDEO ... --growth --out {}'
