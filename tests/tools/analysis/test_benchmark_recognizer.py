@@ -34,15 +34,15 @@ def test_configs_are_found(name):
 @pytest.mark.slow
 def test_report(videos, tmp_path, capsys, threads):
     out = tmp_path / 'recognizer.json'
-    options = '--models PAN_RGB PAN_Full SlowOnly --variants plain autocast optimized --size 32'
+    options = '--models PAN_RGB PAN_Full SlowOnly --variants plain optimized --size 32'
     options += ' --batches 1 2 --repeats 1 --threads 1'
     benchmark_recognizer.main([str(videos / '3.mp4'), '--out', str(out), *options.split()])
     report = json.loads(out.read_text())
     assert report['models']['PAN_RGB']['clip'] == [8, 3, 32, 32]
     assert report['models']['PAN_Full']['clip'] == [32, 3, 32, 32]
     assert report['models']['SlowOnly']['clip'] == [1, 3, 8, 32, 32]
-    assert len(report['inference']) == 3 * 3 * 2
-    assert len(report['training']) == 3 * 2
+    assert len(report['inference']) == 3 * 2 * 2
+    assert len(report['training']) == 3
     for row in report['inference'] + report['training']:
         clips = row['ms'] * row['clips_per_second'] / 1000
         assert clips == pytest.approx(row['batch'])
@@ -58,7 +58,7 @@ def test_growth(monkeypatch):
     frames, pixels = benchmark_recognizer.growth(args)
     assert (frames['quantity'], frames['values']) == ('clip_len', [2, 4])
     assert (pixels['quantity'], pixels['values']) == ('pixels', [32**2, 64**2])
-    assert pixels['peak_mbytes'][1] > 2 * pixels['peak_mbytes'][0]
+    assert pixels['peak_mbytes'][1] > pixels['peak_mbytes'][0]
 
 
 def test_missing_video(tmp_path, capsys):
