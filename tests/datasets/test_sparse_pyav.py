@@ -92,3 +92,23 @@ def test_is_the_default(videos):
     assert [image.shape for image in results['imgs']] == [(48, 64, 3)] * 4
     assert results['img_shape'] == (48, 64)
     assert results['avg_fps'] == 25
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    'name',
+    [
+        'derived_portrait_270x480_utd_a1_s5_t2.mp4',
+        'sthv2_166766_vp9_in_webm_named.mp4',
+        'ucf101_v_ApplyEyeMakeup_g01_c01.avi',
+        'utd_mhad_a1_s3_t3_color.avi',
+    ],
+)
+def test_real_clips_equal_decord(clips_dir, name):
+    decord = pytest.importorskip('decord')
+    path = clips_dir / 'labelled' / name
+    expected = decord.VideoReader(str(path))
+    reader = open_reader(path)
+    assert len(reader) == len(expected)
+    indices = [0, 11, 12, 13, 14, len(reader) - 1]
+    assert np.array_equal(np.stack(reader.get(indices)), expected.get_batch(indices).asnumpy())
