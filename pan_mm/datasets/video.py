@@ -11,6 +11,8 @@ BACKENDS = dict(
     pyav=('av', 'PyAV'),
     opencv=('cv2', 'OpenCV'),
 )
+# How many frames at the end a container may promise and not hold: decoders count differently.
+_TOLERANCE = 2
 
 
 class VideoError(RuntimeError):
@@ -21,12 +23,13 @@ class VideoError(RuntimeError):
 class VideoInit(BaseTransform):
     """Open a video with the best decoder that is installed.
 
-    Required key: filename. Added keys: video_reader, video_backend, total_frames and what else
-    MMAction2's transform of that decoder adds.
+    Required key: filename. Added keys: video_reader, video_backend, video_fallbacks,
+    total_frames and what else MMAction2's transform of that decoder adds; video_faults (what an
+    earlier decoder had to say) where a later one opens the file.
 
     Args:
         backend (str): 'decord', 'pyav', 'opencv', or 'auto' for the first of these that is
-            installed. Defaults to 'auto'.
+            installed and reads the file. Defaults to 'auto'.
         **kwargs: Arguments of MMAction2's transform, such as ``io_backend`` or ``num_threads``.
 
     Raises:
@@ -35,35 +38,18 @@ class VideoInit(BaseTransform):
     """
 
     def __init__(self, backend: str = 'auto', **kwargs) -> None:
-        if backend == 'auto':
-            backend = next(b for b, (m, _) in BACKENDS.items() if importlib.util.find_spec(m))
-        if backend not in BACKENDS:
+        if backend != 'auto' and backend not in BACKENDS:
             raise ValueError(f"backend must be 'auto', {', '.join(BACKENDS)}, got {backend!r}")
         self.backend = backend
-        self.reader = TRANSFORMS.build(
-            dict(type=f'mmaction.{BACKENDS[backend][1]}Init', **kwargs),
-        )
+        self.readers = {
+            name: _build(name, 'Init', kwargs)
+            for name, (module, _) in BACKENDS.items()
+            if name == backend or (backend == 'auto' and importlib.util.find_spec(module))
+        }
 
     def transform(self, results: dict) -> dict:
         """Open ``results['filename']``."""
-        filename = results['filename']
-        try:
-            results = self.reader.transform(results)
-        except FileNotFoundError as error:
-            raise VideoError(
-                f'{filename}: no such file; check data_prefix and the annotation file'
-            ) from error
-        except ImportError:
-            raise
-        except Exception as error:
-            raise VideoError(
-                f'{filename}: {self.backend} cannot open it as a video ({_first_line(error)}); '
-                'remove or replace the file'
-            ) from error
-        if results['total_frames'] < 1:
-            raise VideoError(f'{filename}: {self.backend} finds no frames; replace the file')
-        results['video_backend'] = self.backend
-        return results
+        return _first_that_works(list(self.readers.items()), _open, results)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(backend={self.backend!r})'
@@ -73,11 +59,14 @@ class VideoInit(BaseTransform):
 class VideoDecode(BaseTransform):
     """Decode the sampled frames of the video that :class:`VideoInit` opened.
 
+    What one decoder cannot decode, the next one of ``VideoInit(backend='auto')`` tries.
+
     Required keys: video_reader, video_backend, frame_inds. Added keys: imgs (list of RGB frames,
     uint8, shape (H, W, 3)), original_shape, img_shape.
 
     Raises:
-        VideoError: From :meth:`transform`, if a frame cannot be decoded.
+        VideoError: From :meth:`transform`, if a frame cannot be decoded, or the file ends before
+            the frames that it promises.
     """
 
     def __init__(self) -> None:
@@ -85,13 +74,25 @@ class VideoDecode(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Decode ``results['frame_inds']``."""
-        filename, backend = results['filename'], results['video_backend']
-        if backend not in self.decoders:
-            self.decoders[backend] = TRANSFORMS.build(
-                dict(type=f'mmaction.{BACKENDS[backend][1]}Decode')
-            )
+        opened = (results['video_backend'], None)
+        attempts = [opened, *results.get('video_fallbacks', ())]
+        return _first_that_works(attempts, self._decode, results)
+
+    def _decode(self, backend, reader, results):
+        filename = results['filename']
+        if reader is not None:
+            results = _open(backend, reader, results)
         try:
-            results = self.decoders[backend].transform(results)
+            if backend == 'pyav':
+                results = _decode_pyav(results)
+            else:
+                if backend == 'opencv':
+                    _check_end_opencv(results)
+                if backend not in self.decoders:
+                    self.decoders[backend] = _build(backend, 'Decode', {})
+                results = self.decoders[backend].transform(results)
+        except VideoError:
+            raise
         except Exception as error:
             raise VideoError(
                 f'{filename}: {backend} cannot decode it ({_first_line(error)}); the file is '
@@ -105,6 +106,95 @@ class VideoDecode(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}()'
+
+
+def _build(backend, step, kwargs):
+    if backend != 'decord':  # the others would hand it to the file client
+        kwargs = {key: value for key, value in kwargs.items() if key != 'num_threads'}
+    return TRANSFORMS.build(dict(type=f'mmaction.{BACKENDS[backend][1]}{step}', **kwargs))
+
+
+def _first_that_works(attempts, step, results):
+    """Call ``step(backend, reader, results)`` with each reader, until one raises no VideoError."""
+    errors = []
+    for number, (backend, reader) in enumerate(attempts):
+        try:
+            results = step(backend, reader, results)
+        except VideoError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise
+            errors.append(error)
+            continue
+        results['video_fallbacks'] = attempts[number + 1 :]
+        if errors:
+            results.setdefault('video_faults', []).append(f'{errors[0]}; {backend} reads it')
+        return results
+    others = [backend for backend, _ in attempts[1:]]
+    if not others:
+        raise errors[0]
+    raise VideoError(f'{errors[0]} (nor can {", ".join(others)})') from errors[-1]
+
+
+def _open(backend, reader, results):
+    filename = results['filename']
+    try:
+        results = reader.transform(results)
+    except FileNotFoundError as error:
+        raise VideoError(
+            f'{filename}: no such file; check data_prefix and the annotation file'
+        ) from error
+    except ImportError:
+        raise
+    except Exception as error:
+        raise VideoError(
+            f'{filename}: {backend} cannot open it as a video ({_first_line(error)}); '
+            'remove or replace the file'
+        ) from error
+    if results['total_frames'] < 1:
+        raise VideoError(f'{filename}: {backend} finds no frames; replace the file')
+    results['video_backend'] = backend
+    return results
+
+
+def _decode_pyav(results):
+    """Decode with PyAV; MMAction2's PyAVDecode begins anew after the last frame of a cut file."""
+    wanted = set(results['frame_inds'].tolist())
+    frames, there = {}, 0
+    for there, frame in enumerate(results['video_reader'].decode(video=0), 1):
+        if there - 1 in wanted:
+            frames[there - 1] = frame.to_ndarray(format='rgb24')
+        if there > max(wanted):
+            break
+    else:
+        _check_end('pyav', results, there)
+        frames[there - 1] = frame.to_ndarray(format='rgb24')
+    results['video_reader'] = None
+    results['imgs'] = [frames[i] for i in results['frame_inds']]
+    results['original_shape'] = results['img_shape'] = results['imgs'][0].shape[:2]
+    return results
+
+
+def _check_end_opencv(results):
+    """MMAction2's OpenCVDecode repeats the last frame that it finds, however far it is."""
+    reader, wanted = results['video_reader'], int(results['frame_inds'].max())
+    there = min(wanted + 1, len(reader))
+    near = max(there - _TOLERANCE, 0)
+    _check_end('opencv', results, there if reader[near] is not None else near)
+
+
+def _check_end(backend, results, there):
+    """Replace what a decoder counts more than the ``there`` frames by the last; stop if it is much.
+
+    Raises:
+        VideoError: If the file is cut off.
+    """
+    wanted = int(results['frame_inds'].max())
+    if there < 1 or wanted >= there + _TOLERANCE:
+        raise VideoError(
+            f'{results["filename"]}: {backend} cannot decode frame {wanted} of '
+            f'{results["total_frames"]}; the file is cut off or damaged, replace it'
+        )
+    results['frame_inds'] = results['frame_inds'].clip(max=there - 1)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,9 +1,14 @@
 """MMEngine's runner, with a look at config, data and checkpoint before the work starts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from mmaction.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
+from .checkpoint_hook import latest_checkpoint
+from .data_fault_hook import DataFaultHook
 from .preflight import preflight
 
 
@@ -13,7 +18,9 @@ class CheckedRunner(Runner):
 
     Chosen by ``runner_type = 'CheckedRunner'`` in a config, so it works under any tool that
     honours ``runner_type``. :func:`pan_mm.engine.preflight` runs before training and testing,
-    and testing needs a checkpoint that fits the model to the last weight.
+    and testing needs a checkpoint that fits the model to the last weight. A run goes on from its
+    last whole checkpoint, and data workers that die or hang are named with their files where
+    ``DataFaultHook`` watches them.
 
     Raises:
         DataError: From :meth:`train` and :meth:`test`, naming what is wrong.
@@ -23,13 +30,32 @@ class CheckedRunner(Runner):
     def train(self) -> nn.Module:
         """Check, then train."""
         preflight(self.cfg, ('train', 'val') if self.cfg.get('val_cfg') else ('train',))
-        return super().train()
+        with self._naming_files():
+            return super().train()
 
     def test(self) -> dict:
         """Check, then test."""
         preflight(self.cfg, ('test',))
         self._strict = True
-        return super().test()
+        with self._naming_files():
+            return super().test()
+
+    def load_or_resume(self) -> None:
+        """Load or resume; where no checkpoint is named, the last one of ``work_dir`` is meant."""
+        if self._resume and self._load_from is None:
+            self._load_from = latest_checkpoint(self.work_dir)
+        super().load_or_resume()
+
+    @contextmanager
+    def _naming_files(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            hooks = [hook for hook in self.hooks if isinstance(hook, DataFaultHook)]
+            explained = hooks[0].explain(error, self) if hooks else None
+            if explained is None:
+                raise
+            raise explained from error
 
     def load_checkpoint(self, filename, map_location='cpu', strict=False, **kwargs):
         """Load weights; in testing none may be missing, left over or of another shape."""
