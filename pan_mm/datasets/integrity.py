@@ -40,9 +40,9 @@ def check_annotations(
     if not os.path.isfile(ann_file):
         return [f'{ann_file}: no such annotation file; set ann_file and data_root']
     try:
-        lines = Path(ann_file).read_text(encoding='utf-8').splitlines()
-    except UnicodeDecodeError:
-        return [f'{ann_file}: not a text file in UTF-8']
+        lines = read_lines(ann_file)
+    except DataError as error:
+        return [str(error)]
     if not lines:
         return [f'{ann_file}: empty, it needs a line for each video']
     problems = []
@@ -53,6 +53,19 @@ def check_annotations(
         ):
             problems.append(f'{ann_file}:{number}: {problem}')
     return problems
+
+
+def read_lines(path: str) -> list:
+    """Lines of a text file, as MMEngine's ``list_from_file`` takes them apart: at line feeds alone.
+
+    Raises:
+        DataError: If it is not in UTF-8.
+    """
+    try:
+        lines = Path(path).read_text(encoding='utf-8').split('\n')
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path}: not a text file in UTF-8') from error
+    return lines if lines[-1] else lines[:-1]
 
 
 def _check_line(

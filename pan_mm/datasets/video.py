@@ -1,11 +1,14 @@
 """Opening and decoding videos through MMAction2's decoders, with errors that name the file."""
 
 import importlib.util
+from functools import partial
 
+import cv2
+import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-# backend: (module that it needs, MMAction2's transforms), the best first
+# backend: (module that it needs, MMAction2's transform), the best first
 BACKENDS = dict(
     decord=('decord', 'Decord'),
     pyav=('av', 'PyAV'),
@@ -42,7 +45,7 @@ class VideoInit(BaseTransform):
             raise ValueError(f"backend must be 'auto', {', '.join(BACKENDS)}, got {backend!r}")
         self.backend = backend
         self.readers = {
-            name: _build(name, 'Init', kwargs)
+            name: _build_init(name, kwargs)
             for name, (module, _) in BACKENDS.items()
             if name == backend or (backend == 'auto' and importlib.util.find_spec(module))
         }
@@ -70,7 +73,7 @@ class VideoDecode(BaseTransform):
     """
 
     def __init__(self) -> None:
-        self.decoders = {}
+        self.decoder = TRANSFORMS.build(dict(type='mmaction.DecordDecode'))
 
     def transform(self, results: dict) -> dict:
         """Decode ``results['frame_inds']``."""
@@ -83,14 +86,10 @@ class VideoDecode(BaseTransform):
         if reader is not None:
             results = _open(backend, reader, results)
         try:
-            if backend == 'pyav':
-                results = _decode_pyav(results)
+            if backend in IN_ORDER:
+                results = _decode_in_order(backend, results)
             else:
-                if backend == 'opencv':
-                    _check_end_opencv(results)
-                if backend not in self.decoders:
-                    self.decoders[backend] = _build(backend, 'Decode', {})
-                results = self.decoders[backend].transform(results)
+                results = self.decoder.transform(results)
         except VideoError:
             raise
         except Exception as error:
@@ -108,10 +107,10 @@ class VideoDecode(BaseTransform):
         return f'{type(self).__name__}()'
 
 
-def _build(backend, step, kwargs):
+def _build_init(backend, kwargs):
     if backend != 'decord':  # the others would hand it to the file client
         kwargs = {key: value for key, value in kwargs.items() if key != 'num_threads'}
-    return TRANSFORMS.build(dict(type=f'mmaction.{BACKENDS[backend][1]}{step}', **kwargs))
+    return TRANSFORMS.build(dict(type=f'mmaction.{BACKENDS[backend][1]}Init', **kwargs))
 
 
 def _first_that_works(attempts, step, results):
@@ -156,45 +155,49 @@ def _open(backend, reader, results):
     return results
 
 
-def _decode_pyav(results):
-    """Decode with PyAV; MMAction2's PyAVDecode begins anew after the last frame of a cut file."""
-    wanted = set(results['frame_inds'].tolist())
-    frames, there = {}, 0
-    for there, frame in enumerate(results['video_reader'].decode(video=0), 1):
-        if there - 1 in wanted:
-            frames[there - 1] = frame.to_ndarray(format='rgb24')
-        if there > max(wanted):
+def _pyav_frames(reader):
+    for frame in reader.decode(video=0):
+        yield partial(_pyav_image, frame)
+
+
+def _pyav_image(frame):
+    image = frame.to_ndarray(format='rgb24')
+    # The other decoders turn a picture upright by themselves. PyAV < 14 does not know how it lies.
+    quarters = round(getattr(frame, 'rotation', 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+
+
+def _opencv_frames(reader):
+    capture = reader.vcap
+    capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+    while capture.grab():
+        yield lambda: cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
+
+
+# Decoders that are read from the first frame on. Of a file that is cut off, MMAction2's transforms
+# begin anew after the last frame (PyAV), or repeat it and may seek for ever (OpenCV).
+IN_ORDER = dict(pyav=_pyav_frames, opencv=_opencv_frames)
+
+
+def _decode_in_order(backend, results):
+    frame_inds, images, there = results['frame_inds'].reshape(-1), {}, 0
+    wanted, last = set(frame_inds.tolist()), int(frame_inds.max())
+    for there, image in enumerate(IN_ORDER[backend](results['video_reader']), 1):
+        # One of the last may turn out to be the last that is there.
+        if there - 1 in wanted or there > last - _TOLERANCE:
+            images[there - 1] = image()
+        if there > last:
             break
-    else:
-        _check_end('pyav', results, there)
-        frames[there - 1] = frame.to_ndarray(format='rgb24')
-    results['video_reader'] = None
-    results['imgs'] = [frames[i] for i in results['frame_inds']]
-    results['original_shape'] = results['img_shape'] = results['imgs'][0].shape[:2]
-    return results
-
-
-def _check_end_opencv(results):
-    """MMAction2's OpenCVDecode repeats the last frame that it finds, however far it is."""
-    reader, wanted = results['video_reader'], int(results['frame_inds'].max())
-    there = min(wanted + 1, len(reader))
-    near = max(there - _TOLERANCE, 0)
-    _check_end('opencv', results, there if reader[near] is not None else near)
-
-
-def _check_end(backend, results, there):
-    """Replace what a decoder counts more than the ``there`` frames by the last; stop if it is much.
-
-    Raises:
-        VideoError: If the file is cut off.
-    """
-    wanted = int(results['frame_inds'].max())
-    if there < 1 or wanted >= there + _TOLERANCE:
+    if there < 1 or there < last + 1 - _TOLERANCE:
         raise VideoError(
-            f'{results["filename"]}: {backend} cannot decode frame {wanted} of '
+            f'{results["filename"]}: {backend} cannot decode frame {last} of '
             f'{results["total_frames"]}; the file is cut off or damaged, replace it'
         )
-    results['frame_inds'] = results['frame_inds'].clip(max=there - 1)
+    results['frame_inds'] = frame_inds.clip(max=there - 1)
+    results['imgs'] = [images[i] for i in results['frame_inds']]
+    results['original_shape'] = results['img_shape'] = results['imgs'][0].shape[:2]
+    results['video_reader'] = None
+    return results
 
 
 def _first_line(error: Exception) -> str:

@@ -19,15 +19,17 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 os.environ['OMP_NUM_THREADS'] = '1'
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from mmengine.config import Config  # noqa: E402
-from mmengine.registry import RUNNERS  # noqa: E402
+from mmengine.registry import RUNNERS, init_default_scope  # noqa: E402
 
 import pan_mm  # noqa: E402, F401
 from pan_mm.compat.checkpoint import CheckpointError, load_checkpoint_file  # noqa: E402
@@ -62,17 +64,17 @@ def start(folder):
     pid = os.fork()
     if pid:
         return pid
-    status = 1
+    status, errors = 1, os.dup(2)
     try:
         with open(folder / 'output.txt', 'a') as output:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
         torch.set_num_threads(1)
+        init_default_scope('mmaction')
         RUNNERS.build(config(folder)).train()
         status = 0
     except BaseException:
-        import traceback
-
+        os.dup2(errors, 2)
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -83,7 +85,7 @@ def ended(pid):
     """Whether a process has ended by itself; an error if it failed."""
     done, status = os.waitpid(pid, os.WNOHANG)
     if done and status:
-        raise RuntimeError(f'the training failed with status {os.waitstatus_to_exitcode(status)}')
+        raise RuntimeError(f'a training failed, see above: {os.waitstatus_to_exitcode(status)}')
     return bool(done)
 
 
@@ -128,25 +130,33 @@ def broken(folder):
     return found
 
 
+def flat(value, name=''):
+    """All numbers inside nested containers, as tensors by name."""
+    if isinstance(value, dict):
+        value = value.items()
+    elif isinstance(value, (list, tuple)):
+        value = enumerate(value)
+    elif isinstance(value, (torch.Tensor, int, float, np.ndarray)):
+        return {name: torch.as_tensor(value)}
+    else:
+        return {}
+    return {key: v for k, part in value for key, v in flat(part, f'{name}/{k}').items()}
+
+
 def differences(one, other):
     """Names of what differs between the last checkpoints of two runs."""
-    one, other = (
-        load_checkpoint_file(run / 'work' / f'epoch_{EPOCHS}.pth') for run in (one, other)
-    )
-    momenta = (
-        {str(i): s['momentum_buffer'] for i, s in c['optimizer']['state'].items()}
-        for c in (one, other)
-    )
-    losses = (
-        {'loss': torch.tensor(c['message_hub']['log_scalars']['train/loss'].data[0])}
-        for c in (one, other)
-    )
-    pairs = ((one['state_dict'], other['state_dict']), tuple(momenta), tuple(losses))
+    found = []
+    for run in (one, other):
+        checkpoint = load_checkpoint_file(run / 'work' / f'epoch_{EPOCHS}.pth')
+        losses = checkpoint['message_hub']['log_scalars']['train/loss'].data
+        keys = ('state_dict', 'optimizer', 'param_schedulers')
+        found.append(flat(dict(losses=losses, **{key: checkpoint[key] for key in keys})))
+    one, other = found
+    assert len(one) > 100
     return [
         name
-        for mine, theirs in pairs
-        for name in mine.keys() | theirs.keys()
-        if name not in mine or name not in theirs or not torch.equal(mine[name], theirs[name])
+        for name in one.keys() | other.keys()
+        if name not in one or name not in other or not torch.equal(one[name], other[name])
     ]
 
 

@@ -29,6 +29,7 @@ from pan_mm.convert import NotPANError, convert_official_state_dict, read_archit
 from pan_mm.convert.official import model_config, official_name
 from pan_mm.datasets import DataError, PANSampleFrames, check_annotations
 from pan_mm.datasets.file_lists import read_label_map, read_official_labels
+from pan_mm.datasets.integrity import read_lines
 from pan_mm.models import VAPHead
 from pan_mm.ops import persistence_of_appearance
 
@@ -132,7 +133,7 @@ def annotation_lists(content, rawframes, with_offset, prefix, **options):
             str(path), [], dict(video=''), delimiter=options['delimiter'] or ' ', lazy_init=True
         )
         labels = [info['label'] for info in dataset.load_data_list()]
-        assert len(labels) == len(path.read_text(encoding='utf-8').splitlines())
+        assert len(labels) == len(read_lines(str(path)))
         if options['num_classes'] is not None:
             assert all(-1 <= label < options['num_classes'] for label in labels)
 

@@ -4,11 +4,14 @@ import pytest
 from fuzz_targets import TARGETS
 from hypothesis import HealthCheck, settings
 
-BRIEF = settings(
-    max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
-
 
 @pytest.mark.parametrize('name', TARGETS)
 def test_no_input_is_a_surprise(name):
-    BRIEF(TARGETS[name][1])()
+    share, function = TARGETS[name]
+    brief = settings(
+        max_examples=min(60, 6 * share),
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    brief(function)()
