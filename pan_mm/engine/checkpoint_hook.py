@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from mmaction.registry import HOOKS
 from mmengine.dist import is_main_process
@@ -45,7 +45,7 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Clear away what a killed run has left half written."""
         super().before_train(runner)
-        self.file_backend = _RemovesLater(self.file_backend)
+        self.file_backend: Any = _RemovesLater(self.file_backend)
         if is_main_process():
             for part in Path(self.out_dir).glob('.*.pth.*.pth'):
                 part.unlink()

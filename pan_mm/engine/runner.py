@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Optional
 
 from mmaction.registry import RUNNERS
 from mmengine.runner import Runner
@@ -42,8 +43,8 @@ class CheckedRunner(Runner):
 
     def load_or_resume(self) -> None:
         """Load or resume; where no checkpoint is named, the last one of ``work_dir`` is meant."""
-        if self._resume and self._load_from is None:
-            self._load_from = latest_checkpoint(self.work_dir)
+        if self._resume and not self._load_from:
+            self._load_from: Optional[str] = latest_checkpoint(self.work_dir)
         super().load_or_resume()
 
     @contextmanager

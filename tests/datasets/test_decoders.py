@@ -39,7 +39,7 @@ def read(path, backend):
     images = np.stack(VideoDecode().transform(results)['imgs'])
     assert images.dtype == np.uint8
     # This one is black, say all decoders; no other is.
-    assert images.std() > 0 or path.name == 'pathological_4x4_20frames.avi'
+    assert images.max() > 16 or path.name == 'pathological_4x4_20frames.avi'
     return count, images
 
 
