@@ -34,7 +34,7 @@ from mmengine.registry import RUNNERS, init_default_scope  # noqa: E402
 import pan_mm  # noqa: E402, F401
 from pan_mm.compat.checkpoint import CheckpointError, load_checkpoint_file  # noqa: E402
 
-CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-5e_motionshapes-rgb.py'
+CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'
 EPOCHS = 6
 
 
