@@ -81,7 +81,7 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
         ``iter_N.pth`` where it names none that is there; None where no checkpoint was written.
 
     Raises:
-        FileNotFoundError: If ``last_checkpoint`` names a file that is gone, and there is no other.
+        FileNotFoundError: If ``last_checkpoint`` names none that is there, and none is.
     """
     note = Path(work_dir, 'last_checkpoint')
     named = note.read_text().strip() if note.is_file() else ''
@@ -94,9 +94,9 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
             found[int(match.group(1))] = str(path)
     if found:
         return found[max(found)]
-    if named:
+    if note.is_file():
         raise FileNotFoundError(
-            f'{note} names {named}, which is gone, and {work_dir} holds no other checkpoint; name '
-            'one with --resume PATH, or remove the folder to begin anew'
+            f'{note} names {named or "nothing"}, which is not there, and {work_dir} holds no other '
+            'checkpoint; name one with --resume PATH, or remove the folder to begin anew'
         )
     return None

@@ -1,8 +1,7 @@
 """MMEngine's runner, with a look at config, data and checkpoint before the work starts."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Optional
+import time
+from typing import Any, Callable, Optional
 
 from mmaction.registry import RUNNERS
 from mmengine.runner import Runner
@@ -31,15 +30,13 @@ class CheckedRunner(Runner):
     def train(self) -> nn.Module:
         """Check, then train."""
         preflight(self.cfg, ('train', 'val') if self.cfg.get('val_cfg') else ('train',))
-        with self._naming_files():
-            return super().train()
+        return self._naming_files(super().train)
 
     def test(self) -> dict:
         """Check, then test."""
         preflight(self.cfg, ('test',))
         self._strict = True
-        with self._naming_files():
-            return super().test()
+        return self._naming_files(super().test)
 
     def load_or_resume(self) -> None:
         """Load or resume; where no checkpoint is named, the last one of ``work_dir`` is meant."""
@@ -47,10 +44,15 @@ class CheckedRunner(Runner):
             self._load_from: Optional[str] = latest_checkpoint(self.work_dir)
         super().load_or_resume()
 
-    @contextmanager
-    def _naming_files(self) -> Iterator[None]:
+    def _naming_files(self, work: Callable) -> Any:
+        """Do the work; if data workers die or hang meanwhile, name the files that they were at."""
         try:
-            yield
+            try:
+                return work()
+            except (ConnectionError, EOFError):
+                # A dying worker breaks its connection; PyTorch's signal handler says why, soon.
+                time.sleep(1)
+                raise
         except RuntimeError as error:
             hooks = [hook for hook in self.hooks if isinstance(hook, DataFaultHook)]
             explained = hooks[0].explain(error, self) if hooks else None

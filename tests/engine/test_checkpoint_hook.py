@@ -78,9 +78,10 @@ class TestLatest:
             (tmp_path / 'last_checkpoint').write_text(note)
         assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_10.pth')
 
-    def test_a_note_of_what_is_gone(self, tmp_path):
-        (tmp_path / 'last_checkpoint').write_text('gone/epoch_3.pth')
-        with pytest.raises(FileNotFoundError, match=r'names gone/epoch_3\.pth.*no other'):
+    @pytest.mark.parametrize('note', ['gone/epoch_3.pth', ''])
+    def test_a_note_of_what_is_gone(self, tmp_path, note):
+        (tmp_path / 'last_checkpoint').write_text(note)
+        with pytest.raises(FileNotFoundError, match=f'names {note or "nothing"},.*no other'):
             latest_checkpoint(tmp_path)
 
     def test_a_remote_one(self, tmp_path):
