@@ -1,6 +1,5 @@
 """A dataset's pipeline that can live with bad data and knows what each data worker is reading."""
 
-import os
 from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
@@ -14,8 +13,8 @@ class WatchedPipeline:
     """Runs a pipeline; where the data are bad, MMEngine's dataset takes another sample.
 
     For that it answers None, as ``BaseDataset`` expects of a pipeline that fails in training. What
-    happened travels with the next good sample, in its metainfo ``data_faults``: so it reaches the
-    main process from any kind of worker.
+    happened travels with the next good sample, in its metainfo ``data_faults``, beside the path
+    ``read_from``: so it reaches the main process from any kind of worker.
 
     Args:
         pipeline (Callable): The dataset's pipeline.
@@ -52,8 +51,8 @@ class WatchedPipeline:
         finally:
             self.reading[slot] = -1
         self.unsent += [(path, message, False) for message in data.get('video_faults', ())]
-        if self.unsent and isinstance(sample, dict) and 'data_samples' in sample:
-            sample['data_samples'].set_metainfo(dict(data_faults=self.unsent))
+        if self.max_faults and isinstance(sample, dict) and 'data_samples' in sample:
+            sample['data_samples'].set_metainfo(dict(read_from=path, data_faults=self.unsent))
             self.unsent = []
         return sample
 
@@ -76,8 +75,9 @@ def too_many(skipped: dict, max_faults: int) -> DataError:
 
 
 def data_path(data: dict) -> str:
-    """The file or folder that a sample is read from."""
-    return str(data.get('filename') or data.get('frame_dir') or f'sample {data.get("sample_idx")}')
+    """The file or folder that a sample is read from, or was."""
+    named = data.get('read_from') or data.get('filename') or data.get('frame_dir')
+    return str(named or f'sample {data.get("sample_idx")}')
 
 
 def leaf_datasets(dataset: Any) -> Iterator:
@@ -105,5 +105,5 @@ def being_read(dataset: Any) -> list:
         pipeline = getattr(leaf, 'pipeline', None)
         if isinstance(pipeline, WatchedPipeline):
             indices = [index for index in pipeline.reading.tolist() if index >= 0]
-            paths += [os.fspath(data_path(leaf.get_data_info(index))) for index in indices]
+            paths += [data_path(leaf.get_data_info(index)) for index in indices]
     return paths

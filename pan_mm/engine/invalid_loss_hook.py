@@ -47,6 +47,6 @@ class InvalidLossHook(Hook):
 
 
 def batch_files(data_batch: Any) -> list:
-    """Paths of the samples of a batch, as far as ``PackActionInputs(meta_keys=…)`` keeps them."""
+    """Paths of the samples of a batch, as far as ``DataFaultHook`` or ``meta_keys`` keep them."""
     samples = data_batch.get('data_samples', ()) if isinstance(data_batch, dict) else ()
     return [data_path(getattr(sample, 'metainfo', {})) for sample in samples]

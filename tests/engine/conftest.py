@@ -33,9 +33,11 @@ PIPELINE = [
 def tiny_config(folder, root, names, **changes):
     """Config of two epochs over the videos ``names`` of the folder ``root``.
 
-    ``first`` stands before its pipeline, ``also`` names further splits, the same videos.
+    ``first`` stands before its pipeline, ``pack`` at its end; ``also`` names further splits, of
+    the same videos.
     """
     first, also = changes.pop('first', []), changes.pop('also', ())
+    pack = changes.pop('pack', PIPELINE[-1])
     (folder / 'list.txt').write_text(''.join(f'{name} {i % 2}\n' for i, name in enumerate(names)))
 
     def loader(test_mode):
@@ -48,7 +50,8 @@ def tiny_config(folder, root, names, **changes):
                 ann_file=str(folder / 'list.txt'),
                 data_prefix=dict(video=str(root)),
                 pipeline=first
-                + [dict(t, test_mode=test_mode) if t is SAMPLE else t for t in PIPELINE],
+                + [dict(t, test_mode=test_mode) if t is SAMPLE else t for t in PIPELINE[:-1]]
+                + [pack],
                 test_mode=test_mode,
             ),
         )

@@ -33,8 +33,10 @@ def test_it_stops_and_names_the_batch(make_runner, tmp_path, value):
 
 
 def test_a_real_divergence_is_found(make_runner):
+    """Also where ``PackActionInputs`` does not keep the names, ``DataFaultHook`` does."""
     runner = make_runner(
-        custom_hooks=[dict(type='InvalidLossHook')],
+        custom_hooks=[dict(type='DataFaultHook'), dict(type='InvalidLossHook')],
+        pack=dict(type='PackActionInputs'),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e30)),
     )
     with pytest.raises(FloatingPointError, match=r'loss.* is (nan|inf).*\.mp4'):

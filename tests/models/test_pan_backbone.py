@@ -175,10 +175,12 @@ class TestErrors:
 @pytest.mark.parametrize('autocast', [False, True])
 def test_clips_without_information_are_finite(stream, autocast):
     """Black, white, one picture again and again, and noise at the ends of the scale."""
+    clip_len = 1 if stream == 'rgb' else 4
+    sizes = dict(num_segments=2, clip_len=clip_len)
     model = MODELS.build(
         dict(
             type='mmaction.Recognizer2D',
-            backbone=dict(type='PANBackbone', backbone=R18, stream=stream, num_segments=2),
+            backbone=dict(type='PANBackbone', backbone=R18, stream=stream, **sizes),
             cls_head=dict(type='VAPHead', num_classes=3, in_channels=512, num_segments=2),
             data_preprocessor=dict(
                 type='mmaction.ActionDataPreprocessor', mean=[123.675] * 3, std=[58.395] * 3
@@ -186,7 +188,7 @@ def test_clips_without_information_are_finite(stream, autocast):
         )
     )
     picture = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
-    frames = 2 * (1 if stream == 'rgb' else 4)
+    frames = 2 * clip_len
     clips = [
         torch.zeros(frames, 3, 32, 32, dtype=torch.uint8),
         torch.full((frames, 3, 32, 32), 255, dtype=torch.uint8),
