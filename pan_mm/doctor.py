@@ -68,6 +68,7 @@ def failure_of(module: str) -> Optional[Exception]:
         importlib.import_module(module)
     except Exception as error:
         return error
+    return None
 
 
 def versions() -> list:
@@ -100,7 +101,7 @@ def accelerators() -> list:
             device = torch.cuda.get_device_properties(index)
             rows.append((f'cuda:{index}', device.name, f'{device.total_memory / 2**30:.0f} GiB'))
     if torch.backends.mps.is_available():
-        rows.append(('mps', 'Apple GPU'))
+        rows.append(('mps', 'Apple GPU', ''))
     return rows
 
 

@@ -156,8 +156,8 @@ def class_names(
         source, names = "the checkpoint's dataset_meta", list(dataset_meta['classes'])
     else:
         dataset = ((config or {}).get('test_dataloader') or {}).get('dataset') or {}
-        names = (dataset.get('metainfo') or {}).get('classes') or ()
-        names = read_label_map(names) if isinstance(names, str) else list(names)
+        classes = (dataset.get('metainfo') or {}).get('classes') or ()
+        names = read_label_map(classes) if isinstance(classes, str) else list(classes)
         source = "the config's test_dataloader.dataset.metainfo"
     if not names:
         return [str(label) for label in range(num_classes)]

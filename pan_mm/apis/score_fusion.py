@@ -165,11 +165,11 @@ def fuse_scores(paths: Sequence, weights: Optional[Sequence] = None) -> list:
     for path, samples in zip(paths[1:], others):
         files.append(_aligned(samples, first, str(path), str(paths[0])))
     fused = []
-    for samples in zip(*files):
-        scores = torch.stack([sample['pred_score'].double() for sample in samples])
+    for video in zip(*files):
+        scores = torch.stack([sample['pred_score'].double() for sample in video])
         score = torch.tensor(weights, dtype=torch.float64) @ scores / sum(weights)
         fused.append(
-            {**samples[0], 'pred_score': score.float(), 'pred_label': score.argmax().view(1)}
+            {**video[0], 'pred_score': score.float(), 'pred_label': score.argmax().view(1)}
         )
     return fused
 

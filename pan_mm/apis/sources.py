@@ -24,7 +24,7 @@ class Frame(NamedTuple):
         captured (float, optional): ``time.perf_counter()`` when a live frame arrived.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     timestamp: float
     image: np.ndarray
     captured: Optional[float] = None

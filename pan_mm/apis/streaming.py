@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import torch
@@ -222,7 +222,7 @@ class StreamRecognizer:
         if self._until_prediction > 0:
             return None
         self._until_prediction = self.hop
-        logits = 0
+        logits: Any = 0
         for i, (weight, recognizer) in enumerate(self._streams):
             x = torch.cat([features[i] for _, features in self._window])  # (T, …)
             if not is_causal(recognizer.backbone):
@@ -238,8 +238,8 @@ class StreamStats:
         self.frames = 0
         self.predictions = 0
         self._latencies = deque(maxlen=10000)
-        self._started = None
-        self._last = None
+        self._started: Optional[float] = None
+        self._last: Optional[float] = None
 
     def add(self, prediction: Optional[Prediction]) -> None:
         """Count a frame, and the prediction that it gave."""
@@ -258,7 +258,7 @@ class StreamStats:
 
     def as_dict(self) -> dict:
         """Numbers for a log: frames, predictions, fps and latencies of the last 10000 in ms."""
-        stats = dict(frames=self.frames, predictions=self.predictions, fps=round(self.fps, 2))
+        stats: dict = dict(frames=self.frames, predictions=self.predictions, fps=round(self.fps, 2))
         if self._latencies:
             p50, p95, worst = np.percentile(np.array(self._latencies), [50, 95, 100]) * 1000
             stats['latency_ms'] = dict(

@@ -38,6 +38,37 @@ def _load_data_only(runner_checkpoint):
     runner_checkpoint.load_url = load_checkpoint_url
 
 
+def _writes_in_place(local_backend):
+    with mock.patch.object(local_backend, 'open', mock.mock_open(), create=True) as opened:
+        try:
+            local_backend.LocalBackend().put(b'', 'file')
+        except OSError:  # it looks for the temporary file that it thinks it wrote
+            return False
+    return opened.call_args.args[0] == 'file'
+
+
+def _write_whole(local_backend):
+    backend = local_backend.LocalBackend
+    for name in ('put', 'put_text'):
+        setattr(backend, name, _written_whole(getattr(backend, name)))
+
+
+def _written_whole(put):
+    @functools.wraps(put)
+    def put_whole(self, obj, filepath, *args, **kwargs):
+        from pan_mm.engine.files import written_whole
+
+        # Symbolic links are followed, as by open(); pipes and devices cannot be replaced.
+        target = os.path.realpath(filepath)
+        if os.path.exists(target) and not os.path.isfile(target):
+            return put(self, obj, filepath, *args, **kwargs)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with written_whole(target) as part:
+            return put(self, obj, part, *args, **kwargs)
+
+    return put_whole
+
+
 # Mixed precision ------------------------------------------------------------------------
 
 
@@ -196,6 +227,16 @@ REPAIRS = (
         module='mmengine.runner.checkpoint',
         needed=_torch_loads_weights_only,
         apply=_load_data_only,
+    ),
+    Repair(
+        name='whole-files',
+        reason='LocalBackend writes checkpoints in place, so a process that dies or a full disk '
+        'leaves half a file under the name of a whole one '
+        '(mmengine/fileio/backends/local_backend.py)',
+        until='LocalBackend.put writes a temporary file and renames it',
+        module='mmengine.fileio.backends.local_backend',
+        needed=_writes_in_place,
+        apply=_write_whole,
     ),
     Repair(
         name='amp-on-cpu',

@@ -33,7 +33,7 @@ from pan_mm.version import __version__
 from .labels import class_names, label_permutation
 
 # (bottleneck blocks, blocks of each layer) of the ResNets.
-DEPTHS = {
+DEPTHS: dict[tuple, int] = {
     (False, (2, 2, 2, 2)): 18,
     (False, (3, 4, 6, 3)): 34,
     (True, (3, 4, 6, 3)): 50,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from .integrity import DataError
+from .integrity import DataError, read_lines
 
 VIDEO_SUFFIXES = ('.avi', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')
@@ -47,7 +47,7 @@ def read_label_map(path: str) -> list:
     """
     if not os.path.isfile(path):
         raise DataError(f'{path}: no such label map; it needs a class name per line')
-    names = Path(path).read_text(encoding='utf-8').splitlines()
+    names = read_lines(path)
     for number, name in enumerate(names, 1):
         if not name.strip():
             raise DataError(f'{path}:{number}: empty line, each line must name a class')
@@ -70,10 +70,10 @@ def read_official_labels(path: str) -> dict:
     """
     if not os.path.isfile(path):
         raise DataError(f'{path}: no such label file; put the official one there')
-    text = Path(path).read_text(encoding='utf-8')
+    lines = read_lines(path)
     if path.endswith('.json'):
         try:
-            items = json.loads(text)
+            items = json.loads('\n'.join(lines))
             return {str(i['id']): re.sub(r'[\[\]]', '', i['template']) for i in items}
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
@@ -81,7 +81,7 @@ def read_official_labels(path: str) -> dict:
                 'test split, or labels.json?'
             ) from error
     labels = {}
-    for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
+    for number, line in enumerate(filter(str.strip, lines), 1):
         video, separator, name = line.strip().partition(';')
         if not separator:
             raise DataError(f'{path}:{number}: expected "id;class", got {line!r}')

@@ -31,15 +31,18 @@ def check_annotations(
         delimiter (str, optional): What separates the fields of a line of videos.
             Defaults to a space.
 
+    A path that leads out of ``data_prefix``, by ``..`` or as an absolute path, is a problem;
+    without a ``data_prefix`` the list may name any file.
+
     Returns:
         list[str]: A message per problem, with the file and line; empty if all is well.
     """
     if not os.path.isfile(ann_file):
         return [f'{ann_file}: no such annotation file; set ann_file and data_root']
     try:
-        lines = Path(ann_file).read_text(encoding='utf-8').splitlines()
-    except UnicodeDecodeError:
-        return [f'{ann_file}: not a text file in UTF-8']
+        lines = read_lines(ann_file)
+    except DataError as error:
+        return [str(error)]
     if not lines:
         return [f'{ann_file}: empty, it needs a line for each video']
     problems = []
@@ -50,6 +53,19 @@ def check_annotations(
         ):
             problems.append(f'{ann_file}:{number}: {problem}')
     return problems
+
+
+def read_lines(path: str) -> list:
+    """Lines of a text file, as MMEngine's ``list_from_file`` takes them apart: at line feeds alone.
+
+    Raises:
+        DataError: If it is not in UTF-8.
+    """
+    try:
+        lines = Path(path).read_text(encoding='utf-8').split('\n')
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path}: not a text file in UTF-8') from error
+    return lines if lines[-1] else lines[:-1]
 
 
 def _check_line(
@@ -85,10 +101,23 @@ def _check_line(
     path = os.path.join(data_prefix, fields[0])
     if '://' in path:
         return  # remote storage
-    if rawframes:
+    if data_prefix and _leaves(fields[0], data_prefix):
+        yield (
+            f'{path}: lies outside the data root {data_prefix}; move it there, or, where the list '
+            "may name any file, set data_root='' and an empty data_prefix"
+        )
+    elif rawframes:
         if not os.path.isdir(path):
             yield f'{path}: no such folder of frames'
     elif not os.path.isfile(path):
         yield f'{path}: no such video'
     elif not os.path.getsize(path):
         yield f'{path}: empty file'
+
+
+def _leaves(path: str, root: str) -> bool:
+    """Whether ``path``, relative to ``root``, lies outside it; links are not followed."""
+    if not os.path.isabs(path) and '..' not in path:
+        return False
+    root = os.path.abspath(root)
+    return os.path.commonpath([root, os.path.abspath(os.path.join(root, path))]) != root

@@ -152,7 +152,7 @@ def write_video(path: str, frames: np.ndarray) -> None:
         writer = cv2.VideoWriter(
             path,
             cv2.CAP_FFMPEG,
-            cv2.VideoWriter_fourcc(*'MJPG'),
+            cv2.VideoWriter.fourcc(*'MJPG'),
             _FPS,
             (width, height),
             [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1],

@@ -14,7 +14,11 @@ def written_whole(path: Union[str, Path]) -> Iterator[str]:
 
     If the block fails, the temporary file is removed and ``path`` stays as it was.
 
+    What is written reaches the disk before it takes the place of what was there, so that neither
+    a killed process nor a power cut leaves half a file.
+
     Raises:
+        OSError: With the name of ``path``, if the disk is full.
         FileNotFoundError: If the folder of ``path`` does not exist.
         IsADirectoryError: If ``path`` is a folder.
     """
@@ -27,10 +31,14 @@ def written_whole(path: Union[str, Path]) -> Iterator[str]:
     os.close(handle)
     try:
         yield part
+        with open(part, 'rb+') as file:
+            os.fsync(file)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(part, 0o666 & ~umask)  # mkstemp lets nobody else read
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(part)
+        if isinstance(error, OSError) and error.filename in (None, part):
+            error.filename = str(path)
         raise

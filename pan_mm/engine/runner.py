@@ -1,9 +1,14 @@
 """MMEngine's runner, with a look at config, data and checkpoint before the work starts."""
 
+import time
+from typing import Any, Callable, Optional
+
 from mmaction.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
+from .checkpoint_hook import latest_checkpoint
+from .data_fault_hook import DataFaultHook
 from .preflight import preflight
 
 
@@ -13,7 +18,9 @@ class CheckedRunner(Runner):
 
     Chosen by ``runner_type = 'CheckedRunner'`` in a config, so it works under any tool that
     honours ``runner_type``. :func:`pan_mm.engine.preflight` runs before training and testing,
-    and testing needs a checkpoint that fits the model to the last weight.
+    and testing needs a checkpoint that fits the model to the last weight. A run goes on from its
+    last whole checkpoint, and data workers that die or hang are named with their files where
+    ``DataFaultHook`` watches them.
 
     Raises:
         DataError: From :meth:`train` and :meth:`test`, naming what is wrong.
@@ -23,13 +30,35 @@ class CheckedRunner(Runner):
     def train(self) -> nn.Module:
         """Check, then train."""
         preflight(self.cfg, ('train', 'val') if self.cfg.get('val_cfg') else ('train',))
-        return super().train()
+        return self._naming_files(super().train)
 
     def test(self) -> dict:
         """Check, then test."""
         preflight(self.cfg, ('test',))
         self._strict = True
-        return super().test()
+        return self._naming_files(super().test)
+
+    def load_or_resume(self) -> None:
+        """Load or resume; where no checkpoint is named, the last one of ``work_dir`` is meant."""
+        if self._resume and not self._load_from:
+            self._load_from: Optional[str] = latest_checkpoint(self.work_dir)
+        super().load_or_resume()
+
+    def _naming_files(self, work: Callable) -> Any:
+        """Do the work; if data workers die or hang meanwhile, name the files that they were at."""
+        try:
+            try:
+                return work()
+            except (ConnectionError, EOFError):
+                # A dying worker breaks its connection; PyTorch's signal handler says why, soon.
+                time.sleep(1)
+                raise
+        except RuntimeError as error:
+            hooks = [hook for hook in self.hooks if isinstance(hook, DataFaultHook)]
+            explained = hooks[0].explain(error, self) if hooks else None
+            if explained is None:
+                raise
+            raise explained from error
 
     def load_checkpoint(self, filename, map_location='cpu', strict=False, **kwargs):
         """Load weights; in testing none may be missing, left over or of another shape."""

@@ -57,10 +57,7 @@ def persistence_of_appearance(
         weight = weight / weight.new_tensor(std).view(-1, 1, 1)
     if chosen == 'reference':
         return persistence_reference(frames, weight, eps)
-    if chosen == 'cpu':
-        from . import cpu as implementation
-    else:
-        from . import gpu as implementation
+    implementation = importlib.import_module('.cpu' if chosen == 'cpu' else '.gpu', __package__)
     wish = _autocast_dtype(frames.device) or weight.dtype
     weight = weight.to(implementation.compute_dtype(wish))
     return _Persistence.apply(frames, weight, eps, dtype, implementation)

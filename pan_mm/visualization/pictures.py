@@ -132,7 +132,7 @@ def weights_chart(weights: np.ndarray, width: int = 480, height: int = 220) -> n
     slots = count + len(scales) - 1  # an empty slot between levels
     slot = (right - left) / slots
     draw.text((left + 1.5 * slot, y - 3), 'equal', FAINT, small, anchor='ms')
-    x, index = left, 0
+    x, index = float(left), 0
     for scale in scales:
         begin = x
         for _ in range(scale):

@@ -104,8 +104,11 @@ class Job:
     def test(self, checkpoint, *args, **kwargs):
         self.run([('test', checkpoint, *args)], **kwargs)
 
-    def run(self, commands, processes=0):
-        """Run tools in turn, in this process or in ``processes`` of their own."""
+    def run(self, commands, processes=0, preamble='', check=True):
+        """Run tools in turn, in this process or in ``processes`` of their own.
+
+        ``preamble`` is Python that each of several processes runs first.
+        """
         commands = [
             [str(TOOLS / f'{tool}.py'), str(self.config), *map(str, args)]
             + ['--work-dir', str(self.work_dir)]
@@ -122,15 +125,19 @@ class Job:
             commands = [[*command, '--launcher', 'pytorch'] for command in commands]
             script = self.folder / 'launched.py'
             script.write_text(
-                'import runpy, sys\n'
+                f'import runpy, sys\n{preamble}\n'
                 f'for sys.argv in {commands!r}:\n'
                 "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
             )
             launcher = f'-m torch.distributed.run --standalone --nproc_per_node {processes}'
-            succeed(run_python(*launcher.split(), script))
+            result = run_python(*launcher.split(), script)
+            if check:
+                succeed(result)
+            return result
+        return None
 
     def scores(self):
-        """Predicted scores, (4, 2), that test.py has left in ``dump``."""
+        """Predicted scores, (N, 2), that test.py has left in ``dump``."""
         with self.dump.open('rb') as file:
             return np.stack([sample['pred_score'].numpy() for sample in pickle.load(file)])
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import utils as dist_utils
+from mmengine.fileio import LocalBackend
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
@@ -13,6 +14,36 @@ from mmengine.registry import OPTIM_WRAPPERS
 from pan_mm.compat import mmengine as repairs
 
 no_accelerator = pytest.mark.skipif(torch.cuda.is_available(), reason='there is an accelerator')
+
+
+class TestWholeFiles:
+    def test_what_was_there_stays_when_writing_fails(self, tmp_path):
+        path = tmp_path / 'epoch_1.pth'
+        LocalBackend().put(b'old', str(path))
+        with pytest.raises(TypeError):
+            LocalBackend().put('no bytes', str(path))
+        assert path.read_bytes() == b'old' and list(tmp_path.iterdir()) == [path]
+        LocalBackend().put_text('new', str(path))
+        assert path.read_text() == 'new'
+
+    def test_upstream_writes_in_place(self, tmp_path):
+        path = tmp_path / 'epoch_1.pth'
+        path.write_bytes(b'old')
+        with pytest.raises(TypeError):
+            LocalBackend.put.__wrapped__(LocalBackend(), 'no bytes', str(path))
+        assert path.read_bytes() == b''
+
+    def test_links_and_new_folders(self, tmp_path):
+        (tmp_path / 'link.pth').symlink_to(tmp_path / 'real.pth')
+        LocalBackend().put(b'new', str(tmp_path / 'link.pth'))
+        assert (tmp_path / 'link.pth').is_symlink()
+        assert (tmp_path / 'real.pth').read_bytes() == b'new'
+        LocalBackend().put(b'new', str(tmp_path / 'a' / 'b' / 'file'))
+        assert (tmp_path / 'a' / 'b' / 'file').read_bytes() == b'new'
+
+    def test_a_device_is_no_file_to_replace(self):
+        LocalBackend().put(b'new', os.devnull)
+        assert not os.path.isfile(os.devnull)
 
 
 @no_accelerator

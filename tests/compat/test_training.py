@@ -1,6 +1,7 @@
 """MMAction2's own tools, unmodified, on a config whose custom_imports name pan_mm."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -15,6 +16,13 @@ def losses(job):
     log = max(job.work_dir.glob('*/vis_data/scalars.json'))
     lines = map(json.loads, log.read_text().splitlines())
     return [line['loss'] for line in lines if 'loss' in line]
+
+
+def logged(job, key):
+    """Last value of a metric that a test has written."""
+    files = sorted(job.work_dir.glob('*/*.json'))
+    found = [json.loads(path.read_text().splitlines()[-1]) for path in files]
+    return [line[key] for line in found if key in line][-1]
 
 
 def weights(job, epoch):
@@ -97,6 +105,62 @@ def test_two_processes_equal_one(make_job):
     assert_same_weights(weights(two, 1), weights(one, 1))
     assert_same_weights(weights(two, 2), weights(one, 2))
     np.testing.assert_allclose(two.scores(), one.scores(), rtol=1e-5)
+
+
+KILL_RANK_1 = """
+import os
+from pathlib import Path
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+rank = os.environ['RANK']
+Path(__file__).with_name(f'pid{rank}').write_text(str(os.getpid()))
+
+@HOOKS.register_module()
+class Dies(Hook):
+    def before_train_iter(self, runner, **kwargs):
+        if runner.iter == 3 and rank == '1':
+            os.kill(os.getpid(), 9)
+"""
+
+
+def test_three_processes_equal_one_also_after_one_was_killed(make_job, rendered, tmp_path):
+    """Six clips to train, so that the batches are the same; five to test, which leaves one over."""
+    for name, count in (('six', 6), ('five', 5)):
+        lines = ''.join(f'{rendered}/{i % 4}.mp4 {i % 2}\n' for i in range(count))
+        (tmp_path / name).write_text(lines)
+    options = [
+        '--cfg-options',
+        'model.backbone.norm_eval=True',
+        'train_cfg.max_epochs=2',
+        f'train_dataloader.dataset.ann_file={tmp_path}/six',
+        f'val_dataloader.dataset.ann_file={tmp_path}/five',
+        f'test_dataloader.dataset.ann_file={tmp_path}/five',
+    ]
+    one, three = make_job('one', batch_size=3), make_job('three', batch_size=1)
+
+    def commands(job):
+        train = ('train', '--resume', *options, 'custom_hooks=[]')
+        scores = ('--dump', job.dump, *options, 'custom_hooks=[]')
+        return [train, ('test', job.work_dir / 'epoch_2.pth', *scores)]
+
+    one.run(commands(one))
+    # The config's own hook becomes the deadly one.
+    killed = ('train', *options, 'custom_hooks.0.type=Dies')
+    result = three.run([killed], processes=3, preamble=KILL_RANK_1, check=False)
+    assert result.returncode != 0
+    assert 'Signal 9 (SIGKILL)' in result.stdout + result.stderr
+    for rank in range(3):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((three.folder / f'pid{rank}').read_text()), 0)
+    assert not (three.work_dir / 'epoch_2.pth').exists()
+
+    three.run(commands(three), processes=3)
+    assert_same_weights(weights(three, 2), weights(one, 2))
+    assert three.scores().shape == (5, 2)
+    np.testing.assert_allclose(three.scores(), one.scores(), rtol=1e-5)
+    accuracies = [logged(job, 'acc/top1') for job in (one, three)]
+    assert accuracies[0] == accuracies[1]
 
 
 def test_show_dir(trained, tmp_path):

@@ -5,11 +5,11 @@ from pan_mm.datasets import check_annotations
 
 @pytest.fixture
 def check(tmp_path, videos):
-    def run(text, **kwargs):
+    def run(text, data_prefix=str(videos), **kwargs):
         ann_file = tmp_path / 'list.txt'
         ann_file.write_text(text)
         kwargs.setdefault('num_classes', 3)
-        return check_annotations(str(ann_file), str(videos), **kwargs)
+        return check_annotations(str(ann_file), data_prefix, **kwargs)
 
     return run
 
@@ -38,7 +38,7 @@ def test_faults_name_file_and_line(check, line, message):
 
 def test_empty_video(check, tmp_path):
     (tmp_path / 'hollow.mp4').touch()
-    (problem,) = check(f'{tmp_path}/hollow.mp4 0')
+    (problem,) = check(f'{tmp_path}/hollow.mp4 0', data_prefix='')
     assert problem.endswith('hollow.mp4: empty file')
 
 
@@ -57,11 +57,44 @@ def test_binary_file(tmp_path):
     assert 'not a text file' in problem
 
 
+class TestDataRoot:
+    """A list names files below the folder that it belongs to, unless it has none."""
+
+    @pytest.mark.parametrize(
+        'path', ['../{name}', 'x/../../{name}', '{folder}/{name}', '/etc/hosts']
+    )
+    def test_a_path_out_of_it_is_refused(self, check, tmp_path, path):
+        (tmp_path / 'outside.mp4').write_bytes(b'secret')
+        (tmp_path / 'root').mkdir()
+        path = path.format(folder=tmp_path, name='outside.mp4')
+        (problem,) = check(f'{path} 0', data_prefix=str(tmp_path / 'root'))
+        assert f'lies outside the data root {tmp_path}/root' in problem
+        (problem,) = check(f'{path} 9 0', data_prefix=str(tmp_path / 'root'), rawframes=True)
+        assert 'lies outside' in problem
+
+    @pytest.mark.parametrize('path', ['{folder}/2.mp4', '../{name}/2.mp4', 'a..b/../2.mp4'])
+    def test_a_path_that_stays_in_it(self, check, videos, path):
+        path = path.format(folder=videos, name=videos.name)
+        assert all('outside' not in problem for problem in check(f'{path} 0'))
+        assert 'a..b' in path or check(f'{path} 0') == []
+
+    def test_a_link_in_it_is_the_owners_will(self, check, videos, tmp_path):
+        (tmp_path / 'root').mkdir()
+        (tmp_path / 'root' / 'linked').symlink_to(videos)
+        assert check('linked/1.mp4 0', data_prefix=str(tmp_path / 'root')) == []
+
+    def test_without_a_root_any_path_is_asked_for(self, check, videos, monkeypatch):
+        assert check(f'{videos}/1.mp4 0', data_prefix='') == []
+        (videos / 'sub').mkdir(exist_ok=True)
+        monkeypatch.chdir(videos / 'sub')
+        assert check('../1.mp4 0', data_prefix='') == []
+
+
 class TestRawframes:
     def test_sound(self, check, tmp_path):
         (tmp_path / 'frames').mkdir()
-        assert check(f'{tmp_path}/frames 12 1', rawframes=True) == []
-        assert check(f'{tmp_path}/frames 3 12 1', rawframes=True, with_offset=True) == []
+        assert check('frames 12 1', str(tmp_path), rawframes=True) == []
+        assert check('frames 3 12 1', str(tmp_path), rawframes=True, with_offset=True) == []
 
     @pytest.mark.parametrize(
         ('line', 'message'),

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
 from mmengine.runner import load_checkpoint
 
 from pan_mm.models import PANBackbone
@@ -168,3 +169,37 @@ class TestErrors:
     def test_a_backbone_without_a_convolution_of_frames(self):
         with pytest.raises(TypeError, match='does not begin with a convolution'):
             build('lite', dict(type='mmaction.ResNet', depth=18, in_channels=10))
+
+
+@pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite'])
+@pytest.mark.parametrize('autocast', [False, True])
+def test_clips_without_information_are_finite(stream, autocast):
+    """Black, white, one picture again and again, and noise at the ends of the scale."""
+    clip_len = 1 if stream == 'rgb' else 4
+    sizes = dict(num_segments=2, clip_len=clip_len)
+    model = MODELS.build(
+        dict(
+            type='mmaction.Recognizer2D',
+            backbone=dict(type='PANBackbone', backbone=R18, stream=stream, **sizes),
+            cls_head=dict(type='VAPHead', num_classes=3, in_channels=512, num_segments=2),
+            data_preprocessor=dict(
+                type='mmaction.ActionDataPreprocessor', mean=[123.675] * 3, std=[58.395] * 3
+            ),
+        )
+    )
+    picture = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    frames = 2 * clip_len
+    clips = [
+        torch.zeros(frames, 3, 32, 32, dtype=torch.uint8),
+        torch.full((frames, 3, 32, 32), 255, dtype=torch.uint8),
+        picture.expand(frames, -1, -1, -1),
+        255 * torch.randint(0, 2, (frames, 3, 32, 32), dtype=torch.uint8),
+    ]
+    samples = [ActionDataSample().set_gt_label(i % 3) for i in range(len(clips))]
+    data = model.data_preprocessor(dict(inputs=clips, data_samples=samples), training=True)
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        losses = model(**data, mode='loss')
+    losses['loss_cls'].backward()
+    assert losses['loss_cls'].isfinite()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())

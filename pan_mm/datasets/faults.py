@@ -1,0 +1,109 @@
+"""A dataset's pipeline that can live with bad data and knows what each data worker is reading."""
+
+from collections.abc import Iterator
+from typing import Any, Callable, Optional
+
+import torch
+from torch.utils.data import get_worker_info
+
+from .integrity import DataError
+
+
+class WatchedPipeline:
+    """Runs a pipeline; where the data are bad, MMEngine's dataset takes another sample.
+
+    For that it answers None, as ``BaseDataset`` expects of a pipeline that fails in training. What
+    happened travels with the next good sample, in its metainfo ``data_faults``, beside the path
+    ``read_from``: so it reaches the main process from any kind of worker.
+
+    Args:
+        pipeline (Callable): The dataset's pipeline.
+        max_faults (int): Files that may be bad. With 0 every fault is raised.
+        num_workers (int): Of the DataLoader.
+
+    Raises:
+        DataError: From :meth:`__call__`, if more than ``max_faults`` files are bad.
+    """
+
+    def __init__(self, pipeline: Callable, max_faults: int = 0, num_workers: int = 0) -> None:
+        self.pipeline = pipeline
+        self.max_faults = max_faults
+        # Index of the sample that each worker is at, -1 when it waits; other processes see it.
+        self.reading = torch.full((max(num_workers, 1),), -1).share_memory_()
+        self.skipped = {}  # path: what was wrong with it
+        self.unsent = []
+
+    def __call__(self, data: dict) -> Optional[Any]:
+        """Result of the pipeline, or None where it fails."""
+        worker = get_worker_info()
+        slot = worker.id if worker else 0
+        path = data_path(data)
+        self.reading[slot] = data.get('sample_idx', -1)
+        try:
+            sample = self.pipeline(data)
+        except (ImportError, MemoryError):
+            raise
+        except Exception as error:
+            if not self.max_faults:
+                raise
+            self._skip(path, error)
+            return None
+        finally:
+            self.reading[slot] = -1
+        self.unsent += [(path, message, False) for message in data.get('video_faults', ())]
+        if self.max_faults and isinstance(sample, dict) and 'data_samples' in sample:
+            sample['data_samples'].set_metainfo(dict(read_from=path, data_faults=self.unsent))
+            self.unsent = []
+        return sample
+
+    def _skip(self, path, error):
+        message = str(error) or type(error).__name__
+        self.skipped[path] = message if path in message else f'{path}: {message}'
+        self.unsent.append((path, self.skipped[path], True))
+        if len(self.skipped) > self.max_faults:
+            raise too_many(self.skipped, self.max_faults) from error
+
+
+def too_many(skipped: dict, max_faults: int) -> DataError:
+    """The error that names the bad files, ten at most."""
+    shown = '\n  '.join(list(skipped.values())[:10])
+    more = f'\n  … and {len(skipped) - 10} more' if len(skipped) > 10 else ''
+    return DataError(
+        f'{len(skipped)} files cannot be read, more than max_faults={max_faults} of '
+        f'DataFaultHook:\n  {shown}{more}'
+    )
+
+
+def data_path(data: dict) -> str:
+    """The file or folder that a sample is read from, or was."""
+    named = data.get('read_from') or data.get('filename') or data.get('frame_dir')
+    return str(named or f'sample {data.get("sample_idx")}')
+
+
+def leaf_datasets(dataset: Any) -> Iterator:
+    """The datasets with a pipeline of their own inside wrappers such as RepeatDataset."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner == [None]:
+        yield dataset
+    else:
+        for each in inner:
+            yield from leaf_datasets(each)
+
+
+def watch(dataset: Any, max_faults: int, num_workers: int) -> None:
+    """Put a :class:`WatchedPipeline` into each leaf of ``dataset``, unless it is there."""
+    for leaf in leaf_datasets(dataset):
+        pipeline = getattr(leaf, 'pipeline', None)
+        if pipeline is not None and not isinstance(pipeline, WatchedPipeline):
+            leaf.pipeline = WatchedPipeline(pipeline, max_faults, num_workers)
+
+
+def being_read(dataset: Any) -> list:
+    """Paths of the samples that the workers are at."""
+    paths = []
+    for leaf in leaf_datasets(dataset):
+        pipeline = getattr(leaf, 'pipeline', None)
+        if isinstance(pipeline, WatchedPipeline):
+            indices = [index for index in pipeline.reading.tolist() if index >= 0]
+            paths += [data_path(leaf.get_data_info(index)) for index in indices]
+    return paths

@@ -1,0 +1,102 @@
+"""Checkpoints of which one is always whole."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Optional
+
+from mmaction.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+
+class _RemovesLater:
+    """A file backend that removes nothing until it is told to."""
+
+    def __init__(self, backend):
+        self.backend = backend
+        self.waiting = []
+
+    def __getattr__(self, name):
+        return getattr(self.backend, name)
+
+    def remove(self, path):
+        self.waiting.append((self.backend.remove, path))
+
+    def rmtree(self, path):
+        self.waiting.append((self.backend.rmtree, path))
+
+    def remove_now(self, keep):
+        waiting, self.waiting = self.waiting, []
+        for remove, path in waiting:
+            if path not in keep and self.backend.exists(path):
+                remove(path)
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook``, which removes old files only when the new one is written.
+
+    MMEngine removes first. If the process dies between, or the disk is full, the old checkpoint
+    is lost and there is no new one. The arguments are MMEngine's.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Clear away what a killed run has left half written."""
+        super().before_train(runner)
+        self.file_backend: Any = _RemovesLater(self.file_backend)
+        if is_main_process():
+            for part in Path(self.out_dir).glob('.*.pth.*.pth'):
+                part.unlink()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Save, then remove what is old."""
+        super().after_train_epoch(runner)
+        self._remove_old()
+
+    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
+        """Save, then remove what is old."""
+        super().after_train_iter(runner, *args, **kwargs)
+        self._remove_old()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
+        """Save the best, then remove the one that was best before."""
+        super().after_val_epoch(runner, metrics)
+        self._remove_old()
+
+    def _remove_old(self):
+        best = getattr(self, 'best_ckpt_path_dict', {}).values()
+        self.file_backend.remove_now({self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best})
+
+
+def latest_checkpoint(work_dir: str) -> Optional[str]:
+    """The checkpoint to resume from, also after a process died while it wrote the note of it.
+
+    Args:
+        work_dir (str): Folder of the run.
+
+    Returns:
+        str, optional: What the file ``last_checkpoint`` names, or the last ``epoch_N.pth`` or
+        ``iter_N.pth`` where it names none that is there; None where no checkpoint was written.
+
+    Raises:
+        FileNotFoundError: If ``last_checkpoint`` names none that is there, and none is.
+    """
+    note = Path(work_dir, 'last_checkpoint')
+    named = note.read_text().strip() if note.is_file() else ''
+    if '://' in named or os.path.exists(named):
+        return named
+    found = {}
+    for path in Path(work_dir).glob('*_*.pth'):
+        match = re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name)
+        if match:
+            found[int(match.group(1))] = str(path)
+    if found:
+        return found[max(found)]
+    if note.is_file():
+        raise FileNotFoundError(
+            f'{note} names {named or "nothing"}, which is not there, and {work_dir} holds no other '
+            'checkpoint; name one with --resume PATH, or remove the folder to begin anew'
+        )
+    return None

@@ -1,0 +1,122 @@
+"""What a training does about data that cannot be read."""
+
+from typing import Any, Optional
+
+from mmaction.registry import HOOKS
+from mmengine.dist import all_gather_object
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from pan_mm.datasets.faults import being_read, too_many, watch
+from pan_mm.datasets.integrity import DataError
+
+
+@HOOKS.register_module()
+class DataFaultHook(Hook):
+    """Skips and counts bad files in training; in validation and test it only names them.
+
+    - In training, a sample whose pipeline fails is replaced by another one, drawn at random. Each
+      bad file is logged once, the end of the training says how many there were, and more than
+      ``max_faults`` of them stop it.
+    - In validation and test, whose results must be complete, the first fault stops.
+    - A data worker that hangs for ``timeout`` seconds or dies stops either of them. Under
+      ``CheckedRunner`` the error names the file that it was at.
+
+    It works with the epoch-based loop; an iteration-based one starts its workers before any hook.
+
+    Args:
+        max_faults (int): Bad files that a training may skip. 0 stops at the first. Defaults to
+            100.
+        timeout (float): Seconds to wait for a batch of data workers. Defaults to 600.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+        DataError: While training, naming the files, if there are too many.
+    """
+
+    def __init__(self, max_faults: int = 100, timeout: float = 600) -> None:
+        if max_faults < 0 or timeout <= 0:
+            raise ValueError(
+                'max_faults must not be negative and timeout must be positive, got '
+                f'{max_faults} and {timeout}'
+            )
+        self.max_faults = max_faults
+        self.timeout = timeout
+        self.skipped = {}  # path: message, of all processes from the end of each epoch on
+        self.retried = {}  # path: message, of files that not the first decoder could read
+        self._unshared = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Watch the training data."""
+        self._watch(runner.train_dataloader, self.max_faults)
+
+    def before_val(self, runner: Runner) -> None:
+        """Watch the validation data."""
+        self._watch(runner.val_dataloader, 0)
+
+    def before_test(self, runner: Runner) -> None:
+        """Watch the test data."""
+        self._watch(runner.test_dataloader, 0)
+
+    def _watch(self, dataloader, max_faults):
+        watch(dataloader.dataset, max_faults, dataloader.num_workers)
+        if dataloader.num_workers and not dataloader.timeout:
+            dataloader.timeout = self.timeout
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[dict] = None,
+    ) -> None:
+        """Log the faults that came with a batch."""
+        if not isinstance(data_batch, dict):
+            return
+        for sample in data_batch.get('data_samples', ()):
+            faults = getattr(sample, 'data_faults', ())
+            self._log(runner, faults)
+            self._unshared += faults
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Log the faults that other processes met."""
+        unshared, self._unshared = self._unshared, []
+        for faults in all_gather_object(unshared):
+            self._log(runner, faults)
+
+    def after_train(self, runner: Runner) -> None:
+        """Say how many faults there were."""
+        if self.skipped:
+            runner.logger.warning(
+                f'{len(self.skipped)} files could not be read; other samples took their place: '
+                f'{", ".join(list(self.skipped)[:10])}{", …" if len(self.skipped) > 10 else ""}'
+            )
+        if self.retried:
+            runner.logger.warning(
+                f'{len(self.retried)} files were read, but not with the first decoder'
+            )
+        if not self.skipped and not self.retried:
+            runner.logger.info('All files that the training asked for could be read')
+
+    def _log(self, runner, faults):
+        for path, message, is_skipped in faults:
+            known = self.skipped if is_skipped else self.retried
+            if path not in known:
+                known[path] = message
+                action = 'skipped' if is_skipped else 'retried'
+                runner.logger.warning(f'Data fault {len(known)}, {action}: {message}')
+        if len(self.skipped) > self.max_faults:
+            raise too_many(self.skipped, self.max_faults)
+
+    def explain(self, error: RuntimeError, runner: Runner) -> Optional[DataError]:
+        """The error that names the files of data workers that died or hang, if that is it."""
+        if not str(error).startswith('DataLoader '):
+            return None
+        loops = (runner._train_loop, runner._val_loop, runner._test_loop)
+        loaders = [loop.dataloader for loop in loops if hasattr(loop, 'dataloader')]
+        paths = [path for loader in loaders for path in being_read(loader.dataset)]
+        named = ', '.join(paths) or 'no file that is known'
+        return DataError(
+            f'{error}\nThe data workers were at: {named}. Take the one at fault from the '
+            'annotation file, then go on with --resume'
+        )

@@ -1,0 +1,102 @@
+"""The snippets of the documentation work, and every command that it shows has the options shown."""
+
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from mmaction.registry import MODELS
+from mmengine.config import Config
+
+from pan_mm.cli import COMMANDS
+from pan_mm.cli import main as pan_mm_main
+
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = sorted(
+    path.relative_to(ROOT).as_posix() for path in ROOT.glob('tools/**/*.py') if path.is_file()
+)
+
+
+def blocks(*languages):
+    """(place, text) of the fenced blocks of the project's documents."""
+    folders = ('*.md', 'docs/*.md', 'configs/**/*.md', 'tools/**/*.md')
+    files = [path.relative_to(ROOT) for folder in folders for path in sorted(ROOT.glob(folder))]
+    for name in files:
+        text = (ROOT / name).read_text(encoding='utf-8')
+        for match in re.finditer(r'^```(\w+)\n(.*?)^```', text, re.MULTILINE | re.DOTALL):
+            if match[1] in languages:
+                line = text[: match.start()].count('\n') + 1
+                yield pytest.param(match[2], id=f'{name}:{line}')
+
+
+def commands():
+    """The command lines of the shell blocks that call the project's own programs."""
+    for block in blocks('shell', 'bash', 'console'):
+        text = re.sub(r'\\\n', ' ', block.values[0])
+        for line in text.splitlines():
+            words = [word for word in shlex.split(line, comments=True) if word != '…']
+            if words[:3] == ['python', '-m', 'pan_mm'] or any('tools/' in w for w in words[:2]):
+                yield pytest.param(words, id=f'{block.id} {" ".join(words[:3])}')
+
+
+def help_of(program, capsys, monkeypatch, *first):
+    """What a program prints with --help, and its exit status."""
+    with pytest.raises(SystemExit) as stopped:
+        if program == 'pan_mm':
+            pan_mm_main([*first, '--help'])
+        else:
+            monkeypatch.setattr(sys, 'argv', [program, '--help'])
+            runpy.run_path(str(ROOT / program), run_name='__main__')
+    assert stopped.value.code in (0, None)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize('tool', TOOLS)
+def test_every_tool_says_how_it_is_used(tool, capsys, monkeypatch):
+    assert 'usage:' in help_of(tool, capsys, monkeypatch)
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_every_command_says_how_it_is_used(command, capsys, monkeypatch):
+    assert f'pan_mm {command}' in help_of('pan_mm', capsys, monkeypatch, command)
+
+
+@pytest.mark.parametrize('words', commands())
+def test_options_in_the_documents_exist(words, capsys, monkeypatch):
+    if words[1] == '-m':
+        if words[3] == '--version':
+            return
+        text = help_of('pan_mm', capsys, monkeypatch, words[3])
+    else:
+        program = words[1].replace('dist_', '').replace('slurm_', '').replace('.sh', '.py')
+        if not (ROOT / program).exists():
+            assert program.startswith('$'), f'{program} does not exist'
+            return
+        text = help_of(program, capsys, monkeypatch)
+    shown = {word.partition('=')[0] for word in words if re.match(r'--?[a-z]', word)} - {'-m'}
+    assert shown <= set(re.findall(r'(?<![\w-])--?[a-z][\w-]*', text))
+    for word in words:
+        if re.fullmatch(r'(configs|tools)/\S+', word):
+            assert (ROOT / word).exists(), word
+
+
+@pytest.mark.parametrize('text', blocks('python'))
+def test_python_in_the_documents(text, tmp_path, monkeypatch):
+    """Configs are read and their model is built; other code is compiled and its imports run."""
+    compile(text, 'document', 'exec')
+    if 'pan_mm::' in text and not (ROOT / 'pan_mm' / '.mim').exists():
+        pytest.skip('pan_mm is not installed, so its configs have no package to be found in')
+    if '_base_' in text or 'custom_imports' in text:
+        path = tmp_path / 'config.py'
+        path.write_text(text)
+        cfg = Config.fromfile(path)
+        if '_base_' not in text:
+            MODELS.build(cfg.model)
+        return
+    imports = [line for line in text.splitlines() if re.match('(from|import) ', line)]
+    names = {}
+    exec('\n'.join(imports), names)
+    called = set(re.findall(r'\b([A-Z]\w+|load_\w+)\(', text))
+    assert called <= set(names), 'a snippet uses what it does not import'
