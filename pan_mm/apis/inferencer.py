@@ -143,15 +143,23 @@ class _Videos:
 
     def __getitem__(self, index):
         video = self.videos[index]
-        try:
-            data = self.pipeline(dict(filename=video, label=-1, start_index=0, modality='RGB'))
-        except ImportError:  # a missing decoder is no fault of the file
-            raise
-        except Exception as error:
-            if isinstance(error.__cause__ or error, FileNotFoundError):
-                return video, None, 'no such file'
-            return video, None, str(error).removeprefix(f'{video}: ') or type(error).__name__
-        return video, data, None
+        return (video, *read_video(video, self.pipeline))
+
+
+def read_video(video: str, pipeline: Compose) -> tuple:
+    """Open and prepare a video.
+
+    Returns:
+        tuple: Output of the pipeline and None, or None and what is wrong with the file.
+    """
+    try:
+        return pipeline(dict(filename=video, label=-1, start_index=0, modality='RGB')), None
+    except ImportError:  # a missing decoder is no fault of the file
+        raise
+    except Exception as error:
+        if isinstance(error.__cause__ or error, FileNotFoundError):
+            return None, 'no such file'
+        return None, str(error).removeprefix(f'{video}: ') or type(error).__name__
 
 
 def video_pipeline(config: Config) -> Compose:

@@ -26,6 +26,9 @@ def add_arguments(parser):
     parser.add_argument(
         '--video', nargs='+', default=[], help='compare on these too, not on random frames alone'
     )
+    parser.add_argument(
+        '--int8', action='store_true', help='quantise the .onnx, calibrated on the videos given'
+    )
     parser.add_argument('--label-map', metavar='FILE', help='class names to store, one a line')
 
 
@@ -39,6 +42,7 @@ def run(args):
             size=args.size,
             videos=args.video,
             label_map=args.label_map,
+            int8=args.int8,
         )
     except (CheckpointError, VideoError, ImportError) as problem:
         print(f'error: {problem}', file=sys.stderr)
