@@ -15,7 +15,7 @@ from pan_mm.apis.streaming import StreamRecognizer
 from pan_mm.datasets import VideoError
 from pan_mm.visualization import Inspection, inspect_clip
 
-from .limits import Gate, Limits, Refusal, check_video
+from .limits import Gate, Limits, Refusal, check_video, count_frames
 
 PREDICTIONS = 100  # of a timeline, about
 
@@ -92,9 +92,7 @@ class VideoAnalyzer:
         watch = Stopwatch()
         with self.gate.turn(deadline):
             watch.start()
-            data, error = read_video(str(path), self.inferencer.pipeline)
-            if error is not None:
-                raise Refusal(422, error.replace(str(path), 'the file'))
+            data, num_frames = self.read(path, num_frames)
             watch.stop('decoding')
             (probabilities,) = self.inferencer.probabilities([data])
             watch.stop('recognition')
@@ -108,6 +106,26 @@ class VideoAnalyzer:
             followed = self.follow(path, num_frames, deadline)
             watch.stop('timeline')
         return Analysis(self.inferencer.top(probabilities), inspection, followed, watch.seconds)
+
+    def read(self, path: Path, num_frames: int) -> tuple:
+        """What the test pipeline makes of a video, and the number of its frames."""
+        copy = path.with_name(f'{path.stem}-copy.avi')
+        try:
+            if not num_frames:
+                num_frames, path = count_frames(path, copy, self.limits), copy
+            data, error = read_video(str(path), self.inferencer.pipeline)
+        finally:
+            copy.unlink(missing_ok=True)
+        if error is not None:
+            raise Refusal(422, error.replace(str(path), 'the file'))
+        height, width = data['inputs'].shape[-2:]
+        if height * width > self.limits.max_input:
+            raise Refusal(
+                413,
+                f'this model takes frames as they are, and {width} × {height} pixels are too many '
+                'for it; make the video smaller',
+            )
+        return data, num_frames
 
     def follow(self, path: Path, num_frames: int, deadline: float) -> Optional[Timeline]:
         """Timeline of a video until ``deadline``; None if it is too short or OpenCV fails."""

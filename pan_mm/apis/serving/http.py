@@ -41,7 +41,7 @@ CLOSED = tuple(
     )
 )
 UPLOADS = 20  # of the largest size that may lie on the disk at once
-LINGER = 5.0  # seconds that a refused body is read on, so that the client sees the answer
+LINGER = 2.0  # seconds that a refused body is read on, so that the client sees the answer
 
 
 def create_api(analyzer: VideoAnalyzer, folder: Path) -> FastAPI:

@@ -43,6 +43,8 @@ class Limits(NamedTuple):
         max_bytes (int): Of a request's body.
         max_seconds (float): Of a video.
         max_pixels (int): Of a frame. The default is 4K, 4096 × 2304.
+        max_input (int): Pixels of a frame as the network gets it; a test pipeline that does not
+            resize hands on what comes.
         timeout (float): Seconds to send a request, and seconds to serve it, waiting included.
         waiting (int): Requests that wait while one is served.
     """
@@ -50,6 +52,7 @@ class Limits(NamedTuple):
     max_bytes: int = 64 * 2**20
     max_seconds: float = 600.0
     max_pixels: int = 4096 * 2304
+    max_input: int = 640 * 480
     timeout: float = 60.0
     waiting: int = 16
 
@@ -136,3 +139,44 @@ def check_video(path: Union[str, Path], limits: Limits) -> int:
             'allowed; cut it',
         )
     return max(0, int(frames))
+
+
+def count_frames(path: Union[str, Path], copy: Path, limits: Limits) -> int:
+    """Copy a video that does not say how long it is into one that does.
+
+    Browsers record such files, and decoders that seek refuse them.
+
+    Args:
+        path (str | Path): A video that OpenCV opens.
+        copy (Path): File to write, ``NAME.avi``.
+        limits (Limits): ``max_seconds`` counts, at 60 frames a second.
+
+    Returns:
+        int: Its frames.
+
+    Raises:
+        Refusal: 413 if it is too long, 422 if not a frame can be decoded.
+    """
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    writer, count = None, 0
+    try:
+        while True:
+            read, image = capture.read()
+            if not read:
+                break
+            if writer is None:
+                size = image.shape[1::-1]
+                writer = cv2.VideoWriter(str(copy), cv2.VideoWriter.fourcc(*'MJPG'), 25, size)
+            writer.write(image)
+            count += 1
+            if count > limits.max_seconds * 60:
+                raise Refusal(
+                    413, f'the video lasts longer than {limits.max_seconds:.0f} s; cut it'
+                )
+    finally:
+        capture.release()
+        if writer is not None:
+            writer.release()
+    if not count:
+        raise Refusal(422, 'not a frame of the file can be decoded; it is damaged')
+    return count

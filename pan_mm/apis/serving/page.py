@@ -15,7 +15,9 @@ from pan_mm.visualization import paint_maps, tile, timeline_chart, weights_chart
 from .analysis import VideoAnalyzer
 from .limits import Refusal
 
+CAMERA = dict(video=dict(width=dict(ideal=640), height=dict(ideal=480)))
 CSS = """
+#clip video {max-height: 280px}
 #status {min-height: 1.5em}
 #status .error {color: #b42318; font-weight: 600}
 .dark #status .error {color: #ff9b8e}
@@ -24,24 +26,29 @@ CSS = """
 """
 
 
-class Clip(gr.Video):
+def clip_input() -> gr.Video:
     """Gradio's video input, which takes uploads of this server and nothing else.
 
     Gradio's own would download a video that a request names by its address, and would run ffmpeg
-    to take the sound away.
+    to take the sound away. A subclass would have Gradio write a file beside this one.
     """
+    clip = gr.Video(
+        sources=['upload', 'webcam'],
+        include_audio=False,
+        webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
+        label='Clip',
+        height=340,
+        elem_id='clip',
+    )
 
-    is_template = True  # the browser shall see a Video
-
-    async def async_move_resource_to_block_cache(self, url_or_file_path):
-        """Refuse addresses; files are already where uploads go, which Gradio has checked."""
-        if url_or_file_path is None or '://' in str(url_or_file_path):
+    async def stay(path):
+        if path is None or '://' in str(path):
             raise gr.Error('upload a video', print_exception=False)
-        return str(url_or_file_path)
+        return str(path)
 
-    def preprocess(self, payload):
-        """The file as it was uploaded."""
-        return None if payload is None else payload.path
+    clip.async_move_resource_to_block_cache = stay
+    clip.preprocess = lambda payload: None if payload is None else payload.path
+    return clip
 
 
 def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path) -> FastAPI:
@@ -84,14 +91,7 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
         )
         with gr.Row():
             with gr.Column(min_width=320):
-                clip = Clip(
-                    sources=['upload', 'webcam'],
-                    include_audio=False,
-                    webcam_options=gr.WebcamOptions(mirror=False),
-                    label='Clip',
-                    height=300,
-                    elem_id='clip',
-                )
+                clip = clip_input()
                 button = gr.Button('Recognise', variant='primary', elem_id='recognise')
             with gr.Column(min_width=320):
                 label = gr.Label(num_top_classes=5, label='Actions', elem_id='label')

@@ -31,7 +31,7 @@ class Server:
 
     def stop(self):
         self.process.terminate()
-        assert self.process.wait(30) == 0
+        assert self.process.wait(60) == 0
         for _ in range(20):  # a browser may still be writing its own
             if not (left := list(self.folder.glob('pan_mm*'))):
                 return

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from pan_mm.apis import PANInferencer
 
 webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed')
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
@@ -26,7 +28,10 @@ class Page:
         self.find('#recognise')
 
     def wait(self, condition, seconds=60):
-        return WebDriverWait(self.browser, seconds).until(lambda _: condition())
+        waiter = WebDriverWait(
+            self.browser, seconds, ignored_exceptions=[StaleElementReferenceException]
+        )
+        return waiter.until(lambda _: condition())
 
     def find(self, selector):
         """The first element that is shown, once there is one."""
@@ -40,6 +45,18 @@ class Page:
                 None,
             )
         )
+
+    def press(self, text):
+        """Press the button with this text as soon as it is there."""
+
+        def pressed():
+            for button in self.browser.find_elements(By.CSS_SELECTOR, '#clip button'):
+                if button.text == text and button.is_displayed():
+                    button.click()
+                    return True
+            return False
+
+        self.wait(pressed)
 
     def upload(self, path):
         field = self.wait(
@@ -57,8 +74,8 @@ class Page:
                 yield message['params']['request']['url']
 
 
-@pytest.fixture
-def page(server, tmp_path):
+@pytest.fixture(scope='module')
+def browser(tmp_path_factory):
     if not (CHROMIUM and CHROMEDRIVER):
         pytest.skip('chromium and chromedriver are not installed')
     options = webdriver.ChromeOptions()
@@ -66,18 +83,23 @@ def page(server, tmp_path):
     for argument in (
         *('headless=new', 'no-sandbox', 'disable-dev-shm-usage', 'window-size=1280,1500'),
         *('use-fake-device-for-media-stream', 'use-fake-ui-for-media-stream'),
-        f'user-data-dir={tmp_path}',
+        f'user-data-dir={tmp_path_factory.mktemp("browser")}',
     ):
         options.add_argument(f'--{argument}')
     options.set_capability('goog:loggingPrefs', dict(performance='ALL'))
     browser = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
     try:
-        yield Page(browser, server.url)
+        yield browser
     finally:
         browser.quit()
 
 
-def test_upload_a_clip(page, server, videos, config, checkpoint, tmp_path):
+@pytest.fixture
+def page(browser, server):
+    return Page(browser, server.url)
+
+
+def test_upload_a_clip(page, server, videos, config, checkpoint):
     page.upload(videos / '3.mp4')
     page.find('#recognise').click()
     assert page.find('#status p').text.startswith('Done in')
@@ -106,4 +128,13 @@ def test_nothing_uploaded(page):
 
 
 def test_record_with_the_camera(page):
+    """The browser's own camera shows a green disc that fills."""
     page.find('#clip button[aria-label="Capture from camera"]').click()
+    page.press('Click to Access Webcam')
+    page.press('Record')
+    time.sleep(2)
+    page.press('Stop')
+    page.find('#clip button[aria-label="Clear"]')
+    page.find('#recognise').click()
+    assert page.find('#status p').text.startswith('Done in')
+    assert page.find('#maps img')

@@ -14,7 +14,7 @@ testclient = pytest.importorskip('starlette.testclient')
 
 from pan_mm.apis.serving.analysis import VideoAnalyzer  # noqa: E402
 from pan_mm.apis.serving.http import create_api  # noqa: E402
-from pan_mm.apis.serving.limits import Limits  # noqa: E402
+from pan_mm.apis.serving.limits import Limits, Refusal, check_video  # noqa: E402
 
 LIMITS = Limits(max_bytes=300_000, waiting=1, timeout=20)
 
@@ -141,6 +141,41 @@ class TestRefusals:
         self.check(answer, 500, 'its log says more')
         monkeypatch.undo()
         assert post(client, videos / '0.mp4').status_code == 200
+
+
+def test_frames_too_large_for_the_network(inferencer, videos):
+    analyzer = VideoAnalyzer(inferencer, LIMITS._replace(max_input=64 * 64 - 1))
+    with pytest.raises(Refusal, match='64 × 64 pixels are too many') as refusal:
+        analyzer(videos / '0.mp4')
+    assert refusal.value.status == 413
+
+
+def test_a_video_that_does_not_say_how_long_it_is(inferencer, videos, tmp_path):
+    """Browsers record such files; decord alone refuses them."""
+    av = pytest.importorskip('av', reason='PyAV is not installed')
+    path = tmp_path / 'video.webm'
+
+    class Pipe:  # that cannot seek back to note the length
+        def __init__(self):
+            self.file = path.open('wb')
+            self.write = self.file.write
+
+    pipe = Pipe()
+    with av.open(str(videos / '3.mp4')) as source, av.open(pipe, 'w', 'matroska') as target:
+        stream = target.add_stream('mpeg4', 25)
+        stream.width, stream.height, stream.bit_rate = 64, 48, 4_000_000
+        for frame in source.decode(video=0):
+            frame.pict_type = 0
+            target.mux(stream.encode(frame.reformat(format='yuv420p')))
+        target.mux(stream.encode())
+    pipe.file.close()
+    assert check_video(path, LIMITS) == 0
+    assert 'error' in inferencer(path)[0]
+    analysis = VideoAnalyzer(inferencer, LIMITS, stride=2)(path, timeline=True)
+    (expected,) = inferencer(videos / '3.mp4')
+    assert analysis.top[0]['label'] == expected['top'][0]['label']
+    assert len(analysis.timeline.times) == 13
+    assert os.listdir(tmp_path) == [path.name]
 
 
 def test_no_time(inferencer, videos, tmp_path):
