@@ -60,6 +60,25 @@ class TestFormats:
 
 
 @pytest.mark.slow
+def test_int8(config, checkpoint, videos, tmp_path):
+    """A quarter of the size, and nearly the same logits on what it was calibrated on."""
+    onnxruntime = pytest.importorskip('onnxruntime')
+    export(config, checkpoint, tmp_path / 'a.onnx')
+    clips = [videos / f'{i}.mp4' for i in range(4)]
+    error = export(config, checkpoint, tmp_path / 'b.onnx', videos=clips, int8=True)
+    assert 0 < error < 0.2
+    sizes = [(tmp_path / f'{name}.onnx').stat().st_size for name in 'ab']
+    assert sizes[1] < sizes[0] / 3
+    assert sorted(os.listdir(tmp_path)) == ['a.onnx', 'b.onnx']
+    expected = PANInferencer(config, checkpoint, 'cpu')(clips)
+    found = PANInferencer(config, tmp_path / 'b.onnx')(clips)  # its metadata are there
+    for one, other in zip(found, expected):
+        assert one['top'][0]['label'] == other['top'][0]['label']
+    session = onnxruntime.InferenceSession(tmp_path / 'b.onnx')
+    assert session.get_inputs()[0].shape[1:] == list(SHAPE)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('stream', ['rgb', 'pa'])
 def test_other_streams(make_config, make_checkpoint, tmp_path, stream):
     pytest.importorskip('onnxruntime')
@@ -119,6 +138,8 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ('name', 'kwargs', 'message'),
         [
+            ('a.onnx', dict(int8=True), 'videos to calibrate on'),
+            ('a.xml', dict(int8=True, videos=['a.mp4']), 'ends in .onnx'),
             ('a.engine', {}, 'must end in one of'),
             ('nowhere/a.onnx', {}, 'folder does not exist'),
             ('a.onnx', dict(dtype='int8'), 'dtype must be'),
