@@ -25,9 +25,9 @@ PACKAGES = (
 
 # module → (distribution, what it is to us)
 DECODERS = {
-    'decord': ('decord', 'Decord*: the default of the configs'),
-    'av': ('av', 'PyAV*: reads AV1; its MMAction2 transforms fail on VP9'),
-    'cv2': ('opencv-python', 'OpenCV*'),
+    'decord': ('decord', 'first choice of VideoInit, which the configs use'),
+    'av': ('av', 'second choice; reads AV1'),
+    'cv2': ('opencv-python', 'third choice'),
     'torchcodec': ('torchcodec', 'not used by MMAction2'),
 }
 
@@ -237,10 +237,10 @@ def check_decoders():
     elif failure_of('decord'):
         arm = platform.machine().lower() in ('aarch64', 'arm64')
         yield (
-            'decord, the decoder of the configs, '
-            + ('has no build for this machine.' if arm else 'cannot be imported.'),
-            'In the configs, replace DecordInit and DecordDecode by PyAVInit and PyAVDecode '
-            '(pip install av) or OpenCVInit and OpenCVDecode'
+            'decord '
+            + ('has no build for this machine' if arm else 'cannot be imported')
+            + '; VideoInit takes another decoder, but configs with DecordInit fail.',
+            'In those configs, replace DecordInit and DecordDecode by VideoInit and VideoDecode'
             + ('.' if arm else '; or pip install decord.'),
         )
 

@@ -11,8 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from mmengine.registry import init_default_scope
+
+# Workers of pytest-xdist share the cores; torch reads this when it is imported.
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import torch  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
 
 # Triton's interpreter stands in for a GPU; kernels ask for it when they are defined, by whichever
 # test imports them first.

@@ -1,9 +1,13 @@
 """PA: a motion cue from the feature differences of adjacent frames (paper section 3.1)."""
 
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
-from pan_mm.ops import persistence_of_appearance
+from pan_mm.ops import BACKENDS, persistence_of_appearance
 
 
 @MODELS.register_module()
@@ -20,9 +24,14 @@ class PersistenceOfAppearance(nn.Module):
         init_std (float): Standard deviation of the normal distribution that the filters start
             from. Defaults to 0.001.
         eps (float): Added to each feature difference before the norm. Defaults to 1e-6.
+        std (Sequence[float], optional): Standard deviation of each channel, in the units of raw
+            frames. With it the module takes raw uint8 frames too, and divides by it within its
+            filters. Defaults to None.
+        backend (str): 'auto', 'reference', 'cpu' or 'triton', see
+            :func:`pan_mm.ops.persistence_of_appearance`. Defaults to 'auto'.
 
     Raises:
-        ValueError: If ``kernel_size`` is even.
+        ValueError: If ``kernel_size`` is even or ``backend`` unknown.
     """
 
     def __init__(
@@ -32,11 +41,17 @@ class PersistenceOfAppearance(nn.Module):
         kernel_size: int = 7,
         init_std: float = 0.001,
         eps: float = 1e-6,
+        std: Optional[Sequence[float]] = None,
+        backend: str = 'auto',
     ) -> None:
         super().__init__()
+        if backend not in BACKENDS:
+            raise ValueError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
         if kernel_size % 2 == 0:
             raise ValueError(f'kernel_size must be odd to keep H and W, got {kernel_size}')
         self.eps = eps
+        self.std = std
+        self.backend = backend
         self.conv = nn.Conv2d(
             in_channels, num_filters, kernel_size, padding=kernel_size // 2, bias=False
         )
@@ -46,9 +61,11 @@ class PersistenceOfAppearance(nn.Module):
         """Compute the motion maps.
 
         Args:
-            frames (Tensor): Normalised frames, shape (N·T, m, C, H, W).
+            frames (Tensor): Normalised frames, or raw uint8 frames where ``std`` is set, shape
+                (N·T, m, C, H, W).
 
         Returns:
-            Tensor: Shape (N·T, m - 1, H, W), the dtype of ``frames``.
+            Tensor: Shape (N·T, m - 1, H, W), the dtype of ``frames``, of the filters for uint8.
         """
-        return persistence_of_appearance(frames, self.conv.weight, self.eps)
+        std = self.std if frames.dtype == torch.uint8 else None
+        return persistence_of_appearance(frames, self.conv.weight, self.eps, std, self.backend)

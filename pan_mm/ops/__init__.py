@@ -1,3 +1,3 @@
-from .persistence import persistence_of_appearance, select_backend
+from .persistence import BACKENDS, persistence_of_appearance, select_backend
 
-__all__ = ['persistence_of_appearance', 'select_backend']
+__all__ = ['BACKENDS', 'persistence_of_appearance', 'select_backend']

@@ -16,6 +16,7 @@ from pan_mm.cli import main
 pytestmark = pytest.mark.real_data
 ROOT = Path(__file__).resolve().parents[2]
 NUM_PROCESSES = 3
+NUM_VIDEOS = 45
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_three_processes_one_killed(config, checkpoint, clips_dir, tmp_path):
     """After a kill -9 the same command under torchrun leaves each video done exactly once."""
     (tmp_path / 'videos').mkdir()
     clips = sorted((clips_dir / 'labelled').glob('tennis_*'))
-    for number in range(90):
+    for number in range(NUM_VIDEOS):
         (tmp_path / 'videos' / f'{number:03}.mp4').symlink_to(clips[number % len(clips)])
     out = tmp_path / 'out' / 'r.jsonl'
     out.parent.mkdir()
@@ -181,5 +182,5 @@ def test_three_processes_one_killed(config, checkpoint, clips_dir, tmp_path):
     assert f'resuming: {done - 1} of' in result.stderr
     records = [json.loads(line) for path in out.parent.iterdir() for line in path.open()]
     names = sorted(Path(record['video']).name for record in records)
-    assert names == [f'{number:03}.mp4' for number in range(90)]
+    assert names == [f'{number:03}.mp4' for number in range(NUM_VIDEOS)]
     assert done - 1 < len(shard.read_text().splitlines())

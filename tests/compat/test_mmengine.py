@@ -164,11 +164,13 @@ class TestPackages:
         (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: pan_mm\nVersion: 0.0\n')
         (info / 'top_level.txt').write_text('pan_mm\n')
         find = 'from mmengine.utils import get_installed_path; print(get_installed_path("pan_mm"))'
-        repaired = python(f'import pan_mm; {find}', path=[tmp_path])
+        # Away from the project's folder, whose own metadata would be found first.
+        place = dict(path=[tmp_path], cwd=tmp_path)
+        repaired = python(f'import pan_mm; {find}', **place)
         import pan_mm
 
         assert repaired.stdout.strip() == os.path.dirname(pan_mm.__file__), repaired.stderr
-        assert python(find, path=[tmp_path]).stdout.strip() == str(tmp_path / 'pan_mm')
+        assert python(find, **place).stdout.strip() == str(tmp_path / 'pan_mm')
 
 
 class TestScope:

@@ -23,6 +23,7 @@ CLASSES = {
     'UCF101': 101,
     'HMDB51': 51,
     'MotionShapes': 12,
+    'UTD-MHAD': 27,
 }
 PER_STREAM = 'pan-{}_imagenet-pretrained-r{}_8xb8-{}x1x8-{}e_{}-rgb'
 DATASET_NAMES = ('sthv1', 'sthv2', 'jester', 'kinetics400', 'ucf101', 'hmdb51')
@@ -102,7 +103,7 @@ def test_flips_only_where_left_and_right_do_not_matter(name):
     if not cfg.train_dataloader:
         return
     flips = [t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'Flip']
-    if re.search('sthv|jester|motionshapes', name) and 'flip' not in name:
+    if re.search('sthv|jester|motionshapes|utd', name) and 'flip' not in name:
         assert not flips
     else:
         assert len(flips) == 1

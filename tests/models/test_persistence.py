@@ -57,6 +57,31 @@ class TestShapes:
         torch.testing.assert_close(pa(strided), pa(frames))
 
 
+class TestOptions:
+    def test_raw_frames_give_the_maps_of_normalised_ones(self):
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((120.0, 110.0, 100.0), (58, 57, 56)))
+        pa = PersistenceOfAppearance(init_std=0.1, std=std.flatten().tolist())
+        raw = torch.randint(256, (2, 4, 3, 8, 10), dtype=torch.uint8)
+        torch.testing.assert_close(pa(raw), pa((raw - mean) / std), rtol=1e-4, atol=1e-5)
+
+    def test_raw_frames_need_std(self):
+        with pytest.raises(ValueError, match='uint8 frames need std'):
+            PersistenceOfAppearance()(torch.zeros(1, 2, 3, 8, 8, dtype=torch.uint8))
+
+    def test_backend_is_the_one_asked_for(self, monkeypatch):
+        frames = torch.randn(1, 2, 3, 8, 8)
+        pa = PersistenceOfAppearance(backend='reference')
+        monkeypatch.setattr('pan_mm.ops.cpu.forward', None)  # not callable
+        pa(frames)
+        pa.backend = 'cpu'
+        with pytest.raises(TypeError, match='not callable'):
+            pa(frames)
+
+    def test_unknown_backend(self):
+        with pytest.raises(ValueError, match="one of auto, .* got 'gpu'"):
+            PersistenceOfAppearance(backend='gpu')
+
+
 class TestGradients:
     def test_gradcheck(self):
         frames = torch.randn(1, 3, 2, 4, 5, dtype=torch.double, requires_grad=True)

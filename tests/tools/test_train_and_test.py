@@ -16,7 +16,7 @@ from pan_mm.apis.report import read_run
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-5e_motionshapes-rgb.py'
+CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'
 
 
 @pytest.fixture(scope='module')

@@ -24,6 +24,7 @@ import onnxruntime
 import torch
 from mmaction.registry import DATASETS
 from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
 
 from pan_mm.apis.export import FramesToLogits, export
 from pan_mm.apis.recognizer import load_config, load_recognizer
@@ -74,6 +75,7 @@ def main():
     args = parse_args()
     config = load_config(args.config)
     config.merge_from_dict(args.cfg_options)
+    init_default_scope('mmaction')
     test = DATASETS.build(config.test_dataloader.dataset)
     val = DATASETS.build(config.val_dataloader.dataset)
     step = max(1, len(val) // args.calibration)

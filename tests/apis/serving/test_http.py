@@ -198,9 +198,8 @@ def test_a_timeline_stops_when_the_time_is_over(inferencer, videos):
     assert (part.scores == full.scores[: len(part.times)]).all()
 
 
-def test_exported_and_plain_models_have_no_timeline(
-    inferencer, config, checkpoint, videos, tmp_path
-):
+@pytest.mark.slow
+def test_an_exported_model_has_no_timeline(inferencer, config, checkpoint, videos, tmp_path):
     from pan_mm.apis.export import export
 
     export(config, checkpoint, tmp_path / 'a.pt2')

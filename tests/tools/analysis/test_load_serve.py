@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-5e_motionshapes-rgb.py'
+CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 _base_ = [
     '../../_base_/models/pan_r18.py',
     '../../_base_/datasets/motionshapes.py',
-    '../../_base_/schedules/adamw_5e_motionshapes.py',
+    '../../_base_/schedules/adamw_4e_motionshapes.py',
     '../../_base_/default_runtime.py',
 ]
 

@@ -1,0 +1,21 @@
+# A short training from scratch, for minutes on two CPU cores.
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=4, val_begin=4)
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=20),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        end=4,
+        T_max=4,
+        eta_min=0,
+        convert_to_iter_based=True,
+    ),
+]
+
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.02),
+    clip_grad=dict(max_norm=20, norm_type=2),
+)
+
+auto_scale_lr = dict(enable=False, base_batch_size=16)
