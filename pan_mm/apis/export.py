@@ -10,11 +10,12 @@ from typing import Optional, Union
 import torch
 from mmengine.config import Config
 from torch import Tensor, nn
+from torch._inductor.exc import InvalidCxxCompiler
 
 from .inferencer import video_pipeline
 from .quantization import quantize
 from .recognizer import class_names, load_config, load_recognizer
-from .runtime import METADATA, SUFFIXES, ExportedModel
+from .runtime import COMPILED, METADATA, SUFFIXES, ExportedModel
 
 OPSET = 18
 
@@ -63,7 +64,8 @@ def export(
         config (str | Path | Config): Config of the recognizer.
         checkpoint (str | Path): Its weights.
         out (str | Path): ``NAME.onnx`` (opset 18), ``NAME.xml`` (OpenVINO, with ``NAME.bin``) or
-            ``NAME.pt2`` (``torch.export``).
+            ``NAME.pt2`` (``torch.export``), or ``NAME.aoti.pt2`` (compiled by AOTInductor for this
+            kind of processor; takes minutes and a C++ compiler).
         dtype (str): Of the frames, 'uint8' or 'float32'. Defaults to 'uint8'.
         size (tuple[int], optional): (H, W). Defaults to the crop of the test pipeline.
         videos (Iterable[str | Path]): Compare on these as well as on random frames.
@@ -183,7 +185,21 @@ def _real_frames(config, video, shape):
 def _write_torch(model, frames, path, metadata):
     batch = torch.export.Dim('batch')
     program = torch.export.export(model, (frames,), dynamic_shapes=({0: batch},))
-    torch.export.save(program, path, extra_files={METADATA: metadata})
+    if path.name.endswith(COMPILED):
+        return _compile(program, path, metadata)
+    return torch.export.save(program, path, extra_files={METADATA: metadata})
+
+
+def _compile(program, path, metadata):
+    options = {'aot_inductor.metadata': {METADATA: metadata}}
+    try:
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=str(path), inductor_configs=options
+        )
+    except InvalidCxxCompiler as error:
+        raise ValueError(
+            f'{path.name}: AOTInductor needs a C++ compiler; install g++, or name one in CXX'
+        ) from error
 
 
 def _write_onnx(model, frames, path, metadata):

@@ -9,6 +9,7 @@ import torch
 from mmaction.utils import get_str_type
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from .recognizer import class_names, count_classes, load_config, load_recognizer
@@ -179,6 +180,7 @@ def video_pipeline(config: Config) -> Compose:
             f'{config.filename or "the config"} has no test_pipeline that opens videos; add one '
             "that begins with dict(type='VideoInit')"
         )
+    init_default_scope(config.get('default_scope', 'mmaction'))  # as init_recognizer does
     return Compose(transforms)
 
 

@@ -9,13 +9,15 @@ from torch import Tensor, nn
 
 METADATA = 'pan_mm'
 SUFFIXES = ('.onnx', '.xml', '.pt2')
+COMPILED = '.aoti.pt2'
 
 
 class ExportedModel(nn.Module):
     """An exported recognizer, called as a recognizer is in testing.
 
     Args:
-        path (str | Path): A file ending in .onnx, .xml (OpenVINO) or .pt2 (``torch.export``).
+        path (str | Path): A file ending in .onnx, .xml (OpenVINO), .aoti.pt2 (AOTInductor) or .pt2
+            (``torch.export``).
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -98,6 +100,9 @@ def _load_openvino(path):
 
 
 def _load_torch(path):
+    if path.name.endswith(COMPILED):
+        module = torch._inductor.aoti_load_package(str(path))
+        return torch.no_grad()(module.__call__), module.get_metadata()[METADATA]
     files = {METADATA: ''}
     module = torch.export.load(path, extra_files=files).module()
 

@@ -11,7 +11,9 @@ def add_arguments(parser):
     parser.add_argument('--config', required=True, help='config of the recognizer')
     parser.add_argument('--checkpoint', required=True, help='its weights, file or URL')
     parser.add_argument(
-        '--out', required=True, help='NAME.onnx, NAME.xml (OpenVINO) or NAME.pt2 (torch.export)'
+        '--out',
+        required=True,
+        help='NAME.onnx, NAME.xml (OpenVINO), NAME.pt2 (torch.export) or NAME.aoti.pt2 (compiled)',
     )
     parser.add_argument(
         '--dtype', choices=('uint8', 'float32'), default='uint8', help='of the frames, 0 to 255'

@@ -73,6 +73,7 @@ def measure(logits, dataset, frames, count):
 
 def main():
     args = parse_args()
+    load_before = round(os.getloadavg()[0], 2)
     config = load_config(args.config)
     config.merge_from_dict(args.cfg_options)
     init_default_scope('mmaction')
@@ -108,7 +109,7 @@ def main():
             system=platform.platform(),
             cores=os.cpu_count(),
             threads=torch.get_num_threads(),
-            load_before=round(os.getloadavg()[0], 2),
+            load_before=load_before,
             torch=torch.__version__,
             onnxruntime=onnxruntime.__version__,
         ),
