@@ -87,7 +87,8 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
             f'# {html.escape(title)}\n'
             f'Upload a clip or record one with the camera: at most '
             f'{limits.max_bytes / 2**20:g} MiB and {limits.max_seconds:g} s. '
-            'It stays on this server and is deleted after ten minutes.'
+            'It stays on this server and is deleted after ten minutes. A video that the browser '
+            'cannot play may still be recognised.'
         )
         with gr.Row():
             with gr.Column(min_width=320):
