@@ -49,7 +49,8 @@ class ExportedModel(nn.Module):
 
     def logits(self, frames: Tensor) -> Tensor:
         """Logits (N, num_classes) of RGB frames of values 0 … 255, shape (N, T·m, 3, H, W)."""
-        return self._run(frames.to(self.dtype))
+        # Compiled code reads frames as they lie in memory when it was compiled.
+        return self._run(frames.to(self.dtype).contiguous())
 
     def test_step(self, data: dict) -> list:
         """Scores of N videos, as the recognizer's own ``test_step`` gives them.
