@@ -10,10 +10,12 @@ from typing import Optional, Union
 import torch
 from mmengine.config import Config
 from torch import Tensor, nn
+from torch._inductor.exc import InvalidCxxCompiler
 
 from .inferencer import video_pipeline
+from .quantization import quantize
 from .recognizer import class_names, load_config, load_recognizer
-from .runtime import METADATA, SUFFIXES, ExportedModel
+from .runtime import COMPILED, METADATA, SUFFIXES, ExportedModel
 
 OPSET = 18
 
@@ -51,6 +53,7 @@ def export(
     size: Optional[tuple] = None,
     videos: Iterable = (),
     label_map: Optional[Union[str, Path]] = None,
+    int8: bool = False,
 ) -> float:
     """Write a recognizer as ONNX, OpenVINO or ``torch.export`` and compare it with PyTorch.
 
@@ -61,18 +64,22 @@ def export(
         config (str | Path | Config): Config of the recognizer.
         checkpoint (str | Path): Its weights.
         out (str | Path): ``NAME.onnx`` (opset 18), ``NAME.xml`` (OpenVINO, with ``NAME.bin``) or
-            ``NAME.pt2`` (``torch.export``).
+            ``NAME.pt2`` (``torch.export``), or ``NAME.aoti.pt2`` (compiled by AOTInductor for this
+            kind of processor; takes minutes and a C++ compiler).
         dtype (str): Of the frames, 'uint8' or 'float32'. Defaults to 'uint8'.
         size (tuple[int], optional): (H, W). Defaults to the crop of the test pipeline.
         videos (Iterable[str | Path]): Compare on these as well as on random frames.
         label_map (str | Path, optional): Class names to store in the file, one a line.
+        int8 (bool): Quantise the ONNX model, calibrated on ``videos``; see
+            :func:`pan_mm.apis.quantization.quantize`. Defaults to False.
 
     Returns:
-        float: Largest difference of a logit, relative to the largest logit.
+        float: Largest difference of a logit, relative to the largest logit; with ``int8`` of the
+        videos.
 
     Raises:
         ValueError: If an argument is wrong, or the file's logits differ from PyTorch's by more
-            than 0.1 %; nothing is then left at ``out``.
+            than 0.1 % (before they are quantised); nothing is then left at ``out``.
         ImportError: If a package of the extra ``export`` is missing.
     """
     out = Path(out)
@@ -82,6 +89,9 @@ def export(
         raise ValueError(f'{out}: its folder does not exist')
     if dtype not in ('uint8', 'float32'):
         raise ValueError(f"dtype must be 'uint8' or 'float32', got {dtype!r}")
+    videos = list(videos)
+    if int8 and (out.suffix != '.onnx' or not videos):
+        raise ValueError('int8 needs a name that ends in .onnx, and videos to calibrate on')
     config = load_config(config)
     shape = frames_shape(config, size)
     model = FramesToLogits(load_recognizer(config, checkpoint, 'cpu')).eval()
@@ -99,6 +109,11 @@ def export(
         path = Path(folder) / out.name
         WRITERS[out.suffix](model, samples[0], path, json.dumps({METADATA: metadata}))
         error = difference(ExportedModel(path), samples, expected)
+        if int8:
+            real = len(samples) - len(videos)
+            clips = [clip[None].numpy() for sample in samples[real:] for clip in sample]
+            quantize(path, path, clips)
+            error = difference(ExportedModel(path), samples[real:], expected[real:], float('inf'))
         for file in sorted(Path(folder).iterdir(), key=lambda file: file.suffix == out.suffix):
             os.replace(file, out.with_name(file.name))
     return error
@@ -129,11 +144,13 @@ def random_frames(batch: int, shape: tuple, seed: int) -> Tensor:
     return torch.randint(0, 256, (batch, *shape), generator=generator)
 
 
-def difference(exported: ExportedModel, samples: list, expected: list) -> float:
+def difference(
+    exported: ExportedModel, samples: list, expected: list, tolerance: float = 1e-3
+) -> float:
     """Largest difference of a logit, relative to the largest logit of its sample.
 
     Raises:
-        ValueError: If it exceeds 0.001, or a logit is no finite number.
+        ValueError: If it exceeds ``tolerance``, or a logit is no number.
     """
     worst = 0.0
     for frames, logits in zip(samples, expected):
@@ -144,7 +161,7 @@ def difference(exported: ExportedModel, samples: list, expected: list) -> float:
                 f'{len(frames)}, PyTorch {tuple(logits.shape)}; nothing was written'
             )
         error = ((found - logits).abs().max() / logits.abs().max().clamp(min=1e-12)).item()
-        if not error <= 1e-3:  # also when it is NaN
+        if not error <= tolerance:  # also when it is NaN
             raise ValueError(
                 f"the exported model's logits differ from PyTorch's by {error:.2%} of the largest; "
                 'nothing was written'
@@ -168,7 +185,21 @@ def _real_frames(config, video, shape):
 def _write_torch(model, frames, path, metadata):
     batch = torch.export.Dim('batch')
     program = torch.export.export(model, (frames,), dynamic_shapes=({0: batch},))
-    torch.export.save(program, path, extra_files={METADATA: metadata})
+    if path.name.endswith(COMPILED):
+        return _compile(program, path, metadata)
+    return torch.export.save(program, path, extra_files={METADATA: metadata})
+
+
+def _compile(program, path, metadata):
+    options = {'aot_inductor.metadata': {METADATA: metadata}}
+    try:
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=str(path), inductor_configs=options
+        )
+    except InvalidCxxCompiler as error:
+        raise ValueError(
+            f'{path.name}: AOTInductor needs a C++ compiler; install g++, or name one in CXX'
+        ) from error
 
 
 def _write_onnx(model, frames, path, metadata):

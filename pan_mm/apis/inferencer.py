@@ -9,6 +9,7 @@ import torch
 from mmaction.utils import get_str_type
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from . import optimization
@@ -154,15 +155,23 @@ class _Videos:
 
     def __getitem__(self, index):
         video = self.videos[index]
-        try:
-            data = self.pipeline(dict(filename=video, label=-1, start_index=0, modality='RGB'))
-        except ImportError:  # a missing decoder is no fault of the file
-            raise
-        except Exception as error:
-            if isinstance(error.__cause__ or error, FileNotFoundError):
-                return video, None, 'no such file'
-            return video, None, str(error).removeprefix(f'{video}: ') or type(error).__name__
-        return video, data, None
+        return (video, *read_video(video, self.pipeline))
+
+
+def read_video(video: str, pipeline: Compose) -> tuple:
+    """Open and prepare a video.
+
+    Returns:
+        tuple: Output of the pipeline and None, or None and what is wrong with the file.
+    """
+    try:
+        return pipeline(dict(filename=video, label=-1, start_index=0, modality='RGB')), None
+    except ImportError:  # a missing decoder is no fault of the file
+        raise
+    except Exception as error:
+        if isinstance(error.__cause__ or error, FileNotFoundError):
+            return None, 'no such file'
+        return None, str(error).removeprefix(f'{video}: ') or type(error).__name__
 
 
 def video_pipeline(config: Config) -> Compose:
@@ -182,6 +191,7 @@ def video_pipeline(config: Config) -> Compose:
             f'{config.filename or "the config"} has no test_pipeline that opens videos; add one '
             "that begins with dict(type='VideoInit')"
         )
+    init_default_scope(config.get('default_scope', 'mmaction'))  # as init_recognizer does
     return Compose(transforms)
 
 

@@ -1,16 +1,18 @@
-"""Files of recognition results: JSON, JSON lines, CSV, and a table for people."""
+"""Files of recognition results: JSON, JSON lines, CSV, Parquet, and a table for people."""
 
 import csv
 import glob
 import hashlib
+import importlib.util
 import json
 import os
 import zlib
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Union
 
-FORMATS = ('table', 'json', 'jsonl', 'csv')
+FORMATS = ('table', 'json', 'jsonl', 'csv', 'parquet')
 
 
 def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ()) -> None:
@@ -19,7 +21,7 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
     Args:
         results (Iterable[dict]): As :meth:`PANInferencer.iterate` yields them.
         file (IO): Opened for text; for CSV with ``newline=''``.
-        form (str): One of ``FORMATS``. CSV has a row per class of a video.
+        form (str): One of ``FORMATS`` but Parquet. CSV has a row per class of a video.
         videos (Iterable[str]): All names that will come, for the width of the table's column.
     """
     if form == 'json':
@@ -85,12 +87,15 @@ class ShardedResults:
         self.world_size = world_size
         self.path = shard_path(path, rank, world_size)
         self.done = {}  # video: whether it failed
+        self._shards = [self.path]  # that this process looks after
         shards = path.parent.glob(f'{glob.escape(path.stem)}-*-of-*{glob.escape(path.suffix)}')
         for shard in sorted({path, *shards}):
             if shard.is_file():
                 self._read(shard)
                 # Nobody but rank 0 would mend what a run with more processes left behind.
-                if shard == self.path or (rank == 0 and not _belongs(shard, path, world_size)):
+                if rank == 0 and not _belongs(shard, path, world_size):
+                    self._shards.append(shard)
+                if shard in self._shards:
                     _cut_half_line(shard)
 
     def _read(self, path):
@@ -121,12 +126,53 @@ class ShardedResults:
                 file.flush()
                 self.done[result['video']] = 'error' in result
 
+    def to_parquet(self) -> None:
+        """Write each file of lines that this process looks after as Parquet beside it."""
+        for shard in self._shards:
+            if shard.is_file():
+                write_parquet(shard, shard.with_suffix('.parquet'))
+
 
 def shard_path(path: Path, rank: int, world_size: int) -> Path:
     """File that one of ``world_size`` processes writes."""
     if world_size == 1:
         return path
     return path.with_name(f'{path.stem}-{rank:05d}-of-{world_size:05d}{path.suffix}')
+
+
+def has_parquet() -> bool:
+    """Whether pyarrow is installed."""
+    return importlib.util.find_spec('pyarrow') is not None
+
+
+def write_parquet(lines: Path, out: Union[str, Path], batch: int = 10000) -> None:
+    """Write results from JSON lines as Parquet, all or nothing.
+
+    Args:
+        lines (Path): JSON lines.
+        out (str | Path): Gets the columns ``video``, ``model``, ``error`` (null if none) and
+            ``top``, a list of (label, name, score).
+        batch (int): Rows that are in memory at once. Defaults to 10000.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    item = pyarrow.struct(
+        [('label', pyarrow.int32()), ('name', pyarrow.string()), ('score', pyarrow.float64())]
+    )
+    text = pyarrow.string()
+    schema = pyarrow.schema(
+        [('video', text), ('model', text), ('error', text), ('top', pyarrow.list_(item))]
+    )
+    part = Path(f'{out}.part')
+    records = map(json.loads, _complete_lines(lines))
+    try:
+        with pyarrow.parquet.ParquetWriter(part, schema) as writer:
+            while rows := list(islice(records, batch)):
+                writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _belongs(shard, path, world_size):

@@ -9,13 +9,15 @@ from torch import Tensor, nn
 
 METADATA = 'pan_mm'
 SUFFIXES = ('.onnx', '.xml', '.pt2')
+COMPILED = '.aoti.pt2'
 
 
 class ExportedModel(nn.Module):
     """An exported recognizer, called as a recognizer is in testing.
 
     Args:
-        path (str | Path): A file ending in .onnx, .xml (OpenVINO) or .pt2 (``torch.export``).
+        path (str | Path): A file ending in .onnx, .xml (OpenVINO), .aoti.pt2 (AOTInductor) or .pt2
+            (``torch.export``).
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -47,7 +49,8 @@ class ExportedModel(nn.Module):
 
     def logits(self, frames: Tensor) -> Tensor:
         """Logits (N, num_classes) of RGB frames of values 0 … 255, shape (N, T·m, 3, H, W)."""
-        return self._run(frames.to(self.dtype))
+        # Compiled code reads frames as they lie in memory when it was compiled.
+        return self._run(frames.to(self.dtype).contiguous())
 
     def test_step(self, data: dict) -> list:
         """Scores of N videos, as the recognizer's own ``test_step`` gives them.
@@ -98,6 +101,9 @@ def _load_openvino(path):
 
 
 def _load_torch(path):
+    if path.name.endswith(COMPILED):
+        module = torch._inductor.aoti_load_package(str(path))
+        return torch.no_grad()(module.__call__), module.get_metadata()[METADATA]
     files = {METADATA: ''}
     module = torch.export.load(path, extra_files=files).module()
 

@@ -15,6 +15,7 @@ COMMANDS = {
     'predict': 'name the actions in video files',
     'stream': 'find events in a video, a camera or a network stream',
     'export': 'write a recognizer as ONNX, OpenVINO or torch.export, and check it',
+    'serve': 'show a recognizer as a web page and an HTTP API',
     'doctor': 'say what is installed, what is broken, and how to mend it',
 }
 

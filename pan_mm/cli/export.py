@@ -11,7 +11,9 @@ def add_arguments(parser):
     parser.add_argument('--config', required=True, help='config of the recognizer')
     parser.add_argument('--checkpoint', required=True, help='its weights, file or URL')
     parser.add_argument(
-        '--out', required=True, help='NAME.onnx, NAME.xml (OpenVINO) or NAME.pt2 (torch.export)'
+        '--out',
+        required=True,
+        help='NAME.onnx, NAME.xml (OpenVINO), NAME.pt2 (torch.export) or NAME.aoti.pt2 (compiled)',
     )
     parser.add_argument(
         '--dtype', choices=('uint8', 'float32'), default='uint8', help='of the frames, 0 to 255'
@@ -26,6 +28,9 @@ def add_arguments(parser):
     parser.add_argument(
         '--video', nargs='+', default=[], help='compare on these too, not on random frames alone'
     )
+    parser.add_argument(
+        '--int8', action='store_true', help='quantise the .onnx, calibrated on the videos given'
+    )
     parser.add_argument('--label-map', metavar='FILE', help='class names to store, one a line')
 
 
@@ -39,6 +44,7 @@ def run(args):
             size=args.size,
             videos=args.video,
             label_map=args.label_map,
+            int8=args.int8,
         )
     except (CheckpointError, VideoError, ImportError) as problem:
         print(f'error: {problem}', file=sys.stderr)

@@ -12,16 +12,24 @@ from mmengine.utils import ProgressBar
 from pan_mm.apis import PANInferencer
 from pan_mm.apis.optimization import EXTRAS, CompileError
 from pan_mm.apis.recognizer import load_config
-from pan_mm.apis.results import FORMATS, ShardedResults, fingerprint, write_results
+from pan_mm.apis.results import (
+    FORMATS,
+    ShardedResults,
+    fingerprint,
+    has_parquet,
+    write_results,
+)
 from pan_mm.apis.videos import find_videos
 from pan_mm.compat.checkpoint import CheckpointError
+
+SHARDED = ('jsonl', 'parquet')  # formats that several processes write and a later run resumes
 
 
 def add_arguments(parser):
     parser.epilog = (
         'Exit status: 0 all videos were recognized, 1 some failed, 2 nothing was done. Under '
-        'torchrun the processes share the videos; give --out NAME.jsonl, and run the same '
-        'command again to resume.'
+        'torchrun the processes share the videos; give --out NAME.jsonl or NAME.parquet, and run '
+        'the same command again to resume.'
     )
     parser.add_argument(
         'videos',
@@ -80,8 +88,8 @@ def _run(args, stdout):
             num_workers=args.workers,
             optimize=args.optimize,
         )
-        if args.out and form == 'jsonl':
-            failed, total = _resume(args, inferencer, videos, rank, world_size)
+        if form in SHARDED and args.out:
+            failed, total = _resume(args, form, inferencer, videos, rank, world_size)
         else:
             failed, total = _write(args.out or stdout, form, inferencer, videos)
     except (OSError, ValueError, CheckpointError, CompileError) as error:
@@ -96,8 +104,14 @@ def _format(args, world_size):
     form = args.format or (Path(args.out).suffix[1:] if args.out else 'table')
     if form not in FORMATS:
         raise ValueError(f'{args.out}: give --format, one of {", ".join(FORMATS)}')
-    if world_size > 1 and not (args.out and form == 'jsonl'):
-        raise ValueError('several processes write JSON lines: give --out NAME.jsonl')
+    if world_size > 1 and not (args.out and form in SHARDED):
+        raise ValueError(
+            'several processes write JSON lines or Parquet: give --out NAME.jsonl or NAME.parquet'
+        )
+    if form == 'parquet' and not (args.out and args.out.endswith('.parquet')):
+        raise ValueError('Parquet is written to files: give --out NAME.parquet')
+    if form == 'parquet' and not has_parquet():
+        raise ValueError('Parquet needs pyarrow: pip install pyarrow')
     if args.out and not Path(args.out).absolute().parent.is_dir():
         raise ValueError(f'{args.out}: its folder does not exist')
     return form
@@ -112,7 +126,7 @@ def _device(device, world_size):
     return device
 
 
-def _resume(args, inferencer, videos, rank, world_size):
+def _resume(args, form, inferencer, videos, rank, world_size):
     checkpoint = args.checkpoint if '://' in args.checkpoint else Path(args.checkpoint)
     model = fingerprint(
         inferencer.config.pretty_text,
@@ -121,12 +135,15 @@ def _resume(args, inferencer, videos, rank, world_size):
         inferencer.topk,
         *(extra for extra in args.optimize or () if extra == 'half'),  # it changes scores
     )
-    results = ShardedResults(args.out, model, rank, world_size)
+    lines = Path(args.out).with_suffix('.jsonl') if form == 'parquet' else Path(args.out)
+    results = ShardedResults(lines, model, rank, world_size)
     own = results.share(videos)
     todo = [video for video in own if video not in results.done]
     if len(todo) < len(own):
         print(f'resuming: {len(own) - len(todo)} of {len(own)} videos are done', file=sys.stderr)
     results.write(_progress(inferencer.iterate(todo), len(todo), show=rank == 0))
+    if form == 'parquet':
+        results.to_parquet()
     return sum(results.done[video] for video in own), len(own)
 
 

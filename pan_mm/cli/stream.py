@@ -4,8 +4,10 @@ import json
 import sys
 from contextlib import redirect_stdout
 
+from mmengine.config import DictAction
+
 from pan_mm.apis.events import Event, EventDetector, ScoreSmoother
-from pan_mm.apis.recognizer import class_names, count_classes, load_recognizer
+from pan_mm.apis.recognizer import class_names, count_classes, load_config, load_recognizer
 from pan_mm.apis.sources import open_source
 from pan_mm.apis.streaming import StreamRecognizer, StreamStats, recognize_stream
 from pan_mm.compat.checkpoint import CheckpointError
@@ -39,6 +41,9 @@ def add_arguments(parser):
     parser.add_argument(
         '--retries', type=int, help='attempts to reopen a live source; by default endless'
     )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE in the config'
+    )
 
 
 def run(args):
@@ -54,7 +59,9 @@ def run(args):
 def _run(args, stdout):
     smoother = ScoreSmoother(args.smoothing)
     detector = EventDetector(args.on, args.off, args.min_duration)
-    model = load_recognizer(args.config, args.checkpoint, args.device)
+    config = load_config(args.config)
+    config.merge_from_dict(args.cfg_options)
+    model = load_recognizer(config, args.checkpoint, args.device)
     names = class_names(count_classes(model), args.label_map, model.dataset_meta, model.cfg)
     recognizer = StreamRecognizer(model, args.stride, args.hop)
     stats = StreamStats()

@@ -1,7 +1,15 @@
 """Seeing what PAN sees. Imported by tools and hooks only when it is used."""
 
 from .inspection import Inspection, inspect_clip
-from .pictures import optical_flow, paint_flow, paint_maps, tile, weights_chart, write_animation
+from .pictures import (
+    optical_flow,
+    paint_flow,
+    paint_maps,
+    tile,
+    timeline_chart,
+    weights_chart,
+    write_animation,
+)
 
 __all__ = [
     'Inspection',
@@ -10,6 +18,7 @@ __all__ = [
     'paint_flow',
     'paint_maps',
     'tile',
+    'timeline_chart',
     'weights_chart',
     'write_animation',
 ]

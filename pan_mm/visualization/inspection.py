@@ -33,14 +33,19 @@ def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
     The model's mode (training or evaluation) is restored.
 
     Args:
-        model (nn.Module): A ``Recognizer2D`` with ``PANBackbone``.
+        model (nn.Module): A ``Recognizer2D`` with ``PANBackbone``, or a ``PANEnsemble`` of them, of
+            which the first stream with PA is looked at.
         inputs (Tensor): Frames as the pipeline packs them: RGB, not normalised, shape
             (views·T·m, 3, H, W). The first view is looked at.
 
     Raises:
         ValueError: If the model has no ``PANBackbone``, or the frames are fewer than T·m.
     """
-    backbone = getattr(model, 'backbone', None)
+    recognizer = model
+    for stream in reversed(getattr(model, 'streams', {}).values()):
+        if recognizer is model or stream.backbone.stream != 'rgb':
+            recognizer = stream
+    backbone = getattr(recognizer, 'backbone', None)
     if not isinstance(backbone, PANBackbone):
         raise ValueError(
             f'only a recognizer with PANBackbone has PA maps, got {type(backbone).__name__}'
@@ -49,8 +54,8 @@ def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
     if len(inputs) < num_frames:
         raise ValueError(f'a clip has {num_frames} frames, got {len(inputs)}')
     inputs = inputs[:num_frames]
-    training = model.training
-    model.eval()
+    training = recognizer.training
+    recognizer.eval()
     try:
         data = model.data_preprocessor(dict(inputs=[inputs], data_samples=[]))
         x = data['inputs'][0]  # (T·m, 3, H, W)
@@ -59,13 +64,13 @@ def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
             pa_maps = backbone.persistence(x.unflatten(0, (-1, backbone.clip_len)))
         features = backbone(x)  # (T, C, h, w)
         vap_weights = None
-        if isinstance(model.cls_head, VAPHead):
-            aggregation = model.cls_head.aggregation
+        if isinstance(recognizer.cls_head, VAPHead):
+            aggregation = recognizer.cls_head.aggregation
             vectors = aggregation.pool(features.mean(dim=(2, 3)).unsqueeze(0))  # (1, T−1, C)
             vap_weights = aggregation.weigh(vectors)[0]
-        scores = model.cls_head(features, num_segs=num_frames)[0].softmax(dim=0)
+        scores = recognizer.cls_head(features, num_segs=num_frames)[0].softmax(dim=0)
     finally:
-        model.train(training)
+        recognizer.train(training)
     frames = inputs.unflatten(0, (-1, backbone.clip_len)).permute(0, 1, 3, 4, 2)
     return Inspection(
         frames.clamp(0, 255).to(torch.uint8).cpu().numpy(),

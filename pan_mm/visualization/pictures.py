@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 INK, PAPER, BAR, FAINT = (30, 30, 30), (255, 255, 255), (58, 110, 165), (160, 160, 160)
+LINES = (BAR, (200, 85, 40), (45, 135, 75), (130, 80, 160), (115, 115, 115))
 
 
 def paint_maps(maps: np.ndarray, peak: Optional[float] = None) -> np.ndarray:
@@ -152,6 +153,75 @@ def weights_chart(weights: np.ndarray, width: int = 480, height: int = 220) -> n
     return np.array(canvas)
 
 
+def timeline_chart(
+    times: np.ndarray,
+    scores: np.ndarray,
+    names: Sequence[str],
+    events: Sequence[tuple] = (),
+    width: int = 900,
+    height: int = 260,
+) -> np.ndarray:
+    """Scores over time, one line per class, and the events as bars below them.
+
+    Args:
+        times (np.ndarray): Seconds, increasing, shape (P,).
+        scores (np.ndarray): Probabilities, shape (P, num_classes). The five classes that rise
+            highest are drawn.
+        names (list[str]): Of all classes.
+        events (list[tuple]): Each (label, start, end, …), as :class:`pan_mm.apis.events.Event`.
+        width (int): Pixels. Defaults to 900.
+        height (int): Pixels. Defaults to 260.
+
+    Returns:
+        np.ndarray: RGB, uint8, shape (height, width, 3).
+
+    Raises:
+        ValueError: If there are no times.
+    """
+    if not len(times):
+        raise ValueError('a timeline needs at least one prediction')
+    canvas = Image.new('RGB', (width, height), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    font = _font(13)
+    labels = np.argsort(scores.max(axis=0))[::-1][: len(LINES)].tolist()
+    left, right, top, bottom = 44, width - 16, 34, height - 52
+    begin = min([float(times[0]), *(event[1] for event in events)])
+    span = max(float(times[-1]) - begin, 1e-6)
+
+    def place(seconds, score):
+        return (
+            left + (min(seconds, begin + span) - begin) / span * (right - left),
+            bottom - score * (bottom - top),
+        )
+
+    for score in (0, 0.5, 1):
+        y = place(0, score)[1]
+        draw.line((left, y, right, y), (225, 225, 225))
+        draw.text((left - 6, y), f'{score:.0%}', INK, font, anchor='rm')
+    for tick in np.linspace(begin, begin + span, 6):
+        x = place(tick, 0)[0]
+        anchor = 'rm' if x > right - 20 else 'mm'
+        draw.text((x, height - 12), f'{tick:.1f} s', INK, font, anchor=anchor)
+    x = left
+    for label, colour in zip(labels, LINES):
+        name = _shorten(names[label], 24)
+        points = [place(float(t), float(s)) for t, s in zip(times, scores[:, label])]
+        if len(points) > 1:
+            draw.line(points, colour, 2, joint='curve')
+        for px, py in points if len(points) < 60 else ():
+            draw.ellipse((px - 2, py - 2, px + 2, py + 2), colour)
+        if x + 22 + _text_width(name, font) < right:
+            draw.rectangle((x, 9, x + 14, 19), colour)
+            draw.text((x + 19, 14), name, INK, font, anchor='lm')
+            x += 36 + _text_width(name, font)
+    for label, start, end, *_ in events:
+        colour = LINES[labels.index(label)] if label in labels else FAINT
+        (x0, _), (x1, _) = place(start, 0), place(end, 0)
+        row = bottom + 8 + 5 * (labels.index(label) if label in labels else 0)
+        draw.rectangle((x0, row, max(x1, x0 + 2), row + 3), colour)
+    return np.array(canvas)
+
+
 def write_animation(path: Union[str, Path], pictures: Sequence[np.ndarray], fps: float = 8) -> None:
     """Write RGB pictures of one shape as .gif or .mp4.
 
@@ -183,3 +253,7 @@ def _font(size):
 
 def _text_width(text, font):
     return int(font.getlength(text)) + 1
+
+
+def _shorten(text, length):
+    return text if len(text) <= length else text[: length - 1] + '…'

@@ -1,6 +1,10 @@
 """Exported files, run by the runtimes that will run them."""
 
+import json
 import os
+import runpy
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +17,7 @@ from pan_mm.apis.recognizer import load_recognizer
 from pan_mm.apis.runtime import ExportedModel
 from pan_mm.cli import main
 
+ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (16, 3, 64, 64)
 
 
@@ -57,6 +62,58 @@ class TestFormats:
             for item, wanted in zip(one.get('top', ()), other.get('top', ())):
                 assert item['label'] == wanted['label']
                 assert item['score'] == pytest.approx(wanted['score'], rel=1e-3, abs=1e-5)
+
+
+ONE_STAGE = """
+_stage = dict(num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,))
+model['backbone']['backbone'] = dict(_delete_=True, type='ResNet', depth=18, **_stage)
+del _stage
+model['cls_head']['in_channels'] = 64
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which('g++'), reason='no C++ compiler')
+def test_compiled(make_config, make_checkpoint, videos, tmp_path, monkeypatch):
+    """AOTInductor's file runs as a checkpoint does; of one stage, for it compiles slowly."""
+    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path / 'cache'))
+    config = make_config(more=ONE_STAGE)
+    checkpoint = make_checkpoint(config, dataset_meta=dict(classes=[f'"{i}"' for i in range(19)]))
+    assert export(config, checkpoint, tmp_path / 'a.aoti.pt2') < 1e-4
+    clips = [videos / '1.mp4', videos / '3.mp4']
+    expected = PANInferencer(config, checkpoint, 'cpu')(clips)
+    for one, other in zip(PANInferencer(config, tmp_path / 'a.aoti.pt2')(clips), expected):
+        assert one['top'][0]['name'] == other['top'][0]['name']
+        assert one['top'][0]['score'] == pytest.approx(other['top'][0]['score'], rel=1e-3)
+
+
+LOADERS = """
+_dataset = dict(
+    type='VideoDataset',
+    ann_file=r'{list}',
+    data_prefix=dict(video=''),
+    pipeline=test_pipeline,
+    test_mode=True,
+)
+val_dataloader = test_dataloader = dict(dataset=_dataset)
+del _dataset
+"""
+
+
+@pytest.mark.slow
+def test_int8(make_config, checkpoint, videos, tmp_path, monkeypatch):
+    """A quarter of the size, and nearly the same scores; measured by the tool for it."""
+    pytest.importorskip('onnxruntime')
+    (tmp_path / 'list.txt').write_text(''.join(f'{videos}/{i}.mp4 {i}\n' for i in range(4)))
+    config = make_config(more=LOADERS.format(list=tmp_path / 'list.txt'))
+    arguments = ['--config', config, '--checkpoint', checkpoint, '--out', tmp_path / 'int8.json']
+    monkeypatch.setattr('sys.argv', ['benchmark_int8.py', *map(str, arguments)])
+    runpy.run_path(str(ROOT / 'tools/analysis/benchmark_int8.py'), run_name='__main__')
+    result = json.loads((tmp_path / 'int8.json').read_text())
+    assert (result['videos'], result['calibration_videos'], result['same_top1']) == (4, 4, 100)
+    assert result['figures']['pytorch']['top1'] == result['figures']['float32']['top1']
+    assert result['mib']['int8'] < result['mib']['float32'] / 3
+    assert sorted(os.listdir(tmp_path)) == ['int8.json', 'list.txt']
 
 
 @pytest.mark.slow
@@ -112,6 +169,8 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ('name', 'kwargs', 'message'),
         [
+            ('a.onnx', dict(int8=True), 'videos to calibrate on'),
+            ('a.xml', dict(int8=True, videos=['a.mp4']), 'ends in .onnx'),
             ('a.engine', {}, 'must end in one of'),
             ('nowhere/a.onnx', {}, 'folder does not exist'),
             ('a.onnx', dict(dtype='int8'), 'dtype must be'),

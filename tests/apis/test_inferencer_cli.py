@@ -92,6 +92,7 @@ class TestNothingDone:
             (['a.mp4', '--out', 'a.xlsx'], 'give --format'),
             (['a.mp4', '--out', 'nowhere/a.csv'], 'folder does not exist'),
             (['a.mp4', '--list', 'nowhere.txt'], 'nowhere.txt'),
+            (['a.mp4', '--format', 'parquet'], 'give --out NAME.parquet'),
             (['a.mp4', '--topk', '0'], 'topk must be at least 1'),
         ],
     )
@@ -112,7 +113,7 @@ class TestNothingDone:
     def test_several_processes_without_a_file(self, predict, golf, monkeypatch, capfd):
         monkeypatch.setenv('WORLD_SIZE', '2')
         assert predict(golf) == 2
-        assert 'give --out NAME.jsonl' in capfd.readouterr().err
+        assert 'give --out NAME.jsonl or NAME.parquet' in capfd.readouterr().err
 
 
 class TestResume:
@@ -126,6 +127,17 @@ class TestResume:
         assert 'resuming: 2 of 2 videos are done' in capfd.readouterr().err
         records = [json.loads(line) for line in out.read_text().splitlines()]
         assert [record['video'] for record in records] == [str(golf), str(empty)]
+
+    def test_parquet(self, predict, golf, empty, tmp_path, capfd):
+        parquet = pytest.importorskip('pyarrow.parquet', reason='pyarrow is not installed')
+        out = tmp_path / 'a.parquet'
+        assert predict(golf, '--out', out) == 0
+        assert predict(golf, empty, '--out', out) == 1
+        assert 'resuming: 1 of 2 videos are done' in capfd.readouterr().err
+        good, bad = parquet.read_table(out).to_pylist()
+        assert (good['video'], bad['video']) == (str(golf), str(empty))
+        assert (len(good['top']), bad['top']) == (5, None)
+        assert 'cannot open' in bad['error']
 
     def test_other_topk_is_refused(self, predict, golf, tmp_path, capfd):
         out = tmp_path / 'a.jsonl'

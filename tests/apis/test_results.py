@@ -84,6 +84,28 @@ class TestShardedResults:
         assert ShardedResults(tmp_path / 'r.jsonl', 'm').done == {}
         assert list(ShardedResults(tmp_path / 'r[2].jsonl', 'm').done) == ['b']
 
+    def test_parquet(self, tmp_path):
+        parquet = pytest.importorskip('pyarrow.parquet', reason='pyarrow is not installed')
+        path = tmp_path / 'r.jsonl'
+        self.run(path, 1, 3, stop=4)  # of a run with three processes that was killed
+        ShardedResults(path, 'm', 1, 3).write([GOOD, BAD])
+        with (tmp_path / 'r-00001-of-00003.jsonl').open('a') as file:
+            file.write('{"video": "hal')
+        self.run(path, 0, 1).to_parquet()
+        self.run(path, 0, 1).to_parquet()  # nothing is left to do
+        rows = [
+            row
+            for file in tmp_path.glob('*.parquet')
+            for row in parquet.read_table(file).to_pylist()
+        ]
+        assert sorted(row['video'] for row in rows) == sorted(
+            [*self.videos, GOOD['video'], 'c.mp4']
+        )
+        good, bad = (next(r for r in rows if r['video'] == v['video']) for v in (GOOD, BAD))
+        assert good == dict(GOOD, model='m', error=None)
+        assert bad == dict(BAD, model='m', top=None)
+        assert not list(tmp_path.glob('*.part'))
+
     def test_refuses_lines_of_another_model(self, tmp_path):
         ShardedResults(tmp_path / 'r.jsonl', 'm').write([result('a')])
         with pytest.raises(ValueError, match='of another config, checkpoint'):

@@ -37,6 +37,18 @@ def test_events_and_predictions(stream, clips_dir):
     assert summary['dropped'] == 0
 
 
+def test_cfg_options(stream, clips_dir):
+    clip = clips_dir / 'labelled' / 'utd_mhad_a1_s3_t3_color.avi'
+    arguments = [clip, '--stride', 4, '--predictions', '--topk', 1]
+    (_, given, _), (_, changed, _) = (
+        stream(*arguments, *more)
+        for more in ([], ['--cfg-options', 'test_pipeline.4.crop_size=32'])
+    )
+    given, changed = ([r['top'] for r in records if 'top' in r] for records in (given, changed))
+    assert len(given) == len(changed) == 6
+    assert given != changed
+
+
 def test_too_short(stream, clips_dir):
     clip = clips_dir / 'robustness' / 'derived_short_5frames_utd_a1.mp4'
     status, records, err = stream(clip)

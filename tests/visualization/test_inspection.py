@@ -49,3 +49,20 @@ def test_same_numbers_and_no_trace(model):
 def test_too_few_frames(model):
     with pytest.raises(ValueError, match='has 16 frames, got 8'):
         inspect_clip(model, torch.zeros(8, 3, 32, 32))
+
+
+def test_of_an_ensemble_the_first_stream_with_pa():
+    cfg = Config.fromfile(ROOT / 'configs/_base_/models/pan_r18.py').model
+    cfg.backbone.update(num_segments=4)
+    cfg.cls_head.update(num_classes=5, num_segments=4)
+    cfg.backbone.pop('stream', None)
+    cfg.update(type='PANEnsemble', streams=dict(rgb=dict(), pa=dict(), lite=dict()))
+    torch.manual_seed(0)
+    ensemble = MODELS.build(cfg).eval()
+    inputs = torch.randint(0, 255, (16, 3, 32, 32), dtype=torch.uint8)
+    seen = inspect_clip(ensemble, inputs)
+    x = ensemble.data_preprocessor(dict(inputs=[inputs], data_samples=[]))['inputs']
+    with torch.no_grad():
+        logits, _ = ensemble.streams['pa'].extract_feat(x, stage='head')
+    torch.testing.assert_close(torch.from_numpy(seen.scores), logits[0].softmax(0))
+    assert seen.pa_maps.shape == (4, 3, 32, 32)

@@ -10,9 +10,11 @@ from pan_mm.visualization import (
     paint_flow,
     paint_maps,
     tile,
+    timeline_chart,
     weights_chart,
     write_animation,
 )
+from pan_mm.visualization.pictures import LINES
 
 
 def test_brighter_is_more():
@@ -27,6 +29,37 @@ def test_maps_given_together_share_the_scale():
     maps = np.stack([np.full((8, 8), 1.0), np.full((8, 8), 4.0)])
     weak, strong = paint_maps(maps)
     assert strong.mean() > weak.mean() + 50
+
+
+class TestTimeline:
+    times = np.arange(1.0, 5.0)
+    scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]])
+
+    def rows(self, picture, colour, columns):
+        """Rows in which a colour is seen within these columns."""
+        return np.flatnonzero((picture[40:, columns] == colour).all(axis=2).any(axis=1)) + 40
+
+    def test_lines_follow_the_scores(self):
+        picture = timeline_chart(self.times, self.scores, ['walk', 'run'])
+        early, late = slice(60, 200), slice(700, 870)
+        for colour, sign in ((LINES[0], 1), (LINES[1], -1)):  # the higher peak comes first
+            change = (
+                self.rows(picture, colour, late).mean() - self.rows(picture, colour, early).mean()
+            )
+            assert sign * change > 50
+
+    def test_events_lie_below_the_lines(self):
+        plain = timeline_chart(self.times, self.scores, ['walk', 'run'])
+        marked = timeline_chart(self.times, self.scores, ['walk', 'run'], [(1, 3.0, 4.0, 0.8)])
+        changed = np.argwhere((plain != marked).any(axis=2))
+        assert len(changed)
+        assert (marked[tuple(changed.T)] == LINES[1]).all()
+        assert changed[:, 0].min() > self.rows(plain, LINES[0], slice(None)).max()
+        assert changed[:, 1].min() > 550  # 3 s lie two thirds to the right
+
+    def test_no_prediction(self):
+        with pytest.raises(ValueError, match='at least one prediction'):
+            timeline_chart(np.array([]), np.zeros((0, 2)), ['walk', 'run'])
 
 
 def test_a_still_clip_is_dark():

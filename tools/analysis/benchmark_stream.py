@@ -122,6 +122,8 @@ def main():
         config = Config.fromfile(path)
         result['models'][Path(path).stem] = figures = measure(config, images, args)
         print(Path(path).stem, json.dumps(figures))
+        verdict = 'keeps up' if figures['keeps_up'] else 'does not keep up'
+        print(f'{Path(path).stem} {verdict} with {args.fps:g} frames a second')
     write_report(args.out, result)
 
 

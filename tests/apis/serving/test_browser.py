@@ -1,0 +1,140 @@
+"""The page in a real headless browser."""
+
+import json
+import shutil
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from pan_mm.apis import PANInferencer
+
+webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed')
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+pytestmark = pytest.mark.browser
+CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
+CHROMEDRIVER = shutil.which('chromedriver')
+
+
+class Page:
+    """The page as a visitor has it."""
+
+    def __init__(self, browser, url):
+        self.browser = browser
+        browser.get(url)
+        self.find('#recognise')
+
+    def wait(self, condition, seconds=60):
+        waiter = WebDriverWait(
+            self.browser, seconds, ignored_exceptions=[StaleElementReferenceException]
+        )
+        return waiter.until(lambda _: condition())
+
+    def find(self, selector):
+        """The first element that is shown, once there is one."""
+        return self.wait(
+            lambda: next(
+                (
+                    element
+                    for element in self.browser.find_elements(By.CSS_SELECTOR, selector)
+                    if element.is_displayed()
+                ),
+                None,
+            )
+        )
+
+    def press(self, text):
+        """Press the button with this text as soon as it is there."""
+
+        def pressed():
+            for button in self.browser.find_elements(By.CSS_SELECTOR, '#clip button'):
+                if button.text == text and button.is_displayed():
+                    button.click()
+                    return True
+            return False
+
+        self.wait(pressed)
+
+    def upload(self, path):
+        field = self.wait(
+            lambda: self.browser.find_elements(By.CSS_SELECTOR, '#clip input[type=file]')
+        )[0]
+        field.send_keys(str(path))
+        # the field goes when the upload has arrived
+        self.wait(lambda: not self.browser.find_elements(By.CSS_SELECTOR, '#clip input[type=file]'))
+
+    def requests(self):
+        """Addresses that the browser has asked for."""
+        for entry in self.browser.get_log('performance'):
+            message = json.loads(entry['message'])['message']
+            if message['method'] == 'Network.requestWillBeSent':
+                yield message['params']['request']['url']
+
+
+@pytest.fixture(scope='module')
+def browser(tmp_path_factory):
+    if not (CHROMIUM and CHROMEDRIVER):
+        pytest.skip('chromium and chromedriver are not installed')
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in (
+        *('headless=new', 'no-sandbox', 'disable-dev-shm-usage', 'window-size=1280,1500'),
+        *('use-fake-device-for-media-stream', 'use-fake-ui-for-media-stream'),
+        f'user-data-dir={tmp_path_factory.mktemp("browser")}',
+    ):
+        options.add_argument(f'--{argument}')
+    options.set_capability('goog:loggingPrefs', dict(performance='ALL'))
+    browser = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
+    try:
+        yield browser
+    finally:
+        browser.quit()
+
+
+@pytest.fixture
+def page(browser, server):
+    return Page(browser, server.url)
+
+
+def test_upload_a_clip(page, server, videos, config, checkpoint):
+    page.upload(videos / '3.mp4')
+    page.find('#recognise').click()
+    assert page.find('#status p').text.startswith('Done in')
+    (expected,) = PANInferencer(config, checkpoint, device='cpu')(videos / '3.mp4')
+    label = page.find('#label').text.split('\n')
+    assert expected['top'][0]['name'] in label
+    assert sum(line.endswith('%') for line in label) == 5
+    for name in ('maps', 'weights', 'times'):
+        picture = page.find(f'#{name} img')
+        assert int(picture.get_attribute('naturalWidth')) > 300, name
+    hosts = {urlsplit(url).netloc for url in page.requests() if url.startswith('http')}
+    assert hosts == {urlsplit(server.url).netloc}
+
+
+def test_a_bad_file_shows_an_error(page, tmp_path, videos):
+    (tmp_path / 'bad.mp4').write_text('no video at all')
+    page.upload(tmp_path / 'bad.mp4')
+    page.find('#recognise').click()
+    assert 'The file is no video' in page.find('#status .error').text
+    assert not page.browser.find_elements(By.CSS_SELECTOR, '#maps img')
+
+
+def test_nothing_uploaded(page):
+    page.find('#recognise').click()
+    assert 'Upload or record a clip first' in page.find('#status .error').text
+
+
+def test_record_with_the_camera(page):
+    """The browser's own camera shows a green disc that fills."""
+    page.find('#clip button[aria-label="Capture from camera"]').click()
+    page.press('Click to Access Webcam')
+    page.press('Record')
+    time.sleep(2)
+    page.press('Stop')
+    page.find('#clip button[aria-label="Clear"]')
+    page.find('#recognise').click()
+    assert page.find('#status p').text.startswith('Done in')
+    assert page.find('#maps img')
