@@ -163,7 +163,7 @@ def write_video(path: str, frames: np.ndarray) -> None:
     for frame in frames:
         _, packet = cv2.imencode('.jpg', frame[..., ::-1], quality)
         writer.set(cv2.VIDEOWRITER_PROP_KEY_FLAG, 1)
-        writer.write(packet)
+        writer.write(packet.reshape(1, -1))  # as one row: OpenCV 4 takes its width for the length
     writer.release()
 
 
