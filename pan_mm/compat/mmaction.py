@@ -4,6 +4,7 @@ import copyreg
 import functools
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -227,7 +228,26 @@ def _channels_first(video):
     return video
 
 
+# importlib_metadata ----------------------------------------------------------------------
+
+
+def _backport_missing(module):
+    return importlib.util.find_spec('importlib_metadata') is None
+
+
+def _standard_library_stands_in(module):
+    sys.modules['importlib_metadata'] = importlib.metadata
+
+
 REPAIRS = (
+    Repair(
+        name='importlib-metadata',
+        reason='MMAction2 imports importlib_metadata and declares it nowhere; mim leaves it out, '
+        "taking setuptools' private copy for an installed one (mmaction/utils/dependency.py)",
+        until='MMAction2 imports importlib.metadata',
+        needed=_backport_missing,
+        apply=_standard_library_stands_in,
+    ),
     Repair(
         name='drn',
         reason="mmaction.models.localizers.drn is missing from MMAction2's wheel, so "

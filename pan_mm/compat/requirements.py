@@ -23,8 +23,6 @@ REQUIREMENTS = (
     Requirement('mmengine', 'pip install "mmengine>=0.10.4,<1.0.0"', '0.7.1', '1.0.0'),
     # The bounds that mmaction/__init__.py asserts.
     Requirement('mmcv', MMCV, '2.0.0rc4', '2.2.0'),
-    # MMAction2 imports it and declares it nowhere.
-    Requirement('importlib_metadata', 'pip install importlib_metadata'),
     Requirement('mmaction', 'pip install "mmaction2>=1.2.0,<2.0.0"', '1.0.0', '2.0.0'),
 )
 

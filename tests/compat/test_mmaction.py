@@ -2,6 +2,7 @@ import importlib
 import pickle
 import pkgutil
 from importlib.machinery import PathFinder
+from pathlib import Path
 from types import SimpleNamespace
 
 import mmaction
@@ -17,6 +18,8 @@ from mmaction.registry import TRANSFORMS
 from mmaction.structures import ActionDataSample
 
 import pan_mm
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class TestDRN:
@@ -84,6 +87,20 @@ class TestColorJitter:
             'print(jitter.brightness, jitter.adjust_hue(np.ones((1, 1, 3)), -0.1).shape)'
         )
         assert result.stdout.strip() == '(0.75, 1.25) (1, 1, 3)', result.stderr
+
+
+@pytest.mark.slow
+def test_without_importlib_metadata(linked_environment):
+    # pkg_resources would let setuptools' own copy be found.
+    env = linked_environment(without=['importlib_metadata*', 'setuptools*', 'pkg_resources*'])
+    upstream = env.run('-c', 'import mmaction.utils.dependency')
+    assert "No module named 'importlib_metadata'" in upstream.stderr
+    repaired = env.run(
+        '-c',
+        'import pan_mm, mmaction.utils.dependency as d; print(d.distribution("mmaction2").version)',
+        PYTHONPATH=str(ROOT),
+    )
+    assert repaired.stdout.strip() == mmaction.__version__, repaired.stderr
 
 
 class TestBFloat16:

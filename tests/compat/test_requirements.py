@@ -23,7 +23,6 @@ def test_unsupported_version():
         ('mmcv', ['"pan_mm[lite]"', 'mim install']),
         ('mmaction', ['mmaction2']),
         ('mmengine', ['pip install "mmengine']),
-        ('importlib_metadata', ['pip install importlib_metadata']),
         ('torch', ['https://pytorch.org']),
     ],
 )
