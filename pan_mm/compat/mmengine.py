@@ -103,8 +103,11 @@ def _groups_stay_config_dicts(optimizer_wrapper):
     import torch
     from mmengine.config import ConfigDict
 
-    group = ConfigDict(params=[torch.nn.Parameter(torch.zeros(1))])
-    wrapper = optimizer_wrapper.OptimWrapper(torch.optim.SGD([group], lr=0.1))
+    # Built without __init__, which would import torch._dynamo, for seconds.
+    optimizer = object.__new__(torch.optim.SGD)
+    optimizer.defaults = {}
+    optimizer.param_groups = [ConfigDict(params=[torch.nn.Parameter(torch.zeros(1))])]
+    wrapper = optimizer_wrapper.OptimWrapper(optimizer)
     return type(wrapper.optimizer.param_groups[0]) is not dict
 
 

@@ -35,7 +35,7 @@ class SparseReader:
     def __init__(self, file: BinaryIO, num_threads: int = 1) -> None:
         import av
 
-        self._container = av.open(file)
+        self._container = av.open(file, 'r')
         if not self._container.streams.video:
             raise ValueError('it has no video stream')
         stream = self._container.streams.video[0]

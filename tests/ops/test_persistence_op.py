@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from pan_mm.apis.benchmark import peak_of
 from pan_mm.ops import persistence_of_appearance, select_backend
 
 # Largest difference from the float64 reference, relative to its largest value. Half precisions
@@ -190,14 +191,14 @@ class TestGradients:
             assert (one - other).abs().max() <= BOUNDS[dtype] * other.abs().max()
 
     def test_memory_of_a_training_step(self):
-        from tools.analysis.benchmark_motion import naive_persistence, peak_bytes
+        from tools.analysis.benchmark_motion import naive_persistence
 
         frames, weight = make_inputs((4, 4, 3, 112, 112))
         weight.requires_grad_()
         bias = torch.zeros(8, requires_grad=True)
-        naive = peak_bytes(lambda: naive_persistence(frames, weight, bias).sum().backward())
-        fast = peak_bytes(
-            lambda: persistence_of_appearance(frames, weight, backend='cpu').sum().backward()
+        naive = peak_of(lambda: naive_persistence(frames, weight, bias).sum().backward(), 'cpu')
+        fast = peak_of(
+            lambda: persistence_of_appearance(frames, weight, backend='cpu').sum().backward(), 'cpu'
         )
         assert naive > 4 * 4 * 8 * 112 * 112 * 4, 'the features of all frames were not counted'
         assert fast <= naive / 6
