@@ -284,7 +284,7 @@ def table(results: list) -> str:
             f'{result["threads"]} threads; matrix product {result["matrix_product_gflops"]:.0f} '
             f'Gflop/s, copy {result["copy_gbytes_per_second"]:.1f} GB/s'
         )
-        lines.append('| method | frames/s | ms/frame | × naive | × TV-L1 | of the limit |')
+        lines.append('\n| method | frames/s | ms/frame | × naive | × TV-L1 | of the limit |')
         lines.append('|---|---|---|---|---|---|')
         for row in result['methods']:
             lines.append(
@@ -292,7 +292,7 @@ def table(results: list) -> str:
                 f'{row["times_naive"]:.2f} | {_show(row["times_tvl1"], ".0f")} | '
                 f'{_show(row["share_of_limit"], ".0%")} |'
             )
-        lines.append('| forward + backward | ms | peak MiB |')
+        lines.append('\n| forward + backward | ms | peak MiB |')
         lines.append('|---|---|---|')
         lines += [
             f'| {row["method"]} | {row["ms"]:.4g} | {row["peak_mbytes"]:.1f} |'
