@@ -99,8 +99,10 @@ class LinkedEnvironment:
         venv.create(folder, with_pip=False, symlinks=True)
         self.python = folder / 'bin' / 'python'
         (self.site_packages,) = folder.glob('lib/python*/site-packages')
+        # Its __pycache__ is its own: editable installs of one second and size look alike there.
+        without = ('*pan_mm*', '__pycache__', *without)
         for entry in Path(sysconfig.get_path('purelib')).iterdir():
-            if not any(fnmatch.fnmatch(entry.name.lower(), p) for p in ('*pan_mm*', *without)):
+            if not any(fnmatch.fnmatch(entry.name.lower(), pattern) for pattern in without):
                 (self.site_packages / entry.name).symlink_to(entry)
 
     def run(self, *arguments, cwd='/', **variables):
