@@ -10,6 +10,7 @@ from torch import nn
 from .checkpoint_hook import latest_checkpoint
 from .data_fault_hook import DataFaultHook
 from .preflight import preflight
+from .run_description import describe_run
 
 
 @RUNNERS.register_module()
@@ -30,11 +31,13 @@ class CheckedRunner(Runner):
     def train(self) -> nn.Module:
         """Check, then train."""
         preflight(self.cfg, ('train', 'val') if self.cfg.get('val_cfg') else ('train',))
+        self.logger.info(describe_run())
         return self._naming_files(super().train)
 
     def test(self) -> dict:
         """Check, then test."""
         preflight(self.cfg, ('test',))
+        self.logger.info(describe_run())
         self._strict = True
         return self._naming_files(super().test)
 
