@@ -29,7 +29,7 @@ class Record(NamedTuple):
     """What one run left.
 
     Attributes:
-        folder (Path): Where it stands.
+        folder (Path): Where it is.
         info (dict): Of :func:`pan_mm.apis.report.read_run`, and ``split``, ``commands``,
             ``gmacs``, ``params``, ``date``.
         changes (dict): Settings in which the run differs from its config in this repository.
@@ -168,7 +168,10 @@ def _clips(samples):
 
 
 def collect_run(
-    work_dir: Union[str, Path], out: Union[str, Path], configs: Union[str, Path]
+    work_dir: Union[str, Path],
+    out: Union[str, Path],
+    configs: Union[str, Path],
+    machine: Optional[str] = None,
 ) -> Path:
     """Write the record of a finished run: ``run.json``, ``config.py``, ``curve.json``, scores.
 
@@ -178,6 +181,7 @@ def collect_run(
         out (str | Path): Folder of records; this one goes into ``out/CONFIG_seedN``, with what
             was changed from the config in between.
         configs (str | Path): The configs of this repository.
+        machine (str, optional): What it ran on, for logs that do not tell the processor.
 
     Returns:
         Path: The record's folder. A record of the same run is replaced.
@@ -188,14 +192,15 @@ def collect_run(
     """
     work_dir, out = Path(work_dir), Path(out)
     try:
-        return _collect(work_dir, out, configs)
+        return _collect(work_dir, out, configs, machine)
     except (ReportError, ScoresError) as error:
         text = str(error)
         raise ReportError(text if str(work_dir) in text else f'{work_dir}: {text}') from error
 
 
-def _collect(work_dir, out, configs):
+def _collect(work_dir, out, configs, machine):
     info = read_run(work_dir)
+    info['environment'].setdefault('processor', machine)
     logs = read_logs(work_dir)
     path = find_config(configs, info['config'])
     base = Config.fromfile(path)

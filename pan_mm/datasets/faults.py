@@ -6,7 +6,7 @@ from typing import Any, Callable, Optional
 import torch
 from torch.utils.data import get_worker_info
 
-from .integrity import DataError
+from .integrity import DataError, listed
 
 
 class WatchedPipeline:
@@ -66,11 +66,9 @@ class WatchedPipeline:
 
 def too_many(skipped: dict, max_faults: int) -> DataError:
     """The error that names the bad files, ten at most."""
-    shown = '\n  '.join(list(skipped.values())[:10])
-    more = f'\n  … and {len(skipped) - 10} more' if len(skipped) > 10 else ''
     return DataError(
         f'{len(skipped)} files cannot be read, more than max_faults={max_faults} of '
-        f'DataFaultHook:\n  {shown}{more}'
+        f'DataFaultHook:{listed(list(skipped.values()))}'
     )
 
 
@@ -78,6 +76,11 @@ def data_path(data: dict) -> str:
     """The file or folder that a sample is read from, or was."""
     named = data.get('read_from') or data.get('filename') or data.get('frame_dir')
     return str(named or f'sample {data.get("sample_idx")}')
+
+
+def samples_of(data_batch: Any) -> list:
+    """The data samples of a batch from a DataLoader, none where it holds none."""
+    return list(data_batch.get('data_samples', ())) if isinstance(data_batch, dict) else []
 
 
 def leaf_datasets(dataset: Any) -> Iterator:
