@@ -1,6 +1,7 @@
 """Records of runs: the small text files that a finished run leaves in ``results/``."""
 
 import csv
+import functools
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ import torch
 from mmaction.evaluation import mean_class_accuracy, top_k_accuracy
 from mmaction.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from .complexity import get_complexity, input_of_test
 from .report import Logs, ReportError, commands, is_reversed, read_logs, read_run
@@ -22,6 +24,7 @@ from .score_fusion import NAME_KEYS, ScoresError, load_scores
 
 CURVE_KEYS = ('epoch', 'step', 'lr', 'loss', 'grad_norm', 'top1_acc', 'time')
 MAX_CURVE = 200  # logged steps in a record
+SIZE = re.compile(r'\.pipeline\.\d+\.(scale|input_size|crop_size)\b')
 DEV_SPLIT = ('dev_train.txt', 'dev_val.txt')
 
 
@@ -30,8 +33,8 @@ class Record(NamedTuple):
 
     Attributes:
         folder (Path): Where it is.
-        info (dict): Of :func:`pan_mm.apis.report.read_run`, and ``split``, ``commands``,
-            ``gmacs``, ``params``, ``date``.
+        info (dict): Of :func:`pan_mm.apis.report.read_run`, and ``split`` ('test' or
+            'dev'), ``commands``, ``pixels`` (of a side), ``gmacs``, ``params`` (millions).
         changes (dict): Settings in which the run differs from its config in this repository.
         clips (list[tuple]): Name and label of each test clip.
         scores (np.ndarray): Logits of the test clips, shape (N, num_classes).
@@ -90,14 +93,24 @@ def _flat(value, name=''):
         yield from _flat(item, f'{name}.{key}' if name else str(key))
 
 
-def changed_settings(cfg: Config, base: Config) -> dict:
-    """The settings of ``cfg`` that ``base`` has not; None for those that it alone has."""
-    own, other = settings(cfg), settings(base)
+def changed_settings(own: dict, other: dict) -> dict:
+    """Settings that differ from others; None for those that the others alone have."""
     return {
         key: own.get(key)
         for key in sorted(own.keys() | other.keys())
         if own.get(key) != other.get(key)
     }
+
+
+def without_size(changes: dict) -> dict:
+    """Changes without those of the frames' size in the pipelines."""
+    return {key: value for key, value in changes.items() if not SIZE.search(key)}
+
+
+@functools.cache
+def settings_of_config(path: Path) -> dict:
+    """:func:`settings` of a config file."""
+    return settings(Config.fromfile(path))
 
 
 def find_config(configs: Union[str, Path], name: str) -> Path:
@@ -157,7 +170,7 @@ def _scores_of(work_dir, tests, backwards, epochs):
                 f'tested with {Path(cfg.load_from).name}, not with epoch_{epochs}.pth, the end of '
                 'the training'
             )
-        return load_scores(paths[0]), metrics
+        return load_scores(paths[0]), metrics, cfg
     return None
 
 
@@ -202,25 +215,27 @@ def _collect(work_dir, out, configs, machine):
     info = read_run(work_dir)
     info['environment'].setdefault('processor', machine)
     logs = read_logs(work_dir)
-    path = find_config(configs, info['config'])
-    base = Config.fromfile(path)
-    _check_dataset(logs.cfg, base)
-    info['split'] = _split(logs.cfg, base)
-    changes = changed_settings(logs.cfg, base)
     forwards = _scores_of(work_dir, logs.tests, False, info['epochs'])
     if forwards is None:
         raise ReportError('no scores of its test; run tools/analysis/test_order.py')
     backwards = _scores_of(work_dir, logs.tests, True, info['epochs'])
+    cfg = Config(logs.cfg.to_dict())
+    cfg.test_dataloader = forwards[2].test_dataloader
+    path = find_config(configs, info['config'])
+    base = Config.fromfile(path)
+    _check_dataset(cfg, base)
+    info['split'] = _split(cfg, base)
+    changes = changed_settings(settings(cfg), settings(base))
     clips = _clips(forwards[0])
     if backwards and _clips(backwards[0]) != clips:
         raise ReportError('the tests forwards and backwards were not of the same clips')
-    scores = np.round(np.stack([s['pred_score'].numpy() for s in forwards[0]]), 3)
+    scores = _rounded(forwards[0])
     own = _checked(scores, clips, forwards[1])
     info.update({name: round(value, 2) for name, value in own.items()})
     if backwards:
-        mirrored = np.round(np.stack([s['pred_score'].numpy() for s in backwards[0]]), 3)
+        mirrored = _rounded(backwards[0])
         _checked(mirrored, clips, backwards[1])
-    info['gmacs'], info['params'] = _cost(logs.cfg)
+    info['pixels'], info['gmacs'], info['params'] = _cost(cfg)
     info['commands'] = commands(logs.trainings) or [_command(path, configs, info, changes)]
     info['commands'] = [_without_places(command) for command in info['commands']]
     folder = out / record_name(info, changes)
@@ -229,7 +244,7 @@ def _collect(work_dir, out, configs, machine):
         part = Path(part) / 'record'
         part.mkdir()
         (part / 'run.json').write_text(json.dumps(info, indent=2) + '\n', encoding='utf-8')
-        config = _portable(logs.cfg, base, folder.name).pretty_text
+        config = _portable(cfg, base, folder.name).pretty_text
         (part / 'config.py').write_text(config, encoding='utf-8')
         (part / 'curve.json').write_text(_curve_text(logs), encoding='utf-8')
         _write_scores(part / 'scores.csv', clips, scores)
@@ -239,6 +254,12 @@ def _collect(work_dir, out, configs, machine):
             shutil.rmtree(folder)
         part.replace(folder)
     return folder
+
+
+def _rounded(samples):
+    """Scores as the record keeps them, of four digits."""
+    scores = torch.stack([sample['pred_score'] for sample in samples]).double().numpy()
+    return np.array([[float(f'{score:.4g}') for score in row] for row in scores])
 
 
 def _checked(scores, clips, metrics):
@@ -256,17 +277,20 @@ def _checked(scores, clips, metrics):
 def record_name(info: dict, changes: dict) -> str:
     """Name of a record's folder."""
     parts = [info['config'], *(['dev'] if info['split'] == 'dev' else [])]
-    short = {f'{key.rpartition(".")[2]}-{value}' for key, value in changes.items()}
+    kept = without_size(changes)
+    parts += [f'{info["pixels"]}px'] if kept != changes else []
+    short = {f'{key.rpartition(".")[2]}-{value}' for key, value in kept.items()}
     parts += sorted(re.sub(r'[^\w.-]+', '', text)[:40] for text in short)
     return '_'.join([*parts[:8], f'seed{info["seed"]}'])
 
 
 def _cost(cfg):
-    """GMACs of all views and millions of parameters."""
+    """Pixels of a frame's side, GMACs of all views and millions of parameters."""
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
     views, shape = input_of_test(cfg)
     with torch.device('meta'):
         total = get_complexity(MODELS.build(cfg.model), shape)[-1]
-    return round(views * total.macs / 1e9, 2), round(total.params / 1e6, 2)
+    return shape[-1], round(views * total.macs / 1e9, 2), round(total.params / 1e6, 2)
 
 
 def _command(path, configs, info, changes):
@@ -282,8 +306,9 @@ def _command(path, configs, info, changes):
 
 
 def _without_places(command):
-    """A command with names in place of absolute paths, which mean nothing on other machines."""
-    return re.sub(r'(?<![^\s=\'"])/(?:[^\s/\'"]+/)*([^\s/\'"]+)', r'\1', command)
+    """A command without the absolute folders in it, which mean nothing on other machines."""
+    place = r'(?<![^\s=\'"])/(?:[^\s\'"]*/(?=tools/|configs/)|(?:[^\s/\'"]+/)*)'
+    return re.sub(place, '', command)
 
 
 def _portable(cfg, base, name):
@@ -314,7 +339,7 @@ def _write_scores(path, clips, scores):
         rows = csv.writer(file, lineterminator='\n')
         rows.writerow(['clip', 'label', *range(scores.shape[1])])
         for (name, label), row in zip(clips, scores):
-            rows.writerow([name, label, *(f'{score:.3f}' for score in row)])
+            rows.writerow([name, label, *(f'{score:.4g}' for score in row)])
 
 
 def _read_scores(path):
@@ -353,7 +378,8 @@ def read_record(folder: Union[str, Path], configs: Union[str, Path]) -> Record:
             )
         if abs(own['top1'] - info['top1']) > 0.01:
             raise ReportError(f'{folder}: scores.csv and run.json do not tell the same accuracy')
-        changes = changed_settings(cfg, Config.fromfile(find_config(configs, info['config'])))
+        base = settings_of_config(find_config(configs, info['config']))
+        changes = changed_settings(settings(cfg), base)
         return Record(folder, info, changes, clips, scores, backwards, curve)
     except ReportError:
         raise

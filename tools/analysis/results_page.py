@@ -10,7 +10,12 @@ import numpy as np
 from mmengine.config import Config
 
 from pan_mm.apis.order_test import order_accuracies
-from pan_mm.apis.run_records import Record, accuracies, changed_settings, find_config
+from pan_mm.apis.run_records import (
+    Record,
+    accuracies,
+    find_config,
+    without_size,
+)
 from pan_mm.models.pan_ensemble import stream_configs
 from tools.analysis.ablations import ABLATIONS, BASE, Ablation
 
@@ -33,7 +38,8 @@ PAIRS = (
     ('draw circle clockwise', 'draw circle counter-clockwise'),
     ('sit to stand', 'stand to sit'),
 )
-HEADER = """<!-- Written by `python tools/analysis/report.py` from results.md.in and results/; edit those. -->
+HEADER = """<!-- Written by `python tools/analysis/report.py` from results.md.in and results; edit
+those. -->
 """
 
 
@@ -187,45 +193,48 @@ def order_table(found: dict) -> str:
 
 def ablation_name(changes: dict, known: Sequence[Ablation] = ABLATIONS) -> str:
     """Of changed settings the ablation that they are, or else what they are."""
-    base = Config.fromfile(find_config(CONFIGS, BASE))
     for ablation in known:
-        cfg = Config.fromfile(find_config(CONFIGS, BASE))
-        cfg.merge_from_dict(ablation.options)
-        if changed_settings(cfg, base) == changes:
+        if ablation.options == changes:
             return ablation.name
     return ', '.join(f'`{key}={value}`' for key, value in changes.items())
 
 
 def ablation_table(records: Sequence[Record]) -> str:
     """A row for each way in which runs differ from their config, beside the config itself."""
-    groups = {}
+    order = ['', *MODELS, *(ablation.name for ablation in ABLATIONS)]
+    models = {config: model for model, config in MODELS.items()}
+    groups, varied = {}, set()
     for record in records:
-        info = record.info
-        if record.changes or info['split'] == 'dev' or info['config'] == BASE:
-            if info['config'] == BASE:
-                name = ablation_name(record.changes)
-            else:
-                name = f'{info["config"]} {ablation_name(record.changes, info["split"], ())}'
-            groups.setdefault((info['split'], name or 'PAN Lite'), []).append(record)
-    if not any(record.changes for own in groups.values() for record in own):
-        return 'No runs yet.'
-    order = ['PAN Lite', *(ablation.name for ablation in ABLATIONS)]
+        info, changes = record.info, without_size(record.changes)
+        place = info['split'], info['pixels']
+        model = models.get(info['config'], info['config'])
+        known = ABLATIONS if info['config'] == BASE else ()
+        variant = ablation_name(changes, known) if changes else ''
+        name = f'{model}, {variant}' if changes else model
+        rank = [order.index(part) if part in order else len(order) for part in (model, variant)]
+        groups.setdefault((*place, *rank, name), []).append(record)
+        if record.changes or info['split'] == 'dev':
+            varied.add(place)
     rows = []
-    for split, name in sorted(
-        groups, key=lambda key: (key[0], order.index(key[1]) if key[1] in order else 99, key[1])
-    ):
-        own = sorted(groups[split, name], key=lambda record: record.info['seed'])
-        rows.append(
-            [
-                name,
-                split,
-                ', '.join(str(record.info['seed']) for record in own),
-                spread([record.info['top1'] for record in own]),
-                spread([record.info['mean_class'] for record in own]),
-                f'{own[0].info["gmacs"]:.2f}',
-            ]
-        )
-    return _table(['variant', 'split', 'seeds', 'top-1', 'mean class', 'GMACs'], rows)
+    for key in sorted(groups):
+        split, pixels, *_, name = key
+        own = sorted(groups[key], key=lambda record: record.info['seed'])
+        if (split, pixels) in varied:
+            rows.append(
+                [
+                    name,
+                    split,
+                    str(pixels),
+                    ', '.join(str(record.info['seed']) for record in own),
+                    spread([record.info['top1'] for record in own]),
+                    spread([record.info['mean_class'] for record in own]),
+                    f'{own[0].info["gmacs"]:.2f}',
+                ]
+            )
+    if not rows:
+        return 'No runs yet.'
+    head = ['variant', 'split', 'pixels', 'seeds', 'top-1', 'mean class', 'GMACs']
+    return _table(head, rows)
 
 
 def ablation_commands() -> str:
@@ -252,7 +261,9 @@ def runs_table(records: Sequence[Record]) -> str:
         threads = environment.get('threads')
         machine += f', {threads} thread(s)' if threads else ''
         commands = '; '.join(f'`{command}`' for command in info['commands'])
-        rows.append([name, f'{info["top1"]:.1f}', f'{info["train_minutes"]:.1f}', machine, commands])
+        rows.append(
+            [name, f'{info["top1"]:.1f}', f'{info["train_minutes"]:.1f}', machine, commands]
+        )
     return _table(['record', 'top-1', 'min', 'machine', 'command'], rows)
 
 
