@@ -45,8 +45,8 @@ def read_logs(work_dir: Union[str, Path]) -> Logs:
         raise ReportError(f'{work_dir} holds no log of a training')
     cfg = Config.fromfile(trained[-1].parent / 'vis_data' / 'config.py')
     # A training that was resumed has done some steps twice; the later ones count.
-    steps = {line['step']: line for path in trained for line in scalars[path] if 'loss' in line}
-    steps = [steps[number] for number in sorted(steps)]
+    latest = {line['step']: line for path in trained for line in scalars[path] if 'loss' in line}
+    steps = [latest[number] for number in sorted(latest)]
     epochs = cfg.train_cfg.max_epochs
     if not (work_dir / f'epoch_{epochs}.pth').exists() or steps[-1]['epoch'] != epochs:
         raise ReportError(
