@@ -288,8 +288,7 @@ def _cost(cfg):
     """Pixels of a frame's side, GMACs of all views and millions of parameters."""
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     views, shape = input_of_test(cfg)
-    with torch.device('meta'):
-        total = get_complexity(MODELS.build(cfg.model), shape)[-1]
+    total = get_complexity(MODELS.build(cfg.model), shape)[-1]
     return shape[-1], round(views * total.macs / 1e9, 2), round(total.params / 1e6, 2)
 
 
