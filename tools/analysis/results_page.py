@@ -1,8 +1,9 @@
 """Tables and pictures of docs/results.md, from the records in results/."""
 
+import functools
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -25,11 +26,25 @@ SEEDS = (0, 1, 2)
 MODELS = {
     'TSN': 'tsn_r18_1xb16-1x1x8-15e_utd-mhad-depth',
     'TSM': 'tsm_r18_1xb16-1x1x8-15e_utd-mhad-depth',
+    'TANet, ResNet-50': 'tanet_r50_1xb16-1x1x8-15e_utd-mhad-depth',
+    'SlowOnly': 'slowonly_r18_1xb16-8x1-15e_utd-mhad-depth',
     'PAN RGB': 'pan-rgb_r18_1xb16-1x1x8-15e_utd-mhad-depth',
     'PAN PA': 'pan-pa_r18_1xb16-4x1x8-15e_utd-mhad-depth',
     'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-15e_utd-mhad-depth',
+    'PAN Lite after MotionShapes': (
+        'pan-lite_motionshapes-pretrained-r18_1xb16-4x1x8-15e_utd-mhad-depth'
+    ),
     'PAN Full': 'pan-full_r18_4x1x8_utd-mhad-depth',
     'PAN En': 'pan-en_r18_4x1x8_utd-mhad-depth',
+}
+MODELS_R50 = {
+    'TSN': 'tsn_r50_1xb16-1x1x8-15e-224px_utd-mhad-depth',
+    'TSM': 'tsm_r50_1xb16-1x1x8-15e-224px_utd-mhad-depth',
+    'TANet': 'tanet_r50_1xb16-1x1x8-15e-224px_utd-mhad-depth',
+    'SlowOnly': 'slowonly_r50_1xb16-8x1-15e-224px_utd-mhad-depth',
+    'PAN RGB': 'pan-rgb_r50_1xb16-1x1x8-15e-224px_utd-mhad-depth',
+    'PAN PA': 'pan-pa_r50_1xb16-4x1x8-15e-224px_utd-mhad-depth',
+    'PAN Lite': 'pan-lite_r50_1xb16-4x1x8-15e-224px_utd-mhad-depth',
 }
 STREAMS = {'rgb': 'PAN RGB', 'pa': 'PAN PA', 'lite': 'PAN Lite'}
 LABEL_MAP = ROOT / 'tools' / 'data' / 'utd_mhad' / 'label_map.txt'
@@ -101,25 +116,28 @@ def fuse(results: Sequence[Result], weights: Sequence[float]) -> Result:
     )
 
 
-def results_by_model(records: Sequence[Record]) -> tuple:
+def results_by_model(records: Sequence[Record], models: Mapping = MODELS) -> tuple:
     """Results on the test split of the configs as they are, by model, and what is missing.
+
+    Args:
+        records (Sequence[Record]): Of any runs.
+        models (dict): Names of configs by model.
 
     Returns:
         tuple: ``{model: [Result]}`` by seed, and a text for each model that lacks runs.
     """
     found = {}
-    for model, config in MODELS.items():
+    for model, config in models.items():
         own = [r for r in records if r.info['config'] == config and not r.changes]
         own = [_result(record) for record in own if record.info['split'] == 'test']
         found[model] = sorted(own, key=lambda result: result.seed)
     missing = []
-    for model, config in MODELS.items():
-        cfg = Config.fromfile(find_config(CONFIGS, config))
-        if cfg.model.type != 'PANEnsemble':
+    for model, config in models.items():
+        streams = fused_streams(config)
+        if not streams:
             lacking = [str(seed) for seed in SEEDS if seed not in _seeds(found[model])]
         else:
-            streams = stream_configs(cfg.model)
-            weights = [weight for _, weight, _ in streams.values()]
+            weights = list(streams.values())
             parts = [STREAMS[stream] for stream in streams]
             seeds = sorted(set.intersection(*(_seeds(found[part]) for part in parts)))
             for seed in seeds:
@@ -133,6 +151,15 @@ def results_by_model(records: Sequence[Record]) -> tuple:
         if lacking:
             missing.append(f'{model}: seed {", ".join(lacking)}')
     return found, missing
+
+
+@functools.cache
+def fused_streams(config: str) -> dict:
+    """Weights of the streams that a config fuses; empty for a single network."""
+    model = Config.fromfile(find_config(CONFIGS, config)).model
+    if model.type != 'PANEnsemble':
+        return {}
+    return {name: weight for name, (_, weight, _) in stream_configs(model).items()}
 
 
 def _seeds(results):
@@ -203,6 +230,7 @@ def ablation_table(records: Sequence[Record]) -> str:
     """A row for each way in which runs differ from their config, beside the config itself."""
     order = ['', *MODELS, *(ablation.name for ablation in ABLATIONS)]
     models = {config: model for model, config in MODELS.items()}
+    models.update({config: f'{model}, ResNet-50' for model, config in MODELS_R50.items()})
     groups, varied = {}, set()
     for record in records:
         info, changes = record.info, without_size(record.changes)
@@ -275,11 +303,14 @@ def best_model(found: dict) -> Optional[str]:
 def page(template: str, records: Sequence[Record], problems: Sequence[str]) -> str:
     """Text of docs/results.md."""
     found, missing = results_by_model(records)
+    found_r50, missing_r50 = results_by_model(records, MODELS_R50)
     best = best_model(found)
     picture = '![{}](results/{}.png)' if best else 'No runs yet.'
     sections = {
         'MAIN': main_table(found),
         'MISSING': 'Not run yet: ' + '; '.join(missing) + '.' if missing else '',
+        'R50': main_table(found_r50),
+        'MISSING_R50': 'Not run yet: ' + '; '.join(missing_r50) + '.' if missing_r50 else '',
         'PROBLEMS': '\n'.join(f'- Left out: {problem}' for problem in problems),
         'ORDER': order_table(found),
         'CLASSES': picture.format('accuracy of each class', 'classes'),
@@ -295,14 +326,14 @@ def page(template: str, records: Sequence[Record], problems: Sequence[str]) -> s
 
 def zoo_accuracies(records: Sequence[Record]) -> dict:
     """Of each config with runs its top-1 / top-5 as model_zoo.md shows them."""
-    found, _ = results_by_model(records)
     texts = {}
-    for model, results in found.items():
-        if results:
+    for models in (MODELS, MODELS_R50):
+        for model, results in results_by_model(records, models)[0].items():
             values = [result.accuracies for result in results]
-            texts[MODELS[model]] = ' / '.join(
-                spread([v[key] for v in values]) for key in ('top1', 'top5')
-            )
+            if values:
+                texts[models[model]] = ' / '.join(
+                    spread([v[key] for v in values]) for key in ('top1', 'top5')
+                )
     return texts
 
 
