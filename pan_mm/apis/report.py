@@ -43,7 +43,9 @@ def read_logs(work_dir: Union[str, Path]) -> Logs:
     trained = [path for path in paths if any('loss' in line for line in scalars[path])]
     if not trained:
         raise ReportError(f'{work_dir} holds no log of a training')
-    cfg = Config.fromfile(trained[-1].parent / 'vis_data' / 'config.py')
+    cfg = _config_of(trained[-1])
+    first = _config_of(trained[0])  # a resumed training's config does not tell what it began with
+    cfg.load_from, cfg.resume = first.get('load_from'), first.get('resume', False)
     # A training that was resumed has done some steps twice; the later ones count.
     latest = {line['step']: line for path in trained for line in scalars[path] if 'loss' in line}
     steps = [latest[number] for number in sorted(latest)]

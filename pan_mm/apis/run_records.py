@@ -68,7 +68,7 @@ def settings(cfg: Config) -> dict:
         key: cfg.get(key)
         for key in ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks')
     }
-    kept['load_from'] = None if cfg.get('resume') else cfg.get('load_from')
+    kept['load_from'] = None if cfg.get('resume') else _work_dir_and_name(cfg.get('load_from'))
     kept['scaled_lr'] = cfg.get('auto_scale_lr', {}).get('enable', False)
     train = cfg.get('train_dataloader') or {}
     kept['train_dataloader.batch_size'] = train.get('batch_size')
@@ -79,6 +79,10 @@ def settings(cfg: Config) -> dict:
             key: value for key, value in dataset.items() if key not in places
         }
     return dict(_flat(json.loads(json.dumps(kept, default=str))))
+
+
+def _work_dir_and_name(path):
+    return path and '/'.join(Path(path).parts[-2:])
 
 
 def _flat(value, name=''):
@@ -315,7 +319,7 @@ def _portable(cfg, base, name):
     cfg = Config(cfg.to_dict())
     cfg.work_dir = f'work_dirs/{name}'
     if cfg.get('load_from'):
-        cfg.load_from = Path(cfg.load_from).name
+        cfg.load_from = f'work_dirs/{_work_dir_and_name(cfg.load_from)}'
     for split in ('train', 'val', 'test'):
         if cfg.get(f'{split}_dataloader'):
             own, theirs = (c[f'{split}_dataloader'].dataset for c in (cfg, base))

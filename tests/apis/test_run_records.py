@@ -200,7 +200,7 @@ def test_a_config_is_equal_to_itself_wherever_it_runs():
             'train_dataloader.dataset.data_root': '/x',
             'train_dataloader.num_workers': 0,
             'resume': True,
-            'load_from': 'epoch_3.pth',
+            'load_from': '/a/work/epoch_3.pth',
             'randomness': dict(seed=1),
         }
     )
@@ -208,7 +208,7 @@ def test_a_config_is_equal_to_itself_wherever_it_runs():
     cfg.resume = False
     del cfg.model.cls_head['dropout_ratio']
     assert changed_settings(settings(cfg), settings(base)) == {
-        'load_from': 'epoch_3.pth',
+        'load_from': 'work/epoch_3.pth',
         'model.cls_head.dropout_ratio': None,
     }
 
