@@ -158,6 +158,15 @@ def _check_dataset(cfg, base):
         )
 
 
+def _check_neighbours(out, config):
+    """Refuse a record among those of another dataset, which configs name last."""
+    wanted = config.rpartition('_')[2]
+    for path in out.glob('*_seed*/run.json'):
+        other = json.loads(path.read_text(encoding='utf-8'))['config'].rpartition('_')[2]
+        if other != wanted:
+            raise ReportError(f'the run is of {wanted}, {out} holds records of {other}')
+
+
 def _scores_of(work_dir, tests, backwards, epochs):
     """Samples of the last test in a direction, with its metrics; None if there is none."""
     for metrics, cfg in reversed(tests):
@@ -228,6 +237,7 @@ def _collect(work_dir, out, configs, machine):
     path = find_config(configs, info['config'])
     base = Config.fromfile(path)
     _check_dataset(cfg, base)
+    _check_neighbours(out, info['config'])
     info['split'] = _split(cfg, base)
     changes = changed_settings(settings(cfg), settings(base))
     clips = _clips(forwards[0])

@@ -145,6 +145,13 @@ def test_other_data(tmp_path, out, changes, message):
     assert not out.exists()
 
 
+def test_a_folder_holds_records_of_one_dataset(work_dir, out):
+    (out / 'x_seed0').mkdir(parents=True)
+    (out / 'x_seed0' / 'run.json').write_text('{"config": "x_motionshapes-rgb"}')
+    with pytest.raises(ReportError, match='of utd-mhad-depth, .* records of motionshapes-rgb'):
+        collect_run(work_dir, out, CONFIGS)
+
+
 def test_untested(work_dir, out):
     (work_dir / 'forwards.pkl').unlink()
     with pytest.raises(ReportError, match=r'test_order\.py'):
