@@ -19,7 +19,7 @@ from pan_mm.apis.run_records import (
     read_records,
     settings,
 )
-from tools.analysis.results_page import CONFIGS
+from tools.analysis.report import CONFIGS
 
 NAME = 'tsn_r18_1xb16-1x1x8-15e_utd-mhad-depth'
 PATH = CONFIGS / 'tsn' / f'{NAME}.py'

@@ -10,7 +10,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 
 from pan_mm.apis.complexity import input_of_test
-from tools.analysis import results_page
+from tools.analysis import report
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(ROOT.glob('configs/recognition/*/*_utd-mhad-depth.py'))
@@ -22,14 +22,14 @@ def by_name(paths):
 
 
 def test_all_stand_on_the_results_page():
-    listed = {*results_page.MODELS.values(), *results_page.MODELS_R50.values()}
+    listed = {*report.MODELS.values(), *report.MODELS_R50.values()}
     assert {path.stem for path in CONFIGS} == listed
 
 
 @pytest.mark.parametrize('path', by_name(TRAINED))
 def test_equal_terms(path):
     cfg = Config.fromfile(path)
-    base = Config.fromfile(results_page.find_config(results_page.CONFIGS, results_page.BASE))
+    base = Config.fromfile(report.find_config(report.CONFIGS, report.BASE))
     for part in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'default_hooks'):
         assert cfg[part] == base[part], part
     assert cfg.train_dataloader.batch_size == 16

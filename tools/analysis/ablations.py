@@ -1,5 +1,8 @@
-"""The ablations of PAN_Lite: what `--cfg-options` change of its config."""
+#!/usr/bin/env python3
+"""Print the command that trains each ablation of PAN_Lite."""
 
+import argparse
+import re
 from typing import NamedTuple
 
 BASE = 'pan-lite_r18_1xb16-4x1x8-15e_utd-mhad-depth'
@@ -10,6 +13,10 @@ class Ablation(NamedTuple):
 
     name: str
     options: dict
+
+    @property
+    def cfg_options(self) -> str:
+        return ' '.join(f'{key}={value}' for key, value in self.options.items())
 
 
 def _clip_len(m):
@@ -35,3 +42,20 @@ ABLATIONS = (
     _persistence('filters of std 0.001, as in the paper', init_std=0.001),
     Ablation('without shift', {'model.backbone.backbone.is_shift': False}),
 )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args()
+    for ablation in ABLATIONS:
+        work_dir = re.sub(r'\W+', '-', ablation.name)
+        print(
+            f'python tools/train.py configs/recognition/pan/{BASE}.py --seed {args.seed} '
+            f'--work-dir work_dirs/pan-lite_{work_dir}_seed{args.seed} '
+            f'--cfg-options {ablation.cfg_options}'
+        )
+
+
+if __name__ == '__main__':
+    main()

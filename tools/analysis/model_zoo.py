@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # run as a script, the other tools are no modules
 
 from pan_mm.apis.run_records import read_records  # noqa: E402
-from tools.analysis import results_page  # noqa: E402
+from tools.analysis import report  # noqa: E402
 
 HEADER = """# Model zoo
 
@@ -48,8 +48,8 @@ def own_accuracies():
     path = ROOT / 'results' / 'motionshapes_r18_seed0.json'
     runs = json.loads(path.read_text(encoding='utf-8'))['runs']
     texts = {run['config']: f'{run["top1"]:.1f} / {run["top5"]:.1f}' for run in runs}
-    records, _ = read_records(ROOT / 'results' / 'utd_mhad', results_page.CONFIGS)
-    return {**texts, **results_page.zoo_accuracies(records)}
+    records, _ = read_records(ROOT / 'results' / 'utd_mhad', report.CONFIGS)
+    return {**texts, **report.zoo_accuracies(records)}
 
 
 def row(model, own):

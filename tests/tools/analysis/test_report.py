@@ -12,7 +12,7 @@ from PIL import Image
 
 from pan_mm.apis.report import ReportError, markdown_table, read_run
 from pan_mm.apis.run_records import Record, changed_settings, settings
-from tools.analysis import report, results_page
+from tools.analysis import report
 from tools.analysis.ablations import ABLATIONS, BASE
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -88,7 +88,7 @@ def record(model, seed, hits, changes=None, split='test', pixels=112):
     """A record of 54 clips whose first ``hits`` are recognized, all of them backwards too."""
     labels = np.arange(54) % 27
     scores = np.eye(27)[np.where(np.arange(54) < hits, labels, (labels + 1) % 27)]
-    info = dict(config=results_page.MODELS[model], seed=seed, split=split, pixels=pixels)
+    info = dict(config=report.MODELS[model], seed=seed, split=split, pixels=pixels)
     info.update(top1=100 * hits / 54, mean_class=50, gmacs=1.5, params=2.0, train_minutes=3.0)
     info.update(environment=dict(device='CPU'), commands=['python tools/train.py x'])
     clips = [(f'{index:02}.mp4', int(label)) for index, label in enumerate(labels)]
@@ -113,8 +113,8 @@ def test_page_is_fresh():
 
 
 def test_means_are_of_equal_runs_alone(records):
-    found, missing = results_page.results_by_model(records)
-    table = results_page.main_table(found)
+    found, missing = report.results_by_model(records)
+    table = report.main_table(found)
     (row,) = (line.split(' | ') for line in table.splitlines() if line.startswith('| TSM'))
     assert row[1:3] == ['0, 1', '50.9 ± 1.3'] and row[4:] == [
         '50.9 ± 1.3',
@@ -129,36 +129,36 @@ def test_means_are_of_equal_runs_alone(records):
 
 
 def test_streams_of_one_seed_are_fused_by_their_weights(records):
-    found, _ = results_page.results_by_model(records)
+    found, _ = report.results_by_model(records)
     (en,) = found['PAN En']
     assert (en.gmacs, en.params, en.minutes) == (4.5, 6.0, 9.0)
     assert en.accuracies['top1'] == 100  # two of three streams are right
     np.testing.assert_allclose(en.scores[0, :2], [2 / 3, 1 / 3])
-    assert results_page.fuse(found['PAN RGB'][:1] + found['PAN PA'], [3, 1]).accuracies['top1'] == 0
+    assert report.fuse(found['PAN RGB'][:1] + found['PAN PA'], [3, 1]).accuracies['top1'] == 0
 
 
 def test_page_tells_all_that_there_is(records):
     template = (ROOT / 'docs' / 'results.md.in').read_text(encoding='utf-8')
-    text = results_page.page(template, records, ['work_dirs/x: stopped'])
+    text = report.page(template, records, ['work_dirs/x: stopped'])
     assert '- Left out: work_dirs/x: stopped' in text and '\n@' not in text
     assert f'| PAN Lite, {ABLATIONS[0].name} | test | 112 | 0 | 18.5 | 50.0 | 1.50 |' in text
     assert '| PAN Lite, `optim_wrapper.optimizer.lr=1` | dev | 64 | 0 | 37.0 |' in text
     # What is taken for the same backwards as forwards is never taken for the partner.
     assert '| PAN Lite | 0 | 100.0 | 100.0 | 100.0 | 0.0 | 100.0 |' in text
-    assert results_page.zoo_accuracies(records)[BASE] == '100.0 / 100.0'
+    assert report.zoo_accuracies(records)[BASE] == '100.0 / 100.0'
 
 
 def test_page_without_runs_names_them(tmp_path):
-    text = results_page.page('@MAIN@\n\n@MISSING@\n\n@CLASSES@\n\n@ABLATIONS@\n', [], [])
+    text = report.page('@MAIN@\n\n@MISSING@\n\n@CLASSES@\n\n@ABLATIONS@\n', [], [])
     assert 'Not run yet: TSN: seed 0, 1, 2; ' in text
     assert text.count('No runs yet.') == 2
-    results_page.write_pictures([], tmp_path / 'pictures')
+    report.write_pictures([], tmp_path / 'pictures')
     assert not (tmp_path / 'pictures').exists()
 
 
 def test_pictures(records, tmp_path):
-    results_page.write_pictures(records, tmp_path)
-    assert {path.stem for path in tmp_path.iterdir()} == set(results_page.PICTURES)
+    report.write_pictures(records, tmp_path)
+    assert {path.stem for path in tmp_path.iterdir()} == set(report.PICTURES)
     for path in tmp_path.iterdir():
         image = Image.open(path)
         assert image.width > 300 and len(image.getcolors(2**24)) > 10
@@ -166,8 +166,8 @@ def test_pictures(records, tmp_path):
 
 
 def test_ablations_change_the_config_they_are_of():
-    path = results_page.find_config(results_page.CONFIGS, BASE)
-    names = [results_page.ablation_name(dict(ablation.options)) for ablation in ABLATIONS]
+    path = report.find_config(report.CONFIGS, BASE)
+    names = [report.ablation_name(dict(ablation.options)) for ablation in ABLATIONS]
     assert names == [ablation.name for ablation in ABLATIONS]
     for ablation in ABLATIONS:
         cfg = Config.fromfile(path)
