@@ -259,12 +259,12 @@ def ablation_table(records: Sequence[Record]) -> str:
         rank = [order.index(part) if part in order else len(order) for part in (model, variant)]
         groups.setdefault((*place, *rank, name), []).append(record)
         if record.changes or info['split'] == 'dev':
-            varied.add(place)
+            varied.add((*place, order.index(model) if model in order else len(order)))
     rows = []
     for key in sorted(groups):
-        split, pixels, *_, name = key
+        split, pixels, model, _, name = key
         own = sorted(groups[key], key=lambda record: record.info['seed'])
-        if (split, pixels) in varied:
+        if (split, pixels, model) in varied:
             rows.append(
                 [
                     name,
