@@ -120,13 +120,21 @@ class FrameBuffer:
         capacity (int): Frames that may wait. At least stride + m - 1, so that a segment fits in
             wherever it begins.
         starts_segment (callable): Says of a frame's index whether a segment starts there.
+        patience (float, optional): Seconds without a frame after which the stream counts as
+            ended. Endless by default.
     """
 
-    def __init__(self, capacity: int, starts_segment: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        starts_segment: Callable[[int], bool],
+        patience: Optional[float] = None,
+    ) -> None:
         if capacity < 1:
             raise ValueError(f'capacity must be at least 1 frame, got {capacity}')
         self.capacity = capacity
         self.starts_segment = starts_segment
+        self.patience = patience
         self.dropped = 0
         self._frames = deque()
         self._changed = threading.Condition()
@@ -156,9 +164,9 @@ class FrameBuffer:
     def __iter__(self) -> Iterator[Frame]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._frames or self._end)
+                self._changed.wait_for(lambda: self._frames or self._end, self.patience)
                 if not self._frames:
-                    if isinstance(self._end, StopIteration):
+                    if self._end is None or isinstance(self._end, StopIteration):
                         return
                     raise self._end
                 frame = self._frames.popleft()

@@ -103,14 +103,18 @@ class StreamRecognizer:
         """Whether a segment starts at the frame of this index."""
         return index % self.stride == self.stride // 2
 
-    def buffer(self, capacity: Optional[int] = None) -> FrameBuffer:
+    def buffer(
+        self, capacity: Optional[int] = None, patience: Optional[float] = None
+    ) -> FrameBuffer:
         """A buffer for a live source that drops whole segments of this recognizer.
 
         Args:
             capacity (int, optional): Frames that may wait. Defaults to the fewest that hold a
                 whole segment wherever it begins.
+            patience (float, optional): See :class:`pan_mm.apis.sources.FrameBuffer`.
         """
-        return FrameBuffer(capacity or self.stride + self.segment_len - 1, self.starts_segment)
+        capacity = capacity or self.stride + self.segment_len - 1
+        return FrameBuffer(capacity, self.starts_segment, patience)
 
     def reset(self) -> None:
         """Forget all frames."""

@@ -37,9 +37,10 @@ CLOSED = tuple(
     f'/gradio_api/{name}'
     for name in (
         *('api/', 'call/', 'component_server', 'custom_component', 'dev/', 'process_recording'),
-        *('proxy=', 'reset', 'run/', 'stream/', 'undo-vibe', 'vibe'),
+        *('proxy=', 'reset', 'run/', 'undo-vibe', 'vibe'),
     )
 )
+FRAMES = '/gradio_api/stream/'  # a camera's come by POST; what is asked of it is Gradio's own
 UPLOADS = 20  # of the largest size that may lie on the disk at once
 LINGER = 2.0  # seconds that a refused body is read on, so that the client sees the answer
 
@@ -59,7 +60,13 @@ def create_api(analyzer: VideoAnalyzer, folder: Path) -> FastAPI:
         return dict(
             classes=analyzer.inferencer.classes,
             timeline=analyzer.streams,
-            limits=dict(bytes=limits.max_bytes, seconds=limits.max_seconds, timeout=limits.timeout),
+            cameras=analyzer.cameras.count(),
+            limits=dict(
+                bytes=limits.max_bytes,
+                seconds=limits.max_seconds,
+                timeout=limits.timeout,
+                cameras=limits.cameras,
+            ),
         )
 
     @app.post('/api/predict')
@@ -164,7 +171,9 @@ class Doorkeeper:
         refusal = None
         if not length.isdigit() or int(length) > self.limits.max_bytes:
             refusal = Refusal(413, body.too_large)
-        elif scope['path'].startswith(CLOSED):
+        elif scope['path'].startswith(CLOSED) or (
+            scope['method'] != 'POST' and scope['path'].startswith(FRAMES)
+        ):
             refusal = Refusal(404, 'there is nothing at this address')
         elif scope['path'] == '/gradio_api/upload' and self._is_full():
             refusal = Refusal(503, 'too many videos are being looked at; try again in a minute')

@@ -47,6 +47,7 @@ class Limits(NamedTuple):
             resize hands on what comes.
         timeout (float): Seconds to send a request, and seconds to serve it, waiting included.
         waiting (int): Requests that wait while one is served.
+        cameras (int): Visitors' cameras that are followed at once.
     """
 
     max_bytes: int = 64 * 2**20
@@ -55,6 +56,7 @@ class Limits(NamedTuple):
     max_input: int = 640 * 480
     timeout: float = 60.0
     waiting: int = 16
+    cameras: int = 4
 
 
 class Gate:

@@ -1,4 +1,4 @@
-"""The web page: upload or record a clip, see what the recognizer makes of it."""
+"""The web page: a clip or a camera, and what the recognizer makes of it."""
 
 import base64
 import html
@@ -15,12 +15,14 @@ from pan_mm.visualization import paint_maps, tile, timeline_chart, weights_chart
 from .analysis import VideoAnalyzer
 from .limits import Refusal
 
-CAMERA = dict(video=dict(width=dict(ideal=640), height=dict(ideal=480)))
+RECORDING = dict(video=dict(width=dict(ideal=640), height=dict(ideal=480)))
+LIVE = dict(video=dict(width=dict(ideal=320), height=dict(ideal=240)))
+FRAME_TIME = 0.04  # seconds from one live frame to the next, if browser and network keep up
 CSS = """
 #clip video {max-height: 280px}
-#status {min-height: 1.5em}
-#status .error {color: #b42318; font-weight: 600}
-.dark #status .error {color: #ff9b8e}
+#status, #live-status {min-height: 1.5em}
+.error {color: #b42318; font-weight: 600}
+.dark .error {color: #ff9b8e}
 .picture {overflow-x: auto}
 .picture img {max-width: none; border-radius: 4px}
 """
@@ -35,7 +37,7 @@ def clip_input() -> gr.Video:
     clip = gr.Video(
         sources=['upload', 'webcam'],
         include_audio=False,
-        webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
+        webcam_options=gr.WebcamOptions(mirror=False, constraints=RECORDING),
         label='Clip',
         height=340,
         elem_id='clip',
@@ -49,6 +51,25 @@ def clip_input() -> gr.Video:
     clip.async_move_resource_to_block_cache = stay
     clip.preprocess = lambda payload: None if payload is None else payload.path
     return clip
+
+
+def camera_input() -> gr.Image:
+    """Gradio's camera, whose frames are taken as the browser sends them and never as a file."""
+    camera = gr.Image(
+        sources=['webcam'],
+        streaming=True,
+        webcam_options=gr.WebcamOptions(mirror=False, constraints=LIVE),
+        label='Camera',
+        height=340,
+        elem_id='camera',
+    )
+
+    async def refuse(path):
+        raise gr.Error('frames come from the camera', print_exception=False)
+
+    camera.async_move_resource_to_block_cache = refuse
+    camera.preprocess = lambda payload: None if payload is None else payload.url
+    return camera
 
 
 def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path) -> FastAPI:
@@ -82,22 +103,44 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
         scores = {item['name']: item['score'] for item in analysis.top}
         return (scores, _summary(analysis), *_pictures(analysis, analyzer.inferencer.classes))
 
+    cameras = analyzer.cameras
+
+    def watch(picture, request: gr.Request):
+        try:
+            camera = cameras.feed(request.session_hash, picture or '')
+        except Refusal as refusal:
+            return gr.skip(), _error(str(refusal)), gr.skip()
+        if camera.failed:
+            message = 'the server failed at this camera; its log says more'
+            return gr.skip(), _error(message), gr.skip()
+        result = camera.result
+        if result is camera.shown or result is None:
+            return gr.skip()
+        camera.shown = result
+        return _live(result, analyzer.inferencer.classes)
+
+    def leave(request: gr.Request):
+        cameras.leave(request.session_hash)
+
     with gr.Blocks(title=title, analytics_enabled=False) as blocks:
-        gr.Markdown(
-            f'# {html.escape(title)}\n'
-            f'Upload a clip or record one with the camera: at most '
-            f'{limits.max_bytes / 2**20:g} MiB and {limits.max_seconds:g} s. '
-            'It stays on this server and is deleted after ten minutes. A video that the browser '
-            'cannot play may still be recognised.'
-        )
-        with gr.Row():
-            with gr.Column(min_width=320):
-                clip = clip_input()
-                button = gr.Button('Recognise', variant='primary', elem_id='recognise')
-            with gr.Column(min_width=320):
-                label = gr.Label(num_top_classes=5, label='Actions', elem_id='label')
-                status = gr.HTML(elem_id='status')
-        pictures = [gr.HTML(visible=False, elem_id=name) for name in ('maps', 'weights', 'times')]
+        gr.Markdown(f'# {html.escape(title)}')
+        with gr.Tab('Clip'):
+            gr.Markdown(
+                f'Upload a clip or record one with the camera: at most '
+                f'{limits.max_bytes / 2**20:g} MiB and {limits.max_seconds:g} s. '
+                'It stays on this server and is deleted after ten minutes. A video that the '
+                'browser cannot play may still be recognised.'
+            )
+            with gr.Row():
+                with gr.Column(min_width=320):
+                    clip = clip_input()
+                    button = gr.Button('Recognise', variant='primary', elem_id='recognise')
+                with gr.Column(min_width=320):
+                    label = gr.Label(num_top_classes=5, label='Actions', elem_id='label')
+                    status = gr.HTML(elem_id='status')
+            pictures = [
+                gr.HTML(visible=False, elem_id=name) for name in ('maps', 'weights', 'times')
+            ]
         button.click(
             recognise,
             clip,
@@ -105,6 +148,31 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
             api_visibility='private',
             concurrency_limit=1,
         )
+        if analyzer.streams and limits.cameras:
+            with gr.Tab('Live'):
+                gr.Markdown(
+                    'Film, and see while you film. No frame is kept: the server forgets each as '
+                    'soon as its window has passed.'
+                )
+                with gr.Row():
+                    with gr.Column(min_width=320):
+                        camera = camera_input()
+                    with gr.Column(min_width=320):
+                        live_label = gr.Label(
+                            num_top_classes=5, label='Actions now', elem_id='live-label'
+                        )
+                        live_status = gr.HTML(elem_id='live-status')
+                        events = gr.HTML(elem_id='events')
+            camera.stream(
+                watch,
+                camera,
+                [live_label, live_status, events],
+                api_visibility='private',
+                stream_every=FRAME_TIME,
+                concurrency_limit=None,
+                show_progress='hidden',
+            )
+            blocks.unload(leave)
     blocks.queue(max_size=limits.waiting)
     return gr.mount_gradio_app(
         app,
@@ -131,6 +199,28 @@ def _summary(analysis):
     parts = ', '.join(f'{part} {seconds:.2f} s' for part, seconds in analysis.seconds.items())
     total = sum(analysis.seconds.values())
     return f'<p role="status">Done in {total:.2f} s ({parts}).</p>'
+
+
+def _live(result, classes):
+    """Bars, state and events of a camera."""
+    state = f'{result.fps:.0f} frames a second'
+    if result.dropped:
+        state += f', {result.dropped} left out because the server is busy'
+    if not result.top:
+        wait = f'The first result comes with {result.missing} more frames; {state}.'
+        return gr.skip(), f'<p role="status">{wait}</p>', gr.skip()
+    scores = {item['name']: item['score'] for item in result.top}
+    state = f'Latency {1000 * result.latency:.0f} ms, {state}.'
+    rows = ''.join(
+        f'<li>{event.start:.1f} … {event.end:.1f} s: {html.escape(classes[event.label])}, '
+        f'{event.score:.0%}</li>'
+        for event in reversed(result.events)
+    )
+    return (
+        scores,
+        f'<p role="status">{state}</p>',
+        f'<h3>Events</h3><ul>{rows}</ul>' if rows else '',
+    )
 
 
 def _pictures(analysis, classes):
