@@ -77,6 +77,11 @@ class TestFrameBuffer:
         assert 0 < len(kept) <= 5
         assert kept[-1] == 999
 
+    def test_ends_when_its_patience_is_over(self):
+        buffer = FrameBuffer(5, lambda index: True, patience=0.01)
+        buffer.put(Frame(0, 0.0, None))
+        assert [frame.index for frame in buffer] == [0]
+
     def test_an_error_arrives_after_the_frames(self):
         buffer = FrameBuffer(5, lambda index: True)
         buffer.put(Frame(0, 0.0, None))

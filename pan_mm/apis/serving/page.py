@@ -14,10 +14,9 @@ from pan_mm.visualization import paint_maps, tile, timeline_chart, weights_chart
 
 from .analysis import VideoAnalyzer
 from .limits import Refusal
+from .live_tab import error_text, live_tab
 
 RECORDING = dict(video=dict(width=dict(ideal=640), height=dict(ideal=480)))
-LIVE = dict(video=dict(width=dict(ideal=320), height=dict(ideal=240)))
-FRAME_TIME = 0.04  # seconds from one live frame to the next, if browser and network keep up
 CSS = """
 #clip video {max-height: 280px}
 #status, #live-status {min-height: 1.5em}
@@ -53,25 +52,6 @@ def clip_input() -> gr.Video:
     return clip
 
 
-def camera_input() -> gr.Image:
-    """Gradio's camera, whose frames are taken as the browser sends them and never as a file."""
-    camera = gr.Image(
-        sources=['webcam'],
-        streaming=True,
-        webcam_options=gr.WebcamOptions(mirror=False, constraints=LIVE),
-        label='Camera',
-        height=340,
-        elem_id='camera',
-    )
-
-    async def refuse(path):
-        raise gr.Error('frames come from the camera', print_exception=False)
-
-    camera.async_move_resource_to_block_cache = refuse
-    camera.preprocess = lambda payload: None if payload is None else payload.url
-    return camera
-
-
 def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path) -> FastAPI:
     """Put the page at ``/`` of the API's application.
 
@@ -87,7 +67,7 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
 
     def recognise(path):
         if path is None:
-            return (*nothing[:1], _error('Upload or record a clip first.'), *nothing[2:])
+            return (*nothing[:1], error_text('Upload or record a clip first.'), *nothing[2:])
         path = Path(path).resolve()
         try:
             if not path.is_relative_to(uploads) or not path.is_file():
@@ -95,32 +75,13 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
             with analyzer.gate.place():
                 analysis = analyzer(path, inspect=True, timeline=True)
         except Refusal as refusal:
-            return (*nothing[:1], _error(str(refusal)), *nothing[2:])
+            return (*nothing[:1], error_text(str(refusal)), *nothing[2:])
         except Exception:
             logging.getLogger(__name__).exception('the page failed at a video')
             message = 'The server failed at this video; its log says more.'
-            return (*nothing[:1], _error(message), *nothing[2:])
+            return (*nothing[:1], error_text(message), *nothing[2:])
         scores = {item['name']: item['score'] for item in analysis.top}
         return (scores, _summary(analysis), *_pictures(analysis, analyzer.inferencer.classes))
-
-    cameras = analyzer.cameras
-
-    def watch(picture, request: gr.Request):
-        try:
-            camera = cameras.feed(request.session_hash, picture or '')
-        except Refusal as refusal:
-            return gr.skip(), _error(str(refusal)), gr.skip()
-        if camera.failed:
-            message = 'the server failed at this camera; its log says more'
-            return gr.skip(), _error(message), gr.skip()
-        result = camera.result
-        if result is camera.shown or result is None:
-            return gr.skip()
-        camera.shown = result
-        return _live(result, analyzer.inferencer.classes)
-
-    def leave(request: gr.Request):
-        cameras.leave(request.session_hash)
 
     with gr.Blocks(title=title, analytics_enabled=False) as blocks:
         gr.Markdown(f'# {html.escape(title)}')
@@ -150,29 +111,7 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
         )
         if analyzer.streams and limits.cameras:
             with gr.Tab('Live'):
-                gr.Markdown(
-                    'Film, and see while you film. No frame is kept: the server forgets each as '
-                    'soon as its window has passed.'
-                )
-                with gr.Row():
-                    with gr.Column(min_width=320):
-                        camera = camera_input()
-                    with gr.Column(min_width=320):
-                        live_label = gr.Label(
-                            num_top_classes=5, label='Actions now', elem_id='live-label'
-                        )
-                        live_status = gr.HTML(elem_id='live-status')
-                        events = gr.HTML(elem_id='events')
-            camera.stream(
-                watch,
-                camera,
-                [live_label, live_status, events],
-                api_visibility='private',
-                stream_every=FRAME_TIME,
-                concurrency_limit=None,
-                show_progress='hidden',
-            )
-            blocks.unload(leave)
+                live_tab(blocks, analyzer)
     blocks.queue(max_size=limits.waiting)
     return gr.mount_gradio_app(
         app,
@@ -190,37 +129,10 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
     )
 
 
-def _error(message):
-    message = message[:1].upper() + message[1:]
-    return f'<p class="error" role="alert">{html.escape(message)}</p>'
-
-
 def _summary(analysis):
     parts = ', '.join(f'{part} {seconds:.2f} s' for part, seconds in analysis.seconds.items())
     total = sum(analysis.seconds.values())
     return f'<p role="status">Done in {total:.2f} s ({parts}).</p>'
-
-
-def _live(result, classes):
-    """Bars, state and events of a camera."""
-    state = f'{result.fps:.0f} frames a second'
-    if result.dropped:
-        state += f', {result.dropped} left out because the server is busy'
-    if not result.top:
-        wait = f'The first result comes with {result.missing} more frames; {state}.'
-        return gr.skip(), f'<p role="status">{wait}</p>', gr.skip()
-    scores = {item['name']: item['score'] for item in result.top}
-    state = f'Latency {1000 * result.latency:.0f} ms, {state}.'
-    rows = ''.join(
-        f'<li>{event.start:.1f} … {event.end:.1f} s: {html.escape(classes[event.label])}, '
-        f'{event.score:.0%}</li>'
-        for event in reversed(result.events)
-    )
-    return (
-        scores,
-        f'<p role="status">{state}</p>',
-        f'<h3>Events</h3><ul>{rows}</ul>' if rows else '',
-    )
 
 
 def _pictures(analysis, classes):
