@@ -62,7 +62,8 @@ class FileSource:
         path (str | Path): A file or address with an end.
 
     Raises:
-        VideoError: If it is missing or no video; while iterating, if not a frame can be decoded.
+        VideoError: If it is missing, may not be read or is no video; while iterating, if not a
+            frame can be decoded.
     """
 
     live = False
@@ -70,8 +71,11 @@ class FileSource:
 
     def __init__(self, path: Union[str, Path]) -> None:
         self.path = str(path)
-        if '://' not in self.path and not Path(self.path).is_file():
-            raise VideoError(f'{self.path}: no such file')
+        if '://' not in self.path:
+            try:
+                Path(self.path).open('rb').close()
+            except OSError as error:  # OpenCV would not say why
+                raise VideoError(f'{self.path}: {error.strerror.lower()}') from error
         _open(self.path).release()
 
     def __iter__(self) -> Iterator[Frame]:

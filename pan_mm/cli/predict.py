@@ -24,6 +24,7 @@ from pan_mm.compat.checkpoint import CheckpointError
 
 from .options import add_optimize
 
+SECONDS = 30  # between lines of progress where there is no terminal
 SHARDED = ('jsonl', 'parquet')  # formats that several processes write and a later run resumes
 
 
@@ -165,7 +166,7 @@ def _write(out, form, inferencer, videos):
     return len(failed), len(videos)
 
 
-def _progress(results, total, show, seconds=30):
+def _progress(results, total, show):
     """Show the progress on stderr: a bar in a terminal, else a line now and then."""
     terminal = sys.stderr.isatty()
     bar = ProgressBar(total, file=sys.stderr) if show and terminal and total else None
@@ -174,7 +175,7 @@ def _progress(results, total, show, seconds=30):
         yield result
         if bar:
             bar.update()
-        elif show and time.monotonic() - last > seconds:
+        elif show and time.monotonic() - last > SECONDS:
             last = time.monotonic()
             print(f'{number} of {total} videos', file=sys.stderr)
     if bar:

@@ -140,6 +140,15 @@ def test_a_bad_file_shows_an_error(page, tmp_path, videos):
     assert not page.browser.find_elements(By.CSS_SELECTOR, '#maps img')
 
 
+def test_an_enormous_upload_shows_an_error(page, tmp_path):
+    with (tmp_path / 'large.mp4').open('wb') as file:
+        file.truncate(65 * 2**20)
+    page.browser.find_element(By.CSS_SELECTOR, '#clip input[type=file]').send_keys(
+        str(tmp_path / 'large.mp4')
+    )
+    assert 'exceeds' in page.find('.toast-body').text
+
+
 def test_nothing_uploaded(page):
     page.find('#recognise').click()
     assert 'Upload or record a clip first' in page.find('#status .error').text
