@@ -17,7 +17,8 @@ from PIL import Image
 from pan_mm.apis.events import EventDetector, ScoreSmoother
 from pan_mm.apis.inferencer import PANInferencer
 from pan_mm.apis.sources import Frame
-from pan_mm.apis.streaming import StreamRecognizer, StreamStats
+from pan_mm.apis.streaming import StreamRecognizer
+from pan_mm.visualization import paint_maps
 
 from .limits import Gate, Limits, Refusal
 
@@ -37,6 +38,8 @@ class LiveResult(NamedTuple):
         fps (float): Frames that come in a second.
         dropped (int): Frames that were left out because the server was too slow.
         missing (int): Frames that must still come for the first window.
+        maps (np.ndarray | None): PA maps of the newest segment as pictures, uint8, shape
+            (m - 1, H, W, 3); None for the RGB stream.
     """
 
     top: list
@@ -45,6 +48,7 @@ class LiveResult(NamedTuple):
     fps: float
     dropped: int
     missing: int
+    maps: Optional[np.ndarray]
 
 
 class Camera:
@@ -76,7 +80,8 @@ class Camera:
         self._buffer = self._recognizer.buffer(patience=patience)
         self._gate = gate
         self._timeout = timeout
-        self._arrived = StreamStats()
+        self._arrivals = deque(maxlen=50)
+        self._peak = 0.0  # brightness of PA maps, or noise would shine whenever nothing moves
         self._smoother = ScoreSmoother(0.6)
         self._detector = EventDetector()
         self._events = deque(maxlen=EVENTS)
@@ -95,8 +100,9 @@ class Camera:
         now = time.perf_counter()
         if now - self._last > BREAK:
             self._index += 1
+            self._arrivals.clear()
         self._buffer.put(Frame(self._index, now - self._began, image, now))
-        self._arrived.add(None)
+        self._arrivals.append(now)
         self._index += 1
         self._last = now
 
@@ -133,10 +139,23 @@ class Camera:
             top,
             [*self._events, *self._detector.active][-EVENTS:],
             latency,
-            self._arrived.fps,
+            self._fps(),
             self._buffer.dropped,
             max(0, self._recognizer.first_prediction - frame.index - 1),
+            self._paint(),
         )
+
+    def _fps(self):
+        arrivals = list(self._arrivals)
+        elapsed = arrivals[-1] - arrivals[0] if arrivals else 0.0
+        return (len(arrivals) - 1) / elapsed if elapsed > 0 else 0.0
+
+    def _paint(self):
+        maps = self._recognizer.pa_maps
+        if maps is None:
+            return None
+        self._peak = max(0.95 * self._peak, float(np.percentile(maps, 99.5)))
+        return paint_maps(maps, self._peak)
 
 
 class Cameras:

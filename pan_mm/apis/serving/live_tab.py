@@ -4,9 +4,12 @@ import html
 
 import gradio as gr
 
+from pan_mm.visualization import tile
+
 from .analysis import VideoAnalyzer
 from .limits import Refusal
 from .live import LiveResult
+from .markup import error_text, picture, status_text
 
 SIZE = dict(video=dict(width=dict(ideal=320), height=dict(ideal=240)))
 FRAME_TIME = 0.04  # seconds from one frame to the next, if browser and network keep up
@@ -25,10 +28,10 @@ def live_tab(blocks: gr.Blocks, analyzer: VideoAnalyzer) -> None:
         try:
             camera = cameras.feed(request.session_hash, picture or '')
         except Refusal as refusal:
-            return gr.skip(), error_text(str(refusal)), gr.skip()
+            return gr.skip(), error_text(str(refusal)), gr.skip(), gr.skip()
         if camera.failed:
             message = 'the server failed at this camera; its log says more'
-            return gr.skip(), error_text(message), gr.skip()
+            return gr.skip(), error_text(message), gr.skip(), gr.skip()
         result = camera.result
         if result is camera.shown or result is None:
             return gr.skip()
@@ -49,10 +52,11 @@ def live_tab(blocks: gr.Blocks, analyzer: VideoAnalyzer) -> None:
             label = gr.Label(num_top_classes=5, label='Actions now', elem_id='live-label')
             status = gr.HTML(elem_id='live-status')
             events = gr.HTML(elem_id='events')
+    maps = gr.HTML(elem_id='live-maps')
     camera.stream(
         watch,
         camera,
-        [label, status, events],
+        [label, status, events, maps],
         api_visibility='private',
         stream_every=FRAME_TIME,
         concurrency_limit=None,
@@ -80,20 +84,14 @@ def camera_input() -> gr.Image:
     return camera
 
 
-def error_text(message: str) -> str:
-    """HTML of an error."""
-    message = message[:1].upper() + message[1:]
-    return f'<p class="error" role="alert">{html.escape(message)}</p>'
-
-
 def _show(result: LiveResult, classes: list) -> tuple:
-    """Bars, state and events."""
+    """Bars, state, events and PA maps."""
     state = f'{result.fps:.0f} frames a second'
     if result.dropped:
         state += f', {result.dropped} left out because the server is busy'
     if not result.top:
         wait = f'{result.missing} more frames until the first result; {state}.'
-        return gr.skip(), f'<p role="status">{wait}</p>', gr.skip()
+        return gr.skip(), status_text(wait), gr.skip(), gr.skip()
     scores = {item['name']: item['score'] for item in result.top}
     rows = ''.join(
         f'<li>{event.start:.1f} … {event.end:.1f} s: {html.escape(classes[event.label])}, '
@@ -102,6 +100,13 @@ def _show(result: LiveResult, classes: list) -> tuple:
     )
     return (
         scores,
-        f'<p role="status">Latency {1000 * result.latency:.0f} ms, {state}.</p>',
+        status_text(f'Latency {1000 * result.latency:.0f} ms, {state}.'),
         f'<h3>Events</h3><ul>{rows}</ul>' if rows else '',
+        gr.skip() if result.maps is None else _moving(result.maps),
     )
+
+
+def _moving(maps):
+    names = [f'PA {number}' for number in range(1, len(maps) + 1)]
+    words = 'PA maps of the newest segment, one for each pair of adjacent frames'
+    return picture('What moves', words, tile([list(maps)], (), names, width=200))

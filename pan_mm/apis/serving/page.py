@@ -1,20 +1,18 @@
 """The web page: a clip or a camera, and what the recognizer makes of it."""
 
-import base64
 import html
-import io
 import logging
 from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
-from PIL import Image
 
 from pan_mm.visualization import paint_maps, tile, timeline_chart, weights_chart
 
 from .analysis import VideoAnalyzer
 from .limits import Refusal
-from .live_tab import error_text, live_tab
+from .live_tab import live_tab
+from .markup import error_text, picture, status_text
 
 RECORDING = dict(video=dict(width=dict(ideal=640), height=dict(ideal=480)))
 CSS = """
@@ -132,7 +130,7 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
 def _summary(analysis):
     parts = ', '.join(f'{part} {seconds:.2f} s' for part, seconds in analysis.seconds.items())
     total = sum(analysis.seconds.values())
-    return f'<p role="status">Done in {total:.2f} s ({parts}).</p>'
+    return status_text(f'Done in {total:.2f} s ({parts}).')
 
 
 def _pictures(analysis, classes):
@@ -147,26 +145,18 @@ def _pictures(analysis, classes):
             title = 'What moves: persistence of appearance'
             words += ', below it the PA map of each pair of adjacent frames, bright where it moves'
         columns = [f'segment {i + 1}' for i in range(len(seen.frames))]
-        maps = _picture(title, words, tile(rows, names, columns, width=132))
+        maps = _shown(title, words, tile(rows, names, columns, width=132))
     if seen is not None and seen.vap_weights is not None:
         words = 'Weight of each window of time in the decision, from the whole clip (s = 1) down'
-        weights = _picture('Timescales', words, weights_chart(seen.vap_weights))
+        weights = _shown('Timescales', words, weights_chart(seen.vap_weights))
     if timeline is not None:
         words = 'Scores of a window that slides over the video; bars below are events'
         if not timeline.complete:
             words += f'. The time sufficed for the first {timeline.times[-1]:.0f} s'
         chart = timeline_chart(timeline.times, timeline.scores, classes, timeline.events)
-        times = _picture('Timeline', words, chart)
+        times = _shown('Timeline', words, chart)
     return maps, weights, times
 
 
-def _picture(title, words, image):
-    """A picture inside the page, so that it is no file that would have to be removed."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, 'PNG')
-    data = base64.b64encode(file.getvalue()).decode()
-    return gr.update(
-        visible=True,
-        value=f'<h3>{title}</h3><p>{html.escape(words)}.</p><div class="picture">'
-        f'<img alt="{html.escape(words)}" src="data:image/png;base64,{data}"></div>',
-    )
+def _shown(title, words, image):
+    return gr.update(visible=True, value=picture(title, words, image))

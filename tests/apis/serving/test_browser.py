@@ -71,8 +71,11 @@ class Page:
         # the field goes when the upload has arrived
         self.wait(lambda: not self.browser.find_elements(By.CSS_SELECTOR, '#clip input[type=file]'))
 
-    def requests(self):
-        """Addresses that the browser has asked for."""
+    def hosts(self):
+        """Servers that the browser has asked since the last call."""
+        return {urlsplit(url).netloc for url in self._requests() if url.startswith('http')}
+
+    def _requests(self):
         for entry in self.browser.get_log('performance'):
             message = json.loads(entry['message'])['message']
             if message['method'] == 'Network.requestWillBeSent':
@@ -128,8 +131,7 @@ def test_upload_a_clip(page, server, videos, config, checkpoint):
     for name in ('maps', 'weights', 'times'):
         picture = page.find(f'#{name} img')
         assert int(picture.get_attribute('naturalWidth')) > 300, name
-    hosts = {urlsplit(url).netloc for url in page.requests() if url.startswith('http')}
-    assert hosts == {urlsplit(server.url).netloc}
+    assert page.hosts() == {urlsplit(server.url).netloc}
 
 
 def test_a_bad_file_shows_an_error(page, tmp_path, videos):
@@ -146,7 +148,7 @@ def test_an_enormous_upload_shows_an_error(page, tmp_path):
     page.browser.find_element(By.CSS_SELECTOR, '#clip input[type=file]').send_keys(
         str(tmp_path / 'large.mp4')
     )
-    assert 'exceeds' in page.find('.toast-body').text
+    assert 'exceed the maximum' in page.find('.toast-body').text
 
 
 def test_nothing_uploaded(page):
@@ -185,7 +187,10 @@ def test_live_camera(page, server, scene, config, checkpoint):
     assert classes[predictions[-1].scores.argmax()] in label[:3]
     assert sum(line.endswith('%') for line in label) == 5
     assert cameras() == 1
+    maps = page.find('#live-maps img')
+    assert int(maps.get_attribute('naturalWidth')) > 600
     assert not page.browser.find_elements(By.CSS_SELECTOR, '#live-status .error')
+    assert page.hosts() == {urlsplit(server.url).netloc}
     page.browser.get('about:blank')
     page.wait(lambda: cameras() == 0, seconds=8)  # sooner than silence would be noticed
     assert not any('scene' in path.name or path.suffix == '.jpg' for path in server.files())
