@@ -129,7 +129,7 @@ class StreamRecognizer:
         self._next_index = 0
         self._previous = None
         self._open = deque()
-        self._maps = None
+        self._maps: Optional[list] = None
         self._window = deque(maxlen=self.num_segments)
         self._memory = {}  # of causal shifts
         self._until_prediction = 0

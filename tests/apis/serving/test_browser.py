@@ -182,13 +182,13 @@ def test_live_camera(page, server, scene, config, checkpoint):
     page.press('Click to Access Webcam', '#camera button')
     assert cameras() == 0
     page.press('Record', '#camera button')
+    # What is found goes stale when the next result comes; ``wait`` then looks again.
     page.wait(lambda: 'Latency' in page.find('#live-status p').text)
-    label = page.find('#live-label').text.split('\n')
+    label = page.wait(lambda: page.find('#live-label').text).split('\n')
     assert classes[predictions[-1].scores.argmax()] in label[:3]
     assert sum(line.endswith('%') for line in label) == 5
     assert cameras() == 1
-    maps = page.find('#live-maps img')
-    assert int(maps.get_attribute('naturalWidth')) > 600
+    page.wait(lambda: int(page.find('#live-maps img').get_attribute('naturalWidth')) > 600)
     assert not page.browser.find_elements(By.CSS_SELECTOR, '#live-status .error')
     assert page.hosts() == {urlsplit(server.url).netloc}
     page.browser.get('about:blank')
