@@ -41,6 +41,8 @@ CLOSED = tuple(
     )
 )
 FRAMES = '/gradio_api/stream/'  # a camera's come by POST; what is asked of it is Gradio's own
+VIDEOS = ('/api/predict', '/gradio_api/upload')  # where a body may have ``max_bytes``
+MESSAGE = 4 * 2**20  # bytes of any other body; Gradio keeps a session's last message
 UPLOADS = 20  # of the largest size that may lie on the disk at once
 LINGER = 2.0  # seconds that a refused body is read on, so that the client sees the answer
 
@@ -165,11 +167,12 @@ class Doorkeeper:
         """Pass a request on, or answer it with an error."""
         if scope['type'] != 'http':
             return await self.app(scope, receive, send)
-        body = _Body(receive, self.limits)
+        largest = self.limits.max_bytes if scope['path'] in VIDEOS else MESSAGE
+        body = _Body(receive, largest, self.limits.timeout)
         headers = dict(scope['headers'])
         length = headers.get(b'content-length', b'0')
         refusal = None
-        if not length.isdigit() or int(length) > self.limits.max_bytes:
+        if not length.isdigit() or int(length) > largest:
             refusal = Refusal(413, body.too_large)
         elif scope['path'].startswith(CLOSED) or (
             scope['method'] != 'POST' and scope['path'].startswith(FRAMES)
@@ -208,11 +211,11 @@ class Doorkeeper:
 class _Body:
     """``receive`` of an ASGI application, until it is too much or takes too long."""
 
-    def __init__(self, receive, limits):
+    def __init__(self, receive, largest, timeout):
         self.receive = receive
-        self.left = limits.max_bytes
-        self.too_large = f'the request is larger than {limits.max_bytes / 2**20:g} MiB'
-        self.deadline = time.monotonic() + limits.timeout
+        self.left = largest
+        self.too_large = f'the request is larger than {largest / 2**20:.3g} MiB'
+        self.deadline = time.monotonic() + timeout
         self.over = False
 
     async def __call__(self):

@@ -15,6 +15,7 @@ from .live_tab import live_tab
 from .markup import error_text, picture, status_text
 
 RECORDING = dict(video=dict(width=dict(ideal=640), height=dict(ideal=480)))
+SESSIONS = 100  # whose last message, such as a camera's frame, Gradio keeps
 CSS = """
 #clip video {max-height: 280px}
 #status, #live-status {min-height: 1.5em}
@@ -111,6 +112,7 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
             with gr.Tab('Live'):
                 live_tab(blocks, analyzer)
     blocks.queue(max_size=limits.waiting)
+    blocks.state_session_capacity = SESSIONS
     return gr.mount_gradio_app(
         app,
         blocks,
