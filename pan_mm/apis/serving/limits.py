@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,8 @@ class Limits(NamedTuple):
 class Gate:
     """Lets one request at a time to the model and a few wait; the rest are refused.
 
+    Who comes first is served first: a lock would let one who asks for every frame starve others.
+
     Args:
         waiting (int): Requests that may wait.
     """
@@ -70,7 +73,8 @@ class Gate:
         self.capacity = waiting + 1
         self._count = threading.Lock()
         self._inside = 0
-        self._model = threading.Lock()
+        self._changed = threading.Condition()
+        self._tickets = deque()  # the first has the model
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -88,12 +92,19 @@ class Gate:
     @contextmanager
     def turn(self, deadline: float) -> Iterator[None]:
         """Have the model alone, or be refused with 503 at ``deadline`` of ``time.monotonic``."""
-        if not self._model.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise Refusal(503, 'the server was busy for too long; try again later')
+        ticket = object()
+        with self._changed:
+            self._tickets.append(ticket)
+            left = max(0.0, deadline - time.monotonic())
+            if not self._changed.wait_for(lambda: self._tickets[0] is ticket, left):
+                self._tickets.remove(ticket)
+                raise Refusal(503, 'the server was busy for too long; try again later')
         try:
             yield
         finally:
-            self._model.release()
+            with self._changed:
+                self._tickets.popleft()
+                self._changed.notify_all()
 
 
 def check_video(path: Union[str, Path], limits: Limits) -> int:
