@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 import pan_mm
+from pan_mm.engine.files import written_whole
 
 
 def time_in_turns(functions: dict, repeats: int, warmup: int, device: str) -> dict:
@@ -115,9 +116,9 @@ def environment(device: str) -> dict:
 
 
 def write_report(path: Union[str, Path], report: dict) -> None:
-    """Write a result file, whole or not at all."""
+    """Write a result file as JSON, whole or not at all; its folder is made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'{path.name}.part')
-    part.write_text(json.dumps(report, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    part.replace(path)
+    with written_whole(path) as part:
+        text = json.dumps(report, indent=1, ensure_ascii=False)
+        Path(part).write_text(f'{text}\n', encoding='utf-8')

@@ -10,7 +10,6 @@ from typing import Optional, Union
 import torch
 from mmengine.config import Config
 from torch import Tensor, nn
-from torch._inductor.exc import InvalidCxxCompiler
 
 from .inferencer import video_pipeline
 from .quantization import quantize
@@ -191,6 +190,8 @@ def _write_torch(model, frames, path, metadata):
 
 
 def _compile(program, path, metadata):
+    from torch._inductor.exc import InvalidCxxCompiler  # takes seconds to import
+
     options = {'aot_inductor.metadata': {METADATA: metadata}}
     try:
         torch._inductor.aoti_compile_and_package(

@@ -13,8 +13,12 @@ from torch import nn
 from pan_mm.compat.checkpoint import CheckpointError, load_checkpoint_file, load_checkpoint_url
 
 
-def load_config(config: Union[str, Path, Config]) -> Config:
+def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = None) -> Config:
     """Read a config that holds a model; a ``Config`` is copied.
+
+    Args:
+        config (str | Path | Config): The config.
+        cfg_options (dict, optional): What to change in it, by dotted keys.
 
     Raises:
         ValueError: If the file is no config, or has no ``model``.
@@ -31,6 +35,7 @@ def load_config(config: Union[str, Path, Config]) -> Config:
             raise ValueError(f'{name}: cannot be read as a config ({error})') from error
     if not config.get('model'):
         raise ValueError(f'{config.filename or "the config"} has no model; give a leaf config')
+    config.merge_from_dict(cfg_options or {})
     return config
 
 

@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Union
 
+from pan_mm.engine.files import written_whole
+
 FORMATS = ('table', 'json', 'jsonl', 'csv', 'parquet')
 
 
@@ -164,15 +166,10 @@ def write_parquet(lines: Path, out: Union[str, Path], batch: int = 10000) -> Non
     schema = pyarrow.schema(
         [('video', text), ('model', text), ('error', text), ('top', pyarrow.list_(item))]
     )
-    part = Path(f'{out}.part')
     records = map(json.loads, _complete_lines(lines))
-    try:
-        with pyarrow.parquet.ParquetWriter(part, schema) as writer:
-            while rows := list(islice(records, batch)):
-                writer.write_table(pyarrow.Table.from_pylist(rows, schema))
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    with written_whole(out) as part, pyarrow.parquet.ParquetWriter(part, schema) as writer:
+        while rows := list(islice(records, batch)):
+            writer.write_table(pyarrow.Table.from_pylist(rows, schema))
 
 
 def _belongs(shard, path, world_size):

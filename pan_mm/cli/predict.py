@@ -76,8 +76,7 @@ def _run(args, stdout):
         videos = find_videos([*args.videos, *([f'@{args.list}'] if args.list else [])])
         if not videos:
             raise ValueError('no videos; name files, folders, globs, or a list with --list')
-        config = load_config(args.config)
-        config.merge_from_dict(args.cfg_options)
+        config = load_config(args.config, args.cfg_options)
         inferencer = PANInferencer(
             config,
             args.checkpoint,

@@ -57,8 +57,7 @@ def run(args):
         timeout=args.timeout,
         waiting=args.waiting,
     )
-    config = load_config(args.config)
-    config.merge_from_dict(args.cfg_options)
+    config = load_config(args.config, args.cfg_options)
     try:
         from pan_mm.apis.serving.analysis import VideoAnalyzer
         from pan_mm.apis.serving.server import run_server

@@ -59,8 +59,7 @@ def run(args):
 def _run(args, stdout):
     smoother = ScoreSmoother(args.smoothing)
     detector = EventDetector(args.on, args.off, args.min_duration)
-    config = load_config(args.config)
-    config.merge_from_dict(args.cfg_options)
+    config = load_config(args.config, args.cfg_options)
     model = load_recognizer(config, args.checkpoint, args.device)
     names = class_names(count_classes(model), args.label_map, model.dataset_meta, model.cfg)
     recognizer = StreamRecognizer(model, args.stride, args.hop)

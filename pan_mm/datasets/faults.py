@@ -7,7 +7,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from .integrity import DataError
+from .integrity import DataError, listed
 
 
 class Unreadable(NamedTuple):
@@ -123,12 +123,10 @@ def _collate_readable(collate, samples):
 
 def too_many(skipped: dict, max_faults: int, test_mode: bool = False) -> DataError:
     """The error that names the bad files, ten at most."""
-    shown = '\n  '.join(list(skipped.values())[:10])
-    more = f'\n  … and {len(skipped) - 10} more' if len(skipped) > 10 else ''
     limit = 'max_test_faults' if test_mode else 'max_faults'
     return DataError(
         f'{len(skipped)} files cannot be read, more than {limit}={max_faults} of '
-        f'DataFaultHook:\n  {shown}{more}'
+        f'DataFaultHook:{listed(list(skipped.values()))}'
     )
 
 
@@ -136,6 +134,11 @@ def data_path(data: dict) -> str:
     """The file or folder that a sample is read from, or was."""
     named = data.get('read_from') or data.get('filename') or data.get('frame_dir')
     return str(named or f'sample {data.get("sample_idx")}')
+
+
+def samples_of(data_batch: Any) -> list:
+    """The data samples of a batch from a DataLoader, none where it holds none."""
+    return list(data_batch.get('data_samples', ())) if isinstance(data_batch, dict) else []
 
 
 def leaf_datasets(dataset: Any) -> Iterator:

@@ -10,6 +10,12 @@ class DataError(ValueError):
     """Annotations or the files that they list are not fit for training."""
 
 
+def listed(messages: list, most: int = 10) -> str:
+    """Messages for an error, each on a line of its own, and how many were left out."""
+    left_out = [f'… and {len(messages) - most} more'] if len(messages) > most else []
+    return ''.join(f'\n  {message}' for message in [*messages[:most], *left_out])
+
+
 def check_annotations(
     ann_file: str,
     data_prefix: str = '',

@@ -8,7 +8,7 @@ from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from pan_mm.datasets.faults import ReadableBatches, being_read, too_many, watch
+from pan_mm.datasets.faults import ReadableBatches, being_read, samples_of, too_many, watch
 from pan_mm.datasets.integrity import DataError
 
 
@@ -127,9 +127,7 @@ class DataFaultHook(Hook):
         outputs: Optional[dict] = None,
     ) -> None:
         """Log the faults that came with a batch."""
-        if not isinstance(data_batch, dict):
-            return
-        for sample in data_batch.get('data_samples', ()):
+        for sample in samples_of(data_batch):
             faults = getattr(sample, 'data_faults', ())
             self._log(runner, faults)
             self._unshared += faults

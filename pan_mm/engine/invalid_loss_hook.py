@@ -7,7 +7,7 @@ from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from pan_mm.datasets.faults import data_path
+from pan_mm.datasets.faults import data_path, samples_of
 
 
 @HOOKS.register_module()
@@ -48,5 +48,4 @@ class InvalidLossHook(Hook):
 
 def batch_files(data_batch: Any) -> list:
     """Paths of the samples of a batch, as far as ``DataFaultHook`` or ``meta_keys`` keep them."""
-    samples = data_batch.get('data_samples', ()) if isinstance(data_batch, dict) else ()
-    return [data_path(getattr(sample, 'metainfo', {})) for sample in samples]
+    return [data_path(getattr(sample, 'metainfo', {})) for sample in samples_of(data_batch)]

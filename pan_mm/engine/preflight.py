@@ -7,7 +7,7 @@ from typing import Optional
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 
-from pan_mm.datasets.integrity import DataError, check_annotations
+from pan_mm.datasets.integrity import DataError, check_annotations, listed
 from pan_mm.models.pan_ensemble import stream_configs
 
 
@@ -33,9 +33,7 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
             problems += [f'{split}: {p}' for p in _check_data(recognizers[0], dataset)]
     problems = list(dict.fromkeys(problems))
     if problems:
-        shown = '\n  '.join(problems[:10])
-        more = f'\n  … and {len(problems) - 10} more' if len(problems) > 10 else ''
-        raise DataError(f'{len(problems)} problem(s) found before the start:\n  {shown}{more}')
+        raise DataError(f'{len(problems)} problem(s) found before the start:{listed(problems)}')
 
 
 def _is_ensemble(model: dict) -> bool:

@@ -26,6 +26,7 @@ from mmaction.registry import DATASETS
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
+from pan_mm.apis.benchmark import write_report
 from pan_mm.apis.export import FramesToLogits, export
 from pan_mm.apis.recognizer import load_config, load_recognizer
 from pan_mm.apis.runtime import ExportedModel
@@ -74,8 +75,7 @@ def measure(logits, dataset, frames, count):
 def main():
     args = parse_args()
     load_before = round(os.getloadavg()[0], 2)
-    config = load_config(args.config)
-    config.merge_from_dict(args.cfg_options)
+    config = load_config(args.config, args.cfg_options)
     init_default_scope('mmaction')
     test = DATASETS.build(config.test_dataloader.dataset)
     val = DATASETS.build(config.val_dataloader.dataset)
@@ -120,8 +120,7 @@ def main():
         same_top1=round(100 * float(same), 2),
         mib={name: round(size / 2**20, 1) for name, size in sizes.items()},
     )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2) + '\n')
+    write_report(args.out, result)
 
 
 if __name__ == '__main__':

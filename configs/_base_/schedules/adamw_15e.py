@@ -1,4 +1,6 @@
 # From scratch on a small dataset.
+_base_ = './adamw.py'
+
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=15)
 
 param_scheduler = [
@@ -12,10 +14,3 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-
-optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.02),
-    clip_grad=dict(max_norm=20, norm_type=2),
-)
-
-auto_scale_lr = dict(enable=False, base_batch_size=16)

@@ -1,4 +1,6 @@
 # A short training from scratch, for minutes on two CPU cores.
+_base_ = './adamw.py'
+
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=4, val_begin=4)
 
 param_scheduler = [
@@ -13,9 +15,4 @@ param_scheduler = [
     ),
 ]
 
-optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.02),
-    clip_grad=dict(max_norm=20, norm_type=2),
-)
-
-auto_scale_lr = dict(enable=False, base_batch_size=16)
+optim_wrapper = dict(optimizer=dict(lr=0.002))
