@@ -6,8 +6,9 @@
 The config is the project's own for MotionShapes, on fewer and smaller clips. Autocast trains as
 well as float32 if in the last epoch the mean loss and the accuracy in validation are within BOUND
 of float32's; exits with 1 if they are not. A run of float32 with another seed says how far chance
-alone takes them. On a GPU it is the GPU's autocast. On a CPU, bfloat16 is what `--amp` gives, and
-float16, which MMEngine does not offer there, comes from this script. Under 10 minutes on two cores.
+alone takes them. On a GPU it is the GPU's autocast. On a CPU bfloat16 is what `--amp` gives;
+float16, which MMEngine does not offer there and which took over 20 times as long, is simulated: the
+numbers are rounded where a GPU rounds them. Under 10 minutes on two cores.
 """
 
 import argparse
@@ -20,10 +21,12 @@ import time
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from mmaction.registry import OPTIM_WRAPPERS
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS, init_default_scope
+from torch.overrides import TorchFunctionMode
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -34,9 +37,35 @@ CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshape
 BOUND = dict(loss=0.1, top1=0.1)
 
 
+class _Round(torch.autograd.Function):
+    """To float16 and back, in both directions."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.half().float()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.half().float()
+
+
+class _RoundedLayers(TorchFunctionMode):
+    """Layers that autocast gives to float16: their inputs, weights and outputs are rounded."""
+
+    LAYERS = (F.conv2d, F.linear, F.batch_norm)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func not in self.LAYERS:
+            return func(*args, **kwargs)
+        if func is not F.batch_norm:  # whose weights stay float32
+            args = [_Round.apply(x) if isinstance(x, torch.Tensor) else x for x in args]
+        return _Round.apply(func(*args, **kwargs))
+
+
 @OPTIM_WRAPPERS.register_module()
-class Float16OnCPU(OptimWrapper):
-    """float16 autocast on the CPU, with a loss scale as on a GPU."""
+class SimulatedFloat16(OptimWrapper):
+    """Rounds where float16 autocast rounds on a GPU, adds up in float32, and scales the loss."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -44,7 +73,7 @@ class Float16OnCPU(OptimWrapper):
 
     @contextlib.contextmanager
     def optim_context(self, model):
-        with super().optim_context(model), torch.autocast('cpu', torch.float16):
+        with super().optim_context(model), _RoundedLayers():
             yield
 
     def backward(self, loss, **kwargs):
@@ -58,31 +87,31 @@ class Float16OnCPU(OptimWrapper):
         self.scaler.update()
 
 
-def optim_wrapper(dtype):
-    """Changes of the config's optim_wrapper."""
-    if dtype == 'float32':
-        return {}
-    if dtype == 'float16' and not torch.cuda.is_available():
-        return dict(type='Float16OnCPU')
-    return dict(type='AmpOptimWrapper', dtype=dtype)
+FLOAT16 = 'float16' if torch.cuda.is_available() else 'simulated float16'
+OPTIM_WRAPPER = {
+    'float32': {},
+    'bfloat16': dict(type='AmpOptimWrapper', dtype='bfloat16'),
+    'float16': dict(type='AmpOptimWrapper', dtype='float16'),
+    'simulated float16': dict(type='SimulatedFloat16'),
+}
 
 
-def train(folder, dtype, seed=0, epochs=8, num_train=240, num_val=96, size=48):
+def train(folder, dtype, seed=0, epochs=10, num_train=120, num_val=60, size=48):
     """Train in ``folder``; losses of all iterations, top-1 of each epoch, and the time taken."""
     cfg = Config.fromfile(CONFIG)
     for split in ('train', 'val', 'test'):
         loader = cfg[f'{split}_dataloader']
-        loader.update(num_workers=0, persistent_workers=False)
+        loader.update(batch_size=8, num_workers=0, persistent_workers=False)
         loader.dataset.update(num_train=num_train, num_val=num_val, num_test=1, size=size)
         loader.dataset.data_root = str(folder / 'data')
-    name = f'{dtype}_seed{seed}'
+    name = f'{dtype}_seed{seed}'.replace(' ', '_')
     for scheduler in cfg.param_scheduler[1:]:
         scheduler.update(end=epochs, T_max=epochs)
     cfg.merge_from_dict(
         {
             'train_cfg.max_epochs': epochs,
             'train_cfg.val_begin': 1,
-            'optim_wrapper': optim_wrapper(dtype),
+            'optim_wrapper': OPTIM_WRAPPER[dtype],
             'work_dir': str(folder / name),
             'experiment_name': f'{folder.name}_{name}',
             'custom_hooks': [dict(type='EpochSeedHook')],
@@ -129,16 +158,16 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--epochs', type=int, default=8)
-    parser.add_argument('--clips', type=int, default=240, help='to train with (default: 240)')
-    parser.add_argument('--val-clips', type=int, default=96)
+    parser.add_argument('--epochs', type=int, default=10)
+    parser.add_argument('--clips', type=int, default=120, help='to train with (default: 120)')
+    parser.add_argument('--val-clips', type=int, default=60)
     parser.add_argument('--threads', type=int, default=2, help='of PyTorch (default: 2)')
     parser.add_argument('--out', type=Path, help='file for the result, JSON')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     runs = {}
     with tempfile.TemporaryDirectory() as place:
-        for dtype, seed in (('float32', 0), ('bfloat16', 0), ('float16', 0), ('float32', 1)):
+        for dtype, seed in (('float32', 0), ('bfloat16', 0), (FLOAT16, 0), ('float32', 1)):
             name = f'{dtype}, seed {seed}' if seed else dtype
             run = train(Path(place), dtype, seed, args.epochs, args.clips, args.val_clips)
             runs[name] = by_epoch(run, args.epochs)
@@ -158,7 +187,7 @@ def main():
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(report, indent=2) + '\n')
-    return 0 if is_as_good(runs['bfloat16']) and is_as_good(runs['float16']) else 1
+    return 0 if is_as_good(runs['bfloat16']) and is_as_good(runs[FLOAT16]) else 1
 
 
 if __name__ == '__main__':
