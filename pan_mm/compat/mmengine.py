@@ -162,6 +162,7 @@ def _fsdp_arguments_by_place(fsdp):
 
 
 def _fsdp_arguments_by_name(fsdp):
+    @functools.wraps(fsdp.FSDPStrategy.load_optim_state_dict)
     def load_optim_state_dict(self, state_dict):
         optimizer = self.optim_wrapper.optimizer
         state_dict = fsdp.FSDP.optim_state_dict_to_load(
