@@ -2,8 +2,10 @@
 
 import fnmatch
 import importlib.util
+import json
 import os
 import subprocess
+import sys
 import sysconfig
 import venv
 from pathlib import Path
@@ -33,6 +35,11 @@ def _shared(name: str) -> Path:
     if not path.exists():
         pytest.skip(f'{name} is not available beside the project')
     return path
+
+
+def pytest_collection_modifyitems(items: list) -> None:
+    """Start with the slow tests, so that at the end no process waits for another's."""
+    items.sort(key=lambda item: 'slow' not in item.keywords)
 
 
 @pytest.fixture(scope='session')
@@ -85,6 +92,41 @@ def videos(tmp_path_factory) -> Path:
             writer.write(np.roll(picture, frame * (index + 1), axis=1)[:48, :64].copy())
         writer.release()
     return folder
+
+
+class ToolRunner:
+    """Runs scripts as a user does, but in processes that need not import PyTorch first."""
+
+    def __init__(self, folder):
+        self.out = str(folder / 'out')
+        self.server = subprocess.Popen(
+            [sys.executable, '-W', 'ignore', Path(__file__).with_name('fork_server.py')],
+            env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, script, *args, cwd=ROOT, check=False, **variables):
+        """Run a script of the project; returns the CompletedProcess, with its output as text."""
+        argv = [str(ROOT / script), *map(str, args)]
+        env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', **variables)
+        request = dict(argv=argv, cwd=str(cwd), env=env, out=self.out)
+        print(json.dumps(request), file=self.server.stdin, flush=True)
+        status = int(self.server.stdout.readline())
+        outputs = [Path(path).read_text('utf-8') for path in (self.out, f'{self.out}.err')]
+        done = subprocess.CompletedProcess(argv, status, *outputs)
+        assert not check or status == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        return done
+
+
+@pytest.fixture(scope='session')
+def run_tool(tmp_path_factory):
+    """Runs a script of the project in a process of its own: a :class:`ToolRunner`."""
+    runner = ToolRunner(tmp_path_factory.mktemp('tools'))
+    yield runner
+    runner.server.stdin.close()
+    runner.server.wait()
 
 
 class LinkedEnvironment:

@@ -1,8 +1,6 @@
 """Every config of the zoo builds, runs, and is what its metafile entry says."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -182,7 +180,5 @@ def test_accuracies_are_marked_as_the_papers(entries):
             assert all(key.endswith(' Accuracy (paper)') for key in result['Metrics'])
 
 
-def test_model_zoo_page_is_fresh():
-    tool = ROOT / 'tools' / 'analysis' / 'model_zoo.py'
-    result = subprocess.run([sys.executable, tool, '--check'], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+def test_model_zoo_page_is_fresh(run_tool):
+    run_tool('tools/analysis/model_zoo.py', '--check', check=True)

@@ -1,10 +1,7 @@
 import io
 import json
-import os
 import pickle
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -329,26 +326,16 @@ class TestFile:
             convert_official_checkpoint(tmp_path / 'src.pth.tar', tmp_path / 'nowhere' / 'a.pth')
 
 
-def run_tool(*args):
-    return subprocess.run(
-        [sys.executable, '-W', 'ignore', 'tools/convert/official_to_pan.py', *map(str, args)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-    )
+TOOL = 'tools/convert/official_to_pan.py'
 
 
 @pytest.mark.slow
 class TestTool:
     @pytest.mark.parametrize('stream', STREAMS)
-    def test_logits_equal_the_authors(self, parity_dir, tmp_path, fixture_value, stream):
+    def test_logits_equal_the_authors(self, parity_dir, tmp_path, fixture_value, run_tool, stream):
         src, dst = tmp_path / 'src.pth.tar', tmp_path / 'ours.pth'
-        make = [sys.executable, parity_dir / 'make_checkpoint.py', 'lite_r50', src]
-        subprocess.run(make, check=True)
-        done = run_tool(src, dst)
-        assert done.returncode == 0, done.stderr
+        run_tool(parity_dir / 'make_checkpoint.py', f'{stream}_r50', src, check=True)
+        done = run_tool(TOOL, src, dst, check=True)
         assert f'stream    {stream}' in done.stdout
         assert '--label-order sthv1' in done.stdout  # 174 classes may be SSv1's
         model = MODELS.build(model_config(stream, 50, 8, 174)).eval()
@@ -358,34 +345,34 @@ class TestTool:
         assert np.abs(ours - authors).max() <= 1e-4 * np.abs(authors).max()
 
     @pytest.mark.real_data
-    def test_converted_file_is_tested_on_real_clips(self, parity_dir, clips_dir, tmp_path):
+    def test_converted_file_is_tested_on_real_clips(
+        self, parity_dir, clips_dir, tmp_path, run_tool
+    ):
         """The zoo's config and tools/test.py take the file; every clip gets finite scores."""
         src, dst = tmp_path / 'src.pth.tar', tmp_path / 'ours.pth'
-        make = [sys.executable, parity_dir / 'make_checkpoint.py', 'lite_r50', src]
-        subprocess.run(make, check=True)
-        assert run_tool(src, dst).returncode == 0
+        run_tool(parity_dir / 'make_checkpoint.py', 'lite_r50', src, check=True)
+        run_tool(TOOL, src, dst, check=True)
         name = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv2-rgb.py'
         dataset = 'test_dataloader.dataset'
-        command = [sys.executable, ROOT / 'tools' / 'test.py']
-        command += [ROOT / 'configs' / 'recognition' / 'pan' / name, dst]
-        command += ['--work-dir', tmp_path, '--dump', tmp_path / 'scores.pkl', '--cfg-options']
-        command += [f'{dataset}.data_root={clips_dir}', f'{dataset}.data_prefix.video=']
-        command += [f'{dataset}.ann_file=annotations/tennis3.txt', 'test_dataloader.num_workers=0']
-        command += ['test_dataloader.persistent_workers=False']
-        env = dict(os.environ, PYTHONPATH=str(ROOT))
-        done = subprocess.run(command, capture_output=True, text=True, env=env)
-        assert done.returncode == 0, done.stdout + done.stderr
+        options = [f'{dataset}.data_root={clips_dir}', f'{dataset}.data_prefix.video=']
+        options += [f'{dataset}.ann_file=annotations/tennis3.txt', 'test_dataloader.num_workers=0']
+        options += ['test_dataloader.persistent_workers=False', '--dump', tmp_path / 'scores.pkl']
+        config = ROOT / 'configs' / 'recognition' / 'pan' / name
+        run_tool(
+            'tools/test.py', config, dst, '--work-dir', tmp_path, '--cfg-options', *options,
+            check=True,
+        )  # fmt: skip
         scores = pickle.loads((tmp_path / 'scores.pkl').read_bytes())
         assert len(scores) == 5
         assert all(score['pred_score'].shape == (174,) for score in scores)
         assert all(score['pred_score'].isfinite().all() for score in scores)
 
-    def test_bad_file(self, tmp_path):
+    def test_bad_file(self, tmp_path, run_tool):
         src, dst = tmp_path / 'src.pth.tar', tmp_path / 'ours.pth'
         buffer = io.BytesIO()
         torch.save(dict(state_dict=dict(weight=torch.zeros(3))), buffer)
         src.write_bytes(buffer.getvalue())
-        done = run_tool(src, dst)
+        done = run_tool(TOOL, src, dst)
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1].startswith('error: not a PAN checkpoint')
         assert 'Traceback' not in done.stderr

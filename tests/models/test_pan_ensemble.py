@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -232,21 +229,8 @@ class TestPreflight:
             preflight(self.cfg(), ('train',))
 
 
-def run(*args):
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', *map(str, args)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
 @pytest.mark.slow
-def test_tools_and_inferencers(checkpoints, videos, tmp_path):
+def test_tools_and_inferencers(checkpoints, videos, tmp_path, run_tool):
     """merge, test with twice_sample, dump, init_recognizer and the inferencer, on one config."""
     (tmp_path / 'list.txt').write_text(''.join(f'{i}.mp4 {i % 3}\n' for i in range(4)))
     pipeline = [
@@ -280,9 +264,11 @@ def test_tools_and_inferencers(checkpoints, videos, tmp_path):
     path, fused = tmp_path / 'full.py', tmp_path / 'full.pth'
     cfg.dump(path)
     pairs = [f'{name}={checkpoints[name][0]}' for name in ('rgb', 'pa')]
-    assert 'tools/test.py' in run('tools/convert/merge_streams.py', path, fused, *pairs)
+    merged = run_tool('tools/convert/merge_streams.py', path, fused, *pairs, check=True)
+    assert 'tools/test.py' in merged.stdout
     dump = tmp_path / 'scores.pkl'
-    run('tools/test.py', path, fused, '--dump', dump, '--work-dir', tmp_path / 'work')
+    options = ['--dump', dump, '--work-dir', tmp_path / 'work']
+    run_tool('tools/test.py', path, fused, *options, check=True)
     scores = [sample['pred_score'] for sample in load_scores(dump)]
     assert len(scores) == 4
 

@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +22,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def run(folder):
+def run(folder, run_tool):
     """Run a tool in an empty folder, two epochs of 16 clips of few pixels."""
     options = ['train_cfg.max_epochs=2', 'train_cfg.val_begin=2', 'env_cfg.dist_cfg.backend=gloo']
     for split in ('train', 'val', 'test'):
@@ -36,17 +33,8 @@ def run(folder):
         options += [f'{split}_dataloader.persistent_workers=False']
 
     def call(tool, *args, extra=(), check=True):
-        command = [sys.executable, ROOT / 'tools' / tool, CONFIG, *args, '--work-dir', 'work']
-        env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-        result = subprocess.run(
-            [*map(str, command), '--cfg-options', *options, *extra],
-            cwd=folder,
-            env=env,
-            capture_output=True,
-            text=True,
-        )
-        assert not check or result.returncode == 0, result.stdout + result.stderr
-        return result
+        args = [CONFIG, *args, '--work-dir', 'work', '--cfg-options', *options, *extra]
+        return run_tool(f'tools/{tool}', *args, cwd=folder, check=check)
 
     return call
 

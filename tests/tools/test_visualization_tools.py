@@ -1,10 +1,7 @@
 """The drawing tools and the streaming benchmark, run as a user runs them, on a real clip."""
 
 import json
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -36,19 +33,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(run_tool, tmp_path):
     (tmp_path / 'config.py').write_text(CONFIG)
-
-    def run(tool, *arguments):
-        return subprocess.run(
-            [sys.executable, '-W', 'ignore', ROOT / 'tools' / tool, *map(str, arguments)],
-            env=dict(os.environ, PYTHONPATH=str(ROOT)),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-
-    return run
+    return lambda tool, *args: run_tool(f'tools/{tool}', *args, cwd=tmp_path)
 
 
 def test_vis_pa(run, clips_dir, tmp_path):

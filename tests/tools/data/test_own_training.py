@@ -25,7 +25,7 @@ CONFIG = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_{}-rgb.py'
         ),
     ],
 )
-def test_trains(kind, num_classes, ann_file, own, clips_dir, tmp_path):
+def test_trains(kind, num_classes, ann_file, own, clips_dir, tmp_path, run_tool):
     own = dict(own, data_root=clips_dir, ann_file=f'annotations/{ann_file}')
     options = [
         f'model.cls_head.num_classes={num_classes}',
@@ -39,14 +39,7 @@ def test_trains(kind, num_classes, ann_file, own, clips_dir, tmp_path):
         options += [f'{split}_dataloader.num_workers=0', f'{split}_dataloader.batch_size=2']
         options += [f'{split}_dataloader.persistent_workers=False']
     config = ROOT / 'configs' / 'recognition' / 'pan' / CONFIG.format(kind)
-    command = [sys.executable, ROOT / 'tools' / 'train.py', config, '--work-dir', tmp_path]
-    result = subprocess.run(
-        [*map(str, command), '--cfg-options', *options],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
+    args = [config, '--work-dir', tmp_path, '--cfg-options', *options]
+    result = run_tool('tools/train.py', *args, cwd=tmp_path, check=True)
     assert (tmp_path / 'epoch_1.pth').is_file()
     assert 'acc/top1' in result.stderr + result.stdout
