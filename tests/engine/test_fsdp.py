@@ -77,3 +77,6 @@ def test_two_processes_equal_one_also_after_a_resume(tmp_path):
     assert one['state_dict'].keys() == two['state_dict'].keys()
     for name, weight in one['state_dict'].items():
         torch.testing.assert_close(two['state_dict'][name], weight, rtol=1e-5, atol=1e-5, msg=name)
+    # Why clip_grad should not be used: each process sees the norm of its share.
+    norms = [run['message_hub']['log_scalars']['train/grad_norm'].data[0][0] for run in (one, two)]
+    assert norms[1] < norms[0] / 2
