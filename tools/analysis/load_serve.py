@@ -114,7 +114,7 @@ def press(address, bodies, number, end, counts, faults, seconds):
 
 def run(args, folder):
     command = [sys.executable, '-m', 'pan_mm', 'serve', '--port', '0', '--max-mib', '1']
-    command += ['--stride', '4']  # so that a clip of a second and a half makes a timeline
+    command += ['--stride', '3']  # so that a clip of a second and a half makes a timeline
     command += ['--config', args.config, '--checkpoint', args.checkpoint]
     env = dict(os.environ, TMPDIR=folder)
     server = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
