@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""Measure how far streaming lags behind a camera.
+"""Measure how far streaming lags behind a camera, and whether its memory stays.
 
     python tools/analysis/benchmark_stream.py VIDEO --config CONFIG [CONFIG ...] --out FILE.json
+    python tools/analysis/benchmark_stream.py VIDEO --config CONFIG --fps 300 --seconds 120 \
+        --out results/reliability/stream.json
 
 A video plays in a loop at the speed of a camera and is followed as a live source, late frames
 dropped. Latency is from a frame's arrival to the prediction that it completes. Each config is
 measured as it is and optimized, for ``--seconds`` each. The weights are random: they do not change
-the time.
+the time. The second command sends more frames than a machine can follow. Linux only.
 """
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +27,10 @@ from pan_mm.apis.optimization import optimize
 from pan_mm.apis.recognizer import load_recognizer
 from pan_mm.apis.sources import LiveSource
 from pan_mm.apis.streaming import StreamRecognizer, StreamStats
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # other tools are no modules here
+
+from tools.analysis.load_serve import MemoryLog  # noqa: E402
 
 
 class PacedVideo:
@@ -82,8 +89,12 @@ def measure(config, images, args, optimized):
     video = PacedVideo(images, args.fps, args.seconds)
     source = LiveSource(0, recognizer.buffer(), retries=0, capture=lambda _: video)
     stats = StreamStats()
+    memory, next_look = MemoryLog(), 0.0
     try:
         for frame in source:
+            if time.monotonic() >= next_look:
+                memory.look()
+                next_look = time.monotonic() + 0.5
             stats.add(recognizer.push(frame.image, frame.timestamp, frame.index, frame.captured))
     except pan_mm.datasets.VideoError:
         pass  # the end of the video: no attempt to open it again
@@ -94,6 +105,7 @@ def measure(config, images, args, optimized):
         arrived=video.count,
         keeps_up=source.dropped == 0,
         segments_per_prediction=args.hop,
+        memory=memory.report(),
     )
 
 
