@@ -32,6 +32,14 @@ def lint(session):
 
 
 @nox.session
+def audit(session):
+    """Known vulnerabilities of what an installation brings; asks a database on the web."""
+    session.install('torch==2.13.0')
+    session.install('.[lite,demo]', 'pip-audit')
+    session.run('pip-audit', '--skip-editable', *session.posargs)
+
+
+@nox.session
 def mim(session):
     """All of mim's commands, in an environment of their own."""
     session.run('python', '.ci/mim_workflow', *session.posargs)

@@ -19,6 +19,7 @@ from typing import Any, Union
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.utils import digit_version
 
 __all__ = ['CheckpointError', 'load_checkpoint_file', 'load_checkpoint_url']
 
@@ -142,11 +143,11 @@ def _built(value: Any, done: dict) -> Any:
 @contextmanager
 def _guard(source: str):
     """Only data comes in; every failure names the file."""
-    safe_globals = getattr(torch.serialization, 'safe_globals', None)
-    if safe_globals is None:
+    # Before, weights_only=True could be got round (CVE-2025-32434).
+    if digit_version(torch.__version__) < digit_version('2.6'):
         raise CheckpointError(f'{source}: reading a checkpoint safely needs torch>=2.6')
     try:
-        with _lock, safe_globals(_SAFE):
+        with _lock, torch.serialization.safe_globals(_SAFE):
             yield
     except _Refused as error:
         raise CheckpointError(f'{source} was refused: {error}') from None

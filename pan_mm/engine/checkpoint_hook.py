@@ -66,6 +66,8 @@ class SafeCheckpointHook(CheckpointHook):
         self._remove_old()
 
     def _remove_old(self):
+        if not isinstance(getattr(self, 'file_backend', None), _RemovesLater):
+            return  # a validation without a training
         best = getattr(self, 'best_ckpt_path_dict', {}).values()
         self.file_backend.remove_now({self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best})
 

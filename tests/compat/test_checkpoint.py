@@ -121,6 +121,12 @@ class TestRefusal:
             load_checkpoint_file(path)
         assert not (tmp_path / 'code-ran').exists()
 
+    @pytest.mark.parametrize('version', ['2.0.1', '2.5.1+cu124'])
+    def test_a_torch_that_could_be_got_round(self, saved, monkeypatch, version):
+        monkeypatch.setattr(torch, '__version__', version)
+        with pytest.raises(CheckpointError, match='needs torch>=2.6'):
+            load_checkpoint_file(saved(dict(state_dict=dict())))
+
     def test_code_in_legacy_format(self, saved, tmp_path):
         payload = Calls(os.system, f'touch {tmp_path / "code-ran"}')
         path = saved(payload, _use_new_zipfile_serialization=False)

@@ -57,9 +57,20 @@ def differences(path):
             found[backend] = 'count'
         elif other_images.shape != images.shape:
             found[backend] = 'shape'
-        elif np.abs(images.astype(int) - other_images).mean() > TOLERANCE.get(path.name, 0.1):
+        # At times, Decord repeats a frame instead of giving the last one.
+        elif all(differ(images, again, path) for again in reads(path, backend, other_images)):
             found[backend] = 'frames'
     return found
+
+
+def reads(path, backend, images):
+    yield images
+    for _ in range(4):
+        yield read(path, backend)[1]
+
+
+def differ(images, others, path):
+    return np.abs(images.astype(int) - others).mean() > TOLERANCE.get(path.name, 0.1)
 
 
 def test_the_list_of_differences_is_complete(clips_dir):

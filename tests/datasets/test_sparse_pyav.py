@@ -107,8 +107,16 @@ def test_is_the_default(videos):
 def test_real_clips_equal_decord(clips_dir, name):
     decord = pytest.importorskip('decord')
     path = clips_dir / 'labelled' / name
-    expected = decord.VideoReader(str(path), num_threads=1)  # as MMAction2 has it
     reader = open_reader(path)
-    assert len(reader) == len(expected)
     indices = [0, 11, 12, 13, 14, len(reader) - 1]
-    assert np.array_equal(np.stack(reader.get(indices)), expected.get_batch(indices).asnumpy())
+    images = np.stack(reader.get(indices))
+    # Instead of the last frame, Decord at times gives the one that it gave before.
+    for _ in range(5):
+        decoder = decord.VideoReader(str(path), num_threads=1)  # as MMAction2 has it
+        assert len(reader) == len(decoder)
+        expected = decoder.get_batch(indices).asnumpy()
+        assert np.array_equal(images[:-1], expected[:-1])
+        if np.array_equal(images[-1], expected[-1]):
+            return
+        assert np.array_equal(expected[-1], expected[-2])
+    pytest.fail('the last frame is another one')

@@ -123,6 +123,51 @@ def test_the_results_of_a_test_are_complete_or_none(make_runner, folder):
             getattr(runner, split)()
 
 
+@pytest.mark.parametrize('num_workers', [0, 1])
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_a_test_leaves_out_what_it_is_asked_to(make_runner, folder, log, split, num_workers):
+    """Of batches of two clips, one is whole, one is half good, one is all bad."""
+    names = ['0.mp4', '1.mp4', '2.mp4', 'text.mp4', 'cut.mp4', 'hollow.mp4']
+    changes = {f'{split}_dataloader.num_workers': num_workers, **hooks(max_test_faults=3)}
+    runner = make_runner(names, folder, also=(split,), **changes)
+    seen = []
+    runner.model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(len(kwargs['inputs'])), with_kwargs=True
+    )
+    metrics = getattr(runner, split)()
+    assert seen == [2, 1]
+    assert metrics['left_out'] == 3
+    # The accuracy is that of the clips that were read.
+    assert metrics['acc/top1'] * 3 == pytest.approx(round(metrics['acc/top1'] * 3))
+    for name in names[3:]:
+        lines = [line for line in log().splitlines() if str(folder / name) in line]
+        assert len(lines) == 1 and 'left out' in lines[0]
+    assert '3 clips could not be read and are left out of these results' in log()
+    # Once more, as validations are: nothing is wrapped twice or left from before.
+    assert getattr(runner, split)()['left_out'] == 3
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_more_than_may_be_left_out_stop_the_test(make_runner, folder, num_workers):
+    changes = {'test_dataloader.num_workers': num_workers, **hooks(max_test_faults=2)}
+    runner = make_runner([*BAD[:3], '0.mp4'], folder, also=('test',), **changes)
+    with pytest.raises(DataError, match=r'(?s)3 files cannot be read.*max_test_faults=2.*hollow'):
+        runner.test()
+
+
+def test_a_test_of_nothing_is_no_result(make_runner, folder):
+    runner = make_runner(BAD, folder, also=('test',), **hooks(max_test_faults=9))
+    with pytest.raises(DataError, match='none of the clips to test could be read'):
+        runner.test()
+
+
+def test_several_processes_leave_nothing_out(make_runner, folder, monkeypatch):
+    monkeypatch.setattr('pan_mm.engine.data_fault_hook.get_world_size', lambda: 3)
+    runner = make_runner(GOOD, folder, also=('test',), **hooks(max_test_faults=1))
+    with pytest.raises(ValueError, match='in one process alone, not in 3'):
+        runner.test()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ('how', 'message'), [('crash', 'killed by signal|exited unexpectedly'), ('hang', 'timed out')]
@@ -142,7 +187,7 @@ def test_a_worker_that_dies_or_hangs(make_runner, folder, how, message, split):
         runner.test() if split == 'test' else runner.train()
 
 
-@pytest.mark.parametrize('bad', [dict(max_faults=-1), dict(timeout=0)])
+@pytest.mark.parametrize('bad', [dict(max_faults=-1), dict(timeout=0), dict(max_test_faults=-1)])
 def test_senseless_arguments(bad):
     with pytest.raises(ValueError, match='must'):
         DataFaultHook(**bad)

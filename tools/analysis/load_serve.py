@@ -2,12 +2,13 @@
 """Press a server hard, and write down whether it held.
 
     python tools/analysis/load_serve.py --config CONFIG --checkpoint CHECKPOINT --video A.mp4 \\
-        --minutes 5 --out results/reliability/serve_DATE.json
+        --minutes 5 --out results/reliability/serve.json
 
 Starts ``python -m pan_mm serve`` and keeps ``--parallel`` requests on their way for the time given:
-good videos, text that calls itself a video, a video that is cut off, and bodies over the limit. It
-counts the answers, watches the server's memory, and looks for what is left when it has ended. Exit
-status 1: a request had no proper answer, a good video no result, or something was left. Linux only.
+good videos, some of them followed by the stream engine too, text that calls itself a video, a video
+that is cut off, and bodies over the limit. It counts the answers, watches the server's memory, and
+looks for what is left when it has ended. Exit status 1: a request had no proper answer, a good
+video no result, or something was left. Linux only.
 """
 
 import argparse
@@ -25,7 +26,35 @@ import time
 import urllib.parse
 from pathlib import Path
 
-PROPER = dict(good=(200, 503), text=(422, 503), cut=(422, 503), large=(413, 503))
+PROPER = dict(good=(200, 503), stream=(200, 503), text=(422, 503), cut=(422, 503), large=(413, 503))
+
+
+class MemoryLog:
+    """Resident memory of a process in the course of time, in MiB. Linux only."""
+
+    def __init__(self, pid='self'):
+        self.status = Path(f'/proc/{pid}/status')
+        self.began = time.monotonic()
+        self.seconds, self.mib = [], []
+        self.look()
+
+    def look(self):
+        lines = self.status.read_text().splitlines()
+        resident = next(line for line in lines if line.startswith('VmRSS'))
+        self.mib.append(int(resident.split()[1]) / 1024)
+        self.seconds.append(time.monotonic() - self.began)
+
+    def report(self, points=100):
+        """Highest values, and a curve of the highest of each of ``points`` spans."""
+        half, step = len(self.mib) // 2, -(-len(self.mib) // points)
+        spans = range(0, len(self.mib), step)
+        return dict(
+            before=round(self.mib[0]),
+            highest_of_first_half=round(max(self.mib[: half + 1])),
+            highest_of_second_half=round(max(self.mib[half:])),
+            seconds=[round(self.seconds[start]) for start in spans],
+            mib=[round(max(self.mib[start : start + step])) for start in spans],
+        )
 
 
 def parse_args():
@@ -39,7 +68,7 @@ def parse_args():
     return parser.parse_args()
 
 
-def post(address, content):
+def post(address, content, timeline=False):
     """Status and JSON of an upload."""
     edge = 'edge-of-a-part'
     body = (
@@ -50,35 +79,32 @@ def post(address, content):
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
     try:
         headers = {'Content-Type': f'multipart/form-data; boundary={edge}'}
-        connection.request('POST', '/api/predict', body, headers)
+        path = f'/api/predict?timeline={str(timeline).lower()}'
+        connection.request('POST', path, body, headers)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
     finally:
         connection.close()
 
 
-def memory(pid):
-    """Resident memory of a process in MiB."""
-    lines = Path(f'/proc/{pid}/status').read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith('VmRSS'))
-
-
 def press(address, bodies, number, end, counts, faults, seconds):
     """Send one request after the other until ``end``."""
-    kinds = ['good'] * 7 + ['text', 'cut', 'large']
+    kinds = ['good'] * 5 + ['stream'] * 2 + ['text', 'cut', 'large']
     turn = number
     while time.monotonic() < end:
         kind = kinds[turn % len(kinds)]
         turn += 1
         began = time.monotonic()
         try:
-            status, answer = post(address, bodies[kind])
+            status, answer = post(address, bodies[kind], timeline=kind == 'stream')
         except (OSError, ValueError, http.client.HTTPException) as error:
             counts[kind, 'no answer'] += 1
             faults.append(f'{kind}: {type(error).__name__}: {error}')
             continue
         counts[kind, status] += 1
-        if status not in PROPER[kind] or ('top' if status == 200 else 'error') not in answer:
+        given = 'timeline' if kind == 'stream' else 'top'
+        wanted = given if status == 200 else 'error'
+        if status not in PROPER[kind] or wanted not in answer:
             faults.append(f'{kind}: {status} {answer}')
         if status == 200:
             seconds.append(time.monotonic() - began)
@@ -88,6 +114,7 @@ def press(address, bodies, number, end, counts, faults, seconds):
 
 def run(args, folder):
     command = [sys.executable, '-m', 'pan_mm', 'serve', '--port', '0', '--max-mib', '1']
+    command += ['--stride', '3']  # so that a clip of a second and a half makes a timeline
     command += ['--config', args.config, '--checkpoint', args.checkpoint]
     env = dict(os.environ, TMPDIR=folder)
     server = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
@@ -96,12 +123,14 @@ def run(args, folder):
         if not address.port:
             sys.exit('error: the server did not start')
         good = args.video.read_bytes()
-        bodies = dict(good=good, text=b'no video' * 100, cut=good[: len(good) // 2])
+        bodies = dict(good=good, stream=good, text=b'no video' * 100, cut=good[: len(good) // 2])
         bodies['large'] = bytes(2**20)
-        post(address, good)  # warm up
+        _, answer = post(address, good, timeline=True)  # warm up
+        if 'timeline' not in answer:
+            sys.exit(f'error: {args.video} is too short for a timeline, or no video: {answer}')
         # A container that is cut off may still show frames; then any answer is proper.
         PROPER['cut'] = (post(address, bodies['cut'])[0], 503)
-        before = memory(server.pid)
+        memory = MemoryLog(server.pid)
         counts, faults, seconds = collections.Counter(), [], []
         end = time.monotonic() + 60 * args.minutes
         shared = (address, bodies)
@@ -111,9 +140,8 @@ def run(args, folder):
         ]
         for thread in threads:
             thread.start()
-        series = []
         while any(thread.is_alive() for thread in threads):
-            series.append(memory(server.pid))
+            memory.look()
             time.sleep(0.5)
         status, _ = post(address, good)
         if status != 200:
@@ -123,7 +151,6 @@ def run(args, folder):
         server.wait(60)
     # PyTorch makes a folder for compiled kernels, empty here, and keeps it.
     left = [path.name for path in Path(folder).iterdir() if 'torchinductor' not in path.name]
-    half = len(series) // 2
     seconds.sort()
     return dict(
         command='tools/analysis/load_serve.py',
@@ -141,11 +168,7 @@ def run(args, folder):
             median=round(seconds[len(seconds) // 2], 3) if seconds else None,
             worst=round(seconds[-1], 3) if seconds else None,
         ),
-        memory_mib=dict(
-            before=round(before),
-            highest_of_first_half=round(max(series[: half + 1])),
-            highest_of_second_half=round(max(series[half:])),
-        ),
+        memory=memory.report(),
         left_behind=left,
     )
 
