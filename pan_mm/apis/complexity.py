@@ -102,8 +102,11 @@ def input_of_test(cfg: Config) -> tuple:
         ValueError: If the pipeline does not say so.
     """
     dataloader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}
+    dataset = dataloader.get('dataset', {})
     frames, size, views = None, None, 1
-    for transform in dataloader.get('dataset', {}).get('pipeline') or []:
+    if str(dataset.get('type')).endswith('MotionShapesDataset'):
+        size = dataset.get('size', 64)  # rendered so; no transform tells it
+    for transform in dataset.get('pipeline') or []:
         kind = str(transform['type'])
         if 'Sample' in kind:
             frames = transform.get('clip_len', 1) * transform.get('num_clips', 1)

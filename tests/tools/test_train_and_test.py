@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import pan_mm
 from pan_mm.apis.report import read_run
+from pan_mm.apis.run_records import collect_run, read_record
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +70,18 @@ def test_the_test_prints_and_dumps_scores(trained, run, folder):
     assert row['epochs'] == 2
     assert row['seed'] == 1
     assert row['top1'] in (0, 25, 50, 75, 100)
+
+
+def test_clips_backwards_and_the_record_of_the_run(trained, run_tool, folder):
+    run_tool('tools/analysis/test_order.py', 'work', cwd=folder, check=True)
+    record = read_record(
+        collect_run(trained, folder / 'records', ROOT / 'configs'), ROOT / 'configs'
+    )
+    assert record.changes['train_dataloader.dataset.num_train'] == 16
+    assert record.info['commands'][0].startswith('python tools/train.py configs/recognition/pan/')
+    assert record.info['environment']['pan_mm'] == pan_mm.__version__
+    assert record.scores.shape == record.backwards.shape == (4, 12)
+    assert not (record.scores == record.backwards).all()  # PAN reads the order of time
 
 
 def test_resume_goes_on_with_the_next_epoch(trained, run):
