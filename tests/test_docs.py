@@ -53,6 +53,12 @@ def help_of(program, capsys, monkeypatch, *first):
     return capsys.readouterr().out
 
 
+def test_no_command_lists_the_commands(capsys):
+    assert pan_mm_main([]) == 2
+    listed = capsys.readouterr().out
+    assert all(f'    {name} ' in listed for name in COMMANDS)
+
+
 @pytest.mark.parametrize('tool', TOOLS)
 def test_every_tool_says_how_it_is_used(tool, capsys, monkeypatch):
     assert 'usage:' in help_of(tool, capsys, monkeypatch)

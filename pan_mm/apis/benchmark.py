@@ -17,6 +17,7 @@ import torch
 
 import pan_mm
 from pan_mm.engine.files import written_whole
+from pan_mm.engine.run_description import processor_name
 
 
 def time_in_turns(functions: dict, repeats: int, warmup: int, device: str) -> dict:
@@ -86,13 +87,6 @@ def _cpu_peak(function):
     return peak
 
 
-def _processor():
-    cpuinfo = Path('/proc/cpuinfo')
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def environment(device: str) -> dict:
     """What a speed depends on: device, versions, other load, date.
 
@@ -100,7 +94,7 @@ def environment(device: str) -> dict:
         device (str): 'cpu', 'cuda', or one of several GPUs such as 'cuda:1'.
     """
     return dict(
-        device=_processor() if device == 'cpu' else torch.cuda.get_device_name(device),
+        device=processor_name() if device == 'cpu' else torch.cuda.get_device_name(device),
         capability=torch.backends.cpu.get_cpu_capability() if device == 'cpu' else None,
         cores=os.cpu_count(),
         load_before=round(os.getloadavg()[0], 2) if hasattr(os, 'getloadavg') else None,

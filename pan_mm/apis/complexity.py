@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from mmaction.models import Recognizer3D
 from mmengine.config import Config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -35,14 +36,17 @@ def get_complexity(model: nn.Module, input_shape: tuple) -> list:
     Norms, activations, pooling and the like count zero, as in the paper (and in most papers).
 
     Args:
-        model (nn.Module): A 2D recognizer, ``PANEnsemble`` included; its weights do not matter,
-            so it may have been built under ``torch.device('meta')``.
-        input_shape (tuple[int]): (T·m, 3, H, W).
+        model (nn.Module): A recognizer, ``PANEnsemble`` included; its weights do not matter, so
+            it may have been built under ``torch.device('meta')``.
+        input_shape (tuple[int]): (T·m, 3, H, W), also for a 3D recognizer.
 
     Returns:
         list[Complexity]: The parts in order of the model, the whole model last.
     """
     model = copy.deepcopy(model).to('meta').eval()
+    frames, *image = input_shape
+    clip = (1, 1, image[0], frames, *image[1:])  # (N, views, C, T, H, W)
+    shape = clip if isinstance(model, Recognizer3D) else (1, *input_shape)
     lengths = {}  # of the segments that each PA module sees
     for name, module in model.named_modules():
         if isinstance(module, PersistenceOfAppearance):
@@ -50,7 +54,7 @@ def get_complexity(model: nn.Module, input_shape: tuple) -> list:
                 lambda module, args, name=name: lengths.update({name: args[0].shape[1]})
             )
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.empty(1, *input_shape, device='meta'), mode='tensor', stage='head')
+        model(torch.empty(shape, device='meta'), mode='tensor', stage='head')
     flops = counter.get_flop_counts()  # two for a multiply-accumulate
 
     def macs(name):
@@ -89,7 +93,7 @@ def input_of_test(cfg: Config) -> tuple:
     """What the test pipeline of a config gives the model for one video.
 
     Args:
-        cfg (Config): Config of a 2D recognizer.
+        cfg (Config): Config of a recognizer.
 
     Returns:
         tuple: Number of views, and the shape (T·m, 3, H, W) of one.
@@ -101,7 +105,7 @@ def input_of_test(cfg: Config) -> tuple:
     frames, size, views = None, None, 1
     for transform in dataloader.get('dataset', {}).get('pipeline') or []:
         kind = str(transform['type'])
-        if 'SampleFrames' in kind:
+        if 'Sample' in kind:
             frames = transform.get('clip_len', 1) * transform.get('num_clips', 1)
             views *= 2 if transform.get('twice_sample') else 1
         elif 'Crop' in kind:

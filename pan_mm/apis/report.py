@@ -3,15 +3,73 @@
 import json
 import re
 from pathlib import Path
-from typing import Union
+from typing import NamedTuple, Union
 
 from mmengine.config import Config
 
 METRICS = {'acc/top1': 'top1', 'acc/top5': 'top5', 'acc/mean1': 'mean_class'}
+SEED = r'^ *seed: (\d+)'
 
 
 class ReportError(ValueError):
     """A work_dir holds no finished and tested run."""
+
+
+class Logs(NamedTuple):
+    """What the runner wrote into a work_dir.
+
+    Attributes:
+        cfg (Config): The training's.
+        steps (list[dict]): The logged steps of the training that its end came from, in order.
+        trainings (list[str]): Text of the logs of the training, the last one last.
+        tests (list[tuple]): Metrics and config of each finished test, the last one last.
+    """
+
+    cfg: Config
+    steps: list
+    trainings: list
+    tests: list
+
+
+def read_logs(work_dir: Union[str, Path]) -> Logs:
+    """Read the logs of a run that was trained to its last epoch.
+
+    Raises:
+        ReportError: If the training did not finish, or was gone on with under another seed.
+    """
+    work_dir = Path(work_dir)
+    paths = sorted(work_dir.glob('*/*.log'))
+    scalars = {path: _json_lines(path.parent / 'vis_data' / 'scalars.json') for path in paths}
+    trained = [path for path in paths if any('loss' in line for line in scalars[path])]
+    if not trained:
+        raise ReportError(f'{work_dir} holds no log of a training')
+    cfg = _config_of(trained[-1])
+    first = _config_of(trained[0])  # a resumed training's config does not tell what it began with
+    cfg.load_from, cfg.resume = first.get('load_from'), first.get('resume', False)
+    # A training that was resumed has done some steps twice; the later ones count.
+    latest = {line['step']: line for path in trained for line in scalars[path] if 'loss' in line}
+    steps = [latest[number] for number in sorted(latest)]
+    epochs = cfg.train_cfg.max_epochs
+    if not (work_dir / f'epoch_{epochs}.pth').exists() or steps[-1]['epoch'] != epochs:
+        raise ReportError(
+            f'{work_dir}: the training stopped in epoch {steps[-1]["epoch"]} of {epochs}; go on '
+            'with tools/train.py --resume'
+        )
+    trainings = [path.read_text(encoding='utf-8') for path in trained]
+    seeds = {_find(log, SEED) for log in trainings}
+    if len(seeds) > 1:
+        raise ReportError(
+            f'{work_dir} holds logs of several seeds, {", ".join(map(str, sorted(seeds)))}; train '
+            'each in a work_dir of its own'
+        )
+    tests = [
+        (line, _config_of(path))
+        for path in paths
+        if path not in trained
+        for line in _json_lines(path.with_suffix('.json'))
+        if 'acc/top1' in line
+    ]
+    return Logs(cfg, steps, trainings, tests)
 
 
 def read_run(work_dir: Union[str, Path]) -> dict:
@@ -23,50 +81,53 @@ def read_run(work_dir: Union[str, Path]) -> dict:
     Returns:
         dict: ``config`` (name), ``dataset``, ``epochs``, ``batch_size``, ``seed``, ``top1``,
         ``top5``, ``mean_class`` (percent, test split), ``train_minutes`` and ``environment``
-        (versions, from the training's log).
+        (versions and machine, from the training's log).
 
     Raises:
-        ReportError: If the training or the test did not finish.
+        ReportError: If the training or the test did not finish, or the seeds differ.
     """
-    work_dir = Path(work_dir)
-    logs = sorted(work_dir.glob('*/*.log'))
-    scalars = {path: _json_lines(path.parent / 'vis_data' / 'scalars.json') for path in logs}
-    trained = [path for path in logs if any('loss' in line for line in scalars[path])]
-    if not trained:
-        raise ReportError(f'{work_dir} holds no log of a training')
-    cfg = Config.fromfile(trained[-1].parent / 'vis_data' / 'config.py')
-    steps = [line for path in trained for line in scalars[path] if 'loss' in line]
-    epochs = cfg.train_cfg.max_epochs
-    if not (work_dir / f'epoch_{epochs}.pth').exists() or steps[-1]['epoch'] != epochs:
-        raise ReportError(
-            f'{work_dir}: the training stopped in epoch {steps[-1]["epoch"]} of {epochs}; go on '
-            'with tools/train.py --resume'
-        )
-    tests = [
-        line
-        for path in logs
-        if path not in trained
-        for line in _json_lines(path.with_suffix('.json'))
-        if 'acc/top1' in line
-    ]
+    cfg, steps, trainings, tests = read_logs(work_dir)
+    tests = [metrics for metrics, test_cfg in tests if not is_reversed(test_cfg)]
     if not tests:
         raise ReportError(f'{work_dir}: trained but not tested; run tools/test.py')
-    log = trained[-1].read_text(encoding='utf-8')
+    log = trainings[-1]
+    found = dict(
+        python=_find(log, r'^ *Python: (\S+)'),
+        torch=_find(log, r'^ *PyTorch: (\S+)'),
+        mmengine=_find(log, r'^ *MMEngine: (\S+)'),
+        mmaction2=_find(log, r'^ *MMAction2: (\S+)'),
+        mmcv=_find(log, r'^ *MMCV: (\S+)'),
+        pan_mm=_find(log, r'^ *pan_mm: (\S+)'),
+        device='GPU' if 'CUDA available: True' in log else 'CPU',
+        processor=_find(log, r'^ *Processor: (.+)'),
+        gpu=_find(log, r'^ *GPU: (.+)'),
+        threads=_find(log, r'^ *Threads: (\d+)'),
+    )
     return dict(
-        config=next(work_dir.glob('*.py')).stem,
+        config=next(Path(work_dir).glob('*.py')).stem,
         dataset=cfg.test_dataloader.dataset.type,
-        epochs=epochs,
+        epochs=cfg.train_cfg.max_epochs,
         batch_size=cfg.train_dataloader.batch_size,
-        seed=int(_find(log, r'^ *seed: (\d+)')),
+        seed=int(_find(log, SEED)),
         **{name: round(100 * tests[-1][key], 2) for key, name in METRICS.items()},
         train_minutes=round(sum(_durations(steps)) / 60, 1),
-        environment=dict(
-            python=_find(log, r'^ *Python: (\S+)'),
-            torch=_find(log, r'^ *PyTorch: (\S+)'),
-            mmengine=_find(log, r'^ *MMEngine: (\S+)'),
-            device='GPU' if 'CUDA available: True' in log else 'CPU',
-        ),
+        environment={name: value for name, value in found.items() if value},
     )
+
+
+def is_reversed(cfg: Config) -> bool:
+    """Whether a config tests with clips that are played backwards."""
+    pipeline = cfg.test_dataloader.dataset.get('pipeline', [])
+    return any(str(transform['type']).endswith('ReverseFrames') for transform in pipeline)
+
+
+def commands(trainings: list) -> list:
+    """The commands of a training, as its logs tell them; empty for logs that do not."""
+    return [command for log in trainings if (command := _find(log, r'^ *Command: (.+)'))]
+
+
+def _config_of(log):
+    return Config.fromfile(log.parent / 'vis_data' / 'config.py')
 
 
 def _json_lines(path):

@@ -62,7 +62,8 @@ class FileSource:
         path (str | Path): A file or address with an end.
 
     Raises:
-        VideoError: If it is missing or no video; while iterating, if not a frame can be decoded.
+        VideoError: If it is missing, may not be read or is no video; while iterating, if not a
+            frame can be decoded.
     """
 
     live = False
@@ -70,8 +71,11 @@ class FileSource:
 
     def __init__(self, path: Union[str, Path]) -> None:
         self.path = str(path)
-        if '://' not in self.path and not Path(self.path).is_file():
-            raise VideoError(f'{self.path}: no such file')
+        if '://' not in self.path:
+            try:
+                Path(self.path).open('rb').close()
+            except OSError as error:  # OpenCV would not say why
+                raise VideoError(f'{self.path}: {error.strerror.lower()}') from error
         _open(self.path).release()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -120,13 +124,21 @@ class FrameBuffer:
         capacity (int): Frames that may wait. At least stride + m - 1, so that a segment fits in
             wherever it begins.
         starts_segment (callable): Says of a frame's index whether a segment starts there.
+        patience (float, optional): Seconds without a frame after which the stream counts as
+            ended. Endless by default.
     """
 
-    def __init__(self, capacity: int, starts_segment: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        starts_segment: Callable[[int], bool],
+        patience: Optional[float] = None,
+    ) -> None:
         if capacity < 1:
             raise ValueError(f'capacity must be at least 1 frame, got {capacity}')
         self.capacity = capacity
         self.starts_segment = starts_segment
+        self.patience = patience
         self.dropped = 0
         self._frames = deque()
         self._changed = threading.Condition()
@@ -156,9 +168,9 @@ class FrameBuffer:
     def __iter__(self) -> Iterator[Frame]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._frames or self._end)
+                self._changed.wait_for(lambda: self._frames or self._end, self.patience)
                 if not self._frames:
-                    if isinstance(self._end, StopIteration):
+                    if self._end is None or isinstance(self._end, StopIteration):
                         return
                     raise self._end
                 frame = self._frames.popleft()

@@ -103,20 +103,33 @@ class StreamRecognizer:
         """Whether a segment starts at the frame of this index."""
         return index % self.stride == self.stride // 2
 
-    def buffer(self, capacity: Optional[int] = None) -> FrameBuffer:
+    def buffer(
+        self, capacity: Optional[int] = None, patience: Optional[float] = None
+    ) -> FrameBuffer:
         """A buffer for a live source that drops whole segments of this recognizer.
 
         Args:
             capacity (int, optional): Frames that may wait. Defaults to the fewest that hold a
                 whole segment wherever it begins.
+            patience (float, optional): See :class:`pan_mm.apis.sources.FrameBuffer`.
         """
-        return FrameBuffer(capacity or self.stride + self.segment_len - 1, self.starts_segment)
+        capacity = capacity or self.stride + self.segment_len - 1
+        return FrameBuffer(capacity, self.starts_segment, patience)
+
+    @property
+    def pa_maps(self) -> Optional[np.ndarray]:
+        """PA maps of the newest whole segment, shape (m - 1, H, W); None if there are none.
+
+        Of an ensemble those of the first stream that has PA.
+        """
+        return torch.cat(self._maps)[:, 0].float().cpu().numpy() if self._maps else None
 
     def reset(self) -> None:
         """Forget all frames."""
         self._next_index = 0
         self._previous = None
         self._open = deque()
+        self._maps: Optional[list] = None
         self._window = deque(maxlen=self.num_segments)
         self._memory = {}  # of causal shifts
         self._until_prediction = 0
@@ -215,6 +228,7 @@ class StreamRecognizer:
                 with shift_memory(backbone, self._memory):
                     x = backbone.backbone(x)  # (1, C, h, w)
             features.append(x)
+        self._maps = next((maps for maps in segment.maps if maps), None)
         self._window.append((segment.start, features))
         if len(self._window) < self.num_segments:
             return None

@@ -28,7 +28,8 @@ def main(argv=None):
             process.
 
     Returns:
-        int: The exit status: 0, 1 for bad input or a failed check. Wrong usage exits with 2.
+        int: The exit status: 0, 1 for bad input or a failed check. Wrong usage exits with 2;
+        without arguments the commands are listed.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
@@ -46,6 +47,9 @@ def main(argv=None):
         )
         if name in argv[:1] and _may_import(name):
             import_module(f'{__name__}.{name}').add_arguments(command)
+    if not argv:
+        parser.print_help()
+        return 2
     args = parser.parse_args(argv)
     if not _may_import(args.command):
         print(f'error: pan_mm cannot be imported: {pan_mm.import_error}', file=sys.stderr)

@@ -10,7 +10,7 @@ from mmengine.config import DictAction
 from mmengine.utils import ProgressBar
 
 from pan_mm.apis import PANInferencer
-from pan_mm.apis.optimization import EXTRAS, CompileError
+from pan_mm.apis.optimization import CompileError
 from pan_mm.apis.recognizer import load_config
 from pan_mm.apis.results import (
     FORMATS,
@@ -22,6 +22,9 @@ from pan_mm.apis.results import (
 from pan_mm.apis.videos import find_videos
 from pan_mm.compat.checkpoint import CheckpointError
 
+from .options import add_optimize
+
+SECONDS = 30  # between lines of progress where there is no terminal
 SHARDED = ('jsonl', 'parquet')  # formats that several processes write and a later run resumes
 
 
@@ -45,13 +48,7 @@ def add_arguments(parser):
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
     parser.add_argument('--batch-size', type=int, default=8, help='videos in a batch')
     parser.add_argument('--workers', type=int, default=0, help='processes that decode')
-    parser.add_argument(
-        '--optimize',
-        nargs='*',
-        choices=EXTRAS,
-        help='quicker with the same scores; "half" adds half precision (scores differ by up to '
-        '0.02), "compile" torch.compile (minutes to start)',
-    )
+    add_optimize(parser)
     parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
     parser.add_argument('--topk', type=int, default=5, help='classes to show')
     parser.add_argument('--out', metavar='FILE', help='results; by default they are printed')
@@ -169,7 +166,7 @@ def _write(out, form, inferencer, videos):
     return len(failed), len(videos)
 
 
-def _progress(results, total, show, seconds=30):
+def _progress(results, total, show):
     """Show the progress on stderr: a bar in a terminal, else a line now and then."""
     terminal = sys.stderr.isatty()
     bar = ProgressBar(total, file=sys.stderr) if show and terminal and total else None
@@ -178,7 +175,7 @@ def _progress(results, total, show, seconds=30):
         yield result
         if bar:
             bar.update()
-        elif show and time.monotonic() - last > seconds:
+        elif show and time.monotonic() - last > SECONDS:
             last = time.monotonic()
             print(f'{number} of {total} videos', file=sys.stderr)
     if bar:

@@ -7,9 +7,14 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from pan_mm.apis import PANInferencer
+from pan_mm.apis.optimization import CompileError
 from pan_mm.apis.recognizer import load_config
 from pan_mm.apis.serving.limits import Limits
 from pan_mm.compat.checkpoint import CheckpointError
+
+from .options import add_optimize
+
+PYTHON = (3, 10)  # Gradio 6 needs it
 
 
 def add_arguments(parser):
@@ -25,10 +30,11 @@ def add_arguments(parser):
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
     parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
+    add_optimize(parser)
     parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0 lets other machines in')
     parser.add_argument('--port', type=int, default=7860, help='0 takes a free one')
     parser.add_argument(
-        '--stride', type=int, default=8, help="frames between a timeline's segments"
+        '--stride', type=int, default=8, help='frames between segments, of a timeline or a camera'
     )
     parser.add_argument(
         '--max-mib', type=float, default=limits.max_bytes / 2**20, help='of a request'
@@ -41,21 +47,31 @@ def add_arguments(parser):
         '--waiting', type=int, default=limits.waiting, help='requests that wait, others get 503'
     )
     parser.add_argument(
+        '--cameras', type=int, default=limits.cameras, help='followed at once while they film'
+    )
+    parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE in the config'
     )
 
 
 def run(args):
+    if sys.version_info < PYTHON:
+        raise ValueError(
+            f'the page needs Python {PYTHON[0]}.{PYTHON[1]} or later, for Gradio does; this is '
+            f'{sys.version.split()[0]}. predict, stream and export work here'
+        )
     for name in ('stride', 'max_mib', 'max_seconds', 'timeout'):
         if getattr(args, name) <= 0:
             raise ValueError(f'--{name.replace("_", "-")} must be positive')
-    if args.waiting < 0:
-        raise ValueError('--waiting must not be negative')
+    for name in ('waiting', 'cameras'):
+        if getattr(args, name) < 0:
+            raise ValueError(f'--{name} must not be negative')
     limits = Limits(
         max_bytes=round(args.max_mib * 2**20),
         max_seconds=args.max_seconds,
         timeout=args.timeout,
         waiting=args.waiting,
+        cameras=args.cameras,
     )
     config = load_config(args.config, args.cfg_options)
     try:
@@ -64,11 +80,15 @@ def run(args):
 
         with redirect_stdout(sys.stderr):  # where MMEngine shall log
             inferencer = PANInferencer(
-                config, args.checkpoint, device=args.device, label_map=args.label_map
+                config,
+                args.checkpoint,
+                device=args.device,
+                label_map=args.label_map,
+                optimize=args.optimize,
             )
             analyzer = VideoAnalyzer(inferencer, limits, args.stride)
         run_server(analyzer, Path(config.filename or 'PAN').stem, args.host, args.port)
-    except (CheckpointError, ImportError) as problem:
+    except (CheckpointError, CompileError, ImportError) as problem:
         print(f'error: {problem}', file=sys.stderr)
         if isinstance(problem, ImportError):
             print("install what serving needs: pip install 'pan_mm[demo]'", file=sys.stderr)

@@ -7,11 +7,14 @@ from contextlib import redirect_stdout
 from mmengine.config import DictAction
 
 from pan_mm.apis.events import Event, EventDetector, ScoreSmoother
+from pan_mm.apis.optimization import CompileError, optimize
 from pan_mm.apis.recognizer import class_names, count_classes, load_config, load_recognizer
 from pan_mm.apis.sources import open_source
 from pan_mm.apis.streaming import StreamRecognizer, StreamStats, recognize_stream
 from pan_mm.compat.checkpoint import CheckpointError
 from pan_mm.datasets import VideoError
+
+from .options import add_optimize
 
 
 def add_arguments(parser):
@@ -25,6 +28,7 @@ def add_arguments(parser):
     parser.add_argument('--checkpoint', required=True, help='its weights (file or URL)')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
     parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
+    add_optimize(parser)
     parser.add_argument('--stride', type=int, default=8, help='frames between segments')
     parser.add_argument('--hop', type=int, default=1, help='segments between predictions')
     parser.add_argument(
@@ -51,7 +55,7 @@ def run(args):
     with redirect_stdout(sys.stderr):  # where MMEngine shall log
         try:
             return _run(args, stdout)
-        except (CheckpointError, VideoError) as error:
+        except (CheckpointError, CompileError, VideoError) as error:
             print(f'error: {error}', file=sys.stderr)
             return 1
 
@@ -62,6 +66,8 @@ def _run(args, stdout):
     config = load_config(args.config, args.cfg_options)
     model = load_recognizer(config, args.checkpoint, args.device)
     names = class_names(count_classes(model), args.label_map, model.dataset_meta, model.cfg)
+    if args.optimize is not None:
+        optimize(model, args.optimize)
     recognizer = StreamRecognizer(model, args.stride, args.hop)
     stats = StreamStats()
 

@@ -1,6 +1,6 @@
 from .integrity import DataError, check_annotations
 from .motion_shapes import MotionShapesDataset
-from .sampling import PANSampleFrames
+from .sampling import PANSampleFrames, ReverseFrames
 from .sparse_pyav import SparsePyAVDecode, SparsePyAVInit
 from .video import VideoDecode, VideoError, VideoInit
 
@@ -8,6 +8,7 @@ __all__ = [
     'DataError',
     'MotionShapesDataset',
     'PANSampleFrames',
+    'ReverseFrames',
     'SparsePyAVDecode',
     'SparsePyAVInit',
     'VideoDecode',

@@ -92,3 +92,20 @@ class PANSampleFrames(BaseTransform):
             f'{type(self).__name__}(clip_len={self.clip_len}, num_clips={self.num_clips}, '
             f'twice_sample={self.twice_sample}, test_mode={self.test_mode})'
         )
+
+
+@TRANSFORMS.register_module()
+class ReverseFrames(BaseTransform):
+    """Play the sampled frames backwards, to test whether a model reads the order of time.
+
+    Stands between sampler and decoder. The frames stay the same; with segments of m adjacent
+    frames both the segments and the frames in each are reversed. A model that is blind to order,
+    such as TSN, gives the same scores as without it.
+
+    Required keys: frame_inds. Modified keys: frame_inds.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Reverse ``frame_inds``."""
+        results['frame_inds'] = np.ravel(results['frame_inds'])[::-1].copy()
+        return results

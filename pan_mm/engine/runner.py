@@ -3,13 +3,17 @@
 import time
 from typing import Any, Callable, Optional
 
+import torch
 from mmaction.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
+from pan_mm.datasets.integrity import DataError, listed
+
 from .checkpoint_hook import latest_checkpoint
 from .data_fault_hook import DataFaultHook
 from .preflight import preflight
+from .run_description import describe_run
 
 
 @RUNNERS.register_module()
@@ -30,11 +34,13 @@ class CheckedRunner(Runner):
     def train(self) -> nn.Module:
         """Check, then train."""
         preflight(self.cfg, ('train', 'val') if self.cfg.get('val_cfg') else ('train',))
+        self.logger.info(describe_run())
         return self._naming_files(super().train)
 
     def test(self) -> dict:
         """Check, then test."""
         preflight(self.cfg, ('test',))
+        self.logger.info(describe_run())
         self._strict = True
         return self._naming_files(super().test)
 
@@ -61,6 +67,26 @@ class CheckedRunner(Runner):
             raise explained from error
 
     def load_checkpoint(self, filename, map_location='cpu', strict=False, **kwargs):
-        """Load weights; in testing none may be missing, left over or of another shape."""
+        """Load weights; in testing none may be missing, left over or of another shape.
+
+        A training may start from the weights of a model that differs in parts, such as in the
+        number of classes. The log then names what is not from there.
+
+        Raises:
+            DataError: If no weight of the checkpoint fits.
+        """
         strict = strict or getattr(self, '_strict', False)
-        return super().load_checkpoint(filename, map_location, strict, **kwargs)
+        begun = {}
+        if not strict and not self._resume:
+            begun = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        checkpoint = super().load_checkpoint(filename, map_location, strict, **kwargs)
+        parameters = self.model.named_parameters() if begun else ()
+        kept = [name for name, parameter in parameters if torch.equal(parameter, begun[name])]
+        if begun and len(kept) == len(begun):
+            raise DataError(f'no weight of {filename} fits the model; is it of another one?')
+        if kept:
+            self.logger.info(
+                f'{len(begun) - len(kept)} of {len(begun)} parameters are from {filename}; these '
+                f'start from scratch:{listed(kept)}'
+            )
+        return checkpoint

@@ -1,5 +1,9 @@
 """A small PAN with random weights, as files."""
 
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,3 +70,25 @@ def config(make_config):
 @pytest.fixture(scope='session')
 def checkpoint(make_checkpoint, config):
     return make_checkpoint(config)
+
+
+@pytest.fixture
+def unreadable():
+    """Makes a copy of a file that may not be read, also not by root, while the context lasts."""
+
+    @contextmanager
+    def make(path):
+        user = os.geteuid()
+        with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+            Path(folder).chmod(0o755)
+            copy = Path(folder) / path.name
+            shutil.copyfile(path, copy)
+            copy.chmod(0)
+            if user == 0:
+                os.seteuid(65534)
+            try:
+                yield copy
+            finally:
+                os.seteuid(user)
+
+    return make

@@ -117,14 +117,15 @@ def test_int8(make_config, checkpoint, videos, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_ensemble(make_config, make_checkpoint, tmp_path):
+def test_ensemble(make_config, make_checkpoint, videos, tmp_path):
     """PAN_En in one graph, which holds each of the streams."""
     pytest.importorskip('onnxruntime')
     streams = ('rgb', 'pa', 'lite')
     cfg = Config.fromfile(make_config(more=ONE_STAGE))
     shared = {key: cfg.model[key] for key in ('backbone', 'cls_head', 'data_preprocessor')}
     cfg.model = dict(type='PANEnsemble', streams={name: {} for name in streams}, **shared)
-    assert export(cfg, make_checkpoint(cfg), tmp_path / 'a.onnx') < 1e-4
+    clips = [videos / '2.mp4', videos / '3.mp4']
+    assert export(cfg, make_checkpoint(cfg), tmp_path / 'a.onnx', videos=clips) < 1e-4
 
 
 @pytest.mark.slow

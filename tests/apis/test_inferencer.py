@@ -90,6 +90,13 @@ class TestBadVideos:
         assert all('cannot open' in errors[video] for video in bad[1:])
         assert errors[missing] == 'no such file'
 
+    def test_no_permission(self, config, checkpoint, clips, unreadable):
+        inferencer = PANInferencer(config, checkpoint, 'cpu')
+        assert 'top' in inferencer(clips[0])[0]
+        with unreadable(Path(clips[0])) as path:
+            (result,) = inferencer(path)
+        assert 'cannot open' in result['error'] and 'Permission denied' in result['error']
+
     def test_short_and_odd(self, config, checkpoint, clips_dir):
         odd = sorted(clips_dir.glob('robustness/derived_*')) + [
             clips_dir / 'robustness' / name for name in ('rot90_3frames.mov', 'sth_vp9.webm')

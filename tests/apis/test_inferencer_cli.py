@@ -83,6 +83,16 @@ class TestOutput:
         assert all(score == scores[0] for score in scores)
 
 
+def test_progress(predict, clips_dir, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr('pan_mm.cli.predict.SECONDS', 0)
+    clips = sorted((clips_dir / 'robustness').glob('derived_short_*'))
+    assert predict(*clips, '--out', tmp_path / 'a.json') == 0
+    lines = capfd.readouterr().err.splitlines()
+    assert [line for line in lines if 'of 4 videos' in line] == [
+        f'{number} of 4 videos' for number in range(1, 5)
+    ]
+
+
 class TestNothingDone:
     @pytest.mark.parametrize(
         ('arguments', 'message'),

@@ -1,4 +1,8 @@
+import itertools
 import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 import numpy as np
@@ -43,6 +47,10 @@ class TestFileSource:
         with pytest.raises(VideoError, match='no such file'):
             open_source(tmp_path / 'none.mp4')
 
+    def test_no_permission(self, clips_dir, unreadable):
+        with unreadable(clips_dir / CLIP) as path, pytest.raises(VideoError, match='denied'):
+            open_source(path)
+
     def test_truncated_file_warns_after_what_it_has(self, clips_dir):
         with pytest.warns(UserWarning, match='only 28 of 50 frames'):
             frames = list(open_source(clips_dir / 'negative/corrupted_truncated_h264.mp4'))
@@ -76,6 +84,11 @@ class TestFrameBuffer:
         kept = self.put(buffer, range(1000))
         assert 0 < len(kept) <= 5
         assert kept[-1] == 999
+
+    def test_ends_when_its_patience_is_over(self):
+        buffer = FrameBuffer(5, lambda index: True, patience=0.01)
+        buffer.put(Frame(0, 0.0, None))
+        assert [frame.index for frame in buffer] == [0]
 
     def test_an_error_arrives_after_the_frames(self):
         buffer = FrameBuffer(5, lambda index: True)
@@ -179,3 +192,63 @@ class TestLiveSource:
     def test_unreachable_address(self):
         with pytest.raises(VideoError, match='check the address'):
             open_source('http://127.0.0.1:9/none')
+
+
+class NetworkCamera(SimpleHTTPRequestHandler):
+    """Motion JPEG at /camera, 12 pictures a connection, each second connection refused; else files.
+
+    The pictures of a connection have one brightness, 20 more than those of the one before.
+    """
+
+    connections = itertools.count()
+
+    def do_GET(self):  # noqa: N802, the base class's name
+        if self.path != '/camera':
+            return super().do_GET()
+        number = next(self.connections)
+        if number % 2:
+            return self.send_error(503)
+        self.send_response(200)
+        self.send_header('Content-Type', 'multipart/x-mixed-replace; boundary=picture')
+        self.end_headers()
+        picture = np.full((48, 64, 3), 40 + 20 * number, np.uint8)
+        _, jpeg = cv2.imencode('.jpg', picture)
+        for _ in range(12):
+            self.wfile.write(b'--picture\r\nContent-Type: image/jpeg\r\n')
+            self.wfile.write(b'Content-Length: %d\r\n\r\n' % jpeg.size + jpeg.tobytes() + b'\r\n')
+            time.sleep(0.005)
+        return None
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def network(videos):
+    handler = type('Camera', (NetworkCamera,), dict(connections=itertools.count()))
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(handler, directory=videos))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f'http://127.0.0.1:{server.server_port}'
+    server.shutdown()
+    server.server_close()
+
+
+class TestNetwork:
+    @pytest.mark.filterwarnings('ignore:.*opening it again')
+    def test_camera_that_goes_away_and_comes_back(self, network):
+        with LiveSource(f'{network}/camera', FrameBuffer(99, bool), backoff=0.01) as source:
+            frames = [frame for frame, _ in zip(source, range(20))]
+        brightness = [round(frame.image.mean() / 20) for frame in frames]
+        first = brightness.count(brightness[0])
+        assert brightness == [2] * first + [4] * (20 - first)  # the second was refused
+        indices = [frame.index for frame in frames]
+        assert indices == [*range(first), *range(first + 1, 21)]
+        assert source.reconnects >= 1
+
+    def test_address_of_a_file_is_a_file(self, network, videos):
+        source = open_source(f'{network}/2.mp4')
+        assert not source.live
+        images = [frame.image for frame in source]
+        assert len(images) == 28
+        for frame, image in zip(open_source(videos / '2.mp4'), images):
+            assert (frame.image == image).all()

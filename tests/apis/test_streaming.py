@@ -146,6 +146,9 @@ class TestScores:
         recognizer = StreamRecognizer(model, stride=4)
         assert len(follow(recognizer, frames)) == 6
         assert len(calls) == 9 * 3  # 9 segments of 3 pairs; windows overlap
+        newest = torch.stack([recognizer._prepare(f.image)[0] for f in frames[34:38]])
+        expected = model.backbone.persistence(newest[None])[0].detach()  # (3, H, W)
+        np.testing.assert_allclose(recognizer.pa_maps, expected, rtol=1e-4, atol=1e-5)
 
     def test_hop(self, build_pan, frames):
         model = build_pan('rgb')

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pan_mm.datasets import PANSampleFrames
+from pan_mm.datasets import (
+    PANSampleFrames,
+    ReverseFrames,
+    SparsePyAVDecode,
+    SparsePyAVInit,
+    VideoDecode,
+    VideoInit,
+)
 
 
 def sample(num_frames, start_index=0, **kwargs):
@@ -93,3 +100,29 @@ class TestErrors:
         results = dict(total_frames=0, start_index=0, filename='empty.mp4')
         with pytest.raises(ValueError, match='empty.mp4 has no frames'):
             PANSampleFrames(clip_len=4)(results)
+
+
+def test_reversed_are_segments_and_the_frames_in_each():
+    results = PANSampleFrames(clip_len=3, num_clips=2, test_mode=True)(
+        dict(total_frames=12, start_index=0)
+    )
+    assert results['frame_inds'].tolist() == [2, 3, 4, 7, 8, 9]
+    assert ReverseFrames()(results)['frame_inds'].tolist() == [9, 8, 7, 4, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ('init', 'decode'), [(VideoInit, VideoDecode), (SparsePyAVInit, SparsePyAVDecode)]
+)
+def test_decoders_give_the_same_frames_backwards(init, decode, videos):
+    pytest.importorskip('av')
+
+    def frames(*transforms):
+        results = dict(filename=str(videos / '2.mp4'), start_index=0, modality='RGB')
+        sampler = PANSampleFrames(clip_len=4, num_clips=2, test_mode=True)
+        for transform in (init(), sampler, *transforms, decode()):
+            results = transform(results)
+        return np.stack(results['imgs'])
+
+    forwards = frames()
+    assert (forwards[0] != forwards[-1]).any()
+    np.testing.assert_array_equal(frames(ReverseFrames()), forwards[::-1])

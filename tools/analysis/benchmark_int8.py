@@ -9,24 +9,21 @@ split, and runs PyTorch and both files over the config's test split, one video a
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from mmaction.registry import DATASETS
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
-from pan_mm.apis.benchmark import write_report
+from pan_mm.apis.benchmark import environment, write_report
 from pan_mm.apis.export import FramesToLogits, export
 from pan_mm.apis.recognizer import load_config, load_recognizer
 from pan_mm.apis.runtime import ExportedModel
@@ -74,7 +71,11 @@ def measure(logits, dataset, frames, count):
 
 def main():
     args = parse_args()
-    load_before = round(os.getloadavg()[0], 2)
+    surroundings = dict(
+        environment('cpu'),
+        threads=torch.get_num_threads(),
+        onnxruntime=metadata.version('onnxruntime'),
+    )
     config = load_config(args.config, args.cfg_options)
     init_default_scope('mmaction')
     test = DATASETS.build(config.test_dataloader.dataset)
@@ -104,15 +105,7 @@ def main():
     same = np.mean([a == b for a, b in zip(predicted['float32'], predicted['int8'])])
     result = dict(
         command='tools/analysis/benchmark_int8.py',
-        date=datetime.date.today().isoformat(),
-        environment=dict(
-            system=platform.platform(),
-            cores=os.cpu_count(),
-            threads=torch.get_num_threads(),
-            load_before=load_before,
-            torch=torch.__version__,
-            onnxruntime=onnxruntime.__version__,
-        ),
+        environment=surroundings,
         config=Path(args.config).stem,
         videos=len(predicted['int8']),
         calibration_videos=len(videos),

@@ -40,7 +40,10 @@ def main():
             views, shape = input_of_test(cfg)
             if args.shape:
                 shape = (*shape[:2], args.shape[0], args.shape[-1])
-        with torch.device('meta'):
+        try:
+            with torch.device('meta'):
+                model = MODELS.build(cfg.model)
+        except NotImplementedError:  # MMAction2's TANet reads weights while it is built
             model = MODELS.build(cfg.model)
         rows = get_complexity(model, shape)
     except ValueError as error:

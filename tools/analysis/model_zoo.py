@@ -1,40 +1,58 @@
 #!/usr/bin/env python3
-"""Write model_zoo.md from the metafiles that model-index.yml lists."""
+"""Write model_zoo.md from the metafiles that model-index.yml lists, and from results/."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import Optional
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # run as a script, the other tools are no modules
+
+from pan_mm.apis.run_records import read_records  # noqa: E402
+from tools.analysis import report  # noqa: E402
 
 HEADER = """# Model zoo
 
-<!-- Written by `python tools/analysis/model_zoo.py` from the metafiles; edit those. -->
+<!-- Written by `python tools/analysis/model_zoo.py` from the metafiles and results. -->
 
 GMACs are multiply-accumulates of one view (a clip and a crop) times views; params are in
 millions. Accuracies are top-1 / top-5 on the validation set, in percent: `paper` is what the
-paper reports for the authors' models, `ours` what a result file in this repository shows.
+paper reports for the authors' models, `ours` what runs whose results lie in this repository
+reached, mean ± standard deviation over seeds: on MotionShapes one seed
+([README](README.md)), on UTD-MHAD the runs of [docs/results.md](docs/results.md), beside TSN, TSM
+and others.
 No weights are published here; `tools/convert/official_to_pan.py` converts those of the authors.
 """
 
 
-def parse_args():
+def parse_args(argv):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--check', action='store_true', help='write nothing, fail if model_zoo.md is stale'
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def accuracy(metrics, mark):
-    """Top-1 / top-5 under the names that end with ``mark``."""
-    values = [metrics.get(f'Top {k} Accuracy{mark}') for k in (1, 5)]
+def papers_accuracy(metrics):
+    """Top-1 / top-5 as the paper reports them."""
+    values = [metrics.get(f'Top {k} Accuracy (paper)') for k in (1, 5)]
     return ' / '.join(str(value) for value in values if value is not None)
 
 
-def row(model):
+def own_accuracies():
+    """Top-1 / top-5 of the configs that runs in results/ are of."""
+    path = ROOT / 'results' / 'motionshapes_r18_seed0.json'
+    runs = json.loads(path.read_text(encoding='utf-8'))['runs']
+    texts = {run['config']: f'{run["top1"]:.1f} / {run["top5"]:.1f}' for run in runs}
+    records, _ = read_records(ROOT / 'results' / 'utd_mhad', report.CONFIGS)
+    return {**texts, **report.zoo_accuracies(records)}
+
+
+def row(model, own):
     """Line of a table."""
     data = model['Metadata']
     metrics = {k: v for result in model.get('Results', []) for k, v in result['Metrics'].items()}
@@ -47,8 +65,8 @@ def row(model):
         f'{data["Input"]}, {data["Resolution"]}',
         f'{data["FLOPs"].rstrip("G")} × {data["Views"]}',
         data['Parameters'].rstrip('M'),
-        accuracy(metrics, ' (paper)'),
-        accuracy(metrics, ''),
+        papers_accuracy(metrics),
+        own.get(model['Name'], ''),
     )
     return f'| {" | ".join(cells)} |\n'
 
@@ -56,20 +74,20 @@ def row(model):
 def model_zoo():
     """Text of model_zoo.md."""
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text(encoding='utf-8'))
-    tables = {}
+    tables, own = {}, own_accuracies()
     for path in index['Import']:
         metafile = yaml.safe_load((ROOT / path).read_text(encoding='utf-8'))
         for model in metafile['Models']:
             dataset = model['Metadata'].get('Training Data', 'Your own videos')
-            tables.setdefault(dataset, []).append(row(model))
+            tables.setdefault(dataset, []).append(row(model, own))
     head = '| config | backbone | input | GMACs | params | paper | ours |\n' + '|---' * 7 + '|\n'
     return HEADER + ''.join(
         f'\n## {dataset}\n\n{head}{"".join(rows)}' for dataset, rows in tables.items()
     )
 
 
-def main():
-    args = parse_args()
+def main(argv: Optional[list] = None) -> None:
+    args = parse_args(argv)
     path = ROOT / 'model_zoo.md'
     text = model_zoo()
     if not args.check:

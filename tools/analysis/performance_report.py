@@ -33,12 +33,12 @@ class Kind(NamedTuple):
     Attributes:
         command (str): Makes one.
         text (Callable): From a report to Markdown.
-        plot (Callable): From a report and a ``matplotlib.figure.Figure`` to a plot.
+        plot (Callable, optional): From a report and a ``matplotlib.figure.Figure`` to a plot.
     """
 
     command: str
     text: Callable
-    plot: Callable
+    plot: Optional[Callable] = None
 
 
 def environment_line(report: dict) -> str:
@@ -47,6 +47,7 @@ def environment_line(report: dict) -> str:
     device = environment.pop('device')
     date = environment.pop('date')
     keys = ('cores', 'threads', 'capability', 'load_before', 'torch', 'triton', 'opencv')
+    keys += ('onnxruntime',)
     known = [f'{key.replace("_", " ")} {environment[key]}' for key in keys if environment.get(key)]
     return f'{device}; {", ".join(known)}; {date}.'
 
@@ -217,6 +218,46 @@ def plot_pipeline(report: dict, figure) -> None:
     figure.legend(loc='outside lower center', fontsize=7, ncols=len(stages) // 2)
 
 
+def stream_text(report: dict) -> str:
+    """A table of what each model does with a camera's frames."""
+    camera = report['camera']
+    lines = [
+        f'A camera of {camera["width"]} × {camera["height"]} pixels and {camera["fps"]:g} frames a '
+        f'second, {camera["seconds"]:g} s each; crops of {report["size"]} × {report["size"]}, a '
+        f'segment every {report["stride"]} frames.',
+        '',
+        '| model | | latency in ms, median | 95 % | worst | frames dropped | keeps up |',
+        '|---' * 7 + '|',
+    ]
+    for model, variants in report['models'].items():
+        for variant, figures in variants.items():
+            latency = figures.get('latency_ms') or {}
+            numbers = [f'{latency[key]:.0f}' if latency else '' for key in ('p50', 'p95', 'max')]
+            lines.append(
+                f'| {model} | {variant} | {" | ".join(numbers)} | {figures["dropped"]} of '
+                f'{figures["arrived"]} | {"yes" if figures["keeps_up"] else "no"} |'
+            )
+    return '\n'.join(lines)
+
+
+def int8_text(report: dict) -> str:
+    """A table of what eight bits cost and gain."""
+    lines = [
+        f'{report["config"]}, {report["videos"]} videos of the test split, one at a time; '
+        f'calibrated on {report["calibration_videos"]} of the validation split. int8 names the '
+        f'same class as float32 in {report["same_top1"]:g} % of them.',
+        '',
+        '| | top-1 | top-5 | ms | MiB |',
+        '|---' * 5 + '|',
+    ]
+    lines += [
+        f'| {name} | {figures["top1"]:.1f} | {figures["top5"]:.1f} | {figures["median_ms"]:.1f} | '
+        f'{report["mib"].get(name, "")} |'
+        for name, figures in report['figures'].items()
+    ]
+    return '\n'.join(lines)
+
+
 RECOGNIZER = 'python tools/analysis/benchmark_recognizer.py VIDEO ... --growth --out {}'
 KINDS = {
     'motion': Kind(
@@ -228,6 +269,13 @@ KINDS = {
         'python tools/analysis/benchmark_pipeline.py VIDEO ... --out {}',
         pipeline_text,
         plot_pipeline,
+    ),
+    'stream': Kind(
+        'python tools/analysis/benchmark_stream.py VIDEO --config CONFIG ... --out {}', stream_text
+    ),
+    'int8': Kind(
+        'python tools/analysis/benchmark_int8.py --config CONFIG --checkpoint CHECKPOINT --out {}',
+        int8_text,
     ),
 }
 
@@ -249,8 +297,10 @@ def section(results: Path, name: str) -> str:
     kind, parts = KINDS[name], []
     for stem, report in read_reports(results, name).items():
         source = f'[{stem}.json](../results/performance/{stem}.json)'
-        picture = f'![{name}](performance/{plot_name(name, stem)})'
-        parts.append(f'{environment_line(report)} {source}\n\n{picture}\n\n{kind.text(report)}')
+        pieces = [f'{environment_line(report)} {source}', kind.text(report)]
+        if kind.plot:
+            pieces.insert(1, f'![{name}](performance/{plot_name(name, stem)})')
+        parts.append('\n\n'.join(pieces))
     if not parts:
         command = kind.command.format(f'results/performance/{name}_MACHINE.json')
         command = command.replace('growth_MACHINE', 'recognizer_MACHINE')
@@ -276,6 +326,8 @@ def write_plots(results: Path, folder: Path) -> None:
     for old in folder.glob('*.png'):
         old.unlink()
     for name, kind in KINDS.items():
+        if not kind.plot:
+            continue
         for stem, report in read_reports(results, name).items():
             figure = Figure(layout='constrained')
             kind.plot(report, figure)

@@ -16,6 +16,7 @@ from pan_mm.datasets import VideoError
 from pan_mm.visualization import Inspection, inspect_clip
 
 from .limits import Gate, Limits, Refusal, check_video, count_frames
+from .live import Cameras
 
 PREDICTIONS = 100  # of a timeline, about
 
@@ -67,6 +68,7 @@ class VideoAnalyzer:
         self.limits = limits
         self.stride = stride
         self.gate = Gate(limits.waiting)
+        self.cameras = Cameras(inferencer, stride, self.gate, limits)
         try:
             recognizer = StreamRecognizer(inferencer.model, stride)
             image = np.zeros((240, 320, 3), np.uint8)

@@ -37,9 +37,12 @@ CLOSED = tuple(
     f'/gradio_api/{name}'
     for name in (
         *('api/', 'call/', 'component_server', 'custom_component', 'dev/', 'process_recording'),
-        *('proxy=', 'reset', 'run/', 'stream/', 'undo-vibe', 'vibe'),
+        *('proxy=', 'reset', 'run/', 'undo-vibe', 'vibe'),
     )
 )
+FRAMES = '/gradio_api/stream/'  # a camera's come by POST; what is asked of it is Gradio's own
+VIDEOS = ('/api/predict', '/gradio_api/upload')  # where a body may have ``max_bytes``
+MESSAGE = 4 * 2**20  # bytes of any other body; Gradio keeps a session's last message
 UPLOADS = 20  # of the largest size that may lie on the disk at once
 LINGER = 2.0  # seconds that a refused body is read on, so that the client sees the answer
 
@@ -59,7 +62,13 @@ def create_api(analyzer: VideoAnalyzer, folder: Path) -> FastAPI:
         return dict(
             classes=analyzer.inferencer.classes,
             timeline=analyzer.streams,
-            limits=dict(bytes=limits.max_bytes, seconds=limits.max_seconds, timeout=limits.timeout),
+            cameras=analyzer.cameras.count(),
+            limits=dict(
+                bytes=limits.max_bytes,
+                seconds=limits.max_seconds,
+                timeout=limits.timeout,
+                cameras=limits.cameras,
+            ),
         )
 
     @app.post('/api/predict')
@@ -158,13 +167,16 @@ class Doorkeeper:
         """Pass a request on, or answer it with an error."""
         if scope['type'] != 'http':
             return await self.app(scope, receive, send)
-        body = _Body(receive, self.limits)
+        largest = self.limits.max_bytes if scope['path'] in VIDEOS else MESSAGE
+        body = _Body(receive, largest, self.limits.timeout)
         headers = dict(scope['headers'])
         length = headers.get(b'content-length', b'0')
         refusal = None
-        if not length.isdigit() or int(length) > self.limits.max_bytes:
+        if not length.isdigit() or int(length) > largest:
             refusal = Refusal(413, body.too_large)
-        elif scope['path'].startswith(CLOSED):
+        elif scope['path'].startswith(CLOSED) or (
+            scope['method'] != 'POST' and scope['path'].startswith(FRAMES)
+        ):
             refusal = Refusal(404, 'there is nothing at this address')
         elif scope['path'] == '/gradio_api/upload' and self._is_full():
             refusal = Refusal(503, 'too many videos are being looked at; try again in a minute')
@@ -199,11 +211,11 @@ class Doorkeeper:
 class _Body:
     """``receive`` of an ASGI application, until it is too much or takes too long."""
 
-    def __init__(self, receive, limits):
+    def __init__(self, receive, largest, timeout):
         self.receive = receive
-        self.left = limits.max_bytes
-        self.too_large = f'the request is larger than {limits.max_bytes / 2**20:g} MiB'
-        self.deadline = time.monotonic() + limits.timeout
+        self.left = largest
+        self.too_large = f'the request is larger than {largest / 2**20:.3g} MiB'
+        self.deadline = time.monotonic() + timeout
         self.over = False
 
     async def __call__(self):

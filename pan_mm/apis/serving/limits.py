@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,7 @@ class Limits(NamedTuple):
             resize hands on what comes.
         timeout (float): Seconds to send a request, and seconds to serve it, waiting included.
         waiting (int): Requests that wait while one is served.
+        cameras (int): Visitors' cameras that are followed at once.
     """
 
     max_bytes: int = 64 * 2**20
@@ -55,10 +57,13 @@ class Limits(NamedTuple):
     max_input: int = 640 * 480
     timeout: float = 60.0
     waiting: int = 16
+    cameras: int = 4
 
 
 class Gate:
     """Lets one request at a time to the model and a few wait; the rest are refused.
+
+    Who comes first is served first: a lock would let one who asks for every frame starve others.
 
     Args:
         waiting (int): Requests that may wait.
@@ -68,7 +73,8 @@ class Gate:
         self.capacity = waiting + 1
         self._count = threading.Lock()
         self._inside = 0
-        self._model = threading.Lock()
+        self._changed = threading.Condition()
+        self._tickets = deque()  # the first has the model
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -86,12 +92,19 @@ class Gate:
     @contextmanager
     def turn(self, deadline: float) -> Iterator[None]:
         """Have the model alone, or be refused with 503 at ``deadline`` of ``time.monotonic``."""
-        if not self._model.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise Refusal(503, 'the server was busy for too long; try again later')
+        ticket = object()
+        with self._changed:
+            self._tickets.append(ticket)
+            left = max(0.0, deadline - time.monotonic())
+            if not self._changed.wait_for(lambda: self._tickets[0] is ticket, left):
+                self._tickets.remove(ticket)
+                raise Refusal(503, 'the server was busy for too long; try again later')
         try:
             yield
         finally:
-            self._model.release()
+            with self._changed:
+                self._tickets.popleft()
+                self._changed.notify_all()
 
 
 def check_video(path: Union[str, Path], limits: Limits) -> int:

@@ -1,26 +1,26 @@
-"""The web page: upload or record a clip, see what the recognizer makes of it."""
+"""The web page: a clip or a camera, and what the recognizer makes of it."""
 
-import base64
 import html
-import io
 import logging
 from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
-from PIL import Image
 
 from pan_mm.visualization import paint_maps, tile, timeline_chart, weights_chart
 
 from .analysis import VideoAnalyzer
 from .limits import Refusal
+from .live_tab import live_tab
+from .markup import error_text, picture, status_text
 
-CAMERA = dict(video=dict(width=dict(ideal=640), height=dict(ideal=480)))
+RECORDING = dict(video=dict(width=dict(ideal=640), height=dict(ideal=480)))
+SESSIONS = 100  # whose last message, such as a camera's frame, Gradio keeps
 CSS = """
 #clip video {max-height: 280px}
-#status {min-height: 1.5em}
-#status .error {color: #b42318; font-weight: 600}
-.dark #status .error {color: #ff9b8e}
+#status, #live-status {min-height: 1.5em}
+.error {color: #b42318; font-weight: 600}
+.dark .error {color: #ff9b8e}
 .picture {overflow-x: auto}
 .picture img {max-width: none; border-radius: 4px}
 """
@@ -35,7 +35,7 @@ def clip_input() -> gr.Video:
     clip = gr.Video(
         sources=['upload', 'webcam'],
         include_audio=False,
-        webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
+        webcam_options=gr.WebcamOptions(mirror=False, constraints=RECORDING),
         label='Clip',
         height=340,
         elem_id='clip',
@@ -66,7 +66,7 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
 
     def recognise(path):
         if path is None:
-            return (*nothing[:1], _error('Upload or record a clip first.'), *nothing[2:])
+            return (*nothing[:1], error_text('Upload or record a clip first.'), *nothing[2:])
         path = Path(path).resolve()
         try:
             if not path.is_relative_to(uploads) or not path.is_file():
@@ -74,30 +74,33 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
             with analyzer.gate.place():
                 analysis = analyzer(path, inspect=True, timeline=True)
         except Refusal as refusal:
-            return (*nothing[:1], _error(str(refusal)), *nothing[2:])
+            return (*nothing[:1], error_text(str(refusal)), *nothing[2:])
         except Exception:
             logging.getLogger(__name__).exception('the page failed at a video')
             message = 'The server failed at this video; its log says more.'
-            return (*nothing[:1], _error(message), *nothing[2:])
+            return (*nothing[:1], error_text(message), *nothing[2:])
         scores = {item['name']: item['score'] for item in analysis.top}
         return (scores, _summary(analysis), *_pictures(analysis, analyzer.inferencer.classes))
 
     with gr.Blocks(title=title, analytics_enabled=False) as blocks:
-        gr.Markdown(
-            f'# {html.escape(title)}\n'
-            f'Upload a clip or record one with the camera: at most '
-            f'{limits.max_bytes / 2**20:g} MiB and {limits.max_seconds:g} s. '
-            'It stays on this server and is deleted after ten minutes. A video that the browser '
-            'cannot play may still be recognised.'
-        )
-        with gr.Row():
-            with gr.Column(min_width=320):
-                clip = clip_input()
-                button = gr.Button('Recognise', variant='primary', elem_id='recognise')
-            with gr.Column(min_width=320):
-                label = gr.Label(num_top_classes=5, label='Actions', elem_id='label')
-                status = gr.HTML(elem_id='status')
-        pictures = [gr.HTML(visible=False, elem_id=name) for name in ('maps', 'weights', 'times')]
+        gr.Markdown(f'# {html.escape(title)}')
+        with gr.Tab('Clip'):
+            gr.Markdown(
+                f'Upload a clip or record one with the camera: at most '
+                f'{limits.max_bytes / 2**20:g} MiB and {limits.max_seconds:g} s. '
+                'It stays on this server and is deleted after ten minutes. A video that the '
+                'browser cannot play may still be recognised.'
+            )
+            with gr.Row():
+                with gr.Column(min_width=320):
+                    clip = clip_input()
+                    button = gr.Button('Recognise', variant='primary', elem_id='recognise')
+                with gr.Column(min_width=320):
+                    label = gr.Label(num_top_classes=5, label='Actions', elem_id='label')
+                    status = gr.HTML(elem_id='status')
+            pictures = [
+                gr.HTML(visible=False, elem_id=name) for name in ('maps', 'weights', 'times')
+            ]
         button.click(
             recognise,
             clip,
@@ -105,7 +108,11 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
             api_visibility='private',
             concurrency_limit=1,
         )
+        if analyzer.streams and limits.cameras:
+            with gr.Tab('Live'):
+                live_tab(blocks, analyzer)
     blocks.queue(max_size=limits.waiting)
+    blocks.state_session_capacity = SESSIONS
     return gr.mount_gradio_app(
         app,
         blocks,
@@ -122,15 +129,10 @@ def mount_page(app: FastAPI, analyzer: VideoAnalyzer, title: str, uploads: Path)
     )
 
 
-def _error(message):
-    message = message[:1].upper() + message[1:]
-    return f'<p class="error" role="alert">{html.escape(message)}</p>'
-
-
 def _summary(analysis):
     parts = ', '.join(f'{part} {seconds:.2f} s' for part, seconds in analysis.seconds.items())
     total = sum(analysis.seconds.values())
-    return f'<p role="status">Done in {total:.2f} s ({parts}).</p>'
+    return status_text(f'Done in {total:.2f} s ({parts}).')
 
 
 def _pictures(analysis, classes):
@@ -145,26 +147,18 @@ def _pictures(analysis, classes):
             title = 'What moves: persistence of appearance'
             words += ', below it the PA map of each pair of adjacent frames, bright where it moves'
         columns = [f'segment {i + 1}' for i in range(len(seen.frames))]
-        maps = _picture(title, words, tile(rows, names, columns, width=132))
+        maps = _shown(title, words, tile(rows, names, columns, width=132))
     if seen is not None and seen.vap_weights is not None:
         words = 'Weight of each window of time in the decision, from the whole clip (s = 1) down'
-        weights = _picture('Timescales', words, weights_chart(seen.vap_weights))
+        weights = _shown('Timescales', words, weights_chart(seen.vap_weights))
     if timeline is not None:
         words = 'Scores of a window that slides over the video; bars below are events'
         if not timeline.complete:
             words += f'. The time sufficed for the first {timeline.times[-1]:.0f} s'
         chart = timeline_chart(timeline.times, timeline.scores, classes, timeline.events)
-        times = _picture('Timeline', words, chart)
+        times = _shown('Timeline', words, chart)
     return maps, weights, times
 
 
-def _picture(title, words, image):
-    """A picture inside the page, so that it is no file that would have to be removed."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, 'PNG')
-    data = base64.b64encode(file.getvalue()).decode()
-    return gr.update(
-        visible=True,
-        value=f'<h3>{title}</h3><p>{html.escape(words)}.</p><div class="picture">'
-        f'<img alt="{html.escape(words)}" src="data:image/png;base64,{data}"></div>',
-    )
+def _shown(title, words, image):
+    return gr.update(visible=True, value=picture(title, words, image))

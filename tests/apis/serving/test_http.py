@@ -120,6 +120,11 @@ class TestRefusals:
         answer = client.post('/api/predict', content=chunks, headers=headers)
         self.check(answer, 413, 'larger than')
 
+    def test_a_message_is_smaller_than_a_video(self, client):
+        address = '/gradio_api/stream/event'  # of a camera's frame; the page is not there
+        assert client.post(address, content=bytes(LIMITS.max_bytes + 1)).status_code == 404
+        self.check(client.post(address, content=bytes(2**22 + 1)), 413, 'larger than 4 MiB')
+
     def test_queue_is_full(self, client, analyzer, videos):
         with analyzer.gate.place(), analyzer.gate.place():
             answer = post(client, videos / '0.mp4')

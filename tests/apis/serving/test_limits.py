@@ -33,6 +33,22 @@ class TestGate:
             list(pool.map(work, range(10)))
         assert most == [1] * 10
 
+    def test_first_come_first_served(self):
+        gate, order = Gate(waiting=9), []
+
+        def work():
+            with gate.turn(time.monotonic() + 10):
+                order.append('who waited')
+
+        with ThreadPoolExecutor(1) as pool:
+            with gate.turn(time.monotonic()):
+                pool.submit(work)
+                while len(gate._tickets) < 2:
+                    time.sleep(0.001)
+            with gate.turn(time.monotonic() + 10):
+                order.append('who asks again')
+        assert order == ['who waited', 'who asks again']
+
     def test_waits_until_its_deadline(self):
         gate = Gate(waiting=1)
         refused = pytest.raises(Refusal, match='busy for too long')

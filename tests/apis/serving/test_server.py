@@ -21,10 +21,10 @@ def ask(url, body=None, **headers):
         return error.code, error.read().decode()
 
 
-def recognise_path(server, path):
+def recognise_path(server, path, kind='click'):
     """Ask the page's function for a file by its path, as no browser would."""
     config = json.loads(ask(f'{server.url}config')[1])
-    (function,) = config['dependencies']
+    (function,) = (f for f in config['dependencies'] if [t[1] for t in f['targets']] == [kind])
     session = uuid.uuid4().hex
     file = dict(path=path, meta={'_type': 'gradio.FileData'})
     event = dict(data=[file], fn_index=function['id'], session_hash=session)
@@ -45,6 +45,9 @@ class TestPage:
             _, output = recognise_path(server, path)
             assert 'no longer there' in output
             assert 'Done in' not in output
+            success, output = recognise_path(server, path, kind='stream')  # a camera's frame
+            assert not success
+            assert 'Latency' not in output
 
     def test_fetches_no_address(self, server, videos):
         from functools import partial
@@ -71,7 +74,10 @@ class TestPage:
 
     @pytest.mark.parametrize(
         'name',
-        ['file=/etc/passwd', 'proxy=http://127.0.0.1:1/', 'process_recording', 'run/predict'],
+        [
+            *('file=/etc/passwd', 'proxy=http://127.0.0.1:1/', 'process_recording', 'run/predict'),
+            'stream/session/run/1/playlist-file',
+        ],
     )
     def test_closed_doors(self, server, name):
         status, _ = ask(f'{server.url}gradio_api/{name}')

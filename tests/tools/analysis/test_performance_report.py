@@ -77,7 +77,31 @@ REPORTS = {
         unequal=[],
     ),
 }
-TEMPLATE = 'Text stays.\n\n@motion@\n\n@recognizer@\n\n@growth@\n\n@pipeline@\n'
+REPORTS['stream'] = dict(
+    camera=dict(fps=25, seconds=40, width=320, height=240),
+    size=112,
+    stride=8,
+    models=dict(
+        lite=dict(
+            plain=dict(dropped=8, arrived=100, keeps_up=False),
+            optimized=dict(
+                latency_ms=dict(p50=50.4, p95=60, max=70), dropped=0, arrived=100, keeps_up=True
+            ),
+        )
+    ),
+)
+REPORTS['int8'] = dict(
+    config='lite',
+    videos=240,
+    calibration_videos=32,
+    same_top1=97.5,
+    mib=dict(float32=43.1, int8=11.0),
+    figures={
+        name: dict(top1=41.25, top5=90.0, median_ms=ms)
+        for name, ms in (('pytorch', 30.0), ('float32', 25.0), ('int8', 12.3))
+    },
+)
+TEMPLATE = 'Text stays.\n\n' + '\n\n'.join(f'@{name}@' for name in performance_report.KINDS)
 
 
 @pytest.fixture
@@ -102,12 +126,15 @@ def test_page_tells_what_was_measured(results):
     assert '| PAN_Lite | 8 | 24.0 | 100 | 9.25 | 9.25 |' in text
     assert '| batch | 1, 2 | 10, 20 | 100, 200 | 0%, 0% |' in text
     assert '| times stock | 1.00 | 2.00 |' in text
+    assert '| lite | plain |  |  |  | 8 of 100 | no |' in text
+    assert '| lite | optimized | 50 | 60 | 70 | 0 of 100 | yes |' in text
+    assert '| int8 | 41.2 | 90.0 | 12.3 | 11.0 |' in text
 
 
 def test_page_without_results_says_how_to_make_them(tmp_path):
     text = performance_report.page(TEMPLATE, tmp_path)
-    for command in ('benchmark_motion.py', 'benchmark_recognizer.py', 'benchmark_pipeline.py'):
-        assert f'python tools/analysis/{command} VIDEO' in text
+    for kind in ('motion', 'recognizer', 'pipeline', 'stream'):
+        assert f'python tools/analysis/benchmark_{kind}.py VIDEO' in text
     assert text.count('recognizer_MACHINE.json') == 2  # the growth is in that file
 
 

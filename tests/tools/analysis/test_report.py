@@ -3,9 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from PIL import Image
 
 from pan_mm.apis.report import ReportError, markdown_table, read_run
+from pan_mm.apis.run_records import Record, changed_settings, settings
+from tools.analysis import report
+from tools.analysis.ablations import ABLATIONS, BASE
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -74,3 +82,97 @@ def test_table_of_the_readme_is_that_of_the_result_file():
     result = json.loads((ROOT / 'results' / 'motionshapes_r18_seed0.json').read_text())
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     assert markdown_table(result['runs']) in readme
+
+
+def record(model, seed, hits, changes=None, split='test', pixels=112):
+    """A record of 54 clips whose first ``hits`` are recognized, all of them backwards too."""
+    labels = np.arange(54) % 27
+    scores = np.eye(27)[np.where(np.arange(54) < hits, labels, (labels + 1) % 27)]
+    info = dict(config=report.MODELS[model], seed=seed, split=split, pixels=pixels)
+    info.update(top1=100 * hits / 54, mean_class=50, gmacs=1.5, params=2.0, train_minutes=3.0)
+    info.update(environment=dict(device='CPU'), commands=['python tools/train.py x'])
+    clips = [(f'{index:02}.mp4', int(label)) for index, label in enumerate(labels)]
+    curve = [dict(epoch=e, step=10 * e, loss=3.0 / e) for e in (1, 2)]
+    folder = Path(f'{info["config"]}_seed{seed}')
+    return Record(folder, info, changes or {}, clips, scores, scores, curve)
+
+
+@pytest.fixture(scope='module')
+def records():
+    """TSM of two seeds; the streams of PAN En, of which only seed 0 is whole; two variants."""
+    runs = [record('TSM', 0, 27), record('TSM', 1, 28), record('PAN RGB', 1, 5)]
+    runs += [record(model, 0, hits) for model, hits in (('PAN RGB', 0), ('PAN PA', 54))]
+    runs += [record('PAN Lite', 0, 54)]
+    runs += [record('PAN Lite', 0, 10, dict(ABLATIONS[0].options))]
+    runs += [record('PAN Lite', 0, 20, {'optim_wrapper.optimizer.lr': 1}, split='dev', pixels=64)]
+    return runs
+
+
+def test_page_is_fresh():
+    report.main(['--check'])
+
+
+def test_means_are_of_equal_runs_alone(records):
+    found, missing = report.results_by_model(records)
+    table = report.main_table(found)
+    (row,) = (line.split(' | ') for line in table.splitlines() if line.startswith('| TSM'))
+    assert row[1:3] == ['0, 1', '50.9 ± 1.3'] and row[4:] == [
+        '50.9 ± 1.3',
+        '1.50',
+        '2.00',
+        '3.0 ± 0.0 |',
+    ]
+    assert '| PAN Lite | 0 | 100.0 |' in table
+    assert '| TSN | none yet |' in table
+    assert 'TSM: seed 2' in missing
+    assert any('PAN En: seed 1 (lacks PAN PA, PAN Lite)' in text for text in missing)
+
+
+def test_streams_of_one_seed_are_fused_by_their_weights(records):
+    found, _ = report.results_by_model(records)
+    (en,) = found['PAN En']
+    assert (en.gmacs, en.params, en.minutes) == (4.5, 6.0, 9.0)
+    assert en.accuracies['top1'] == 100  # two of three streams are right
+    np.testing.assert_allclose(en.scores[0, :2], [2 / 3, 1 / 3])
+    assert report.fuse(found['PAN RGB'][:1] + found['PAN PA'], [3, 1]).accuracies['top1'] == 0
+
+
+def test_page_tells_all_that_there_is(records):
+    template = (ROOT / 'docs' / 'results.md.in').read_text(encoding='utf-8')
+    text = report.page(template, records, ['work_dirs/x: stopped'])
+    assert '- Left out: work_dirs/x: stopped' in text and '\n@' not in text
+    assert f'| PAN Lite, {ABLATIONS[0].name} | test | 112 | 0 | 18.5 | 50.0 | 1.50 |' in text
+    assert '| PAN Lite, `optim_wrapper.optimizer.lr=1` | dev | 64 | 0 | 37.0 |' in text
+    # What is taken for the same backwards as forwards is never taken for the partner.
+    assert '| PAN Lite | 0 | 100.0 | 100.0 | 100.0 | 0.0 | 100.0 |' in text
+    assert report.zoo_accuracies(records)[BASE] == '100.0 / 100.0'
+
+
+def test_page_without_runs_names_them(tmp_path):
+    text = report.page('@MAIN@\n\n@MISSING@\n\n@CLASSES@\n\n@ABLATIONS@\n', [], [])
+    assert 'Not run yet: TSN: seed 0, 1, 2; ' in text
+    assert text.count('No runs yet.') == 2
+    report.write_pictures([], tmp_path / 'pictures')
+    assert not (tmp_path / 'pictures').exists()
+
+
+def test_pictures(records, tmp_path):
+    report.write_pictures(records, tmp_path)
+    assert {path.stem for path in tmp_path.iterdir()} == set(report.PICTURES)
+    for path in tmp_path.iterdir():
+        image = Image.open(path)
+        assert image.width > 300 and len(image.getcolors(2**24)) > 10
+        assert path.stat().st_size < 200_000
+
+
+def test_ablations_change_the_config_they_are_of():
+    path = report.find_config(report.CONFIGS, BASE)
+    names = [report.ablation_name(dict(ablation.options)) for ablation in ABLATIONS]
+    assert names == [ablation.name for ablation in ABLATIONS]
+    for ablation in ABLATIONS:
+        cfg = Config.fromfile(path)
+        before = settings(cfg)
+        cfg.merge_from_dict(ablation.options)
+        assert changed_settings(settings(cfg), before) == ablation.options
+        with torch.device('meta'):
+            MODELS.build(cfg.model)

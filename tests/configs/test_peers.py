@@ -1,0 +1,62 @@
+"""What PAN is held against on UTD-MHAD builds, learns, and sees what PAN sees."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from mmengine.config import Config
+
+from pan_mm.apis.complexity import input_of_test
+from tools.analysis import report
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted(ROOT.glob('configs/recognition/*/*_utd-mhad-depth.py'))
+TRAINED = [path for path in CONFIGS if not re.match('pan-(full|en)', path.name)]
+
+
+def by_name(paths):
+    return [pytest.param(path, id=path.stem) for path in paths]
+
+
+def test_all_stand_on_the_results_page():
+    listed = {*report.MODELS.values(), *report.MODELS_R50.values()}
+    assert {path.stem for path in CONFIGS} == listed
+
+
+@pytest.mark.parametrize('path', by_name(TRAINED))
+def test_equal_terms(path):
+    cfg = Config.fromfile(path)
+    base = Config.fromfile(report.find_config(report.CONFIGS, report.BASE))
+    for part in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'default_hooks'):
+        assert cfg[part] == base[part], part
+    assert cfg.train_dataloader.batch_size == 16
+    kinds = [transform.type for transform in cfg.train_dataloader.dataset.pipeline]
+    wanted = [transform.type for transform in base.train_dataloader.dataset.pipeline]
+    assert kinds[2:] == wanted[2:]  # but for the sampler
+    views, (frames, _, height, width) = input_of_test(cfg)
+    clip_len = cfg.model.backbone.get('clip_len', 1)
+    assert (views, frames) == (1, 8 * clip_len)
+    assert height == width == (224 if '224px' in path.stem else 112)
+
+
+@pytest.mark.parametrize('path', by_name(p for p in TRAINED if not p.stem.startswith('pan-')))
+def test_forward_and_backward(path):
+    cfg = Config.fromfile(path)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    _, (frames, *_) = input_of_test(cfg)
+    shape = (1, 3, frames, 32, 32) if 'slowonly' in path.stem else (frames, 3, 32, 32)
+    data = dict(
+        inputs=[torch.randint(256, shape, dtype=torch.uint8) for _ in range(2)],
+        data_samples=[ActionDataSample().set_gt_label(label) for label in (0, 26)],
+    )
+    losses = model(**model.data_preprocessor(data, training=True), mode='loss')
+    losses['loss_cls'].backward()
+    assert 2 < losses['loss_cls'].item() < 5  # ln 27 is 3.3
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    stem = next(p for p in model.backbone.parameters() if p.ndim > 3)
+    assert stem.grad.abs().sum() > 0
