@@ -43,11 +43,13 @@ RESULTS = dict(
         camera=dict(fps=300, seconds=120),
         models=dict(
             pan=dict(
-                arrived=36000,
-                dropped=1000,
-                predictions=400,
-                latency_ms=dict(max=99.6),
-                memory=CURVE,
+                plain=dict(
+                    arrived=36000,
+                    dropped=1000,
+                    predictions=400,
+                    latency_ms=dict(max=99.6),
+                    memory=CURVE,
+                )
             )
         ),
     ),
