@@ -37,11 +37,6 @@ def _shared(name: str) -> Path:
     return path
 
 
-def pytest_collection_modifyitems(items: list) -> None:
-    """Start with the slow tests, so that at the end no process waits for another's."""
-    items.sort(key=lambda item: 'slow' not in item.keywords)
-
-
 @pytest.fixture(scope='session')
 def parity_dir() -> Path:
     """Folder of the fixtures computed by the authors' code."""

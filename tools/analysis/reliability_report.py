@@ -32,7 +32,7 @@ python tools/analysis/load_serve.py --config CONFIG --checkpoint CHECKPOINT --vi
     --minutes 5 --out results/reliability/serve.json
 python tools/analysis/benchmark_stream.py CLIP --config CONFIG --fps 300 --seconds 120 \\
     --out results/reliability/stream.json
-pytest -m "" -n 2 --dist worksteal --cov --cov-report=markdown:results/reliability/coverage.md
+pytest -m "" -n 3 --dist worksteal --cov --cov-report=markdown:results/reliability/coverage.md
 python tools/analysis/reliability_report.py   # writes this section
 ```
 """
