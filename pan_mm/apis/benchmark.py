@@ -87,6 +87,12 @@ def _cpu_peak(function):
     return peak
 
 
+def _stolen():
+    """Seconds of this machine's cores that its host has given to others; 0 if it has none."""
+    stat = Path('/proc/stat')
+    return int(stat.read_text().split()[8]) / os.sysconf('SC_CLK_TCK') if stat.exists() else 0.0
+
+
 def environment(device: str) -> dict:
     """What a speed depends on: device, versions, other load, date.
 
@@ -98,6 +104,7 @@ def environment(device: str) -> dict:
         capability=torch.backends.cpu.get_cpu_capability() if device == 'cpu' else None,
         cores=os.cpu_count(),
         load_before=round(os.getloadavg()[0], 2) if hasattr(os, 'getloadavg') else None,
+        stolen_seconds=_stolen(),  # write_report counts from here on
         pan_mm=pan_mm.__version__,
         mmaction2=metadata.version('mmaction2'),
         torch=torch.__version__,
@@ -110,8 +117,16 @@ def environment(device: str) -> dict:
 
 
 def write_report(path: Union[str, Path], report: dict) -> None:
-    """Write a result file as JSON, whole or not at all; its folder is made."""
+    """Write a result file as JSON, whole or not at all; its folder is made.
+
+    Of an :func:`environment` in it, ``stolen_seconds`` becomes the time that the cores of a virtual
+    machine have lost since: figures with much of it are not those of a quiet machine.
+    """
     path = Path(path)
+    measured = report.get('environment', {})
+    if 'stolen_seconds' in measured:
+        lost = round(_stolen() - measured['stolen_seconds'], 1)
+        report = dict(report, environment=dict(measured, stolen_seconds=lost))
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as part:
         text = json.dumps(report, indent=1, ensure_ascii=False)

@@ -39,3 +39,12 @@ def test_report_names_its_environment(tmp_path):
     assert report['environment']['torch'] == torch.__version__
     assert report['environment']['device']
     assert [p.name for p in path.parent.iterdir()] == ['report.json']
+
+
+def test_time_that_the_host_took(tmp_path, monkeypatch):
+    """Counted from the environment's making to the file's."""
+    stolen = iter([1000.0, 1012.34])
+    monkeypatch.setattr('pan_mm.apis.benchmark._stolen', lambda: next(stolen))
+    write_report(tmp_path / 'report.json', dict(environment=environment('cpu')))
+    report = json.loads((tmp_path / 'report.json').read_text())
+    assert report['environment']['stolen_seconds'] == 12.3

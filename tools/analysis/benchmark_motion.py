@@ -335,19 +335,19 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
 
 def main(argv: Optional[list] = None) -> None:
     args = parse_args(argv)
-    results = []
+    report = dict(environment=environment(args.device), results=[])
     for size in args.sizes:
         segments = read_segments(args.videos, args.batch, size)
         for dtype in args.dtypes:
             for threads in sorted(set(args.threads)) if args.device == 'cpu' else [1]:
                 torch.set_num_threads(threads)
                 cv2.setNumThreads(threads)
-                results.append(dict(threads=threads, **measure(segments, dtype, args)))
-    report = dict(environment=environment(args.device), results=results)
+                measured = measure(segments, dtype, args)
+                report['results'].append(dict(threads=threads, **measured))
     if args.out:
         write_report(args.out, report)
     print(json.dumps(report['environment']))
-    print(table(results))
+    print(table(report['results']))
 
 
 if __name__ == '__main__':
