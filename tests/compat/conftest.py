@@ -125,7 +125,9 @@ class Job:
             commands = [[*command, '--launcher', 'pytorch'] for command in commands]
             script = self.folder / 'launched.py'
             script.write_text(
-                f'import runpy, sys\n{preamble}\n'
+                # Processes that wait for one another for ever say where, and end.
+                'import faulthandler, runpy, sys\n'
+                f'faulthandler.dump_traceback_later(300, exit=True)\n{preamble}\n'
                 f'for sys.argv in {commands!r}:\n'
                 "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
             )
