@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .weight_layouts import accept_other_names, replace_stem
 
-STREAMS = ('rgb', 'pa', 'lite')
+STREAMS = ('rgb', 'pa', 'lite', 'attention')
 
 
 @MODELS.register_module()
@@ -24,14 +24,17 @@ class PANBackbone(BaseModule):
               │
               ├─ first frame ── 'rgb',  3 channels ─────┐
               ├─ PA maps ────── 'pa',   m − 1 channels ─┼─► 2D backbone ─► (N·T, C, h, w)
-              └─ both ───────── 'lite', m + 2 channels ─┘
+              ├─ both ───────── 'lite', m + 2 channels ─┤
+              └─ both ───── 'attention', 3 channels, ───┘
+                            weighed by the maps
 
     Args:
         backbone (dict): Config of a 2D backbone of MMAction2, built for RGB frames. Its first
             convolution is changed to the channels of the stream. ImageNet weights (``pretrained``
             or ``init_cfg`` here, or a recognizer's ``load_from``) reach it inflated: the mean over
             RGB, repeated. ``num_segments`` is passed on where the backbone has it.
-        stream (str): 'rgb', 'pa' or 'lite'. Defaults to 'lite'.
+        stream (str): 'rgb', 'pa', 'lite', or 'attention', in which PA weighs the features of the
+            first convolution (variant e2 of the paper's ablation). Defaults to 'lite'.
         num_segments (int): T, segments of a clip. Defaults to 8.
         clip_len (int): m, adjacent frames of a segment. Defaults to 4.
         persistence (dict): Config of the PA module.
@@ -61,11 +64,11 @@ class PANBackbone(BaseModule):
         self.stream = stream
         self.num_segments = num_segments
         self.clip_len = clip_len
-        in_channels = {'rgb': 3, 'pa': clip_len - 1, 'lite': clip_len + 2}[stream]
+        in_channels = {'pa': clip_len - 1, 'lite': clip_len + 2}.get(stream, 3)
         if stream != 'rgb':
             self.persistence = MODELS.build(persistence or dict(type='PersistenceOfAppearance'))
         self.backbone, self.pretrained = self._build_backbone(backbone)
-        self.stem_name = replace_stem(self.backbone, in_channels)
+        self.stem_name = replace_stem(self.backbone, in_channels, stream == 'attention')
         accept_other_names(self.backbone)
 
     def _build_backbone(self, cfg):
@@ -102,14 +105,20 @@ class PANBackbone(BaseModule):
 
     def _check_stream(self, state_dict, prefix):
         """Refuse the checkpoint of another stream, which MMEngine would load by halves."""
-        stem = state_dict.get(f'{prefix}backbone.{self.stem_name}.weight')
-        has_pa = any(key.startswith(prefix + 'persistence.') for key in state_dict)
+        stem = f'{prefix}backbone.{self.stem_name}.'
+        weight = state_dict.get(stem + 'weight')
+        if weight is None:
+            return
         channels = self.backbone.get_submodule(self.stem_name).in_channels
-        if stem is not None and (stem.shape[1] != channels or has_pa != (self.stream != 'rgb')):
+        has_pa = any(key.startswith(prefix + 'persistence.') for key in state_dict)
+        weighs = stem + 'strength' in state_dict
+        own = (channels, self.stream != 'rgb', self.stream == 'attention')
+        if (weight.shape[1], has_pa, weighs) != own:
             raise ValueError(
                 f'the checkpoint is of another PAN stream: its first convolution takes '
-                f'{stem.shape[1]} channels, {"with" if has_pa else "without"} PA filters, but '
-                f'stream {self.stream!r} with clip_len={self.clip_len} takes {channels} channels'
+                f'{weight.shape[1]} channels, {"with" if has_pa else "without"} PA filters'
+                f'{" as attention" if weighs else ""}, but stream {self.stream!r} with '
+                f'clip_len={self.clip_len} takes {channels} channels'
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -133,6 +142,6 @@ class PANBackbone(BaseModule):
         if self.stream == 'rgb':
             return self.backbone(segments[:, 0])
         maps = self.persistence(segments)  # (N·T, m−1, H, W)
-        if self.stream == 'lite':
+        if self.stream != 'pa':
             maps = torch.cat([segments[:, 0], maps], dim=1)  # (N·T, m+2, H, W)
         return self.backbone(maps)

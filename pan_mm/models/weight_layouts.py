@@ -4,6 +4,8 @@ import re
 
 from torch import Tensor, nn
 
+from .pa_attention import PAAttentionConv2d
+
 
 def torchvision_name(name: str) -> str:
     """Name that torchvision's ResNet has for a parameter of MMAction2's 2D backbones.
@@ -49,7 +51,7 @@ def inflate(weight: Tensor, in_channels: int) -> Tensor:
     return weight.mean(dim=1, keepdim=True).repeat(1, in_channels, 1, 1)
 
 
-def replace_stem(module: nn.Module, in_channels: int) -> str:
+def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -> str:
     """Give the first convolution of ``module`` another number of input channels.
 
     The new convolution also loads RGB weights, inflated.
@@ -57,6 +59,7 @@ def replace_stem(module: nn.Module, in_channels: int) -> str:
     Args:
         module (nn.Module): A 2D backbone whose first ``nn.Conv2d`` takes RGB frames.
         in_channels (int): Channels that it shall take.
+        attention (bool): Whether PA maps come behind these channels, to weigh its features.
 
     Returns:
         str: Name of the convolution in ``module``.
@@ -72,9 +75,9 @@ def replace_stem(module: nn.Module, in_channels: int) -> str:
             f'{type(module).__name__} does not begin with a convolution of 3-channel frames, so '
             f'it cannot take {in_channels} channels'
         )
-    if in_channels == 3:
+    if in_channels == 3 and not attention:
         return name
-    new = nn.Conv2d(
+    new = (PAAttentionConv2d if attention else nn.Conv2d)(
         in_channels,
         old.out_channels,
         old.kernel_size,

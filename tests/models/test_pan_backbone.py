@@ -8,6 +8,7 @@ from pan_mm.models import PANBackbone
 from pan_mm.models.weight_layouts import torchvision_name
 
 R18 = dict(type='mmaction.ResNetTSM', depth=18)
+ONE = torch.ones(())
 
 
 def build(stream='lite', backbone=None, **kwargs):
@@ -16,6 +17,10 @@ def build(stream='lite', backbone=None, **kwargs):
 
 def stem(backbone):
     return backbone.backbone.get_submodule(backbone.stem_name).weight
+
+
+def persistence_state():
+    return {'persistence.conv.weight': 0.1 * torch.randn(8, 3, 7, 7)}
 
 
 def imagenet_file(tmp_path, layout):
@@ -44,7 +49,7 @@ class TestForward:
         ],
         ids=lambda cfg: cfg['type'],
     )
-    @pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite'])
+    @pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite', 'attention'])
     def test_any_2d_backbone(self, inner, stream):
         backbone = build(stream, inner, num_segments=4).eval()
         with torch.no_grad():
@@ -74,6 +79,31 @@ class TestForward:
         torch.testing.assert_close(
             backbone(x.flatten(0, 1)), backbone((x + offset).flatten(0, 1)), rtol=1e-3, atol=1e-4
         )
+
+    def test_attention_weighs_what_moves(self):
+        rgb, attention = build('rgb', num_segments=2), build('attention', num_segments=2)
+        attention.load_state_dict(
+            {**rgb.state_dict(), **persistence_state(), 'backbone.conv1.conv.strength': ONE}
+        )
+        name = 'backbone.conv1.conv'
+        features = {}
+        for key, model in (('rgb', rgb), ('attention', attention)):
+            model.eval().get_submodule(name).register_forward_hook(
+                lambda module, args, output, key=key: features.update({key: output})
+            )
+        still = torch.randn(2, 1, 3, 33, 48).expand(-1, 4, -1, -1, -1).clone()
+        torch.testing.assert_close(
+            attention(still.flatten(0, 1)), rgb(still.flatten(0, 1)), rtol=1e-4, atol=1e-4
+        )
+        still[:, 2:, :, :16] += 1  # something moves in the upper half
+        attention(still.flatten(0, 1))
+        rgb(still.flatten(0, 1))
+        gain = features['attention'] / features['rgb']
+        maps = attention.persistence(still)  # (2, 3, 33, 48)
+        weights = torch.nn.functional.pad(maps.mean(1, keepdim=True), (0, 0, 0, 1), value=torch.nan)
+        weights = weights.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).nanmean(dim=(3, 5))
+        torch.testing.assert_close(gain, (1 + weights.tanh()).expand_as(gain), rtol=1e-3, atol=1e-3)
+        assert gain[:, :, :8].mean() > 1.2
 
 
 class TestPretrained:
@@ -121,9 +151,10 @@ class TestPretrained:
             backbone.backbone.layer3[0].block.conv2.conv.weight, state['layer3.0.conv2.weight']
         )
 
-    def test_three_maps_keep_the_rgb_weights(self, tmp_path):
+    @pytest.mark.parametrize('stream', ['pa', 'attention'])
+    def test_three_channels_keep_the_rgb_weights(self, tmp_path, stream):
         path, rgb = imagenet_file(tmp_path, 'torchvision')
-        backbone = build('pa', dict(R18, pretrained=path))
+        backbone = build(stream, dict(R18, pretrained=path))
         backbone.init_weights()
         torch.testing.assert_close(stem(backbone), rgb)
 
@@ -146,7 +177,7 @@ class TestPretrained:
 
 class TestErrors:
     def test_unknown_stream(self):
-        with pytest.raises(ValueError, match="one of rgb, pa, lite, got 'flow'"):
+        with pytest.raises(ValueError, match="one of rgb, pa, lite, attention, got 'flow'"):
             build('flow')
 
     def test_pa_needs_two_frames(self):
@@ -161,7 +192,10 @@ class TestErrors:
         with pytest.raises(ValueError, match='num_segments=16, PANBackbone 8'):
             build('lite', dict(R18, num_segments=16))
 
-    @pytest.mark.parametrize(('source', 'target'), [('rgb', 'pa'), ('pa', 'rgb'), ('rgb', 'lite')])
+    @pytest.mark.parametrize(
+        ('source', 'target'),
+        [('rgb', 'pa'), ('pa', 'rgb'), ('rgb', 'lite'), ('pa', 'attention'), ('attention', 'pa')],
+    )
     def test_checkpoint_of_another_stream(self, source, target):
         with pytest.raises(ValueError, match=f'another PAN stream.*{target}'):
             build(target).load_state_dict(build(source).state_dict())
@@ -171,7 +205,7 @@ class TestErrors:
             build('lite', dict(type='mmaction.ResNet', depth=18, in_channels=10))
 
 
-@pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite'])
+@pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite', 'attention'])
 @pytest.mark.parametrize('autocast', [False, True])
 def test_clips_without_information_are_finite(stream, autocast):
     """Black, white, one picture again and again, and noise at the ends of the scale."""
