@@ -55,7 +55,7 @@ def optimize(model: nn.Module, extras: Sequence[str] = ()) -> nn.Module:
             _compute_in(backbone, torch.bfloat16 if device.type == 'cpu' else torch.float16)
         to_channels_last(backbone)
         if 'compile' in extras:
-            backbone.compile()
+            backbone.compile(dynamic=False)  # symbolic shapes take far longer to compile
     return model
 
 

@@ -155,11 +155,13 @@ class TestLiveSource:
         camera = Camera(clips_dir / CLIP)
         with self.source(camera, retries=5) as source:
             frames = iter(source)
-            camera.ready.release(20)
-            indices = [next(frames).index for _ in range(20)]
-            assert indices == [*range(10), *range(11, 21)]
+            camera.ready.release(19)  # the camera then waits before its last frame
+            indices = [next(frames).index for _ in range(19)]
+            assert indices == [*range(10), *range(11, 20)]
             assert source.reconnects == 1
             assert camera.attempts == 4  # at the start, two refused, one granted
+            camera.ready.release(1)
+            assert next(frames).index == 20
             with pytest.raises(VideoError, match='could not be opened again in 5 attempts'):
                 next(frames)
         assert camera.released == camera.opened == 2

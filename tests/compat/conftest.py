@@ -30,9 +30,9 @@ model = dict(
     data_preprocessor=dict(type='ActionDataPreprocessor', mean=[123.675, 116.28, 103.53],
                            std=[58.395, 57.12, 57.375], format_shape='NCHW'))
 pipeline = [
-    dict(type='DecordInit'),
+    dict(type='OpenCVInit'),
     dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=4, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='OpenCVDecode'),
     dict(type='Resize', scale=(32, 32), keep_ratio=False),
     dict(type='FormatShape', input_format='NCHW'),
     dict(type='PackActionInputs')]

@@ -94,7 +94,7 @@ class TestEqualsReference:
     def test_bfloat16_units_of_a_processor(self, monkeypatch):
         from pan_mm.ops import cpu
 
-        monkeypatch.setattr(cpu, '_has_bfloat16_units', lambda: True)
+        monkeypatch.setattr(cpu, 'has_bfloat16_units', lambda: True)
         frames, weight = make_inputs((2, 3, 3, 12, 16), dtype=torch.bfloat16)
         assert_equals_reference(frames, weight, 'cpu', BOUNDS[torch.bfloat16])
 

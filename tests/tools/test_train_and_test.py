@@ -25,11 +25,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def run(folder, run_tool):
-    """Run a tool in an empty folder, two epochs of 16 clips of few pixels."""
+    """Run a tool in an empty folder, two epochs of 8 clips of few pixels."""
     options = ['train_cfg.max_epochs=2', 'train_cfg.val_begin=2', 'env_cfg.dist_cfg.backend=gloo']
     for split in ('train', 'val', 'test'):
         dataset = f'{split}_dataloader.dataset'
-        options += [f'{dataset}.{key}' for key in ('num_train=16', 'num_val=4', 'num_test=4')]
+        options += [f'{dataset}.{key}' for key in ('num_train=8', 'num_val=4', 'num_test=4')]
         options += [f'{split}_dataloader.batch_size=4']
         options += [f'{split}_dataloader.num_workers=0']
         options += [f'{split}_dataloader.persistent_workers=False']
@@ -77,7 +77,7 @@ def test_clips_backwards_and_the_record_of_the_run(trained, run_tool, folder):
     record = read_record(
         collect_run(trained, folder / 'records', ROOT / 'configs'), ROOT / 'configs'
     )
-    assert record.changes['train_dataloader.dataset.num_train'] == 16
+    assert record.changes['train_dataloader.dataset.num_train'] == 8
     assert record.info['commands'][0].startswith('python tools/train.py configs/recognition/pan/')
     assert record.info['environment']['pan_mm'] == pan_mm.__version__
     assert record.scores.shape == record.backwards.shape == (4, 12)
@@ -89,7 +89,7 @@ def test_resume_goes_on_with_the_next_epoch(trained, run):
     (trained / 'last_checkpoint').write_text(str(trained / 'epoch_1.pth'))
     run('train.py', '--seed', '1', '--resume')
     assert [step['epoch'] for step in steps(trained)] == [2]
-    assert torch.load(trained / 'epoch_2.pth', weights_only=False)['meta']['iter'] == 8
+    assert torch.load(trained / 'epoch_2.pth', weights_only=False)['meta']['iter'] == 4
 
 
 def test_amp_on_any_device(run, folder):

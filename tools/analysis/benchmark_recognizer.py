@@ -35,6 +35,7 @@ from torch import nn
 import pan_mm  # noqa: F401, registers PAN
 from pan_mm.apis.benchmark import environment, peak_of, summary, time_in_turns, write_report
 from pan_mm.apis.optimization import backbones, optimize, to_channels_last
+from pan_mm.ops.cpu import has_bfloat16_units
 
 ROOT = Path(__file__).resolve().parents[2]
 PAN = str(ROOT / 'configs/recognition/pan' / 'pan-{}_kinetics400-rgb.py')
@@ -103,6 +104,8 @@ def build(name: str, size: int, device: str) -> Recognizer:
     pipeline = (cfg.get('val_dataloader') or cfg.test_dataloader).dataset.pipeline
     sample = next(dict(t) for t in pipeline if 'SampleFrames' in t['type'])
     sample.pop('twice_sample', None)
+    if sample['type'] == 'DenseSampleFrames':
+        sample['num_sample_positions'] = 1
     layout = next(t['input_format'] for t in pipeline if t['type'] == 'FormatShape')
     if layout == 'NCTHW':
         sample['num_clips'] = 1
@@ -131,7 +134,7 @@ def vary(model: nn.Module, variant: str) -> nn.Module:
             to_channels_last(backbone)
     elif variant == 'compiled':
         for backbone in backbones(model):
-            backbone.compile()
+            backbone.compile(dynamic=False)
     else:
         optimize(model, variant.split()[1:])
     return model
@@ -335,7 +338,8 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
         '--variants',
         nargs='+',
         choices=VARIANTS + OPTIMIZED,
-        help='by default all on a GPU, and those without compilation on a processor',
+        help='by default all on a GPU; on a processor those without compilation, and without half '
+        'precision too where it has no units for bfloat16',
     )
     parser.add_argument('--size', type=int, help='pixels, by default 112 on a processor, else 224')
     parser.add_argument('--batches', nargs='+', type=int, help='by default 1 2, on a GPU 1 8 32')
@@ -356,8 +360,11 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     args.batches = args.batches or ([1, 8, 32] if on_gpu else [1, 2])
     args.train_batch = args.train_batch or (8 if on_gpu else 2)
     args.repeats = args.repeats or (20 if on_gpu else 3)
+    slow = [] if on_gpu else ['compile']
+    if not on_gpu and not has_bfloat16_units():
+        slow += ['half', 'autocast']
     args.variants = args.variants or [
-        variant for variant in VARIANTS + OPTIMIZED if on_gpu or 'compile' not in variant
+        variant for variant in VARIANTS + OPTIMIZED if not any(word in variant for word in slow)
     ]
     if min(args.size, args.train_batch, args.repeats, *args.batches) < 1:
         parser.error('--size, --batches, --train-batch and --repeats must be at least 1')

@@ -5,6 +5,7 @@ import json
 import cv2
 import pytest
 import torch
+from mmengine.dataset import Compose
 
 from tools.analysis import benchmark_recognizer
 
@@ -29,6 +30,26 @@ def test_configs_are_found(name):
     cfg = benchmark_recognizer.load_config(name)
     assert cfg.model.cls_head.num_classes == 400
     assert "'pretrained': 'http" not in str(benchmark_recognizer.without_pretrained(cfg.model))
+
+
+@pytest.mark.parametrize('name', ['TANet', 'SlowFast', 'PAN_En'])
+def test_a_video_is_one_view(name, videos):
+    _, _, shape, pipeline = benchmark_recognizer.build(name, 32, 'cpu')
+    video = dict(filename=str(videos / '3.mp4'), start_index=0, modality='RGB', label=0)
+    data = Compose(pipeline)(video)
+    assert data['inputs'].shape == shape
+
+
+@pytest.mark.parametrize(
+    ('has_units', 'variants'),
+    [
+        (True, ['plain', 'channels-last', 'autocast', 'optimized', 'optimized half']),
+        (False, ['plain', 'channels-last', 'optimized']),
+    ],
+)
+def test_half_precision_where_the_processor_has_it(monkeypatch, has_units, variants):
+    monkeypatch.setattr(benchmark_recognizer, 'has_bfloat16_units', lambda: has_units)
+    assert benchmark_recognizer.parse_args([]).variants == variants
 
 
 @pytest.mark.slow
