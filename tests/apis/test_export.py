@@ -102,7 +102,7 @@ del _dataset
 
 @pytest.mark.slow
 def test_int8(make_config, make_checkpoint, videos, tmp_path, monkeypatch):
-    """Smaller, and nearly the same scores; measured by the tool for it. Of one stage, to be quick."""
+    """Smaller, nearly the same scores; of one stage, to be quick."""
     pytest.importorskip('onnxruntime')
     (tmp_path / 'list.txt').write_text(''.join(f'{videos}/{i}.mp4 {i}\n' for i in range(4)))
     config = make_config(more=ONE_STAGE + LOADERS.format(list=tmp_path / 'list.txt'))
