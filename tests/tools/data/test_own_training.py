@@ -36,6 +36,7 @@ def test_trains(kind, num_classes, ann_file, own, clips_dir, tmp_path, run_tool)
     ]
     for split in ('train', 'val', 'test'):
         options += [f'{split}_dataloader.dataset.{key}={value}' for key, value in own.items()]
+        options += [f'{split}_dataloader.dataset.indices=2']  # two clips do
         options += [f'{split}_dataloader.num_workers=0', f'{split}_dataloader.batch_size=2']
         options += [f'{split}_dataloader.persistent_workers=False']
     config = ROOT / 'configs' / 'recognition' / 'pan' / CONFIG.format(kind)
