@@ -73,6 +73,15 @@ def checkpoint(make_checkpoint, config):
 
 
 @pytest.fixture
+def inductor_cache(tmp_path_factory, monkeypatch):
+    """A cache of the compiler that all processes of a test run share; its headers take seconds."""
+    folder = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        folder = folder.parent
+    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(folder / 'inductor'))
+
+
+@pytest.fixture
 def unreadable():
     """Makes a copy of a file that may not be read, also not by root, while the context lasts."""
 

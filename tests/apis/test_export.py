@@ -74,9 +74,8 @@ model['cls_head']['in_channels'] = 64
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which('g++'), reason='no C++ compiler')
-def test_compiled(make_config, make_checkpoint, videos, tmp_path, monkeypatch):
+def test_compiled(make_config, make_checkpoint, videos, tmp_path, inductor_cache):
     """AOTInductor's file runs as a checkpoint does; of one stage, for it compiles slowly."""
-    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path / 'cache'))
     config = make_config(more=ONE_STAGE)
     checkpoint = make_checkpoint(config, dataset_meta=dict(classes=[f'"{i}"' for i in range(19)]))
     assert export(config, checkpoint, tmp_path / 'a.aoti.pt2') < 1e-4

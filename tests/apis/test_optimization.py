@@ -84,7 +84,7 @@ def test_shift_once_is_the_shift(memory_format):
 
 
 @pytest.mark.slow
-def test_compile(make_config):
+def test_compile(make_config, inductor_cache):
     """Of the first stage alone, shifts included, for it compiles slowly."""
     model = make_recognizer(make_config(more="model['cls_head']['in_channels'] = 64"))
     resnet = model.backbone.backbone
