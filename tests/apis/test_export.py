@@ -100,19 +100,18 @@ del _dataset
 
 
 @pytest.mark.slow
-def test_int8(make_config, make_checkpoint, videos, tmp_path, monkeypatch):
-    """Smaller, nearly the same scores; of one stage, to be quick."""
+def test_int8(make_config, checkpoint, videos, tmp_path, monkeypatch):
+    """A quarter of the size, and nearly the same scores; measured by the tool for it."""
     pytest.importorskip('onnxruntime')
     (tmp_path / 'list.txt').write_text(''.join(f'{videos}/{i}.mp4 {i}\n' for i in range(4)))
-    config = make_config(more=ONE_STAGE + LOADERS.format(list=tmp_path / 'list.txt'))
-    arguments = ['--config', config, '--checkpoint', make_checkpoint(config)]
-    arguments += ['--out', tmp_path / 'int8.json']
+    config = make_config(more=LOADERS.format(list=tmp_path / 'list.txt'))
+    arguments = ['--config', config, '--checkpoint', checkpoint, '--out', tmp_path / 'int8.json']
     monkeypatch.setattr('sys.argv', ['benchmark_int8.py', *map(str, arguments)])
     runpy.run_path(str(ROOT / 'tools/analysis/benchmark_int8.py'), run_name='__main__')
     result = json.loads((tmp_path / 'int8.json').read_text())
     assert (result['videos'], result['calibration_videos'], result['same_top1']) == (4, 4, 100)
     assert result['figures']['pytorch']['top1'] == result['figures']['float32']['top1']
-    assert result['mib']['int8'] < result['mib']['float32'] / 2
+    assert result['mib']['int8'] < result['mib']['float32'] / 3
     assert sorted(os.listdir(tmp_path)) == ['int8.json', 'list.txt']
 
 

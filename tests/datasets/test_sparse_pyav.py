@@ -114,5 +114,6 @@ def test_real_clips_equal_decord(clips_dir, name):
     assert len(reader) == len(decoder)
     expected = decoder.get_batch(indices).asnumpy()
     assert np.array_equal(images[:-1], expected[:-1])
+    assert np.array_equal(images[-1], all_frames(path)[-1])
     # Instead of the last frame, Decord at times gives the one that it gave before.
     assert any(np.array_equal(expected[-1], image) for image in images[-2:])

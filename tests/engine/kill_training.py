@@ -35,7 +35,7 @@ import pan_mm  # noqa: E402, F401
 from pan_mm.compat.checkpoint import CheckpointError, load_checkpoint_file  # noqa: E402
 
 CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'
-EPOCHS = 4
+EPOCHS = 6
 
 
 def config(folder):

@@ -8,7 +8,6 @@ from pan_mm.models import PANBackbone
 from pan_mm.models.weight_layouts import torchvision_name
 
 R18 = dict(type='mmaction.ResNetTSM', depth=18)
-ONE = torch.ones(())
 
 
 def build(stream='lite', backbone=None, **kwargs):
@@ -17,10 +16,6 @@ def build(stream='lite', backbone=None, **kwargs):
 
 def stem(backbone):
     return backbone.backbone.get_submodule(backbone.stem_name).weight
-
-
-def persistence_state():
-    return {'persistence.conv.weight': 0.1 * torch.randn(8, 3, 7, 7)}
 
 
 def imagenet_file(tmp_path, layout):
@@ -82,10 +77,10 @@ class TestForward:
 
     def test_attention_weighs_what_moves(self):
         rgb, attention = build('rgb', num_segments=2), build('attention', num_segments=2)
-        attention.load_state_dict(
-            {**rgb.state_dict(), **persistence_state(), 'backbone.conv1.conv.strength': ONE}
-        )
         name = 'backbone.conv1.conv'
+        own = {'persistence.conv.weight': 0.1 * torch.randn(8, 3, 7, 7)}
+        own[f'{name}.strength'] = torch.ones(())
+        attention.load_state_dict(rgb.state_dict() | own)
         features = {}
         for key, model in (('rgb', rgb), ('attention', attention)):
             model.eval().get_submodule(name).register_forward_hook(

@@ -93,7 +93,7 @@ def test_resume_goes_on_with_the_next_epoch(trained, run):
 
 
 def test_amp_on_any_device(run, folder):
-    # Two clips: on a processor without bfloat16 a step takes ten times as long.
+    # Two clips: on a processor without bfloat16 a step takes many times as long.
     extra = ['train_cfg.max_epochs=1', 'train_dataloader.dataset.indices=2']
     run('train.py', '--amp', extra=[*extra, 'val_dataloader.dataset.indices=1', 'work_dir=amp'])
     assert all(math.isfinite(step['loss']) for step in steps(folder / 'amp'))

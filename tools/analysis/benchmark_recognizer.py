@@ -361,7 +361,7 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     args.train_batch = args.train_batch or (8 if on_gpu else 2)
     args.repeats = args.repeats or (20 if on_gpu else 3)
     slow = [] if on_gpu else ['compile']
-    if not on_gpu and not has_bfloat16_units():
+    if not (on_gpu or has_bfloat16_units()):
         slow += ['half', 'autocast']
     args.variants = args.variants or [
         variant for variant in VARIANTS + OPTIMIZED if not any(word in variant for word in slow)

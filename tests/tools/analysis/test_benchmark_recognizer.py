@@ -56,13 +56,13 @@ def test_half_precision_where_the_processor_has_it(monkeypatch, has_units, varia
 def test_report(videos, tmp_path, capsys, threads):
     out = tmp_path / 'recognizer.json'
     options = '--models PAN_RGB PAN_Full SlowOnly --variants plain optimized --size 32'
-    options += ' --batches 2 --repeats 1 --threads 1'
+    options += ' --batches 1 2 --repeats 1 --threads 1'
     benchmark_recognizer.main([str(videos / '3.mp4'), '--out', str(out), *options.split()])
     report = json.loads(out.read_text())
     assert report['models']['PAN_RGB']['clip'] == [8, 3, 32, 32]
     assert report['models']['PAN_Full']['clip'] == [32, 3, 32, 32]
     assert report['models']['SlowOnly']['clip'] == [1, 3, 8, 32, 32]
-    assert len(report['inference']) == 3 * 2
+    assert len(report['inference']) == 3 * 2 * 2
     assert len(report['training']) == 3
     for row in report['inference'] + report['training']:
         clips = row['ms'] * row['clips_per_second'] / 1000
