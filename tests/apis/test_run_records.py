@@ -21,7 +21,7 @@ from pan_mm.apis.run_records import (
 )
 from tools.analysis.report import CONFIGS
 
-NAME = 'tsn_r18_1xb16-1x1x8-15e_utd-mhad-depth'
+NAME = 'tsn_r18_1xb16-1x1x8-30e_utd-mhad-depth'
 PATH = CONFIGS / 'tsn' / f'{NAME}.py'
 LOG = """
     Python: 3.11.7 (main)
@@ -33,12 +33,12 @@ Run:
 """
 
 
-def write_run(folder, cfg, backwards=False, seed=3, checkpoint='epoch_15.pth', shift=0):
+def write_run(folder, cfg, backwards=False, seed=3, checkpoint='epoch_30.pth', shift=0):
     """What one run of the runner leaves: of a training, or of a test where there is a dump."""
     (folder / 'vis_data').mkdir(parents=True)
     (folder / f'{folder.name}.log').write_text(LOG.format(seed=seed, name=NAME))
     if shift is None:  # a training
-        steps = [dict(loss=3 - e / 9, lr=0.1, epoch=e, step=27 * e, time=0.5) for e in (1, 8, 15)]
+        steps = [dict(loss=3 - e / 18, lr=0.1, epoch=e, step=27 * e, time=0.5) for e in (1, 8, 30)]
         text = '\n'.join(map(json.dumps, steps))
         (folder / 'vis_data' / 'scalars.json').write_text(text)
     else:
@@ -68,7 +68,7 @@ def make_work_dir(folder, seed=3, **changes):
     write_run(folder / '20260101_010000', cfg, backwards=True, seed=seed, shift=1)
     write_run(folder / '20260101_020000', cfg, seed=seed)
     (folder / f'{NAME}.py').write_text('')
-    (folder / 'epoch_15.pth').touch()
+    (folder / 'epoch_30.pth').touch()
     return folder
 
 
@@ -89,14 +89,14 @@ def test_a_record_holds_what_the_run_reached(work_dir, out):
     assert files == {'run.json', 'config.py', 'curve.json', 'scores.csv', 'backwards.csv'}
     record = read_record(folder, CONFIGS)
     assert (record.info['top1'], record.info['seed'], record.info['split']) == (100, 3, 'test')
-    assert record.info['train_minutes'] == round(15 * 27 * 0.5 / 60, 1)
+    assert record.info['train_minutes'] == round(30 * 27 * 0.5 / 60, 1)
     assert record.info['environment']['processor'] == 'Some Processor'
     assert (record.info['gmacs'], record.info['params']) == (3.88, 11.19)
     assert record.changes == {}
     assert record.clips[28] == ('28.mp4', 1)
     np.testing.assert_allclose(record.scores[0, :2], [2.654, -2.346])
     assert (record.backwards.argmax(1) == (record.labels + 1) % 27).all()
-    assert [line['loss'] for line in record.curve] == pytest.approx([2.8889, 2.1111, 1.3333])
+    assert [line['loss'] for line in record.curve] == pytest.approx([2.9444, 2.5556, 1.3333])
 
 
 def test_a_record_tells_no_places_of_its_machine(work_dir, out):
@@ -167,7 +167,7 @@ def test_scores_of_another_test(work_dir, out):
 def test_chosen_checkpoint(work_dir, out):
     cfg = Config.fromfile(work_dir / '20260101_000000' / 'vis_data' / 'config.py')
     write_run(work_dir / '20260101_030000', cfg, checkpoint='best_acc_top1_epoch_9.pth')
-    with pytest.raises(ReportError, match='best_acc_top1_epoch_9.pth, not with epoch_15.pth'):
+    with pytest.raises(ReportError, match='best_acc_top1_epoch_9.pth, not with epoch_30.pth'):
         collect_run(work_dir, out, CONFIGS)
 
 

@@ -5,7 +5,7 @@ import argparse
 import re
 from typing import NamedTuple
 
-BASE = 'pan-lite_r18_1xb16-4x1x8-15e_utd-mhad-depth'
+BASE = 'pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth'
 
 
 class Ablation(NamedTuple):

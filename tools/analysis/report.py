@@ -41,27 +41,27 @@ RECORDS = ROOT / 'results' / 'utd_mhad'
 CONFIGS = ROOT / 'configs' / 'recognition'
 SEEDS = (0, 1, 2)
 MODELS = {
-    'TSN': 'tsn_r18_1xb16-1x1x8-15e_utd-mhad-depth',
-    'TSM': 'tsm_r18_1xb16-1x1x8-15e_utd-mhad-depth',
-    'TANet, ResNet-50': 'tanet_r50_1xb16-1x1x8-15e_utd-mhad-depth',
-    'SlowOnly': 'slowonly_r18_1xb16-8x1-15e_utd-mhad-depth',
-    'PAN RGB': 'pan-rgb_r18_1xb16-1x1x8-15e_utd-mhad-depth',
-    'PAN PA': 'pan-pa_r18_1xb16-4x1x8-15e_utd-mhad-depth',
-    'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-15e_utd-mhad-depth',
+    'TSN': 'tsn_r18_1xb16-1x1x8-30e_utd-mhad-depth',
+    'TSM': 'tsm_r18_1xb16-1x1x8-30e_utd-mhad-depth',
+    'TANet, ResNet-50': 'tanet_r50_1xb16-1x1x8-30e_utd-mhad-depth',
+    'SlowOnly': 'slowonly_r18_1xb16-8x1-30e_utd-mhad-depth',
+    'PAN RGB': 'pan-rgb_r18_1xb16-1x1x8-30e_utd-mhad-depth',
+    'PAN PA': 'pan-pa_r18_1xb16-4x1x8-30e_utd-mhad-depth',
+    'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth',
     'PAN Lite after MotionShapes': (
-        'pan-lite_motionshapes-pretrained-r18_1xb16-4x1x8-15e_utd-mhad-depth'
+        'pan-lite_motionshapes-pretrained-r18_1xb16-4x1x8-30e_utd-mhad-depth'
     ),
     'PAN Full': 'pan-full_r18_4x1x8_utd-mhad-depth',
     'PAN En': 'pan-en_r18_4x1x8_utd-mhad-depth',
 }
 MODELS_R50 = {
-    'TSN': 'tsn_r50_1xb16-1x1x8-15e-224px_utd-mhad-depth',
-    'TSM': 'tsm_r50_1xb16-1x1x8-15e-224px_utd-mhad-depth',
-    'TANet': 'tanet_r50_1xb16-1x1x8-15e-224px_utd-mhad-depth',
-    'SlowOnly': 'slowonly_r50_1xb16-8x1-15e-224px_utd-mhad-depth',
-    'PAN RGB': 'pan-rgb_r50_1xb16-1x1x8-15e-224px_utd-mhad-depth',
-    'PAN PA': 'pan-pa_r50_1xb16-4x1x8-15e-224px_utd-mhad-depth',
-    'PAN Lite': 'pan-lite_r50_1xb16-4x1x8-15e-224px_utd-mhad-depth',
+    'TSN': 'tsn_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
+    'TSM': 'tsm_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
+    'TANet': 'tanet_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
+    'SlowOnly': 'slowonly_r50_1xb16-8x1-30e-224px_utd-mhad-depth',
+    'PAN RGB': 'pan-rgb_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
+    'PAN PA': 'pan-pa_r50_1xb16-4x1x8-30e-224px_utd-mhad-depth',
+    'PAN Lite': 'pan-lite_r50_1xb16-4x1x8-30e-224px_utd-mhad-depth',
 }
 STREAMS = {'rgb': 'PAN RGB', 'pa': 'PAN PA', 'lite': 'PAN Lite'}
 LABEL_MAP = ROOT / 'tools' / 'data' / 'utd_mhad' / 'label_map.txt'

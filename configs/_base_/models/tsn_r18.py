@@ -7,7 +7,7 @@ model = dict(
         num_classes=12,
         in_channels=512,
         dropout_ratio=0.5,
-        init_std=0.001,
+        init_std=0.01,
         average_clips='score',
     ),
     data_preprocessor=dict(

@@ -1,7 +1,7 @@
 _base_ = [
     'mmaction::_base_/models/slowonly_r50.py',
     '../../_base_/datasets/utd_mhad_8x1_224.py',
-    '../../_base_/schedules/adamw_15e_bf16.py',
+    '../../_base_/schedules/adamw_30e_bf16.py',
     '../../_base_/default_runtime_no_val.py',
 ]
 
