@@ -23,6 +23,7 @@ from pan_mm.visualization import paint_maps
 from .limits import Gate, Limits, Refusal
 
 PATIENCE = 10.0  # seconds without a frame after which a camera is forgotten
+UNDER_WAY = 5.0  # seconds in which frames that were sent before a visitor left may still come
 BREAK = 1.0  # seconds between frames that no segment may span
 EVENTS = 5  # newest ones that are kept
 JPEG = 'data:image/jpeg;base64,'
@@ -172,6 +173,7 @@ class Cameras:
         self._make = lambda: Camera(inferencer, stride, gate, limits.timeout)
         self._limits = limits
         self._cameras = {}
+        self._left = {}  # when visitors left
         self._lock = threading.Lock()
 
     def feed(self, visitor: str, picture: str) -> Camera:
@@ -182,11 +184,14 @@ class Cameras:
             picture (str): A JPEG as an address, ``data:image/jpeg;base64,…``.
 
         Raises:
-            Refusal: 422 if it is no picture, 413 if it is too large, 503 if too many film.
+            Refusal: 422 if it is no picture, 413 if it is too large, 503 if too many film, 410 if
+                the visitor has just left.
         """
         image = decode_picture(picture, self._limits)
         with self._lock:
             self._forget_silent()
+            if visitor in self._left:
+                raise Refusal(410, 'the page of this camera was closed')
             camera = self._cameras.get(visitor)
             if camera is None:
                 if len(self._cameras) >= self._limits.cameras:
@@ -200,6 +205,7 @@ class Cameras:
     def leave(self, visitor: str) -> None:
         """Forget a visitor, who may have filmed."""
         with self._lock:
+            self._left[visitor] = time.monotonic()
             camera = self._cameras.pop(visitor, None)
         if camera is not None:
             camera.close()
@@ -213,6 +219,8 @@ class Cameras:
     def _forget_silent(self):
         for visitor in [name for name, camera in self._cameras.items() if not camera.alive]:
             del self._cameras[visitor]
+        now = time.monotonic()
+        self._left = {name: left for name, left in self._left.items() if now - left < UNDER_WAY}
 
 
 def decode_picture(picture: str, limits: Limits) -> np.ndarray:

@@ -140,6 +140,17 @@ class TestCameras:
         wait(lambda: not camera.alive)
         assert cameras.count() == 0
 
+    def test_a_frame_that_comes_after_its_visitor_left_opens_nothing(self, cameras, monkeypatch):
+        cameras.feed('one', picture())
+        cameras.leave('one')
+        with pytest.raises(Refusal, match='closed') as refusal:
+            cameras.feed('one', picture())
+        assert refusal.value.status == 410
+        assert cameras.count() == 0
+        monkeypatch.setattr('pan_mm.apis.serving.live.UNDER_WAY', 0.0)  # as if long ago
+        cameras.feed('one', picture())
+        assert cameras.count() == 1
+
     def test_the_silent_make_room(self, cameras):
         camera = cameras.feed('one', picture())
         camera.close()  # as patience would
