@@ -124,6 +124,38 @@ def run_tool(tmp_path_factory):
     runner.server.wait()
 
 
+@pytest.fixture(scope='session')
+def launch():
+    """Runs a script in several processes that talk by Gloo: ``launch(processes, script)``.
+
+    Gloo's thread polls while data waits for its reader. Linux 6.18 was seen to let that thread
+    starve all others of its process for as long as one waits, even the timer of watched.py; then
+    the processes are ended from outside and started once more.
+    """
+
+    def run(processes, script):
+        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+        command += ['--nproc_per_node', str(processes), Path(__file__).with_name('watched.py')]
+        env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
+        for _ in range(2):
+            launcher = subprocess.Popen(
+                [*command, script],
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            try:
+                outputs = launcher.communicate(timeout=180)
+                return subprocess.CompletedProcess(command, launcher.returncode, *outputs)
+            except subprocess.TimeoutExpired:
+                launcher.terminate()  # it ends what it has started
+                launcher.communicate()
+        pytest.fail(f'{script} starved twice')
+
+    return run
+
+
 class LinkedEnvironment:
     """A virtual environment made of links to this one's packages, without pan_mm.
 

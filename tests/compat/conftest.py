@@ -83,7 +83,8 @@ def rendered(tmp_path_factory):
 class Job:
     """One config with its work_dir, run by MMAction2's tools/train.py and test.py."""
 
-    def __init__(self, folder, rendered, tsm=False, batch_size=2):
+    def __init__(self, folder, rendered, launch, tsm=False, batch_size=2):
+        self.launch = launch
         self.folder, self.work_dir = folder, folder / 'work_dir'
         self.config, self.dump = folder / 'config.py', folder / 'scores.pkl'
         self.config.write_text(
@@ -125,14 +126,11 @@ class Job:
             commands = [[*command, '--launcher', 'pytorch'] for command in commands]
             script = self.folder / 'launched.py'
             script.write_text(
-                # Processes that wait for one another for ever say where, and end.
-                'import faulthandler, runpy, sys\n'
-                f'faulthandler.dump_traceback_later(300, exit=True)\n{preamble}\n'
+                f'import runpy, sys\n{preamble}\n'
                 f'for sys.argv in {commands!r}:\n'
                 "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
             )
-            launcher = f'-m torch.distributed.run --standalone --nproc_per_node {processes}'
-            result = run_python(*launcher.split(), script)
+            result = self.launch(processes, script)
             if check:
                 succeed(result)
             return result
@@ -171,19 +169,19 @@ def run_python(*args, path=(), **kwargs):
 
 
 @pytest.fixture
-def make_job(tmp_path, rendered):
+def make_job(tmp_path, rendered, launch):
     def make(name='job', **kwargs):
         folder = tmp_path / name
         folder.mkdir()
-        return Job(folder, rendered, **kwargs)
+        return Job(folder, rendered, launch, **kwargs)
 
     return make
 
 
 @pytest.fixture(scope='session')
-def trained(tmp_path_factory, rendered):
+def trained(tmp_path_factory, rendered, launch):
     """A job that train.py, in a fresh process, has trained for one epoch."""
-    job = Job(tmp_path_factory.mktemp('trained'), rendered)
+    job = Job(tmp_path_factory.mktemp('trained'), rendered, launch)
     job.train(processes=1)
     return job
 

@@ -1,8 +1,5 @@
 """MMEngine's FSDP, by its FlexibleRunner, on PAN_Lite in two processes."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,16 +52,12 @@ for more in (['--cfg-options', 'train_cfg.max_epochs=1'], ['--resume']):
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one_also_after_a_resume(tmp_path):
+def test_two_processes_equal_one_also_after_a_resume(launch, tmp_path):
     config, work_dir = tmp_path / 'fsdp.py', tmp_path / 'two'
     config.write_text(CONFIG.format(root=ROOT, folder=tmp_path, batch_size=2) + FSDP)
     script = tmp_path / 'launched.py'
     script.write_text(LAUNCHED.format(root=str(ROOT), config=str(config), work_dir=str(work_dir)))
-    launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
-    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
-    done = subprocess.run(
-        [sys.executable, *launcher, str(script)], env=env, capture_output=True, text=True
-    )
+    done = launch(2, script)
     assert done.returncode == 0, done.stdout + done.stderr
     two = load_checkpoint_file(work_dir / 'epoch_2.pth')
 
