@@ -1,6 +1,6 @@
 """A recognizer made quick for inference, its predictions kept."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmaction.models.backbones.resnet_tsm import TemporalShift
@@ -8,7 +8,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
-from pan_mm.models import PANBackbone
+from pan_mm.models.memory_format import backbones, to_channels_last
 
 EXTRAS = ('half', 'compile')
 
@@ -59,14 +59,6 @@ def optimize(model: nn.Module, extras: Sequence[str] = ()) -> nn.Module:
     return model
 
 
-def backbones(model: nn.Module) -> Iterator[nn.Module]:
-    """The backbones of a recognizer or of an ensemble's streams; behind PA, the 2D backbones."""
-    recognizers = model.streams.values() if hasattr(model, 'streams') else [model]
-    for recognizer in recognizers:
-        backbone = recognizer.backbone
-        yield backbone.backbone if isinstance(backbone, PANBackbone) else backbone
-
-
 def fold_norm(module: ConvModule) -> None:
     """Fold batch norm into the convolution before it, shifted or not (MMCV skips the shifted)."""
     if not module.with_norm or module.order.index('conv') + 1 != module.order.index('norm'):
@@ -105,21 +97,6 @@ def shift_once(x: Tensor, num_segments: int, shift_div: int = 3) -> Tensor:
     target[:, 0, fold : 2 * fold] = 0
     target[:, :, 2 * fold :] = source[:, :, 2 * fold :]
     return shifted
-
-
-def to_channels_last(backbone: nn.Module) -> None:
-    """Lay out the weights of a backbone and what enters it channels-last, in place."""
-    for parameter in backbone.parameters():
-        if parameter.ndim in _FORMATS:
-            parameter.data = parameter.data.contiguous(memory_format=_FORMATS[parameter.ndim])
-
-    def enter(module, args):
-        return tuple(x.contiguous(memory_format=_FORMATS[x.ndim]) for x in args)
-
-    backbone.register_forward_pre_hook(enter)
-
-
-_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def _compute_in(backbone, dtype):

@@ -1,3 +1,4 @@
+from .channels_last_hook import ChannelsLastHook
 from .checkpoint_hook import SafeCheckpointHook
 from .data_fault_hook import DataFaultHook
 from .epoch_seed_hook import EpochSeedHook
@@ -9,6 +10,7 @@ from .upstream import upstream_tool
 from .visualization_hook import PANVisualizationHook
 
 __all__ = [
+    'ChannelsLastHook',
     'CheckedRunner',
     'DataFaultHook',
     'EpochSeedHook',

@@ -34,7 +34,8 @@ from torch import nn
 
 import pan_mm  # noqa: F401, registers PAN
 from pan_mm.apis.benchmark import environment, peak_of, summary, time_in_turns, write_report
-from pan_mm.apis.optimization import backbones, optimize, to_channels_last
+from pan_mm.apis.optimization import optimize
+from pan_mm.models.memory_format import backbones, to_channels_last
 from pan_mm.ops.cpu import has_bfloat16_units
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,7 +2,7 @@ _base_ = [
     'mmaction::_base_/models/slowonly_r50.py',
     '../../_base_/datasets/utd_mhad_8x1.py',
     '../../_base_/schedules/adamw_30e.py',
-    '../../_base_/default_runtime_no_val.py',
+    '../../_base_/default_runtime_cpu.py',
 ]
 
 model = dict(

@@ -3,7 +3,7 @@ _base_ = [
     'mmaction::_base_/models/tanet_r50.py',
     '../../_base_/datasets/utd_mhad_1x1x8.py',
     '../../_base_/schedules/adamw_30e.py',
-    '../../_base_/default_runtime_no_val.py',
+    '../../_base_/default_runtime_cpu.py',
 ]
 
 model = dict(

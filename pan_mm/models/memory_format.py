@@ -1,0 +1,31 @@
+"""Recognizers whose backbones compute channels-last."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from .pan_backbone import PANBackbone
+
+
+def backbones(model: nn.Module) -> Iterator[nn.Module]:
+    """The backbones of a recognizer or of an ensemble's streams; behind PA, the 2D backbones."""
+    recognizers = model.streams.values() if hasattr(model, 'streams') else [model]
+    for recognizer in recognizers:
+        backbone = recognizer.backbone
+        yield backbone.backbone if isinstance(backbone, PANBackbone) else backbone
+
+
+def to_channels_last(backbone: nn.Module) -> None:
+    """Lay out the weights of a backbone and what enters it channels-last, in place."""
+    for parameter in backbone.parameters():
+        if parameter.ndim in _FORMATS:
+            parameter.data = parameter.data.contiguous(memory_format=_FORMATS[parameter.ndim])
+
+    def enter(module, args):
+        return tuple(x.contiguous(memory_format=_FORMATS[x.ndim]) for x in args)
+
+    backbone.register_forward_pre_hook(enter)
+
+
+_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
