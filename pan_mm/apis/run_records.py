@@ -271,9 +271,9 @@ def _collect(work_dir, out, configs, machine):
 
 
 def _rounded(samples):
-    """Scores as the record keeps them, of four digits."""
+    """Scores as the record keeps them, of five digits."""
     scores = torch.stack([sample['pred_score'] for sample in samples]).double().numpy()
-    return np.array([[float(f'{score:.4g}') for score in row] for row in scores])
+    return np.array([[float(f'{score:.5g}') for score in row] for row in scores])
 
 
 def _checked(scores, clips, metrics):
@@ -352,7 +352,7 @@ def _write_scores(path, clips, scores):
         rows = csv.writer(file, lineterminator='\n')
         rows.writerow(['clip', 'label', *range(scores.shape[1])])
         for (name, label), row in zip(clips, scores):
-            rows.writerow([name, label, *(f'{score:.4g}' for score in row)])
+            rows.writerow([name, label, *(f'{score:.5g}' for score in row)])
 
 
 def _read_scores(path):

@@ -94,7 +94,7 @@ def test_a_record_holds_what_the_run_reached(work_dir, out):
     assert (record.info['gmacs'], record.info['params']) == (3.88, 11.19)
     assert record.changes == {}
     assert record.clips[28] == ('28.mp4', 1)
-    np.testing.assert_allclose(record.scores[0, :2], [2.654, -2.346])
+    np.testing.assert_allclose(record.scores[0, :2], [2.6543, -2.3457])
     assert (record.backwards.argmax(1) == (record.labels + 1) % 27).all()
     assert [line['loss'] for line in record.curve] == pytest.approx([2.9444, 2.5556, 1.3333])
 
