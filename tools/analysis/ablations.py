@@ -5,18 +5,26 @@ import argparse
 import re
 from typing import NamedTuple
 
-BASE = 'pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth'
+BASES = {
+    'utd-mhad': 'pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth',
+    'motionshapes': 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb',
+}
+VALIDATED = ('motionshapes',)  # what is tested there is also validated while training
 
 
 class Ablation(NamedTuple):
-    """A variant of the config ``BASE``."""
+    """A variant of the configs ``BASES``."""
 
     name: str
     options: dict
 
-    @property
-    def cfg_options(self) -> str:
-        return ' '.join(f'{key}={value}' for key, value in self.options.items())
+    def cfg_options(self, dataset: str = 'utd-mhad') -> str:
+        """The options of a command that trains and tests the variant on a dataset."""
+        options = dict(self.options)
+        if dataset in VALIDATED:
+            validated = {re.sub('^test_', 'val_', key): options[key] for key in options}
+            options.update(validated)
+        return ' '.join(f'{key}={value}' for key, value in options.items())
 
 
 def _clip_len(m):
@@ -47,14 +55,16 @@ ABLATIONS = (
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--dataset', choices=BASES, default='utd-mhad')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
+    base = BASES[args.dataset]
     for ablation in ABLATIONS:
-        work_dir = re.sub(r'\W+', '-', ablation.name)
+        name = re.sub(r'\W+', '-', ablation.name)
         print(
-            f'python tools/train.py configs/recognition/pan/{BASE}.py --seed {args.seed} '
-            f'--work-dir work_dirs/pan-lite_{work_dir}_seed{args.seed} '
-            f'--cfg-options {ablation.cfg_options}'
+            f'python tools/train.py configs/recognition/pan/{base}.py --seed {args.seed} '
+            f'--work-dir work_dirs/{args.dataset}_{name}_seed{args.seed} '
+            f'--cfg-options {ablation.cfg_options(args.dataset)}'
         )
 
 

@@ -2,7 +2,6 @@
 """Write model_zoo.md from the metafiles that model-index.yml lists, and from results/."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Optional
@@ -45,11 +44,9 @@ def papers_accuracy(metrics):
 
 def own_accuracies():
     """Top-1 / top-5 of the configs that runs in results/ are of."""
-    path = ROOT / 'results' / 'motionshapes_r18_seed0.json'
-    runs = json.loads(path.read_text(encoding='utf-8'))['runs']
-    texts = {run['config']: f'{run["top1"]:.1f} / {run["top5"]:.1f}' for run in runs}
-    records, _ = read_records(ROOT / 'results' / 'utd_mhad', report.CONFIGS)
-    return {**texts, **report.zoo_accuracies(records)}
+    folders = (report.RECORDS, report.RECORDS_MOTIONSHAPES)
+    records = [record for f in folders for record in read_records(f, report.CONFIGS)[0]]
+    return report.zoo_accuracies(records)
 
 
 def row(model, own):

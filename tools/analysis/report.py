@@ -23,7 +23,6 @@ from mmengine.config import Config
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # run as a script, the other tools are no modules
 
-from pan_mm.apis.benchmark import write_report  # noqa: E402
 from pan_mm.apis.order_test import order_accuracies  # noqa: E402
 from pan_mm.apis.report import ReportError, markdown_table, read_run  # noqa: E402
 from pan_mm.apis.run_records import (  # noqa: E402
@@ -35,9 +34,10 @@ from pan_mm.apis.run_records import (  # noqa: E402
     without_size,
 )
 from pan_mm.models.pan_ensemble import stream_configs  # noqa: E402
-from tools.analysis.ablations import ABLATIONS, BASE, Ablation  # noqa: E402
+from tools.analysis.ablations import ABLATIONS, BASES, Ablation  # noqa: E402
 
 RECORDS = ROOT / 'results' / 'utd_mhad'
+RECORDS_MOTIONSHAPES = ROOT / 'results' / 'motionshapes'
 CONFIGS = ROOT / 'configs' / 'recognition'
 SEEDS = (0, 1, 2)
 MODELS = {
@@ -62,6 +62,11 @@ MODELS_R50 = {
     'PAN RGB': 'pan-rgb_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
     'PAN PA': 'pan-pa_r50_1xb16-4x1x8-30e-224px_utd-mhad-depth',
     'PAN Lite': 'pan-lite_r50_1xb16-4x1x8-30e-224px_utd-mhad-depth',
+}
+MODELS_MOTIONSHAPES = {
+    'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb',
+    'TSM': 'tsm_r18_1xb16-1x1x8-4e_motionshapes-rgb',
+    'TSN': 'tsn_r18_1xb16-1x1x8-4e_motionshapes-rgb',
 }
 STREAMS = {'rgb': 'PAN RGB', 'pa': 'PAN PA', 'lite': 'PAN Lite'}
 LABEL_MAP = ROOT / 'tools' / 'data' / 'utd_mhad' / 'label_map.txt'
@@ -247,13 +252,14 @@ def ablation_table(records: Sequence[Record]) -> str:
     """A row for each way in which runs differ from their config, beside the config itself."""
     order = ['', *MODELS, *(ablation.name for ablation in ABLATIONS)]
     models = {config: model for model, config in MODELS.items()}
+    models.update({config: model for model, config in MODELS_MOTIONSHAPES.items()})
     models.update({config: f'{model}, ResNet-50' for model, config in MODELS_R50.items()})
     groups, varied = {}, set()
     for record in records:
         info, changes = record.info, without_size(record.changes)
         place = info['split'], info['pixels']
         model = models.get(info['config'], info['config'])
-        known = ABLATIONS if info['config'] == BASE else ()
+        known = ABLATIONS if info['config'] in BASES.values() else ()
         variant = ablation_name(changes, known) if changes else ''
         name = f'{model}, {variant}' if changes else model
         rank = [order.index(part) if part in order else len(order) for part in (model, variant)]
@@ -286,7 +292,7 @@ def ablation_commands() -> str:
     """The options that make each ablation, for a reader to copy."""
     return _table(
         ['variant', '`--cfg-options`'],
-        [[ablation.name, f'`{ablation.cfg_options}`'] for ablation in ABLATIONS],
+        [[ablation.name, f'`{ablation.cfg_options()}`'] for ablation in ABLATIONS],
     )
 
 
@@ -314,8 +320,13 @@ def best_model(found: dict) -> Optional[str]:
     return next((model for model in reversed(MODELS) if found[model]), None)
 
 
-def page(template: str, records: Sequence[Record], problems: Sequence[str]) -> str:
-    """Text of docs/results.md."""
+def page(
+    template: str,
+    records: Sequence[Record],
+    motionshapes: Sequence[Record],
+    problems: Sequence[str],
+) -> str:
+    """Text of docs/results.md, of records of UTD-MHAD and of MotionShapes."""
     found, missing = results_by_model(records)
     found_r50, missing_r50 = results_by_model(records, MODELS_R50)
     best = best_model(found)
@@ -331,8 +342,9 @@ def page(template: str, records: Sequence[Record], problems: Sequence[str]) -> s
         'CONFUSION': picture.format(f'confusion matrix of {best}', 'confusion'),
         'CURVES': picture.format('training loss', 'curves'),
         'ABLATIONS': ablation_table(records),
+        'ABLATIONS_MOTIONSHAPES': ablation_table(motionshapes),
         'ABLATION_COMMANDS': ablation_commands(),
-        'RUNS': runs_table(records),
+        'RUNS': runs_table([*records, *motionshapes]),
     }
     text = re.sub(r'^@(\w+)@$', lambda match: sections[match.group(1)], template, flags=re.M)
     return HEADER + re.sub(r'\n{3,}', '\n\n', text)
@@ -341,7 +353,7 @@ def page(template: str, records: Sequence[Record], problems: Sequence[str]) -> s
 def zoo_accuracies(records: Sequence[Record]) -> dict:
     """Of each config with runs its top-1 / top-5 as model_zoo.md shows them."""
     texts = {}
-    for models in (MODELS, MODELS_R50):
+    for models in (MODELS, MODELS_R50, MODELS_MOTIONSHAPES):
         for model, results in results_by_model(records, models)[0].items():
             values = [result.accuracies for result in results]
             if values:
@@ -437,14 +449,13 @@ def parse_args(argv):
     )
     parser.add_argument('work_dirs', nargs='*', help='folders of runs, trained and tested')
     parser.add_argument('--records', help='folder that gets a record of each run')
-    parser.add_argument('--out', help='JSON file that gets the results of all runs')
     parser.add_argument('--machine', help='what they ran on, such as "2 cores of ..."')
     parser.add_argument(
         '--check', action='store_true', help='write nothing, fail if docs/results.md is stale'
     )
     args = parser.parse_args(argv)
-    if (args.records or args.out) and not args.work_dirs:
-        parser.error('--records and --out need the work_dirs of runs')
+    if args.records and not args.work_dirs:
+        parser.error('--records needs the work_dirs of runs')
     return args
 
 
@@ -460,17 +471,18 @@ def collect(args):
             problems.append(str(error))
     if runs:
         print(markdown_table(runs))
-        if args.out:
-            write_report(args.out, dict(machine=args.machine, runs=runs))
     return problems
 
 
 def write_page(check):
     """docs/results.md and its pictures; returns what was left out."""
-    records, problems = read_records(RECORDS, CONFIGS)
+    (records, problems), (motionshapes, others) = (
+        read_records(folder, CONFIGS) for folder in (RECORDS, RECORDS_MOTIONSHAPES)
+    )
+    problems += others
     docs = ROOT / 'docs'
     template = (docs / 'results.md.in').read_text(encoding='utf-8')
-    text = page(template, records, problems)
+    text = page(template, records, motionshapes, problems)
     path = docs / 'results.md'
     if check:
         if not path.is_file() or path.read_text(encoding='utf-8') != text:
