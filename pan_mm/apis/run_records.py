@@ -199,7 +199,7 @@ def collect_run(
     configs: Union[str, Path],
     machine: Optional[str] = None,
 ) -> Path:
-    """Write the record of a finished run: ``run.json``, ``config.py``, ``curve.json``, scores.
+    """Write the record of a finished run: ``run.json``, ``config.json``, ``curve.json``, scores.
 
     Args:
         work_dir (str | Path): Folder of the run, trained to its last epoch and tested with
@@ -258,8 +258,8 @@ def _collect(work_dir, out, configs, machine):
         part = Path(part) / 'record'
         part.mkdir()
         (part / 'run.json').write_text(json.dumps(info, indent=2) + '\n', encoding='utf-8')
-        config = _portable(cfg, base, folder.name).pretty_text
-        (part / 'config.py').write_text(config, encoding='utf-8')
+        config = json.dumps(_portable(cfg, base, folder.name).to_dict(), indent=1)
+        (part / 'config.json').write_text(config + '\n', encoding='utf-8')
         (part / 'curve.json').write_text(_curve_text(logs), encoding='utf-8')
         _write_scores(part / 'scores.csv', clips, scores)
         if backwards:
@@ -379,14 +379,14 @@ def read_record(folder: Union[str, Path], configs: Union[str, Path]) -> Record:
             others, backwards = _read_scores(folder / 'backwards.csv')
             if others != clips:
                 raise ReportError(f'{folder}: scores.csv and backwards.csv name other clips')
-        cfg = Config.fromfile(folder / 'config.py')
+        cfg = Config.fromfile(folder / 'config.json')
         seed = cfg.get('randomness', {}).get('seed')
         if str(info['seed']) != folder.name.rpartition('_seed')[2] or seed not in (
             None,
             info['seed'],
         ):
             raise ReportError(
-                f'{folder}: the name, run.json and config.py tell different seeds, '
+                f'{folder}: the name, run.json and config.json tell different seeds, '
                 f'{folder.name.rpartition("_seed")[2]}, {info["seed"]} and {seed}'
             )
         if abs(own['top1'] - info['top1']) > 0.01:

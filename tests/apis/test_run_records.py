@@ -86,7 +86,7 @@ def test_a_record_holds_what_the_run_reached(work_dir, out):
     folder = collect_run(work_dir, out, CONFIGS)
     assert folder == out / f'{NAME}_seed3'
     files = {path.name for path in folder.iterdir()}
-    assert files == {'run.json', 'config.py', 'curve.json', 'scores.csv', 'backwards.csv'}
+    assert files == {'run.json', 'config.json', 'curve.json', 'scores.csv', 'backwards.csv'}
     record = read_record(folder, CONFIGS)
     assert (record.info['top1'], record.info['seed'], record.info['split']) == (100, 3, 'test')
     assert record.info['train_minutes'] == round(30 * 27 * 0.5 / 60, 1)
@@ -183,7 +183,7 @@ def test_records_that_do_not_belong_are_named(tmp_path, out):
     folders = [out / f'{NAME}_seed{seed}' for seed in (4, 5, 6, 7, 8)]
     for seed, folder in zip((4, 5, 6, 7, 8), folders):
         shutil.copytree(first, folder)
-        for name in ('run.json', 'config.py'):
+        for name in ('run.json', 'config.json'):
             path = folder / name
             path.write_text(re.sub(r'(seed\W+)3\b', rf'\g<1>{seed}', path.read_text()))
     text = (folders[0] / 'scores.csv').read_text()
