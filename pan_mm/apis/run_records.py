@@ -24,6 +24,7 @@ from .score_fusion import NAME_KEYS, ScoresError, load_scores
 
 CURVE_KEYS = ('epoch', 'step', 'lr', 'loss', 'grad_norm', 'top1_acc', 'time')
 MAX_CURVE = 200  # logged steps in a record
+DIGITS = 5  # of a score in a record; at four, classes of a clip tied
 SIZE = re.compile(r'\.pipeline\.\d+\.(scale|input_size|crop_size)\b')
 DEV_SPLIT = ('dev_train.txt', 'dev_val.txt')
 
@@ -271,9 +272,9 @@ def _collect(work_dir, out, configs, machine):
 
 
 def _rounded(samples):
-    """Scores as the record keeps them, of five digits."""
+    """Scores as the record keeps them, of ``DIGITS`` digits."""
     scores = torch.stack([sample['pred_score'] for sample in samples]).double().numpy()
-    return np.array([[float(f'{score:.5g}') for score in row] for row in scores])
+    return np.array([[float(f'{score:.{DIGITS}g}') for score in row] for row in scores])
 
 
 def _checked(scores, clips, metrics):
@@ -352,7 +353,7 @@ def _write_scores(path, clips, scores):
         rows = csv.writer(file, lineterminator='\n')
         rows.writerow(['clip', 'label', *range(scores.shape[1])])
         for (name, label), row in zip(clips, scores):
-            rows.writerow([name, label, *(f'{score:.5g}' for score in row)])
+            rows.writerow([name, label, *(f'{score:.{DIGITS}g}' for score in row)])
 
 
 def _read_scores(path):
