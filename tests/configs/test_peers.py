@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from pan_mm.apis.complexity import input_of_test
 from tools.analysis import report
+from tools.analysis.ablations import BASES
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(ROOT.glob('configs/recognition/*/*_utd-mhad-depth.py'))
@@ -29,7 +30,7 @@ def test_all_stand_on_the_results_page():
 @pytest.mark.parametrize('path', by_name(TRAINED))
 def test_equal_terms(path):
     cfg = Config.fromfile(path)
-    base = Config.fromfile(report.find_config(report.CONFIGS, report.BASE))
+    base = Config.fromfile(report.find_config(report.CONFIGS, BASES['utd-mhad']))
     if '224px' in path.stem:
         base.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
     for part in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'default_hooks'):
