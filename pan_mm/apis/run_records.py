@@ -26,6 +26,7 @@ CURVE_KEYS = ('epoch', 'step', 'lr', 'loss', 'grad_norm', 'top1_acc', 'time')
 MAX_CURVE = 200  # logged steps in a record
 DIGITS = 5  # of a score in a record; at four, classes of a clip tied
 SIZE = re.compile(r'\.pipeline\.\d+\.(scale|input_size|crop_size)\b')
+LENGTH = re.compile(r'^train_cfg\.max_epochs$|^param_scheduler\.\d+\.(T_max|end)$')
 DEV_SPLIT = ('dev_train.txt', 'dev_val.txt')
 
 
@@ -107,9 +108,14 @@ def changed_settings(own: dict, other: dict) -> dict:
     }
 
 
-def without_size(changes: dict) -> dict:
-    """Changes without those of the frames' size in the pipelines."""
-    return {key: value for key, value in changes.items() if not SIZE.search(key)}
+def without_scale(changes: dict) -> dict:
+    """Changes without those of the frames' size and of the number of epochs."""
+    epochs = changes.get('train_cfg.max_epochs')
+    return {
+        key: value
+        for key, value in changes.items()
+        if not (SIZE.search(key) or (epochs and value == epochs and LENGTH.search(key)))
+    }
 
 
 @functools.cache
@@ -292,8 +298,9 @@ def _checked(scores, clips, metrics):
 def record_name(info: dict, changes: dict) -> str:
     """Name of a record's folder."""
     parts = [info['config'], *(['dev'] if info['split'] == 'dev' else [])]
-    kept = without_size(changes)
-    parts += [f'{info["pixels"]}px'] if kept != changes else []
+    parts += [f'{info["pixels"]}px'] if any(map(SIZE.search, changes)) else []
+    parts += [f'{info["epochs"]}e'] if 'train_cfg.max_epochs' in changes else []
+    kept = without_scale(changes)
     short = {f'{key.rpartition(".")[2]}-{value}' for key, value in kept.items()}
     parts += sorted(re.sub(r'[^\w.-]+', '', text)[:40] for text in short)
     return '_'.join([*parts[:8], f'seed{info["seed"]}'])

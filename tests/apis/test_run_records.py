@@ -17,7 +17,9 @@ from pan_mm.apis.run_records import (
     collect_run,
     read_record,
     read_records,
+    record_name,
     settings,
+    without_scale,
 )
 from tools.analysis.report import CONFIGS
 
@@ -120,6 +122,21 @@ def test_changed_settings_are_in_name_and_record(tmp_path, out):
     folder = collect_run(work_dir, out, CONFIGS)
     assert folder.name == f'{NAME}_lr-0.1_seed3'
     assert read_record(folder, CONFIGS).changes == {'optim_wrapper.optimizer.lr': 0.1}
+
+
+def test_scale_is_told_apart():
+    info = dict(config='x', split='test', pixels=64, epochs=15, seed=0)
+    scale = {
+        'train_dataloader.dataset.pipeline.4.input_size': 64,
+        'train_cfg.max_epochs': 15,
+        'param_scheduler.1.T_max': 15,
+    }
+    assert without_scale(scale) == {}
+    assert record_name(info, scale) == 'x_64px_15e_seed0'
+    shorter = {**scale, 'param_scheduler.1.T_max': 9}
+    assert without_scale(shorter) == {'param_scheduler.1.T_max': 9}
+    assert record_name(info, shorter) == 'x_64px_15e_T_max-9_seed0'
+    assert without_scale({'param_scheduler.0.end': None}) == {'param_scheduler.0.end': None}
 
 
 def test_dev_split_is_told_apart(tmp_path, out):

@@ -31,7 +31,7 @@ from pan_mm.apis.run_records import (  # noqa: E402
     collect_run,
     find_config,
     read_records,
-    without_size,
+    without_scale,
 )
 from pan_mm.models.pan_ensemble import stream_configs  # noqa: E402
 from tools.analysis.ablations import ABLATIONS, BASES, Ablation  # noqa: E402
@@ -256,8 +256,8 @@ def ablation_table(records: Sequence[Record]) -> str:
     models.update({config: f'{model}, ResNet-50' for model, config in MODELS_R50.items()})
     groups, varied = {}, set()
     for record in records:
-        info, changes = record.info, without_size(record.changes)
-        place = info['split'], info['pixels']
+        info, changes = record.info, without_scale(record.changes)
+        place = info['split'], info['pixels'], info['epochs']
         model = models.get(info['config'], info['config'])
         known = ABLATIONS if info['config'] in BASES.values() else ()
         variant = ablation_name(changes, known) if changes else ''
@@ -268,14 +268,15 @@ def ablation_table(records: Sequence[Record]) -> str:
             varied.add((*place, order.index(model) if model in order else len(order)))
     rows = []
     for key in sorted(groups):
-        split, pixels, model, _, name = key
+        split, pixels, epochs, model, _, name = key
         own = sorted(groups[key], key=lambda record: record.info['seed'])
-        if (split, pixels, model) in varied:
+        if (split, pixels, epochs, model) in varied:
             rows.append(
                 [
                     name,
                     split,
                     str(pixels),
+                    str(epochs),
                     ', '.join(str(record.info['seed']) for record in own),
                     spread([record.info['top1'] for record in own]),
                     spread([record.info['mean_class'] for record in own]),
@@ -284,7 +285,7 @@ def ablation_table(records: Sequence[Record]) -> str:
             )
     if not rows:
         return 'No runs yet.'
-    head = ['variant', 'split', 'pixels', 'seeds', 'top-1', 'mean class', 'GMACs']
+    head = ['variant', 'split', 'pixels', 'epochs', 'seeds', 'top-1', 'mean class', 'GMACs']
     return _table(head, rows)
 
 
