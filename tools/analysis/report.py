@@ -372,12 +372,20 @@ def plot_classes(found: dict, figure) -> None:
     order = np.argsort(values.mean(axis=1))[::-1]
     figure.set_size_inches(2.6 + 0.75 * len(models), 7.2)
     axes = figure.subplots()
-    axes.imshow(values[order], cmap='Blues', vmin=0, vmax=130, aspect='auto')
-    for (row, column), value in np.ndenumerate(values[order]):
-        axes.text(column, row, f'{value:.0f}', ha='center', va='center', fontsize=8)
+    _heat(axes, values[order], fontsize=8, aspect='auto')
     axes.set_xticks(range(len(models)), models, fontsize=8)
     axes.set_yticks(range(len(names)), [names[index] for index in order], fontsize=8)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
+
+
+def _heat(axes, percent, fontsize, least=0, aspect='equal'):
+    """Cells coloured by their percent, with the numbers from ``least`` on."""
+    axes.imshow(percent, cmap='Blues', vmin=0, vmax=100, aspect=aspect)
+    for (row, column), value in np.ndenumerate(percent):
+        if value >= least:
+            colour = 'white' if value > 55 else 'black'
+            style = dict(fontsize=fontsize, color=colour)
+            axes.text(column, row, f'{value:.0f}', ha='center', va='center', **style)
 
 
 def _recalls(result):
@@ -395,11 +403,7 @@ def plot_confusion(found: dict, figure) -> None:
     shares = 100 * matrix / matrix.sum(axis=1, keepdims=True)
     figure.set_size_inches(8.6, 8)
     axes = figure.subplots()
-    axes.imshow(shares, cmap='Blues', vmin=0, vmax=100)
-    for (row, column), share in np.ndenumerate(shares):
-        if share >= 1:
-            colour = 'white' if share > 55 else 'black'
-            axes.text(column, row, f'{share:.0f}', ha='center', va='center', fontsize=6, c=colour)
+    _heat(axes, shares, fontsize=6, least=1)
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.set_xlabel('recognized as')
