@@ -115,6 +115,27 @@ def test_page_is_fresh():
     report.main(['--check'])
 
 
+def test_what_the_page_says_of_its_numbers_holds():
+    records, _ = read_records(report.RECORDS, report.CONFIGS)
+    found, _ = report.results_by_model(records)
+    top1 = {m: [r.accuracies['top1'] for r in results] for m, results in found.items() if results}
+    mean = {model: np.mean(values) for model, values in top1.items()}
+    std = {m: np.std(values, ddof=1) if len(values) > 1 else 0 for m, values in top1.items()}
+
+    def ahead(model, other):
+        return mean[model] - mean[other] > std[model] + std[other]
+
+    ranking = ('PAN Lite', 'PAN RGB', 'TSM', 'TSN')
+    assert all(len(top1[model]) == 3 for model in (*ranking, 'PAN PA', 'PAN Full', 'PAN En'))
+    assert all(ahead(*pair) for pair in zip(ranking, ranking[1:]))
+    assert ahead('PAN En', 'PAN Lite') and mean['PAN En'] > 80
+    assert not ahead('PAN Lite', 'PAN PA') and not ahead('PAN En', 'PAN Full')
+    assert not ahead('PAN Lite after MotionShapes', 'PAN Lite')
+    # Averaged over frames, no order of them is left.
+    for result in found['TSN']:
+        np.testing.assert_allclose(result.backwards, result.scores, rtol=1e-3, atol=1e-3)
+
+
 def test_means_are_of_equal_runs_alone(records):
     found, missing = report.results_by_model(records)
     table = report.main_table(found)
