@@ -136,6 +136,30 @@ def test_what_the_page_says_of_its_numbers_holds():
         np.testing.assert_allclose(result.backwards, result.scores, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ('dataset', 'worse'),
+    [
+        (
+            'utd-mhad',
+            ('without PA', 'PA as', 'm = 2', 'average', 'without shift', 'filters of std'),
+        ),
+        ('motionshapes', ('without PA', 'PA as', 'm = 2')),
+    ],
+)
+def test_what_the_page_says_of_ablations_holds(dataset, worse):
+    folder = dict(zip(BASES, (report.RECORDS, report.RECORDS_MOTIONSHAPES)))[dataset]
+    records, _ = read_records(folder, report.CONFIGS)
+    table = report.ablation_table([r for r in records if r.info['config'] == BASES[dataset]])
+    rows = [line.strip('| ').split(' | ') for line in table.splitlines()[2:]]
+    small = {row[0]: float(row[5]) for row in rows if row[1:3] == ['test', '64']}
+    variants = {name[len('PAN Lite, ') :]: value for name, value in small.items()}
+    base = variants.pop('')
+    assert len(variants) == len(ABLATIONS)
+    lost = [name for name, value in variants.items() if base - value > 6]
+    assert len(lost) == len(worse)
+    assert all(name.startswith(tuple(worse)) for name in lost)
+
+
 def test_means_are_of_equal_runs_alone(records):
     found, missing = report.results_by_model(records)
     table = report.main_table(found)
