@@ -262,15 +262,15 @@ def ablation_table(records: Sequence[Record]) -> str:
         known = ABLATIONS if info['config'] in BASES.values() else ()
         variant = ablation_name(changes, known) if changes else ''
         name = f'{model}, {variant}' if changes else model
-        rank = [order.index(part) if part in order else len(order) for part in (model, variant)]
-        groups.setdefault((*place, *rank, name), []).append(record)
+        rank, own = (order.index(p) if p in order else len(order) for p in (model, variant))
+        groups.setdefault((*place, rank, own, name), []).append(record)
         if record.changes or info['split'] == 'dev':
-            varied.add((*place, order.index(model) if model in order else len(order)))
+            varied.add((*place, rank))
     rows = []
     for key in sorted(groups):
-        split, pixels, epochs, model, _, name = key
+        split, pixels, epochs, rank, _, name = key
         own = sorted(groups[key], key=lambda record: record.info['seed'])
-        if (split, pixels, epochs, model) in varied:
+        if (split, pixels, epochs, rank) in varied:
             rows.append(
                 [
                     name,
@@ -316,6 +316,10 @@ def runs_table(records: Sequence[Record]) -> str:
     return _table(['record', 'top-1', 'min', 'machine', 'command'], rows)
 
 
+def not_run(missing: Sequence[str]) -> str:
+    return f'Not run yet: {"; ".join(missing)}.' if missing else ''
+
+
 def best_model(found: dict) -> Optional[str]:
     """The model whose confusions are shown: of those with runs the largest of the paper's."""
     return next((model for model in reversed(MODELS) if found[model]), None)
@@ -334,9 +338,9 @@ def page(
     picture = '![{}](results/{}.png)' if best else 'No runs yet.'
     sections = {
         'MAIN': main_table(found),
-        'MISSING': 'Not run yet: ' + '; '.join(missing) + '.' if missing else '',
+        'MISSING': not_run(missing),
         'R50': main_table(found_r50),
-        'MISSING_R50': 'Not run yet: ' + '; '.join(missing_r50) + '.' if missing_r50 else '',
+        'MISSING_R50': not_run(missing_r50),
         'PROBLEMS': '\n'.join(f'- Left out: {problem}' for problem in problems),
         'ORDER': order_table(found),
         'CLASSES': picture.format('accuracy of each class', 'classes'),
