@@ -245,7 +245,10 @@ def ablation_name(changes: dict, known: Sequence[Ablation] = ABLATIONS) -> str:
     for ablation in known:
         if ablation.options == changes:
             return ablation.name
-    return ', '.join(f'`{key}={value}`' for key, value in changes.items())
+    return ', '.join(
+        f'without `{key}`' if value is None else f'`{key}={value}`'
+        for key, value in changes.items()
+    )
 
 
 def ablation_table(records: Sequence[Record]) -> str:

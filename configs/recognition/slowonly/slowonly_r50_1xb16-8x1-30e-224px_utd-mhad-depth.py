@@ -6,6 +6,6 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(pretrained=None),
+    backbone=dict(pretrained=None, zero_init_residual=False),  # as the ResNet-18 beside it
     cls_head=dict(num_classes=27, average_clips='score'),
 )
