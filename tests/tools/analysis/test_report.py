@@ -11,7 +11,13 @@ from mmengine.config import Config, DictAction
 from PIL import Image
 
 from pan_mm.apis.report import ReportError, markdown_table, read_run
-from pan_mm.apis.run_records import Record, changed_settings, read_records, settings
+from pan_mm.apis.run_records import (
+    Record,
+    changed_settings,
+    read_records,
+    settings,
+    without_scale,
+)
 from tools.analysis import report
 from tools.analysis.ablations import ABLATIONS, BASES
 
@@ -161,6 +167,23 @@ def test_what_the_page_says_of_ablations_holds(dataset, worse):
     lost = [name for name, value in variants.items() if base - value > 6]
     assert len(lost) == len(worse)
     assert all(name.startswith(tuple(worse)) for name in lost)
+
+
+def test_what_the_page_says_of_the_schedule_holds():
+    records, _ = read_records(report.RECORDS, report.CONFIGS)
+    found = {}
+    for record in records:
+        info, changes = record.info, without_scale(record.changes)
+        if info['split'] == 'dev':
+            key = info['config'].partition('_')[0], info['epochs'], *changes.values()
+            found.setdefault(key, []).append(info['top1'])
+    mean = {key: np.mean(values) for key, values in found.items()}
+    for epochs in (15, 30):
+        assert mean['pan-lite', epochs] - mean['pan-lite', epochs, 0.002] > 6
+    assert mean['tsm', 15, 0.002] - mean['tsm', 15] > 6
+    rates = [('tsm', 30), ('tsm', 30, 0.002)]
+    assert abs(np.subtract(*(mean[key] for key in rates))) < min(np.ptp(found[k]) for k in rates)
+    assert mean['slowonly', 15] - mean['slowonly', 15, None] > 20
 
 
 def test_means_are_of_equal_runs_alone(records):
