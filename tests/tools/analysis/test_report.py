@@ -186,6 +186,12 @@ def test_what_the_page_says_of_the_schedule_holds():
     assert mean['slowonly', 15] - mean['slowonly', 15, None] > 20
 
 
+def test_settings_that_no_ablation_changes_name_themselves():
+    changes = {'model.backbone.depth': None, 'optim_wrapper.optimizer.lr': 0.1}
+    name = 'without `model.backbone.depth`, `optim_wrapper.optimizer.lr=0.1`'
+    assert report.ablation_name(changes) == name
+
+
 def test_means_are_of_equal_runs_alone(records):
     found, missing = report.results_by_model(records)
     table = report.main_table(found)
