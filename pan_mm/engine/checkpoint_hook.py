@@ -12,10 +12,14 @@ from mmengine.runner import Runner
 
 
 class _RemovesLater:
-    """A file backend that removes nothing until it is told to."""
+    """A file backend that removes nothing until it is told to, and nothing outside a folder.
 
-    def __init__(self, backend):
+    A run that resumes from another folder knows the best checkpoint of the run there.
+    """
+
+    def __init__(self, backend, folder):
         self.backend = backend
+        self.folder = folder
         self.waiting = []
 
     def __getattr__(self, name):
@@ -30,7 +34,8 @@ class _RemovesLater:
     def remove_now(self, keep):
         waiting, self.waiting = self.waiting, []
         for remove, path in waiting:
-            if path not in keep and self.backend.exists(path):
+            own = os.path.dirname(path) == self.folder
+            if own and path not in keep and self.backend.exists(path):
                 remove(path)
 
 
@@ -45,7 +50,7 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Clear away what a killed run has left half written."""
         super().before_train(runner)
-        self.file_backend: Any = _RemovesLater(self.file_backend)
+        self.file_backend: Any = _RemovesLater(self.file_backend, self.out_dir)
         if is_main_process():
             for part in Path(self.out_dir).glob('.*.pth.*.pth'):
                 part.unlink()
@@ -79,16 +84,20 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
         work_dir (str): Folder of the run.
 
     Returns:
-        str, optional: What the file ``last_checkpoint`` names, or the last ``epoch_N.pth`` or
-        ``iter_N.pth`` where it names none that is there; None where no checkpoint was written.
+        str, optional: What the file ``last_checkpoint`` names (in a folder that was copied or
+        moved, the file there of that name), or the last ``epoch_N.pth`` or ``iter_N.pth`` where it
+        names none that is there; None where no checkpoint was written.
 
     Raises:
         FileNotFoundError: If ``last_checkpoint`` names none that is there, and none is.
     """
     note = Path(work_dir, 'last_checkpoint')
     named = note.read_text().strip() if note.is_file() else ''
-    if '://' in named or os.path.exists(named):
+    if '://' in named:
         return named
+    for path in (os.path.join(work_dir, os.path.basename(named)), named):
+        if os.path.isfile(path):
+            return path
     found = {}
     for path in Path(work_dir).glob('*_*.pth'):
         match = re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name)

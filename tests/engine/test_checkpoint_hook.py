@@ -60,7 +60,32 @@ def test_only_what_max_keep_ckpts_says_stays(make_runner, tmp_path):
     assert len([name for name in names if name.startswith('best')]) == 1
 
 
+def test_a_run_that_goes_on_elsewhere_leaves_the_first_one_alone(make_runner, tmp_path):
+    hooks = dict(checkpoint=dict(SAVE, save_best='acc/top1', rule='less'))
+    one = {'train_cfg.max_epochs': 1}
+    first = make_runner(default_hooks=hooks, also=('val',), folder=tmp_path / 'a', **one)
+    first.train()
+    before = {path.name for path in (tmp_path / 'a' / 'work').glob('*.pth')}
+    (best,) = (name for name in before if name.startswith('best'))
+    resumed = make_runner(default_hooks=hooks, also=('val',), folder=tmp_path / 'b')
+    resumed.resume(str(tmp_path / 'a' / 'work' / 'epoch_1.pth'))
+    resumed.val_loop.run = lambda: resumed.call_hook('after_val_epoch', metrics={'acc/top1': -1.0})
+    resumed.train()
+    assert {path.name for path in (tmp_path / 'a' / 'work').glob('*.pth')} == before
+    names = {path.name for path in (tmp_path / 'b' / 'work').glob('*.pth')}
+    assert names == {'epoch_2.pth', best.replace('_1.', '_2.')}
+
+
 class TestLatest:
+    def test_a_copied_folder_has_its_own(self, tmp_path):
+        for name in ('run', 'copy'):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / 'epoch_1.pth').touch()
+            (tmp_path / name / 'last_checkpoint').write_text(str(tmp_path / 'run' / 'epoch_1.pth'))
+        assert latest_checkpoint(tmp_path / 'copy') == str(tmp_path / 'copy' / 'epoch_1.pth')
+        (tmp_path / 'copy' / 'epoch_1.pth').unlink()  # the hook may save elsewhere, by out_dir
+        assert latest_checkpoint(tmp_path / 'copy') == str(tmp_path / 'run' / 'epoch_1.pth')
+
     def test_nothing_yet(self, tmp_path):
         assert latest_checkpoint(tmp_path) is None
 
