@@ -17,6 +17,9 @@ class Unreadable(NamedTuple):
     message: str
 
 
+IN_A_ROW = 50  # so many failures and no success between them are no matter of single files
+
+
 class WatchedPipeline:
     """Runs a pipeline; where the data are bad, MMEngine's dataset takes another sample.
 
@@ -33,7 +36,8 @@ class WatchedPipeline:
         test_mode (bool): Whether it is a validation or a test.
 
     Raises:
-        DataError: From :meth:`__call__`, if more than ``max_faults`` files are bad.
+        DataError: From :meth:`__call__`, if more than ``max_faults`` files are bad, or in training
+            ``IN_A_ROW`` samples one after the other.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class WatchedPipeline:
         # Index of the sample that each worker is at, -1 when it waits; other processes see it.
         self.reading = torch.full((max(num_workers, 1),), -1).share_memory_()
         self.skipped = {}  # path: what was wrong with it
+        self.in_a_row = 0
         self.unsent = []
 
     def __call__(self, data: dict) -> Optional[Any]:
@@ -68,6 +73,7 @@ class WatchedPipeline:
             return Unreadable(path, self.skipped[path]) if self.test_mode else None
         finally:
             self.reading[slot] = -1
+        self.in_a_row = 0
         self.unsent += [(path, message, False) for message in data.get('video_faults', ())]
         if self.max_faults and isinstance(sample, dict) and 'data_samples' in sample:
             sample['data_samples'].set_metainfo(dict(read_from=path, data_faults=self.unsent))
@@ -80,6 +86,12 @@ class WatchedPipeline:
         self.unsent.append((path, self.skipped[path], True))
         if len(self.skipped) > self.max_faults:
             raise too_many(self.skipped, self.max_faults, self.test_mode) from error
+        self.in_a_row += 1
+        if self.in_a_row == IN_A_ROW and not self.test_mode:
+            raise DataError(
+                f'{IN_A_ROW} samples in a row cannot be read; is it the pipeline of the config, or '
+                f'the place of the data?{listed(list(self.skipped.values()))}'
+            ) from error
 
 
 class ReadableBatches:

@@ -6,7 +6,7 @@ from typing import Any, Optional
 from mmaction.registry import HOOKS
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from pan_mm.datasets.faults import ReadableBatches, being_read, samples_of, too_many, watch
 from pan_mm.datasets.integrity import DataError
@@ -149,7 +149,9 @@ class DataFaultHook(Hook):
             runner.logger.warning(
                 f'{len(self.retried)} files were read, but not with the first decoder'
             )
-        if not self.skipped and not self.retried:
+        loader = runner.train_dataloader
+        seen = not (loader.num_workers and isinstance(runner.train_loop, IterBasedTrainLoop))
+        if seen and not self.skipped and not self.retried:
             runner.logger.info('All files that the training asked for could be read')
 
     def _log(self, runner, faults):

@@ -96,6 +96,14 @@ def test_nothing_but_bad_files_stops_at_once(make_runner, folder, num_workers):
         runner.train()
 
 
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_a_pipeline_that_always_fails_is_no_matter_of_files(make_runner, num_workers):
+    first = [dict(type='Misbehaves', bad=name, how='raises') for name in GOOD]
+    runner = make_runner(GOOD, first=first, **hooks(), **workers(num_workers))
+    with pytest.raises(DataError, match=r'(?s)50 samples in a row.*0.mp4: a decoder that raises'):
+        runner.train()
+
+
 def test_no_fault_is_allowed_if_asked_for(make_runner, folder):
     runner = make_runner([*GOOD, 'text.mp4'], folder, **hooks(max_faults=0))
     with pytest.raises(VideoError, match='text.mp4'):
@@ -105,6 +113,12 @@ def test_no_fault_is_allowed_if_asked_for(make_runner, folder):
 def test_without_a_fault_the_log_says_so(make_runner, log):
     make_runner(**hooks()).train()
     assert 'All files that the training asked for could be read' in log()
+
+
+def test_what_was_not_watched_is_not_vouched_for(make_runner, log):
+    loop = dict(type='IterBasedTrainLoop', max_iters=2, _delete_=True)
+    make_runner(**hooks(), **workers(1), train_cfg=loop).train()
+    assert 'top1_acc' in log() and 'All files' not in log()
 
 
 @pytest.mark.parametrize('how', ['raises', 'vanish'])
