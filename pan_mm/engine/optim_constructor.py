@@ -39,13 +39,27 @@ class PANOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     with ``lr_mult`` and ``decay_mult`` are honoured, on top of the recipe.
 
     Args:
-        optim_wrapper_cfg (dict): Config of the optimizer wrapper.
-        paramwise_cfg (dict, optional): May hold ``custom_keys``.
+        optim_wrapper_cfg (dict): Config of the optimizer wrapper; its optimizer has an ``lr``.
+        paramwise_cfg (dict, optional): May hold ``custom_keys``, and nothing else.
+
+    Raises:
+        ValueError: If there is no ``lr`` to multiply, or ``paramwise_cfg`` holds something else.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: Optional[dict] = None) -> None:
         # MMEngine skips add_params when paramwise_cfg is empty.
         super().__init__(optim_wrapper_cfg, paramwise_cfg or dict(custom_keys={}))
+        unknown = sorted(set(self.paramwise_cfg) - {'custom_keys'})
+        if unknown:
+            raise ValueError(
+                f'paramwise_cfg of PANOptimWrapperConstructor takes custom_keys alone, got '
+                f'{", ".join(unknown)}; the multipliers of layers are those of the recipe'
+            )
+        if self.base_lr is None:
+            raise ValueError(
+                'PANOptimWrapperConstructor multiplies lr, but the optimizer has none; set '
+                'optim_wrapper.optimizer.lr'
+            )
 
     def add_params(self, params: list, module: nn.Module, **kwargs) -> None:
         """Append a group for each trainable parameter of ``module`` to ``params``."""

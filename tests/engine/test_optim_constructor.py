@@ -59,6 +59,18 @@ def test_custom_keys_come_on_top(model):
     assert found['cls_head.fc_cls.weight'] == (5, 1)
 
 
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(paramwise_cfg=dict(fc_lr5=True)), 'takes custom_keys alone, got fc_lr5'),
+        (dict(optimizer=dict(type='AdamW')), 'set optim_wrapper.optimizer.lr'),
+    ],
+)
+def test_what_cannot_be_heeded_is_refused(model, changes, message):
+    with pytest.raises(ValueError, match=message):
+        build_optim_wrapper(model, dict(RECIPE, **changes))
+
+
 def test_frozen_parameters_are_left_out(model):
     weight = model.backbone.persistence.conv.weight
     weight.requires_grad_(False)
