@@ -15,6 +15,45 @@ from .file_lists import OFFICIAL_FILES, read_official_labels
 from .integrity import DataError, check_annotations
 
 
+def _class_name(cfg: dict) -> str:
+    cls = DATASETS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    return getattr(cls, '__name__', cfg['type'])
+
+
+def has_list(cfg: dict) -> bool:
+    """Whether the config is of a dataset whose annotation list can be checked."""
+    return _class_name(cfg) in ('VideoDataset', 'RawframeDataset')
+
+
+def check_list(cfg: dict, num_classes: Optional[int] = None, labelled: bool = True) -> list:
+    """Problems of the annotation list of a ``VideoDataset`` or ``RawframeDataset``.
+
+    Args:
+        cfg (dict): Config of the dataset.
+        num_classes (int, optional): Labels must be below it. Not checked by default.
+        labelled (bool): Whether each line needs a label. Defaults to True.
+
+    Returns:
+        list[str]: See :func:`pan_mm.datasets.integrity.check_annotations`.
+    """
+    root, prefix = cfg.get('data_root') or '', dict(cfg.get('data_prefix') or {})
+    rawframes = _class_name(cfg) == 'RawframeDataset'
+    frame_names = None
+    if rawframes and cfg.get('modality', 'RGB') == 'RGB':
+        frame_names = cfg.get('filename_tmpl', 'img_{:05}.jpg'), cfg.get('start_index', 1)
+    return check_annotations(
+        os.path.join(root, cfg.get('ann_file') or ''),
+        os.path.join(root, prefix.get('img' if rawframes else 'video') or ''),
+        num_classes=num_classes,
+        rawframes=rawframes,
+        with_offset=cfg.get('with_offset', False),
+        multi_class=cfg.get('multi_class', False),
+        delimiter=cfg.get('delimiter'),
+        labelled=labelled,
+        frame_names=frame_names,
+    )
+
+
 def open_dataset(cfg: dict, num_classes: Optional[int] = None) -> tuple:
     """Read the annotations of a ``VideoDataset`` or ``RawframeDataset``.
 
@@ -28,20 +67,11 @@ def open_dataset(cfg: dict, num_classes: Optional[int] = None) -> tuple:
     Raises:
         DataError: If the config is of another type of dataset.
     """
-    cls = DATASETS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-    name = getattr(cls, '__name__', cfg['type'])
-    if name not in ('VideoDataset', 'RawframeDataset'):
-        raise DataError(f'{name} has no annotation list; only VideoDataset and RawframeDataset do')
-    root, prefix = cfg.get('data_root') or '', dict(cfg.get('data_prefix') or {})
-    problems = check_annotations(
-        os.path.join(root, cfg.get('ann_file') or ''),
-        os.path.join(root, prefix.get('img' if name == 'RawframeDataset' else 'video') or ''),
-        num_classes=num_classes,
-        rawframes=name == 'RawframeDataset',
-        with_offset=cfg.get('with_offset', False),
-        multi_class=cfg.get('multi_class', False),
-        delimiter=cfg.get('delimiter'),
-    )
+    if not has_list(cfg):
+        raise DataError(
+            f'{_class_name(cfg)} has no annotation list; only VideoDataset and RawframeDataset do'
+        )
+    problems = check_list(cfg, num_classes)
     try:
         return DATASETS.build(dict(cfg, pipeline=[], test_mode=True)), problems
     except Exception:
@@ -108,10 +138,10 @@ def check_label_order(dataset) -> Iterator[str]:
     """Find labels that follow another order of the classes than the dataset's label map.
 
     Needs ``metainfo=dict(classes=…)`` in the config of the dataset, and class names that can be
-    known of the videos (see :func:`class_names_on_disk`).
+    known of the videos (see :func:`class_names_on_disk`). Several labels of a video have no order.
     """
     classes = dataset.metainfo.get('classes')
-    if not isinstance(classes, Sequence) or isinstance(classes, str):
+    if not isinstance(classes, Sequence) or isinstance(classes, str) or dataset.multi_class:
         return
     index = {name: i for i, name in enumerate(classes)}
     known = class_names_on_disk(dataset)
@@ -181,9 +211,13 @@ def check_decoding(
 
 def summarise(dataset) -> str:
     """Number of videos and their spread over the classes, in one line."""
-    counts = Counter(info['label'] for info in infos(dataset))
-    line = f'{len(dataset)} videos of {len(counts)} classes, {min(counts.values())} to '
-    line += f'{max(counts.values())} of each'
+    labels = [info['label'] for info in infos(dataset)]
+    if dataset.multi_class:  # of each video a vector of zeros and ones
+        labels = [label for vector in labels for label in vector.nonzero().flatten().tolist()]
+    counts = Counter(labels)
+    line = f'{len(dataset)} videos of {len(counts)} classes'
+    if counts:
+        line += f', {min(counts.values())} to {max(counts.values())} of each'
     classes = dataset.metainfo.get('classes')
     if isinstance(classes, Sequence) and not isinstance(classes, str):
         absent = [name for i, name in enumerate(classes) if i not in counts]

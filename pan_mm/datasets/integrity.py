@@ -24,6 +24,8 @@ def check_annotations(
     with_offset: bool = False,
     multi_class: bool = False,
     delimiter: Optional[str] = None,
+    labelled: bool = True,
+    frame_names: Optional[tuple] = None,
 ) -> list:
     """Find what is wrong with an annotation file of ``VideoDataset`` or ``RawframeDataset``.
 
@@ -36,6 +38,10 @@ def check_annotations(
         multi_class (bool): Lines may hold several labels.
         delimiter (str, optional): What separates the fields of a line of videos.
             Defaults to a space.
+        labelled (bool): Each line must have a label, but for ``multi_class``. Defaults to True;
+            lists whose scores are only dumped need none.
+        frame_names (tuple[str, int], optional): ``filename_tmpl`` and ``start_index`` of raw
+            frames, of which the first and the last of each folder must be there.
 
     A path that leads out of ``data_prefix``, by ``..`` or as an absolute path, is a problem;
     without a ``data_prefix`` the list may name any file.
@@ -55,7 +61,14 @@ def check_annotations(
     for number, line in enumerate(lines, 1):
         fields = line.split() if rawframes else line.strip().split(delimiter or ' ')
         for problem in _check_line(
-            fields, data_prefix, num_classes, rawframes, with_offset, multi_class
+            fields,
+            data_prefix,
+            num_classes,
+            rawframes,
+            with_offset,
+            multi_class,
+            labelled,
+            frame_names,
         ):
             problems.append(f'{ann_file}:{number}: {problem}')
     return problems
@@ -65,17 +78,20 @@ def read_lines(path: str) -> list:
     """Lines of a text file, as MMEngine's ``list_from_file`` takes them apart: at line feeds alone.
 
     Raises:
-        DataError: If it is not in UTF-8.
+        DataError: If it is not in UTF-8, or begins with a byte-order mark.
     """
     try:
-        lines = Path(path).read_text(encoding='utf-8').split('\n')
+        text = Path(path).read_text(encoding='utf-8')
     except UnicodeDecodeError as error:
         raise DataError(f'{path}: not a text file in UTF-8') from error
+    if text.startswith('\ufeff'):
+        raise DataError(f'{path}: begins with a byte-order mark; save it as UTF-8 without one')
+    lines = text.split('\n')
     return lines if lines[-1] else lines[:-1]
 
 
 def _check_line(
-    fields, data_prefix, num_classes, rawframes, with_offset, multi_class
+    fields, data_prefix, num_classes, rawframes, with_offset, multi_class, labelled, frame_names
 ) -> Iterator[str]:
     if not fields or not fields[0]:
         yield 'empty line, remove it'
@@ -101,6 +117,8 @@ def _check_line(
     if rawframes and (len(counts) < 1 + with_offset or counts[-1] < 1):
         yield f'expected "{form} label" with at least one frame, got "{" ".join(fields)}"'
         return
+    if labelled and not labels and not multi_class:
+        yield f'has no label, expected "{form} label"'
     for label in labels:
         if num_classes is not None and not 0 <= label < num_classes:
             yield f'label {label} is outside 0 … {num_classes - 1} (num_classes={num_classes})'
@@ -115,6 +133,14 @@ def _check_line(
     elif rawframes:
         if not os.path.isdir(path):
             yield f'{path}: no such folder of frames'
+        elif frame_names is not None:
+            template, start_index = frame_names
+            first = start_index + sum(counts[:-1])
+            for index in (first, first + counts[-1] - 1):
+                frame = os.path.join(path, template.format(index))
+                if not os.path.isfile(frame):
+                    yield f'{frame}: no such frame; correct the list, filename_tmpl or start_index'
+                    break
     elif not os.path.isfile(path):
         yield f'{path}: no such video'
     elif not os.path.getsize(path):
@@ -126,4 +152,7 @@ def _leaves(path: str, root: str) -> bool:
     if not os.path.isabs(path) and '..' not in path:
         return False
     root = os.path.abspath(root)
-    return os.path.commonpath([root, os.path.abspath(os.path.join(root, path))]) != root
+    try:
+        return os.path.commonpath([root, os.path.abspath(os.path.join(root, path))]) != root
+    except ValueError:  # on another drive of Windows
+        return True

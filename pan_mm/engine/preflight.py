@@ -1,13 +1,14 @@
 """What can be known to be wrong with a config before the run has spent time."""
 
-import os
+import inspect
 from collections.abc import Iterator
-from typing import Optional
+from typing import Any, Optional
 
-from mmaction.registry import DATASETS
+from mmaction.registry import MODELS
 from mmengine.config import Config
 
-from pan_mm.datasets.integrity import DataError, check_annotations, listed
+from pan_mm.datasets.dataset_check import check_list, has_list
+from pan_mm.datasets.integrity import DataError, listed
 from pan_mm.models.pan_ensemble import stream_configs
 
 
@@ -30,7 +31,11 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
         for dataset in _leaf_datasets(dataloader and dataloader.get('dataset')):
             for model in recognizers:
                 problems += [f'{split}: {p}' for p in _check_sampling(model, dataset)]
-            problems += [f'{split}: {p}' for p in _check_data(recognizers[0], dataset)]
+            labelled = split == 'train' or _is_evaluated(cfg.get(f'{split}_evaluator'))
+            num_classes = (recognizers[0].get('cls_head') or {}).get('num_classes')
+            if has_list(dataset):  # others know their own annotations
+                found = check_list(dataset, num_classes, labelled)
+                problems += [f'{split}: {problem}' for problem in found]
     problems = list(dict.fromkeys(problems))
     if problems:
         raise DataError(f'{len(problems)} problem(s) found before the start:{listed(problems)}')
@@ -58,21 +63,40 @@ def _leaf_datasets(dataset: Optional[dict]) -> Iterator[dict]:
         yield from _leaf_datasets(each)
 
 
+def _is_evaluated(evaluators: Any) -> bool:
+    """Whether scores are held against labels, not only dumped."""
+    evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
+    return any(e and 'DumpResults' not in str(e['type']) for e in evaluators)
+
+
+def _argument(part: dict, name: str) -> Any:
+    """What the config of a backbone or head says of an argument, or its default; else None."""
+    kind = part.get('type')
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    parameters = inspect.signature(cls).parameters if cls else {}
+    default = parameters[name].default if name in parameters else None
+    return part.get(name, None if default is inspect.Parameter.empty else default)
+
+
 def _check_sampling(model: dict, dataset: dict) -> Iterator[str]:
     backbone, head = model.get('backbone') or {}, model.get('cls_head') or {}
     is_pan = 'PANBackbone' in str(backbone.get('type'))
     is_vap = 'VAPHead' in str(head.get('type'))
-    num_segments = head.get('num_segments', 8) if is_vap else None
-    if is_pan and is_vap and backbone.get('num_segments', 8) != num_segments:
+    own, classified = (_argument(part, 'num_segments') for part in (backbone, head))
+    num_segments = own or classified
+    pools = (backbone.get('backbone', {}) if is_pan else backbone).get('temporal_pool')
+    if pools and own and _argument(head, 'temporal_pool') is None:
+        own //= 2
+    if own and classified and own != classified:
         yield (
-            f'model.backbone.num_segments={backbone.get("num_segments", 8)} but '
-            f'model.cls_head.num_segments={num_segments}; set both to the same number'
+            f'model.backbone gives features of {own} segments but model.cls_head.num_segments='
+            f'{classified}; set num_segments of both to the same number'
         )
     for transform in dataset.get('pipeline') or []:
         if 'SampleFrames' not in str(transform.get('type')):
             continue
         num_clips = transform.get('num_clips', 8 if 'PAN' in str(transform.get('type')) else 1)
-        if is_vap and num_clips != num_segments:
+        if (is_pan or is_vap) and num_clips != num_segments:
             yield (
                 f'num_clips={num_clips} of {transform["type"]} but num_segments={num_segments} of '
                 'the model; set both to the same number'
@@ -83,22 +107,3 @@ def _check_sampling(model: dict, dataset: dict) -> Iterator[str]:
                 f'clip_len={transform.get("clip_len")} of {transform["type"]} but the model takes '
                 f'{clip_len} adjacent frames of each segment; set both to the same number'
             )
-
-
-def _check_data(model: dict, dataset: dict) -> Iterator[str]:
-    cls = DATASETS.get(dataset['type']) if isinstance(dataset['type'], str) else dataset['type']
-    name = getattr(cls, '__name__', None)
-    if name not in ('VideoDataset', 'RawframeDataset'):
-        return  # knows its own annotations
-    root = dataset.get('data_root') or ''
-    prefix = dict(dataset.get('data_prefix') or {})
-    rawframes = name == 'RawframeDataset'
-    yield from check_annotations(
-        os.path.join(root, dataset.get('ann_file') or ''),
-        os.path.join(root, prefix.get('img' if rawframes else 'video') or ''),
-        num_classes=(model.get('cls_head') or {}).get('num_classes'),
-        rawframes=rawframes,
-        with_offset=dataset.get('with_offset', False),
-        multi_class=dataset.get('multi_class', False),
-        delimiter=dataset.get('delimiter'),
-    )

@@ -26,6 +26,7 @@ def test_sound_file(check):
         ('1.mp4 one', r'list.txt:2: expected "video label" with whole numbers'),
         ('my video.mp4 1', r'list.txt:2: has 3 fields'),
         ('', r'list.txt:2: empty line'),
+        ('1.mp4', r'list.txt:2: has no label, expected "video label"'),
         ('9.mp4 1', r'9.mp4: no such video'),
     ],
 )
@@ -55,6 +56,16 @@ def test_binary_file(tmp_path):
     (tmp_path / 'list.txt').write_bytes(b'\xff\xfe\x00\xd8')
     (problem,) = check_annotations(str(tmp_path / 'list.txt'))
     assert 'not a text file' in problem
+
+
+def test_a_list_as_some_editors_save_it(tmp_path):
+    (tmp_path / 'list.txt').write_text('0.mp4 0\n', encoding='utf-8-sig')
+    (problem,) = check_annotations(str(tmp_path / 'list.txt'))
+    assert 'byte-order mark' in problem
+
+
+def test_a_list_to_dump_scores_of_needs_no_labels(check):
+    assert check('0.mp4\n1.mp4\n', labelled=False) == []
 
 
 class TestDataRoot:
@@ -95,6 +106,20 @@ class TestRawframes:
         (tmp_path / 'frames').mkdir()
         assert check('frames 12 1', str(tmp_path), rawframes=True) == []
         assert check('frames 3 12 1', str(tmp_path), rawframes=True, with_offset=True) == []
+
+    def test_first_and_last_frame(self, check, tmp_path):
+        (tmp_path / 'frames').mkdir()
+        for index in range(4, 16):
+            (tmp_path / 'frames' / f'{index:03}.jpg').touch()
+        options = dict(rawframes=True, frame_names=('{:03}.jpg', 4))
+        assert check('frames 12 1', str(tmp_path), **options) == []
+        assert check('frames 2 10 1', str(tmp_path), with_offset=True, **options) == []
+        for line, lost in (('frames 13 1', '016'), ('frames 3 10 1', '016')):
+            fields = len(line.split())
+            (problem,) = check(line, str(tmp_path), with_offset=fields == 4, **options)
+            assert f'{lost}.jpg: no such frame' in problem
+        (problem,) = check('frames 9 1', str(tmp_path), rawframes=True, frame_names=('{}.jpg', 1))
+        assert '/1.jpg: no such frame' in problem
 
     @pytest.mark.parametrize(
         ('line', 'message'),

@@ -42,7 +42,13 @@ def test_sound_config(ann_file, videos):
         (dict(num_clips=4), 'num_clips=4 of PANSampleFrames but num_segments=8'),
         (dict(clip_len=1), 'clip_len=1 of PANSampleFrames but the model takes 4'),
         (dict(sampler='SampleFrames', clip_len=1), 'clip_len=1 of SampleFrames'),
-        (dict(backbone=dict(num_segments=16)), 'cls_head.num_segments=8'),
+        (dict(backbone=dict(num_segments=16)), 'of 16 segments but model.cls_head.num_segments=8'),
+        (dict(cls_head=dict(type='TSMHead', num_segments=4)), 'cls_head.num_segments=4'),
+        (
+            dict(backbone=dict(type='ResNetTSM'), cls_head=dict(num_segments=4)),
+            'features of 8 segments but model.cls_head.num_segments=4',
+        ),
+        (dict(num_clips=4, cls_head=dict(type='TSNHead')), 'num_clips=4 of PANSampleFrames'),
         (dict(backbone=dict(type='ResNetTSM')), 'takes 1 adjacent frames'),
         (dict(cls_head=dict(num_classes=2)), 'train.txt:2: label 2 is outside 0 … 1'),
     ],
@@ -50,6 +56,26 @@ def test_sound_config(ann_file, videos):
 def test_what_does_not_fit_is_named(ann_file, videos, changes, message):
     with pytest.raises(DataError, match=message):
         preflight(config(ann_file, videos, **changes))
+
+
+def test_temporal_pooling_halves_the_segments(ann_file, videos):
+    backbone = dict(backbone=dict(type='ResNetTSM', temporal_pool=True))
+    preflight(config(ann_file, videos, backbone=backbone, cls_head=dict(num_segments=4)))
+    with pytest.raises(DataError, match='of 4 segments but model.cls_head.num_segments=8'):
+        preflight(config(ann_file, videos, backbone=backbone))
+
+
+def test_labels_are_needed_where_they_are_used(ann_file, videos):
+    ann_file.write_text('0.mp4\n')
+    cfg = config(ann_file, videos)
+    with pytest.raises(DataError, match='train.txt:1: has no label'):
+        preflight(cfg)
+    cfg.test_dataloader = cfg.train_dataloader
+    cfg.test_evaluator = [dict(type='DumpResults', out_file_path='scores.pkl')]
+    preflight(cfg, splits=('test',))
+    cfg.test_evaluator.append(dict(type='AccMetric'))
+    with pytest.raises(DataError, match='has no label'):
+        preflight(cfg, splits=('test',))
 
 
 def test_ten_problems_at_most_are_shown(tmp_path, videos):

@@ -31,7 +31,10 @@ def parse_args():
     parser.add_argument('--decode', action='store_true', help='decode frames of every video')
     parser.add_argument('--workers', type=int, default=4, help='threads of --decode (default: 4)')
     parser.add_argument(
-        '--splits', nargs='+', choices=['train', 'val', 'test'], default=['train', 'val']
+        '--splits',
+        nargs='+',
+        choices=['train', 'val', 'test'],
+        help='which to check (default: train, and val or, where there is none, test)',
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='as of train.py')
     return parser.parse_args()
@@ -39,7 +42,10 @@ def parse_args():
 
 def check_split(cfg, split, args):
     """The dataset of a split, or None, and its problems."""
-    dataset_cfg = cfg[f'{split}_dataloader'].dataset
+    dataloader = cfg.get(f'{split}_dataloader')
+    if not dataloader:
+        raise DataError(f'{args.config} has no {split}_dataloader; leave {split} out of --splits')
+    dataset_cfg = dataloader.dataset
     num_classes = cfg.model.get('cls_head', {}).get('num_classes')
     dataset, problems = open_dataset(dataset_cfg, num_classes)
     if dataset is None:
@@ -61,9 +67,10 @@ def main():
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
+    splits = args.splits or ['train', 'val' if cfg.get('val_dataloader') else 'test']
     found, videos = 0, {}
     try:
-        for split in args.splits:
+        for split in splits:
             dataset, problems = check_split(cfg, split, args)
             videos[split] = {i.get('frame_dir') or i['filename'] for i in dataset or ()}
             for problem in problems:
@@ -71,7 +78,7 @@ def main():
             found += len(problems)
     except DataError as error:
         sys.exit(f'error: {error}')
-    for split in set(args.splits) - {'train'}:
+    for split in set(splits) - {'train'}:
         shared = sorted(videos.get('train', set()) & videos[split])
         if shared:
             print(f'train, {split}: {len(shared)} videos are in both, such as {shared[0]}')

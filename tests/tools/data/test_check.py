@@ -11,6 +11,7 @@ from pan_mm.datasets.file_lists import read_label_map
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / 'configs' / 'recognition' / 'pan'
 STHV1 = FOLDER / 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv1-rgb.py'
+UTD_MHAD = FOLDER / 'pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth.py'
 UCF101 = FOLDER / 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_ucf101-rgb.py'
 
 
@@ -80,6 +81,32 @@ def test_label_order_by_folder(tool, own_videos):
     assert "YoYo/0.mp4 is 'YoYo', which is label 100, not 2" in result.stdout
     assert 'cannot open it as a video' in result.stdout
     assert '1 videos are in both, such as' in result.stdout
+
+
+def test_several_labels(tool, own_videos):
+    lines = 'wave/0.mp4 0\nwave/1.mp4 0 1\nclap/0.mp4 1\n'
+    for split in ('train', 'val'):
+        (own_videos / f'ucf101_{split}_split_1_videos.txt').write_text(lines)
+    options = [
+        f'{split}_dataloader.dataset.{option}'
+        for split in ('train', 'val')
+        for option in ('data_prefix.video=.', 'multi_class=True', 'num_classes=101')
+    ]
+    result = tool('check.py', UCF101, '--splits', 'train', *on(own_videos, *options))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert 'train: 3 videos of 2 classes, 2 to 2 of each' in result.stdout
+
+
+def test_without_a_validation_split(tool, own_videos):
+    (own_videos / 'annotations').mkdir()
+    for split, i in (('train', 0), ('test', 1)):
+        (own_videos / 'annotations' / f'{split}.txt').write_text(f'wave/{i}.mp4 {i}\n')
+    roots = [f'{split}_dataloader.dataset.data_root={own_videos}' for split in ('train', 'test')]
+    result = tool('check.py', UTD_MHAD, '--cfg-options', *roots)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert 'test: 1 videos of 1 classes' in result.stdout
+    result = tool('check.py', UTD_MHAD, '--splits', 'val', '--cfg-options', *roots)
+    assert result.returncode == 1 and 'has no val_dataloader' in result.stderr
 
 
 def test_list_that_cannot_be_read(tool, prepared):
