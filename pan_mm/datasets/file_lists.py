@@ -26,6 +26,14 @@ OFFICIAL_FILES = dict(
 )
 
 
+class FrameNames(NamedTuple):
+    """How the frames in a folder are called, as ``RawframeDataset`` takes it."""
+
+    filename_tmpl: str
+    start_index: int
+    num_frames: int
+
+
 class Video(NamedTuple):
     """A line of an annotation list."""
 
@@ -133,7 +141,12 @@ def list_official(
 
 def count_frames(folder: Path) -> int:
     """Number of images in a folder."""
-    return sum(name.lower().endswith(FRAME_SUFFIXES) for name in os.listdir(folder))
+    return len(_images(folder))
+
+
+def _images(folder):
+    names = (entry.name for entry in _visible(folder))
+    return [name for name in names if name.lower().endswith(FRAME_SUFFIXES)]
 
 
 def list_folder(root: str) -> tuple:
@@ -146,21 +159,23 @@ def list_folder(root: str) -> tuple:
         of each, with paths relative to ``root``.
 
     Raises:
-        DataError: If there is no folder, a class without videos, a path with spaces, or both
-            files and folders of frames.
+        DataError: If there is no folder, a class without videos, a path with spaces, both files
+            and folders of frames, or folders whose frames are called in different ways.
     """
     if not os.path.isdir(root):
         raise DataError(f'{root}: no such folder; it must hold a folder of videos per class')
-    folders = sorted(f for f in Path(root).iterdir() if f.is_dir() and f.name[0] != '.')
+    folders = [folder for folder in _visible(Path(root)) if folder.is_dir()]
     if not folders:
         raise DataError(f'{root}: no folders in it; it must hold a folder of videos per class')
-    videos = []
+    videos, called = [], {}
     for label, folder in enumerate(folders):
         found = []
-        for entry in sorted(folder.iterdir()):
+        for entry in _visible(folder):
             path = entry.relative_to(root).as_posix()
             if entry.is_dir() and count_frames(entry):
-                found.append(Video(path, label, count_frames(entry)))
+                names = frame_names(entry)
+                called.setdefault(names[:2], entry)
+                found.append(Video(path, label, names.num_frames))
             elif entry.suffix.lower() in VIDEO_SUFFIXES:
                 found.append(Video(path, label))
         if not found:
@@ -172,6 +187,12 @@ def list_folder(root: str) -> tuple:
     flat = [video for found in videos for video in found]
     if len({video.num_frames is None for video in flat}) > 1:
         raise DataError(f'{root}: holds both videos and folders of frames; keep one kind')
+    if len(called) > 1:
+        ways = ', '.join(
+            f'{template} from {first} on in {entry}'
+            for (template, first), entry in list(called.items())[:3]
+        )
+        raise DataError(f'{root}: frames must be called the same in all folders, found {ways}')
     spaced = [video.path for video in flat if len(video.path.split()) > 1]
     if spaced:
         raise DataError(
@@ -179,6 +200,11 @@ def list_folder(root: str) -> tuple:
             + (f' and {len(spaced) - 1} more' if len(spaced) > 1 else '')
         )
     return [folder.name for folder in folders], videos
+
+
+def _visible(folder: Path) -> list:
+    """What is in a folder, in order, without hidden files (macOS puts some beside each video)."""
+    return sorted(entry for entry in folder.iterdir() if entry.name[0] != '.')
 
 
 def split_videos(videos: list, val_ratio: float, seed: int = 0) -> dict:
@@ -211,21 +237,33 @@ def split_videos(videos: list, val_ratio: float, seed: int = 0) -> dict:
     return split
 
 
-def frame_names(folder: str) -> tuple:
-    """How the frames in a folder are called.
-
-    Returns:
-        tuple[str, int]: ``filename_tmpl`` and ``start_index`` of ``RawframeDataset``.
+def frame_names(folder: Path) -> FrameNames:
+    """How the frames in a folder are called; where optical flow lies beside them, ``img_*``.
 
     Raises:
-        DataError: If they are not numbered.
+        DataError: If they are not numbered, or not without gaps, or of several kinds.
     """
-    first = min(n for n in os.listdir(folder) if n.lower().endswith(FRAME_SUFFIXES))
-    match = re.fullmatch(r'(.*?)(\d+)(\.\w+)', first)
-    if match is None:
-        raise DataError(f'{folder}: frames must be numbered, as img_00001.jpg; found {first}')
-    prefix, number, suffix = match.groups()
-    return f'{prefix}{{:0{len(number)}}}{suffix}', int(number)
+    kinds = {}
+    for name in _images(folder):
+        match = re.fullmatch(r'(.*?)(\d+)(\.\w+)', name)
+        if match is None:
+            raise DataError(f'{folder}: frames must be numbered, as img_00001.jpg; found {name}')
+        prefix, number, suffix = match.groups()
+        kinds.setdefault((prefix, suffix), []).append(number)
+    chosen = [kind for kind in kinds if kind[0] == 'img_'] if len(kinds) > 1 else list(kinds)
+    if len(chosen) != 1:
+        found = ', '.join(f'{prefix}…{suffix}' for prefix, suffix in kinds)
+        raise DataError(f'{folder}: holds several kinds of frames, {found}; keep one')
+    ((prefix, suffix),) = chosen
+    numbers = sorted(map(int, kinds[chosen[0]]))
+    first, last = numbers[0], numbers[-1]
+    if last - first + 1 != len(numbers):
+        raise DataError(
+            f'{folder}: {len(numbers)} frames are numbered {first} to {last}; number them without '
+            'gaps, or extract them again'
+        )
+    digits = min(map(len, kinds[chosen[0]]))
+    return FrameNames(f'{prefix}{{:0{digits}}}{suffix}', first, len(numbers))
 
 
 def write_lines(path: str, lines: Sequence) -> None:

@@ -9,6 +9,9 @@ the command that trains on them.
 import argparse
 import os
 import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
 
 from pan_mm.datasets import DataError
 from pan_mm.datasets.file_lists import (
@@ -60,9 +63,15 @@ def train_command(folder, num_classes, example):
     config = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_custom-rgb.py'
     if example.num_frames:
         config = config.replace('custom', 'custom-rawframes')
-        tmpl, start_index = frame_names(os.path.join(folder, example.path))
-        common.update(filename_tmpl=tmpl, start_index=start_index)
+        names = frame_names(Path(folder, example.path))
+        common.update(filename_tmpl=names.filename_tmpl, start_index=names.start_index)
     common['metainfo.classes'] = os.path.join(folder, 'label_map.txt')
+    for value in common.values():
+        if DictAction._parse_iterable(str(value)) != value:
+            raise DataError(
+                f'{value!r} cannot be an option of a command: spaces, commas and brackets get '
+                'lost there, and numbers are no names; rename it, or make a link to the folder'
+            )
     for split in ('train', 'val', 'test'):
         options += [f"'{split}_dataloader.dataset.{key}={val}'" for key, val in common.items()]
     lines = [

@@ -8,6 +8,7 @@ all its frames are written, so the same command goes on where it was stopped.
 import argparse
 import os
 import shutil
+import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -57,27 +58,49 @@ def extract(video, folder, short_side, quality):
         shutil.rmtree(part, ignore_errors=True)
 
 
+def find_videos(src):
+    """The videos in a folder and in what it links to, without hidden files."""
+    for folder, _, names in os.walk(src, followlinks=True):
+        for name in names:
+            if name[0] != '.' and name.lower().endswith(VIDEO_SUFFIXES):
+                yield Path(folder, name)
+
+
+def end_on_interrupt():
+    """Let Ctrl-C end a process, instead of failing the video that it is at."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def main():
     args = parse_args()
     if not os.path.isdir(args.src):
         sys.exit(f'error: {args.src}: no such folder of videos')
-    videos = sorted(p for p in Path(args.src).rglob('*') if p.suffix.lower() in VIDEO_SUFFIXES)
+    videos = sorted(find_videos(args.src))
     if not videos:
         sys.exit(f'error: {args.src}: no videos in it ({" ".join(VIDEO_SUFFIXES)})')
     folders = {v: Path(args.out, v.relative_to(args.src)).with_suffix('') for v in videos}
+    owners = {}
+    for video, folder in folders.items():
+        other = owners.setdefault(folder, video)
+        if other != video:
+            sys.exit(f'error: {other} and {video} would share {folder}; rename one of them')
     todo = [video for video in videos if not folders[video].is_dir()]
     print(f'{len(videos)} videos, {len(videos) - len(todo)} of them extracted before')
     failed = []
-    with ProcessPoolExecutor(args.workers) as pool:
+    with ProcessPoolExecutor(args.workers, initializer=end_on_interrupt) as pool:
         jobs = {
             pool.submit(extract, str(v), str(folders[v]), args.short_side, args.quality): v
             for v in todo
         }
         bar = ProgressBar(len(jobs), file=sys.stderr) if jobs else None
-        for job in as_completed(jobs):
-            if job.exception():
-                failed.append(str(job.exception()))
-            bar.update()
+        try:
+            for job in as_completed(jobs):
+                if job.exception():
+                    failed.append(str(job.exception()))
+                bar.update()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            sys.exit('\nerror: interrupted; the same command goes on from here')
     if failed:
         print(*sorted(failed), sep='\n')
         sys.exit(f'{len(failed)} of {len(videos)} videos failed')

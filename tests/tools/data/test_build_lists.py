@@ -1,5 +1,12 @@
 """Annotation lists and frames, from files as they are published."""
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmengine.config import Config
@@ -113,6 +120,98 @@ def test_unfit_folder_is_refused(tool, own_videos, change, message):
     result = tool('build_list.py', own_videos)
     assert result.returncode == 1 and message in result.stderr
     assert not list(own_videos.glob('*.txt'))
+
+
+def test_a_folder_that_an_option_cannot_name_is_refused(tool, own_videos, tmp_path):
+    folder = tmp_path / 'my videos, 2'
+    folder.mkdir()
+    for name in ('wave', 'clap'):
+        (own_videos / name).rename(folder / name)
+    result = tool('build_list.py', folder)
+    assert result.returncode == 1 and 'cannot be an option of a command' in result.stderr
+    assert not list(folder.glob('*.txt'))
+
+
+class TestKindsOfFrames:
+    @pytest.fixture
+    def frames(self, tmp_path):
+        """Makes the frames of two clips each of two classes."""
+
+        def make(*names, others=None):
+            for folder in ('clap/0', 'clap/1', 'wave/0', 'wave/1'):
+                (tmp_path / folder).mkdir(parents=True)
+                for name in others if others and folder == 'wave/1' else names:
+                    (tmp_path / folder / name).touch()
+            return tmp_path
+
+        return make
+
+    def test_flow_beside_them_is_not_counted(self, tool, frames):
+        names = [f'{kind}_{i:05}.jpg' for kind in ('img', 'flow_x', 'flow_y') for i in (1, 2, 3)]
+        root = frames(*names, '._img_00001.jpg')
+        result = tool('build_list.py', root)
+        assert result.returncode == 0, result.stderr
+        assert "filename_tmpl=img_{:05}.jpg'" in result.stdout
+        assert {line.split()[1] for line in (root / 'train.txt').open()} == {'3'}
+
+    def test_numbers_without_zeros(self, tool, frames):
+        result = tool('build_list.py', frames(*(f'{i}.jpg' for i in range(5, 20))))
+        assert result.returncode == 0, result.stderr
+        assert "filename_tmpl={:01}.jpg'" in result.stdout and 'start_index=5' in result.stdout
+
+    @pytest.mark.parametrize(
+        ('names', 'others', 'message'),
+        [
+            (['a_1.jpg', 'b_1.jpg'], None, 'several kinds of frames, a_….jpg, b_….jpg'),
+            (['1.jpg', '3.jpg'], None, '2 frames are numbered 1 to 3'),
+            (['a.jpg'], None, 'must be numbered'),
+            (['1.jpg'], ['1.png'], 'called the same'),
+            (['1.jpg'], ['0.jpg'], 'called the same'),
+        ],
+    )
+    def test_what_no_template_fits_is_refused(self, tool, frames, names, others, message):
+        root = frames(*names, others=others)
+        result = tool('build_list.py', root)
+        assert result.returncode == 1 and message in result.stderr
+        assert not list(root.glob('*.txt'))
+
+
+def test_extraction_keeps_videos_of_one_name_apart(tool, own_videos, tmp_path):
+    shutil.copy(own_videos / 'wave' / '0.mp4', own_videos / 'wave' / '0.avi')
+    result = tool('extract_frames.py', own_videos, tmp_path / 'frames')
+    assert result.returncode == 1
+    assert '0.avi and' in result.stderr and 'would share' in result.stderr
+
+
+def test_extraction_follows_links_and_leaves_hidden_files(tool, own_videos, tmp_path):
+    linked = tmp_path / 'linked'
+    linked.mkdir()
+    (linked / 'wave').symlink_to(own_videos / 'wave')
+    (own_videos / 'wave' / '._0.mp4').write_bytes(b'no video')
+    result = tool('extract_frames.py', linked, tmp_path / 'frames', '--workers', '1')
+    assert result.returncode == 0 and '5 videos' in result.stdout, result.stderr
+
+
+@pytest.mark.slow
+def test_extraction_ends_at_an_interrupt(own_videos, tmp_path):
+    for i in range(5, 60):
+        shutil.copy(own_videos / 'wave' / '0.mp4', own_videos / 'wave' / f'{i}.mp4')
+    command = [sys.executable, 'tools/data/extract_frames.py', own_videos, tmp_path / 'frames']
+    process = subprocess.Popen(
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not list((tmp_path / 'frames').glob('*/*/')) and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1 and 'goes on from here' in stderr
+    assert len(list((tmp_path / 'frames').glob('*/*'))) < 65
+    assert subprocess.run(list(map(str, command)), stdout=subprocess.DEVNULL).returncode == 0
+    assert len(list((tmp_path / 'frames').glob('*/*/img_00012.jpg'))) == 65
 
 
 def test_extraction_goes_on_and_lists_what_failed(tool, own_videos, tmp_path):
