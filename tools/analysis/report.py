@@ -202,6 +202,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main_table(found: dict) -> str:
+    if not any(found.values()):
+        return 'No runs yet.'
     head = ['model', 'seeds', 'top-1', 'top-5', 'mean class']
     head += ['GMACs', 'params, M', 'training, min']
     rows = []
@@ -343,7 +345,7 @@ def page(
         'MAIN': main_table(found),
         'MISSING': not_run(missing),
         'R50': main_table(found_r50),
-        'MISSING_R50': not_run(missing_r50),
+        'MISSING_R50': not_run(missing_r50) if any(found_r50.values()) else '',
         'PROBLEMS': '\n'.join(f'- Left out: {problem}' for problem in problems),
         'ORDER': order_table(found),
         'CLASSES': picture.format('accuracy of each class', 'classes'),
