@@ -1,11 +1,13 @@
 """The example configs train and test, on tiny frames and a few rendered videos."""
 
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.runner import Runner
 
 from pan_mm.models import PersistenceOfAppearance, VAPHead
@@ -86,6 +88,19 @@ def test_trains_and_tests(name, data, tmp_path):
         for prefix in prefixes:
             assert any(key.startswith(prefix) for key in changed)
     assert set(runner.test()) == {'acc/top1', 'acc/top5', 'acc/mean1'}
+
+
+@pytest.mark.parametrize('name', ['tsm-to-pan-lite_r50_sthv2', 'pa-tanet_r50_sthv1'])
+def test_views_are_those_of_the_stock_config(name):
+    cfg = Config.fromfile(EXAMPLES / f'{name}.py')
+    (stock,) = re.findall("mmaction::(.*)'", (EXAMPLES / f'{name}.py').read_text())
+    stock = get_config(f'mmaction::{stock}')
+    for split in ('val', 'test'):
+        own, theirs = (c[f'{split}_dataloader'].dataset.pipeline for c in (cfg, stock))
+        place = next(i for i, t in enumerate(own) if t.type == 'PANSampleFrames')
+        assert own[place].get('twice_sample', False) == theirs[place].get('twice_sample', False)
+        del own[place], theirs[place]
+        assert own == theirs
 
 
 def test_lite_takes_the_stock_backbone_and_schedule():

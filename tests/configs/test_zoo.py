@@ -98,6 +98,19 @@ def test_data_fit_the_entry(name, entries):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
+def test_accurate_protocol_takes_what_the_model_takes(name):
+    cfg = load(name)
+    if 'accurate_pipeline' not in cfg:
+        assert re.search('motionshapes|utd', name)
+        return
+    samplers = [
+        next(t for t in pipeline if t.type == 'PANSampleFrames')
+        for pipeline in (cfg.accurate_pipeline, cfg.val_dataloader.dataset.pipeline)
+    ]
+    assert samplers[0] == dict(samplers[1], twice_sample=True)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
 def test_flips_only_where_left_and_right_do_not_matter(name):
     cfg = load(name)
     if not cfg.train_dataloader:

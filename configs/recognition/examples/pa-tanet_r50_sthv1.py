@@ -8,6 +8,9 @@ model = dict(
 
 train_dataloader = _base_.train_dataloader
 val_dataloader = _base_.val_dataloader
-test_dataloader = _base_.val_dataloader
+test_dataloader = _base_.test_dataloader
 train_dataloader.dataset.pipeline[0] = dict(type='PANSampleFrames', clip_len=4)
 val_dataloader.dataset.pipeline[0] = dict(type='PANSampleFrames', clip_len=4, test_mode=True)
+test_dataloader.dataset.pipeline[0] = dict(
+    type='PANSampleFrames', clip_len=4, test_mode=True, twice_sample=True
+)
