@@ -41,6 +41,7 @@ class PANDataPreprocessor(ActionDataPreprocessor):
             self.format_shape == 'NCHW'
             and self._enable_normalize
             and not self.to_rgb
+            and len(self.mean) == len(self.std) == 3
             and all(
                 clip.dtype == torch.uint8 and clip.ndim == 4 and clip.shape == inputs[0].shape
                 for clip in inputs

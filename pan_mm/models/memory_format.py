@@ -21,11 +21,11 @@ def to_channels_last(backbone: nn.Module) -> None:
     for parameter in backbone.parameters():
         if parameter.ndim in _FORMATS:
             parameter.data = parameter.data.contiguous(memory_format=_FORMATS[parameter.ndim])
+    backbone.register_forward_pre_hook(_enter)
 
-    def enter(module, args):
-        return tuple(x.contiguous(memory_format=_FORMATS[x.ndim]) for x in args)
 
-    backbone.register_forward_pre_hook(enter)
+def _enter(module, args):
+    return tuple(x.contiguous(memory_format=_FORMATS[x.ndim]) for x in args)
 
 
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}

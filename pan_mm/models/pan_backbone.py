@@ -9,9 +9,10 @@ from mmengine.model import BaseModule
 from mmengine.runner import load_checkpoint
 from torch import Tensor
 
-from .weight_layouts import accept_other_names, replace_stem
+from .weight_layouts import accept_other_names, replace_stem, shares_names
 
 STREAMS = ('rgb', 'pa', 'lite', 'attention')
+RECOGNIZER = "give a recognizer's checkpoint as load_from, or in init_cfg with prefix='backbone'"
 
 
 @MODELS.register_module()
@@ -29,7 +30,7 @@ class PANBackbone(BaseModule):
                             weighed by the maps
 
     Args:
-        backbone (dict): Config of a 2D backbone of MMAction2, built for RGB frames. Its first
+        backbone (dict): Config of a registered 2D backbone, built for RGB frames. Its first
             convolution is changed to the channels of the stream. ImageNet weights (``pretrained``
             or ``init_cfg`` here, or a recognizer's ``load_from``) reach it inflated: the mean over
             RGB, repeated. ``num_segments`` is passed on where the backbone has it.
@@ -89,12 +90,23 @@ class PANBackbone(BaseModule):
         return MODELS.build(cfg), pretrained
 
     def init_weights(self) -> None:
-        """Initialise from scratch, then load the 2D backbone's pretrained weights if given."""
+        """Initialise from scratch, then load the 2D backbone's pretrained weights if given.
+
+        Raises:
+            ValueError: If the file of the pretrained weights has none of this backbone.
+        """
         super().init_weights()
-        if self.pretrained:
-            load_checkpoint(self.backbone, self.pretrained, map_location='cpu', logger='current')
+        if not self.pretrained:
+            return
+        file = load_checkpoint(self.backbone, self.pretrained, map_location='cpu', logger='current')
+        if not shares_names(self.backbone, file.get('state_dict', file)):
+            raise ValueError(
+                f'{self.pretrained} has no weights of {type(self.backbone).__name__}; {RECOGNIZER}'
+            )
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        if not prefix and any(key.startswith('cls_head.') for key in state_dict):
+            raise ValueError(f'the checkpoint is of a whole recognizer, no backbone; {RECOGNIZER}')
         own = [key for key in state_dict if key.startswith(prefix)]
         if any(key.startswith(prefix + 'backbone.') for key in own):
             self._check_stream(state_dict, prefix)

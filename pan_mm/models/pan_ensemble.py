@@ -104,7 +104,7 @@ class PANEnsemble(BaseModel):
             self.streams[name] = MODELS.build(cfg)
         weights = {name: float(weight) for name, (_, weight, _) in configs.items()}
         if min(weights.values()) < 0 or not 0 < sum(weights.values()) < float('inf'):
-            raise ValueError(f'weights must be positive, got {weights}')
+            raise ValueError(f'weights must not be negative, nor all zero, got {weights}')
         self.weights = {name: weight / sum(weights.values()) for name, weight in weights.items()}
         self._check_agreement()
         self.checkpoints = {name: path for name, (_, _, path) in configs.items() if path}

@@ -27,17 +27,23 @@ def torchvision_name(name: str) -> str:
 
 def accept_other_names(module: nn.Module) -> None:
     """Let ``module`` load parameters under their torchvision or unshifted (TSN) names as well."""
+    module._register_load_state_dict_pre_hook(_rename, with_module=True)
 
-    def rename(state_dict, prefix, *args):
-        names = set(module.state_dict())
-        own_name = {torchvision_name(name): name for name in names}
-        for key in [key for key in state_dict if key.startswith(prefix)]:
-            name = key[len(prefix) :]
-            target = own_name.get(torchvision_name(name))
-            if name not in names and target is not None:
-                state_dict[prefix + target] = state_dict.pop(key)
 
-    module._register_load_state_dict_pre_hook(rename)
+def _rename(module, state_dict, prefix, *args):
+    names = set(module.state_dict())
+    own_name = {torchvision_name(name): name for name in names}
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        name = key[len(prefix) :]
+        target = own_name.get(torchvision_name(name))
+        if name not in names and target is not None:
+            state_dict[prefix + target] = state_dict.pop(key)
+
+
+def shares_names(module: nn.Module, state_dict: dict) -> bool:
+    """Whether a state dict holds any parameter of ``module``, under one of these names."""
+    own = {torchvision_name(name) for name in module.state_dict()}
+    return any(torchvision_name(name.removeprefix('module.')) in own for name in state_dict)
 
 
 def inflate(weight: Tensor, in_channels: int) -> Tensor:
@@ -49,6 +55,12 @@ def inflate(weight: Tensor, in_channels: int) -> Tensor:
     if in_channels == weight.shape[1]:
         return weight
     return weight.mean(dim=1, keepdim=True).repeat(1, in_channels, 1, 1)
+
+
+def _inflate_loaded(module, state_dict, prefix, *args):
+    weight = state_dict.get(prefix + 'weight')
+    if weight is not None and weight.shape[1] == 3:
+        state_dict[prefix + 'weight'] = inflate(weight, module.in_channels)
 
 
 def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -> str:
@@ -87,13 +99,7 @@ def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -
         bias=old.bias is not None,
     )
     nn.init.kaiming_normal_(new.weight, mode='fan_out', nonlinearity='relu')
-
-    def inflate_loaded(state_dict, prefix, *args):
-        weight = state_dict.get(prefix + 'weight')
-        if weight is not None and weight.shape[1] == 3:
-            state_dict[prefix + 'weight'] = inflate(weight, in_channels)
-
-    new._register_load_state_dict_pre_hook(inflate_loaded)
+    new._register_load_state_dict_pre_hook(_inflate_loaded, with_module=True)
     parent, _, attribute = name.rpartition('.')
     setattr(module.get_submodule(parent), attribute, new)
     return name

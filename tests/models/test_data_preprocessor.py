@@ -37,6 +37,7 @@ def test_equals_mmaction2(num_clips, channels_last):
         ([(2, 3, 6, 8), (2, 3, 5, 9)], {}),  # padded
         ([(2, 3, 6, 8)], dict(to_rgb=True)),
         ([(2, 3, 6, 8)], dict(mean=None, std=None)),
+        ([(2, 3, 6, 8)], dict(mean=[128.0], std=[64.0])),
         ([(1, 3, 4, 6, 8)], dict(format_shape='NCTHW')),
     ],
 )

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import pytest
 import torch
 from mmaction.registry import MODELS
@@ -170,6 +173,17 @@ class TestPretrained:
         torch.testing.assert_close(backbone.backbone.layer4[1].conv2.conv.weight, theirs)
 
 
+@pytest.mark.parametrize('stream', ['pa', 'attention'])
+def test_pickled_and_copied_it_still_loads_other_layouts(tmp_path, stream):
+    path, rgb = imagenet_file(tmp_path, 'torchvision')
+    backbone = build(stream, dict(R18, pretrained=path), clip_len=3)
+    for twin in (pickle.loads(pickle.dumps(backbone)), copy.deepcopy(backbone)):
+        twin.init_weights()
+        wanted = rgb if stream == 'attention' else rgb.mean(1, keepdim=True).expand(-1, 2, -1, -1)
+        assert stem(twin).equal(wanted)
+    assert not stem(backbone).equal(stem(twin))
+
+
 class TestErrors:
     def test_unknown_stream(self):
         with pytest.raises(ValueError, match="one of rgb, pa, lite, attention, got 'flow'"):
@@ -194,6 +208,20 @@ class TestErrors:
     def test_checkpoint_of_another_stream(self, source, target):
         with pytest.raises(ValueError, match=f'another PAN stream.*{target}'):
             build(target).load_state_dict(build(source).state_dict())
+
+    @pytest.mark.parametrize('way', ['pretrained', 'init_cfg'])
+    def test_a_recognizer_in_place_of_a_backbone(self, tmp_path, way):
+        state = MODELS.build(dict(type='mmaction.ResNetTSM', depth=18)).state_dict()
+        state = {f'backbone.{name}': value for name, value in state.items()}
+        state['cls_head.fc_cls.bias'] = torch.zeros(5)
+        path = str(tmp_path / 'tsm.pth')
+        torch.save(dict(state_dict=state), path)
+        if way == 'pretrained':
+            backbone = build(backbone=dict(R18, pretrained=path))
+        else:
+            backbone = build(init_cfg=dict(type='Pretrained', checkpoint=path))
+        with pytest.raises(ValueError, match='as load_from, or in init_cfg with prefix'):
+            backbone.init_weights()
 
     def test_a_backbone_without_a_convolution_of_frames(self):
         with pytest.raises(TypeError, match='does not begin with a convolution'):

@@ -140,8 +140,8 @@ class TestArguments:
         ('streams', 'message'),
         [
             ({}, 'needs at least one stream'),
-            (dict(rgb=dict(weight=-1), pa={}), 'weights must be positive'),
-            (dict(rgb=dict(weight=0)), 'weights must be positive'),
+            (dict(rgb=dict(weight=-1), pa={}), 'weights must not be negative'),
+            (dict(rgb=dict(weight=0)), 'weights must not be negative'),
             (
                 dict(rgb=dict(backbone=dict(clip_len=1)), pa={}),
                 "clip_len differ: {'rgb': 1, 'pa': 4}",
