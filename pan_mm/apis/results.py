@@ -15,6 +15,8 @@ from typing import IO, Union
 from pan_mm.engine.files import written_whole
 
 FORMATS = ('table', 'json', 'jsonl', 'csv', 'parquet')
+# Names of files that are no UTF-8 are written with \udcXX for each strange byte, as JSON allows.
+ENCODING = dict(encoding='utf-8', errors='backslashreplace')
 
 
 def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ()) -> None:
@@ -22,7 +24,7 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
 
     Args:
         results (Iterable[dict]): As :meth:`PANInferencer.iterate` yields them.
-        file (IO): Opened for text; for CSV with ``newline=''``.
+        file (IO): Opened for text, with ``ENCODING``; for CSV with ``newline=''``.
         form (str): One of ``FORMATS`` but Parquet. CSV has a row per class of a video.
         videos (Iterable[str]): All names that will come, for the width of the table's column.
     """
@@ -118,11 +120,11 @@ class ShardedResults:
 
     def share(self, videos: Iterable) -> list:
         """The videos that are this process's to do, done or not; each is one process's only."""
-        return [v for v in videos if zlib.crc32(v.encode()) % self.world_size == self.rank]
+        return [v for v in videos if zlib.crc32(os.fsencode(v)) % self.world_size == self.rank]
 
     def write(self, results: Iterable) -> None:
         """Append each result as it comes."""
-        with self.path.open('a', encoding='utf-8', newline='\n') as file:
+        with self.path.open('a', newline='\n', **ENCODING) as file:
             for result in results:
                 file.write(_json_line(dict(result, model=self.model)))
                 file.flush()
@@ -166,10 +168,18 @@ def write_parquet(lines: Path, out: Union[str, Path], batch: int = 10000) -> Non
     schema = pyarrow.schema(
         [('video', text), ('model', text), ('error', text), ('top', pyarrow.list_(item))]
     )
-    records = map(json.loads, _complete_lines(lines))
+    records = map(_parquet_row, _complete_lines(lines))
     with written_whole(out) as part, pyarrow.parquet.ParquetWriter(part, schema) as writer:
         while rows := list(islice(records, batch)):
             writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+
+
+def _parquet_row(line):
+    """A result whose names are UTF-8, the only text that Parquet has."""
+    record = json.loads(line)
+    for key in record.keys() & {'video', 'error'}:
+        record[key] = record[key].encode(**ENCODING).decode()
+    return record
 
 
 def _belongs(shard, path, world_size):

@@ -6,6 +6,7 @@ command's dependencies are no other's.
 """
 
 import argparse
+import os
 import sys
 from importlib import import_module
 
@@ -57,6 +58,9 @@ def main(argv=None):
         return 1
     try:
         return import_module(f'{__name__}.{args.command}').run(args) or 0
+    except BrokenPipeError:  # whoever reads the output has had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (OSError, ValueError) as error:  # bad input; its message says what and how to mend it
         print(f'error: {error}', file=sys.stderr)
         return 1

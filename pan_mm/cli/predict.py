@@ -13,6 +13,7 @@ from pan_mm.apis import PANInferencer
 from pan_mm.apis.optimization import CompileError
 from pan_mm.apis.recognizer import load_config
 from pan_mm.apis.results import (
+    ENCODING,
     FORMATS,
     ShardedResults,
     fingerprint,
@@ -21,6 +22,7 @@ from pan_mm.apis.results import (
 )
 from pan_mm.apis.videos import find_videos
 from pan_mm.compat.checkpoint import CheckpointError
+from pan_mm.engine.files import written_whole
 
 from .options import add_optimize
 
@@ -62,6 +64,7 @@ def add_arguments(parser):
 
 def run(args):
     stdout = sys.stdout
+    stdout.reconfigure(errors=ENCODING['errors'])
     with redirect_stdout(sys.stderr):  # where MMEngine shall log
         return _run(args, stdout)
 
@@ -88,6 +91,8 @@ def _run(args, stdout):
             failed, total = _resume(args, form, inferencer, videos, rank, world_size)
         else:
             failed, total = _write(args.out or stdout, form, inferencer, videos)
+    except BrokenPipeError:
+        raise
     except (OSError, ValueError, CheckpointError, CompileError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
@@ -127,6 +132,7 @@ def _resume(args, form, inferencer, videos, rank, world_size):
     model = fingerprint(
         inferencer.config.pretty_text,
         checkpoint,
+        *([checkpoint.with_suffix('.bin')] if args.checkpoint.endswith('.xml') else []),  # OpenVINO
         inferencer.classes,
         inferencer.topk,
         *(extra for extra in args.optimize or () if extra == 'half'),  # it changes scores
@@ -156,13 +162,8 @@ def _write(out, form, inferencer, videos):
     if not to_file:
         write_results(results, out, form, videos)
     else:
-        part = Path(f'{out}.part')
-        try:
-            with part.open('w', encoding='utf-8', newline='') as file:
-                write_results(results, file, form, videos)
-            part.replace(out)
-        finally:
-            part.unlink(missing_ok=True)
+        with written_whole(out) as part, open(part, 'w', newline='', **ENCODING) as file:
+            write_results(results, file, form, videos)
     return len(failed), len(videos)
 
 

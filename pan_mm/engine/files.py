@@ -15,18 +15,22 @@ def written_whole(path: Union[str, Path]) -> Iterator[str]:
     If the block fails, the temporary file is removed and ``path`` stays as it was.
 
     What is written reaches the disk before it takes the place of what was there, so that neither
-    a killed process nor a power cut leaves half a file.
+    a killed process nor a power cut leaves half a file. A link stays, and the file that it leads to
+    is replaced; devices and pipes, such as /dev/null, are written as they are.
 
     Raises:
         OSError: With the name of ``path``, if the disk is full.
         FileNotFoundError: If the folder of ``path`` does not exist.
         IsADirectoryError: If ``path`` is a folder.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     if path.is_dir():
         raise IsADirectoryError(f'{path} is a folder; name a file in it')
     if not path.parent.is_dir():
         raise FileNotFoundError(f'the folder {path.parent} does not exist')
+    if path.exists() and not path.is_file():
+        yield str(path)
+        return
     handle, part = tempfile.mkstemp(prefix=f'.{path.name}.', suffix=path.suffix, dir=path.parent)
     os.close(handle)
     try:

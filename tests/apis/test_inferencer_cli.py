@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from pan_mm.cli import main
 
@@ -81,6 +82,38 @@ class TestOutput:
             scores.append([result['top'] for result in json.loads(out.read_text())])
         assert len(scores[0]) == 4
         assert all(score == scores[0] for score in scores)
+
+
+def test_a_reader_that_has_had_enough(config, checkpoint, golf):
+    command = [sys.executable, '-m', 'pan_mm', 'predict', golf, '--config', config]
+    command += ['--checkpoint', checkpoint, '--device', 'cpu', '--format', 'jsonl']
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(list(map(str, command)), stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stderr and 'Broken pipe' not in done.stderr
+
+
+def test_another_export_of_one_name_is_another_model(
+    predict, config, checkpoint, golf, tmp_path, capfd
+):
+    pytest.importorskip('openvino')
+    exported = tmp_path / 'm.xml'
+    other = tmp_path / 'other.pth'
+    state = torch.load(checkpoint)
+    state['state_dict']['cls_head.fc_cls.bias'] += torch.arange(19.0)
+    torch.save(state, other)
+
+    def write_and_predict(weights):
+        command = ['--config', config, '--checkpoint', weights, '--out', exported]
+        assert main(['export', *map(str, command)]) == 0
+        command[3:] = [exported, '--out', tmp_path / 'r.jsonl']
+        return main(['predict', str(golf), *map(str, command)])
+
+    assert write_and_predict(checkpoint) == 0
+    assert write_and_predict(other) == 2
+    assert 'holds results of another config, checkpoint' in capfd.readouterr().err
 
 
 def test_progress(predict, clips_dir, tmp_path, capfd, monkeypatch):

@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+import os
 
 import pytest
 
-from pan_mm.apis.results import ShardedResults, fingerprint, write_results
+from pan_mm.apis.results import ENCODING, ShardedResults, fingerprint, write_results
 
 GOOD = dict(video='a, "b".mp4', top=[dict(label=3, name='läuft', score=0.75)])
 BAD = dict(video='c.mp4', error='no such file')
@@ -117,6 +118,21 @@ class TestShardedResults:
             with pytest.raises(ValueError, match=r'r\.jsonl:1: no result'):
                 ShardedResults(tmp_path / 'r.jsonl', 'm')
             assert (tmp_path / 'r.jsonl').read_text() == text
+
+
+def test_names_that_are_no_utf8(tmp_path):
+    name = os.fsdecode(b'a\xff.mp4')
+    results = ShardedResults(tmp_path / 'r.jsonl', 'm')
+    assert results.share([name]) == [name]
+    results.write([result(name)])
+    assert ShardedResults(tmp_path / 'r.jsonl', 'm').done == {name: False}
+    for form in ('csv', 'json', 'jsonl', 'table'):
+        with open(tmp_path / form, 'w', newline='', **ENCODING) as file:
+            write_results([dict(GOOD, video=name)], file, form)
+        assert 'a\\udcff.mp4' in (tmp_path / form).read_text()
+    pq = pytest.importorskip('pyarrow.parquet')
+    results.to_parquet()
+    assert pq.read_table(tmp_path / 'r.parquet')['video'].to_pylist() == ['a\\udcff.mp4']
 
 
 def test_fingerprint_knows_contents(tmp_path):
