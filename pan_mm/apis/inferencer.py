@@ -12,6 +12,8 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
+from pan_mm.compat.checkpoint import CheckpointError
+
 from . import optimization
 from .recognizer import class_names, count_classes, load_config, load_recognizer
 from .runtime import SUFFIXES, ExportedModel
@@ -127,9 +129,18 @@ class PANInferencer:
 
     @torch.no_grad()
     def probabilities(self, data: Iterable) -> torch.Tensor:
-        """Probabilities (N, num_classes) of N outputs of the pipeline."""
+        """Probabilities (N, num_classes) of N outputs of the pipeline.
+
+        Raises:
+            CheckpointError: If they are not finite.
+        """
         samples = self.model.test_step(pseudo_collate(list(data)))
         scores = torch.stack([sample.pred_score for sample in samples]).float().cpu()
+        if not scores.isfinite().all():
+            raise CheckpointError(
+                'the model gives scores that are not finite numbers: its training has diverged, '
+                'or the checkpoint is damaged'
+            )
         if scores.ndim == 3:  # no average_clips: (N, views, num_classes)
             scores = scores.mean(dim=1)
         return scores if _gives_probabilities(self.model) else scores.softmax(dim=1)

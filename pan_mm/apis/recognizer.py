@@ -60,7 +60,8 @@ def load_recognizer(
     Raises:
         FileNotFoundError: If a file is missing.
         CheckpointError: If the checkpoint is damaged, or would run code.
-        ValueError: If the checkpoint does not fit the model, naming what differs.
+        ValueError: If the checkpoint does not fit the model, naming what differs, or there is no
+            such device.
     """
     config = load_config(config)
     model = init_recognizer(config, None, 'cpu')
@@ -73,7 +74,13 @@ def load_recognizer(
         load_weights(model, state.get('state_dict', state), str(checkpoint))
         meta = state.get('meta')
         model.dataset_meta = (meta.get('dataset_meta') if isinstance(meta, dict) else None) or {}
-    return model.to(device or get_device())
+    try:
+        return model.to(device or get_device())
+    except (RuntimeError, AssertionError) as error:  # PyTorch's for what is not there
+        raise ValueError(
+            f'device {str(device)!r} cannot be used ({str(error).splitlines()[0]}); this machine '
+            f'has {get_device()!r}'
+        ) from error
 
 
 def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:
@@ -128,7 +135,7 @@ def read_label_map(path: Union[str, Path]) -> list:
         ValueError: If the file is empty, not in UTF-8, or has an empty line between names.
     """
     try:
-        lines = Path(path).read_text(encoding='utf-8').rstrip().splitlines()
+        lines = Path(path).read_text(encoding='utf-8-sig').rstrip().splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f'{path}: a label map is a text file in UTF-8') from error
     names = [line.strip() for line in lines]

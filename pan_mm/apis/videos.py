@@ -54,7 +54,7 @@ def _expand(item: str) -> list:
 def read_list(path: str) -> list:
     """Lines of a list of videos, without the empty ones."""
     try:
-        lines = Path(path).read_text(encoding='utf-8').splitlines()
+        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f'{path}: a list of videos is a text file in UTF-8') from error
     items = [line.strip() for line in lines if line.strip()]

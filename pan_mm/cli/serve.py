@@ -66,6 +66,8 @@ def run(args):
     for name in ('waiting', 'cameras'):
         if getattr(args, name) < 0:
             raise ValueError(f'--{name} must not be negative')
+    if not 0 <= args.port < 2**16:
+        raise ValueError(f'--port must lie between 0 and {2**16 - 1}')
     limits = Limits(
         max_bytes=round(args.max_mib * 2**20),
         max_seconds=args.max_seconds,

@@ -1,8 +1,9 @@
 """``python -m pan_mm stream``: events in a video, a camera or a network stream."""
 
 import json
+import signal
 import sys
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 
 from mmengine.config import DictAction
 
@@ -20,8 +21,8 @@ from .options import add_optimize
 def add_arguments(parser):
     parser.epilog = (
         'Events are written to stdout, one JSON object a line, times in seconds (Unix time for a '
-        'live source); counts, fps and latency to stderr at the end. Exit status: 0, or 1 if the '
-        'source failed or is shorter than a window.'
+        'live source); counts, fps and latency to stderr at the end, also of an interrupt or '
+        'SIGTERM. Exit status: 0, or 1 if the source failed or is shorter than a window.'
     )
     parser.add_argument('source', help='video file, number of a camera, rtsp:// or http:// address')
     parser.add_argument('--config', required=True, help='config of the recognizer')
@@ -60,7 +61,20 @@ def run(args):
             return 1
 
 
+@contextmanager
+def sigterm_interrupts():
+    """Let SIGTERM, which service managers send, end the block as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _run(args, stdout):
+    for name in ('topk', 'buffer'):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise ValueError(f'--{name} must be at least 1, got {value}')
     smoother = ScoreSmoother(args.smoothing)
     detector = EventDetector(args.on, args.off, args.min_duration)
     config = load_config(args.config, args.cfg_options)
@@ -82,8 +96,9 @@ def _run(args, stdout):
     source = open_source(args.source, recognizer.buffer(args.buffer), args.retries)
     interrupted = False
     try:
-        for result in recognize_stream(source, recognizer, smoother, detector, stats):
-            write(result)
+        with sigterm_interrupts():
+            for result in recognize_stream(source, recognizer, smoother, detector, stats):
+                write(result)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -92,9 +107,10 @@ def _run(args, stdout):
             write(event)
         print(json.dumps(dict(stats.as_dict(), dropped=source.dropped)), file=sys.stderr)
     if not stats.predictions and not interrupted:
+        mend = 'lower --stride' if args.stride > 1 else 'it is too short for this model'
         raise VideoError(
             f'{args.source} has {stats.frames} frames, but the first prediction needs '
-            f'{recognizer.first_prediction}; lower --stride'
+            f'{recognizer.first_prediction}; {mend}'
         )
     return 0
 

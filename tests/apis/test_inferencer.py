@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from pan_mm.apis import PANInferencer
 from pan_mm.apis.recognizer import class_names, load_recognizer
+from pan_mm.compat.checkpoint import CheckpointError
 
 real_data = pytest.mark.real_data
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +125,14 @@ class TestCheckpoint:
         with pytest.raises(ValueError, match='layer2.0.conv1.*and [0-9]+ more') as caught:
             PANInferencer(config, tmp_path / 'half.pth', 'cpu')
         assert len(str(caught.value)) < 1000
+
+    def test_weights_that_are_no_numbers(self, config, checkpoint, clips, tmp_path):
+        state = torch.load(checkpoint)
+        state['state_dict']['cls_head.fc_cls.bias'][3] = float('nan')
+        torch.save(state, tmp_path / 'nan.pth')
+        recognize = PANInferencer(config, tmp_path / 'nan.pth', device='cpu')
+        with pytest.raises(CheckpointError, match='not finite numbers'):
+            recognize(clips[:1])
 
     def test_of_distributed_training(self, config, checkpoint, tmp_path):
         state = torch.load(checkpoint)['state_dict']

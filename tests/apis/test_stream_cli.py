@@ -1,10 +1,14 @@
 """``python -m pan_mm stream`` on real clips."""
 
 import json
+import os
+import signal
 
 import pytest
 
+from pan_mm.apis.streaming import recognize_stream
 from pan_mm.cli import main
+from pan_mm.cli import stream as stream_command
 
 pytestmark = pytest.mark.real_data
 
@@ -74,7 +78,36 @@ def test_no_video(stream, clips_dir, name):
     assert f'error: {clips_dir / "negative" / name}' in err
 
 
-def test_senseless_thresholds(stream):
-    status, _, err = stream('none.mp4', '--on', 0.1)
+def test_a_video_of_one_frame(stream, clips_dir):
+    clip = clips_dir / 'robustness' / 'derived_short_1frames_utd_a1.mp4'
+    status, _, err = stream(clip, '--stride', 1)
+    assert status == 1 and 'too short for this model' in err and 'lower' not in err
+
+
+def test_sigterm_ends_it_as_an_interrupt_does(stream, clips_dir, monkeypatch):
+    def stopped(*args):
+        yield from recognize_stream(*args)
+        os.kill(os.getpid(), signal.SIGTERM)  # before the source has ended
+        yield from ()
+
+    monkeypatch.setattr(stream_command, 'recognize_stream', stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    clip = clips_dir / 'labelled' / 'utd_mhad_a1_s3_t3_color.avi'
+    status, records, err = stream(clip, '--stride', 4, '--on', 0.06, '--off', 0.05)
+    assert status == 0 and records
+    assert json.loads(err.splitlines()[-1])['frames'] == 38
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--on', 0.1], '0 < off <= on'),
+        (['--topk', 0], '--topk must be at least 1'),
+        (['--buffer', 0], '--buffer must be at least 1'),
+    ],
+)
+def test_senseless_numbers(stream, options, message):
+    status, _, err = stream('none.mp4', *options)
     assert status == 1
-    assert '0 < off <= on' in err
+    assert message in err

@@ -85,6 +85,10 @@ def create_api(analyzer: VideoAnalyzer, folder: Path) -> FastAPI:
             analysis = await run_in_threadpool(analyzer, path, timeline=timeline)
         return to_json(analysis, analyzer.inferencer.classes)
 
+    @app.api_route('/api/{name:path}', methods=['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
+    def nothing(name):  # the page, at /, would answer in a form of its own
+        raise HTTPException(404, 'the API has GET /api/info and POST /api/predict')
+
     @app.exception_handler(Refusal)
     def refused(request, refusal):
         return _error(refusal.status, str(refusal))

@@ -30,6 +30,8 @@ def test_python_too_old_for_gradio(run_serve, monkeypatch):
     ('options', 'message'),
     [
         (['--max-mib', '0'], '--max-mib must be positive'),
+        (['--port', '99999'], '--port must lie between 0 and 65535'),
+        (['--device', 'nothing'], "device 'nothing' cannot be used"),
         (['--waiting', '-1'], '--waiting must not be negative'),
         (['--cameras', '-1'], '--cameras must not be negative'),
         (['--label-map', 'nowhere.txt'], 'nowhere.txt'),
