@@ -2,7 +2,7 @@
 """Press a server hard, and write down whether it held.
 
     python tools/analysis/load_serve.py --config CONFIG --checkpoint CHECKPOINT --video A.mp4 \\
-        --minutes 5 --out results/reliability/serve.json
+        --minutes 2 --out results/reliability/serve.json
 
 Starts ``python -m pan_mm serve`` and keeps ``--parallel`` requests on their way for the time given:
 good videos, some of them followed by the stream engine too, text that calls itself a video, a video

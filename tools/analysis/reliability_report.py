@@ -29,7 +29,7 @@ python tests/engine/kill_training.py --times 20 --out results/reliability/kills.
 python tests/engine/amp_training.py --out results/reliability/amp.json
 python tests/fuzz/run.py --inputs 100000 --out results/reliability/fuzz.json
 python tools/analysis/load_serve.py --config CONFIG --checkpoint CHECKPOINT --video CLIP \\
-    --minutes 5 --out results/reliability/serve.json
+    --minutes 2 --out results/reliability/serve.json
 python tools/analysis/benchmark_stream.py CLIP --config CONFIG --fps 300 --seconds 120 \\
     --out results/reliability/stream.json
 pytest -m "" -n 3 --dist worksteal --cov --cov-report=markdown:results/reliability/coverage.md
