@@ -16,7 +16,7 @@ from pan_mm.engine.files import written_whole
 
 FORMATS = ('table', 'json', 'jsonl', 'csv', 'parquet')
 # Names of files that are no UTF-8 are written with \udcXX for each strange byte, as JSON allows.
-ENCODING = dict(encoding='utf-8', errors='backslashreplace')
+ENCODING_ERRORS = 'backslashreplace'
 
 
 def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ()) -> None:
@@ -24,7 +24,8 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
 
     Args:
         results (Iterable[dict]): As :meth:`PANInferencer.iterate` yields them.
-        file (IO): Opened for text, with ``ENCODING``; for CSV with ``newline=''``.
+        file (IO): Opened for text in UTF-8, with ``errors=ENCODING_ERRORS``; for CSV with
+            ``newline=''``.
         form (str): One of ``FORMATS`` but Parquet. CSV has a row per class of a video.
         videos (Iterable[str]): All names that will come, for the width of the table's column.
     """
@@ -124,7 +125,7 @@ class ShardedResults:
 
     def write(self, results: Iterable) -> None:
         """Append each result as it comes."""
-        with self.path.open('a', newline='\n', **ENCODING) as file:
+        with self.path.open('a', -1, 'utf-8', ENCODING_ERRORS, '\n') as file:
             for result in results:
                 file.write(_json_line(dict(result, model=self.model)))
                 file.flush()
@@ -178,7 +179,7 @@ def _parquet_row(line):
     """A result whose names are UTF-8, the only text that Parquet has."""
     record = json.loads(line)
     for key in record.keys() & {'video', 'error'}:
-        record[key] = record[key].encode(**ENCODING).decode()
+        record[key] = record[key].encode(errors=ENCODING_ERRORS).decode()
     return record
 
 

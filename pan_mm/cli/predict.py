@@ -13,7 +13,7 @@ from pan_mm.apis import PANInferencer
 from pan_mm.apis.optimization import CompileError
 from pan_mm.apis.recognizer import load_config
 from pan_mm.apis.results import (
-    ENCODING,
+    ENCODING_ERRORS,
     FORMATS,
     ShardedResults,
     fingerprint,
@@ -64,7 +64,7 @@ def add_arguments(parser):
 
 def run(args):
     stdout = sys.stdout
-    stdout.reconfigure(errors=ENCODING['errors'])
+    stdout.reconfigure(errors=ENCODING_ERRORS)
     with redirect_stdout(sys.stderr):  # where MMEngine shall log
         return _run(args, stdout)
 
@@ -162,7 +162,7 @@ def _write(out, form, inferencer, videos):
     if not to_file:
         write_results(results, out, form, videos)
     else:
-        with written_whole(out) as part, open(part, 'w', newline='', **ENCODING) as file:
+        with written_whole(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
             write_results(results, file, form, videos)
     return len(failed), len(videos)
 

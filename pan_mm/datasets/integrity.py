@@ -131,20 +131,23 @@ def _check_line(
             "may name any file, set data_root='' and an empty data_prefix"
         )
     elif rawframes:
-        if not os.path.isdir(path):
-            yield f'{path}: no such folder of frames'
-        elif frame_names is not None:
-            template, start_index = frame_names
-            first = start_index + sum(counts[:-1])
-            for index in (first, first + counts[-1] - 1):
-                frame = os.path.join(path, template.format(index))
-                if not os.path.isfile(frame):
-                    yield f'{frame}: no such frame; correct the list, filename_tmpl or start_index'
-                    break
+        yield from _check_frames(path, counts, frame_names)
     elif not os.path.isfile(path):
         yield f'{path}: no such video'
     elif not os.path.getsize(path):
         yield f'{path}: empty file'
+
+
+def _check_frames(folder, counts, frame_names) -> Iterator[str]:
+    if not os.path.isdir(folder):
+        yield f'{folder}: no such folder of frames'
+    elif frame_names is not None:
+        template, start_index = frame_names
+        first = start_index + sum(counts[:-1])
+        frames = [os.path.join(folder, template.format(first + i)) for i in (0, counts[-1] - 1)]
+        missing = [frame for frame in frames if not os.path.isfile(frame)]
+        if missing:
+            yield f'{missing[0]}: no such frame; correct the list, filename_tmpl or start_index'
 
 
 def _leaves(path: str, root: str) -> bool:

@@ -95,9 +95,9 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
     named = note.read_text().strip() if note.is_file() else ''
     if '://' in named:
         return named
-    for path in (os.path.join(work_dir, os.path.basename(named)), named):
-        if os.path.isfile(path):
-            return path
+    for place in (os.path.join(work_dir, os.path.basename(named)), named):
+        if os.path.isfile(place):
+            return place
     found = {}
     for path in Path(work_dir).glob('*_*.pth'):
         match = re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name)

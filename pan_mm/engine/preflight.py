@@ -85,12 +85,12 @@ def _check_sampling(model: dict, dataset: dict) -> Iterator[str]:
     own, classified = (_argument(part, 'num_segments') for part in (backbone, head))
     num_segments = own or classified
     pools = (backbone.get('backbone', {}) if is_pan else backbone).get('temporal_pool')
-    if pools and own and _argument(head, 'temporal_pool') is None:
-        own //= 2
-    if own and classified and own != classified:
+    halved = bool(pools) and _argument(head, 'temporal_pool') is None
+    if own and classified and own >> halved != classified:
         yield (
-            f'model.backbone gives features of {own} segments but model.cls_head.num_segments='
-            f'{classified}; set num_segments of both to the same number'
+            f'model.backbone.num_segments={own}{", which temporal_pool halves," if halved else ""} '
+            f'but model.cls_head.num_segments={classified}; set both to '
+            f'{"fit" if halved else "the same number"}'
         )
     for transform in dataset.get('pipeline') or []:
         if 'SampleFrames' not in str(transform.get('type')):

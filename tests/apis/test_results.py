@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from pan_mm.apis.results import ENCODING, ShardedResults, fingerprint, write_results
+from pan_mm.apis.results import ENCODING_ERRORS, ShardedResults, fingerprint, write_results
 
 GOOD = dict(video='a, "b".mp4', top=[dict(label=3, name='läuft', score=0.75)])
 BAD = dict(video='c.mp4', error='no such file')
@@ -127,7 +127,7 @@ def test_names_that_are_no_utf8(tmp_path):
     results.write([result(name)])
     assert ShardedResults(tmp_path / 'r.jsonl', 'm').done == {name: False}
     for form in ('csv', 'json', 'jsonl', 'table'):
-        with open(tmp_path / form, 'w', newline='', **ENCODING) as file:
+        with open(tmp_path / form, 'w', newline='', errors=ENCODING_ERRORS) as file:
             write_results([dict(GOOD, video=name)], file, form)
         assert 'a\\udcff.mp4' in (tmp_path / form).read_text()
     pq = pytest.importorskip('pyarrow.parquet')

@@ -42,11 +42,11 @@ def test_sound_config(ann_file, videos):
         (dict(num_clips=4), 'num_clips=4 of PANSampleFrames but num_segments=8'),
         (dict(clip_len=1), 'clip_len=1 of PANSampleFrames but the model takes 4'),
         (dict(sampler='SampleFrames', clip_len=1), 'clip_len=1 of SampleFrames'),
-        (dict(backbone=dict(num_segments=16)), 'of 16 segments but model.cls_head.num_segments=8'),
+        (dict(backbone=dict(num_segments=16)), 'num_segments=16 but model.cls_head.num_segments=8'),
         (dict(cls_head=dict(type='TSMHead', num_segments=4)), 'cls_head.num_segments=4'),
         (
             dict(backbone=dict(type='ResNetTSM'), cls_head=dict(num_segments=4)),
-            'features of 8 segments but model.cls_head.num_segments=4',
+            'backbone.num_segments=8 but model.cls_head.num_segments=4',
         ),
         (dict(num_clips=4, cls_head=dict(type='TSNHead')), 'num_clips=4 of PANSampleFrames'),
         (dict(backbone=dict(type='ResNetTSM')), 'takes 1 adjacent frames'),
@@ -61,7 +61,7 @@ def test_what_does_not_fit_is_named(ann_file, videos, changes, message):
 def test_temporal_pooling_halves_the_segments(ann_file, videos):
     backbone = dict(backbone=dict(type='ResNetTSM', temporal_pool=True))
     preflight(config(ann_file, videos, backbone=backbone, cls_head=dict(num_segments=4)))
-    with pytest.raises(DataError, match='of 4 segments but model.cls_head.num_segments=8'):
+    with pytest.raises(DataError, match='=8, which temporal_pool halves, but .*; set both to fit'):
         preflight(config(ann_file, videos, backbone=backbone))
 
 

@@ -67,8 +67,9 @@ def find_videos(src):
 
 
 def end_on_interrupt():
-    """Let Ctrl-C end a process, instead of failing the video that it is at."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Let Ctrl-C, unless it is ignored, end a process, not only the video that it is at."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def main():

@@ -203,6 +203,8 @@ def test_extraction_ends_at_an_interrupt(own_videos, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What a script starts in the background ignores interrupts, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list((tmp_path / 'frames').glob('*/*/')) and process.poll() is None:
         time.sleep(0.01)
