@@ -53,6 +53,30 @@ ABLATIONS = (
 )
 
 
+# What any config can be given besides its recipe, and the paper's optimizer in place of its own.
+OPTIONS = (
+    Ablation('label smoothing', {'model.cls_head.label_smooth_eps': 0.1}),
+    Ablation(
+        'Mixup',
+        {
+            'model.data_preprocessor.blending.type': 'MixupBlending',
+            'model.data_preprocessor.blending.num_classes': 27,
+            'model.data_preprocessor.blending.alpha': 0.2,
+        },
+    ),
+    Ablation(
+        "the paper's optimizer",
+        {
+            'optim_wrapper.constructor': 'PANOptimWrapperConstructor',
+            'optim_wrapper.optimizer.type': 'SGD',
+            'optim_wrapper.optimizer.lr': 0.01,
+            'optim_wrapper.optimizer.momentum': 0.9,
+            'optim_wrapper.optimizer.weight_decay': 0.0001,
+        },
+    ),
+)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--dataset', choices=BASES, default='utd-mhad')
