@@ -137,6 +137,7 @@ def test_what_the_page_says_of_its_numbers_holds():
     ranking = ('PAN Lite', 'PAN RGB', 'TSM', 'TSN')
     assert all(len(top1[model]) == 3 for model in (*ranking, 'PAN PA', 'PAN Full', 'PAN En'))
     assert all(ahead(*pair) for pair in zip(ranking, ranking[1:]))
+    assert ahead('PAN Lite', 'SlowOnly') and 0 < mean['SlowOnly'] - mean['TSM'] < 3
     assert ahead('PAN En', 'PAN Lite') and mean['PAN En'] > 80
     assert not ahead('PAN Lite', 'PAN PA') and not ahead('PAN En', 'PAN Full')
     assert not ahead('PAN Lite after MotionShapes', 'PAN Lite')
