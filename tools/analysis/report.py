@@ -13,6 +13,7 @@ import functools
 import re
 import statistics
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -383,7 +384,8 @@ def plot_classes(found: dict, figure) -> None:
     figure.set_size_inches(2.6 + 0.75 * len(models), 7.2)
     axes = figure.subplots()
     _heat(axes, values[order], fontsize=8, aspect='auto')
-    axes.set_xticks(range(len(models)), models, fontsize=8)
+    labels = [textwrap.fill(model, 12) for model in models]
+    axes.set_xticks(range(len(models)), labels, fontsize=8)
     axes.set_yticks(range(len(names)), [names[index] for index in order], fontsize=8)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
 
