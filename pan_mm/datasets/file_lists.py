@@ -145,8 +145,8 @@ def count_frames(folder: Path) -> int:
 
 
 def _images(folder):
-    names = (entry.name for entry in _visible(folder))
-    return [name for name in names if name.lower().endswith(FRAME_SUFFIXES)]
+    names = os.listdir(folder)
+    return [n for n in names if n.lower().endswith(FRAME_SUFFIXES) and n[0] != '.']
 
 
 def list_folder(root: str) -> tuple:
@@ -252,7 +252,7 @@ def frame_names(folder: Path) -> FrameNames:
         kinds.setdefault((prefix, suffix), []).append(number)
     chosen = [kind for kind in kinds if kind[0] == 'img_'] if len(kinds) > 1 else list(kinds)
     if len(chosen) != 1:
-        found = ', '.join(f'{prefix}…{suffix}' for prefix, suffix in kinds)
+        found = ', '.join(f'{prefix}…{suffix}' for prefix, suffix in sorted(kinds))
         raise DataError(f'{folder}: holds several kinds of frames, {found}; keep one')
     ((prefix, suffix),) = chosen
     numbers = sorted(map(int, kinds[chosen[0]]))
