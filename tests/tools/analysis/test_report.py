@@ -19,7 +19,7 @@ from pan_mm.apis.run_records import (
     without_scale,
 )
 from tools.analysis import report
-from tools.analysis.ablations import ABLATIONS, BASES
+from tools.analysis.ablations import ABLATIONS, BASES, OPTIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -185,6 +185,11 @@ def test_what_the_page_says_of_the_schedule_holds():
     rates = [('tsm', 30), ('tsm', 30, 0.002)]
     assert abs(np.subtract(*(mean[key] for key in rates))) < min(np.ptp(found[k]) for k in rates)
     assert mean['slowonly', 15] - mean['slowonly', 15, None] > 20
+    smoothed, mixed, sgd = (
+        mean[('pan-lite', 30, *(option.options[key] for key in sorted(option.options)))]
+        for option in OPTIONS
+    )
+    assert max(smoothed, mixed) <= max(found['pan-lite', 30]) and mean['pan-lite', 30] - sgd > 30
 
 
 def test_settings_that_no_ablation_changes_name_themselves():
@@ -249,9 +254,10 @@ def test_pictures(records, tmp_path):
 @pytest.mark.parametrize('dataset', BASES)
 def test_ablations_change_the_config_they_are_of(dataset):
     path = report.find_config(report.CONFIGS, BASES[dataset])
-    names = [report.ablation_name(dict(ablation.options)) for ablation in ABLATIONS]
-    assert names == [ablation.name for ablation in ABLATIONS]
-    for ablation in ABLATIONS:
+    variants = ABLATIONS if dataset == 'motionshapes' else (*ABLATIONS, *OPTIONS)
+    names = [report.ablation_name(dict(variant.options), variants) for variant in variants]
+    assert names == [variant.name for variant in variants]
+    for ablation in variants:
         cfg = Config.fromfile(path)
         before = settings(cfg)
         options = dict(word.split('=') for word in ablation.cfg_options(dataset).split())
@@ -261,5 +267,6 @@ def test_ablations_change_the_config_they_are_of(dataset):
         if dataset == 'motionshapes':
             val, test = (cfg[f'{s}_dataloader'].dataset.pipeline for s in ('val', 'test'))
             assert val == test
+        MODELS.build(cfg.model.pop('data_preprocessor'))
         with torch.device('meta'):
             MODELS.build(cfg.model)
