@@ -124,13 +124,19 @@ def run_tool(tmp_path_factory):
     runner.server.wait()
 
 
+def _ordinary_scheduling():
+    if hasattr(os, 'sched_setscheduler'):  # Linux
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 @pytest.fixture(scope='session')
 def launch():
     """Runs a script in several processes that talk by Gloo: ``launch(processes, script)``.
 
-    Gloo's thread polls while data waits for its reader. Linux 6.18 was seen to let that thread
-    starve all others of its process for as long as one waits, even the timer of watched.py; then
-    the processes are ended from outside and started once more.
+    Gloo's thread polls while data waits for its reader. A process of the tests was seen to run
+    under SCHED_FIFO, which some library had set; under that policy the thread lets nothing else
+    run, not even the timer of watched.py. So the script gets the ordinary policy, and processes
+    that starve all the same are ended from outside and started once more.
     """
 
     def run(processes, script):
@@ -144,6 +150,7 @@ def launch():
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                preexec_fn=_ordinary_scheduling,
             )
             try:
                 outputs = launcher.communicate(timeout=180)
