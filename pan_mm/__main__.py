@@ -1,4 +1,4 @@
-from pan_mm.cli import main
+from .cli import main
 
 if __name__ == '__main__':
     raise SystemExit(main())

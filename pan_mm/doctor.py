@@ -136,7 +136,7 @@ def find_faults() -> list:
     ]
     if faults:  # everything below imports these
         return faults
-    from pan_mm.compat import requirements
+    from .compat import requirements
 
     for requirement in requirements.REQUIREMENTS:
         try:
@@ -161,7 +161,7 @@ def try_training() -> list:
     from mmengine.optim import OptimWrapper
     from mmengine.utils.dl_utils import collect_env
 
-    from pan_mm.utils import register_all_modules
+    from .utils import register_all_modules
 
     try:
         register_all_modules()

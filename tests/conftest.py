@@ -4,10 +4,13 @@ import fnmatch
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import venv
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -25,6 +28,8 @@ from mmengine.registry import init_default_scope  # noqa: E402
 # test imports them first.
 if not torch.cuda.is_available():
     os.environ.setdefault('TRITON_INTERPRET', '1')
+
+from builders import write_checkpoint, write_config  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
@@ -103,8 +108,9 @@ class ToolRunner:
         )
 
     def __call__(self, script, *args, cwd=ROOT, check=False, **variables):
-        """Run a script of the project; returns the CompletedProcess, with its output as text."""
-        argv = [str(ROOT / script), *map(str, args)]
+        """Run a script or a module of the project; returns the CompletedProcess, with its text."""
+        script = str(script)
+        argv = [str(ROOT / script) if script.endswith('.py') else script, *map(str, args)]
         env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', **variables)
         request = dict(argv=argv, cwd=str(cwd), env=env, out=self.out)
         print(json.dumps(request), file=self.server.stdin, flush=True)
@@ -193,3 +199,58 @@ class LinkedEnvironment:
 def linked_environment(tmp_path):
     """Makes the test's :class:`LinkedEnvironment`."""
     return lambda **kwargs: LinkedEnvironment(tmp_path / 'venv', **kwargs)
+
+
+@pytest.fixture(scope='session')
+def make_config(tmp_path_factory):
+    """:func:`builders.write_config` into a folder of its own."""
+    return lambda *args, **kwargs: write_config(tmp_path_factory.mktemp('config'), *args, **kwargs)
+
+
+@pytest.fixture(scope='session')
+def make_checkpoint(tmp_path_factory):
+    """:func:`builders.write_checkpoint` into a folder of its own."""
+    return lambda config, **meta: write_checkpoint(
+        tmp_path_factory.mktemp('checkpoint'), config, **meta
+    )
+
+
+@pytest.fixture(scope='session')
+def config(make_config):
+    return make_config()
+
+
+@pytest.fixture(scope='session')
+def checkpoint(make_checkpoint, config):
+    return make_checkpoint(config)
+
+
+@pytest.fixture
+def inductor_cache(tmp_path_factory, monkeypatch):
+    """A cache of the compiler that all processes of a test run share; its headers take seconds."""
+    folder = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        folder = folder.parent
+    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(folder / 'inductor'))
+
+
+@pytest.fixture
+def unreadable():
+    """Makes a copy of a file that may not be read, also not by root, while the context lasts."""
+
+    @contextmanager
+    def make(path):
+        user = os.geteuid()
+        with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+            Path(folder).chmod(0o755)
+            copy = Path(folder) / path.name
+            shutil.copyfile(path, copy)
+            copy.chmod(0)
+            if user == 0:
+                os.seteuid(65534)
+            try:
+                yield copy
+            finally:
+                os.seteuid(user)
+
+    return make

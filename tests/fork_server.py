@@ -43,4 +43,7 @@ if __name__ == '__main__' and (asked := serve()):
     os.environ.update(asked['env'])
     sys.argv = asked['argv']
     sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
-    runpy.run_path(sys.argv[0], run_name='__main__')
+    if sys.argv[0].endswith('.py'):
+        runpy.run_path(sys.argv[0], run_name='__main__')
+    else:
+        runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)

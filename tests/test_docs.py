@@ -4,6 +4,7 @@ import re
 import runpy
 import shlex
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,11 @@ from pan_mm.cli import main as pan_mm_main
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = sorted(
     path.relative_to(ROOT).as_posix() for path in ROOT.glob('tools/**/*.py') if path.is_file()
+)
+BENCHMARKS = sorted(
+    '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+    for path in ROOT.glob('benchmarks/**/*.py')
+    if '__main__' in path.read_text(encoding='utf-8')
 )
 
 
@@ -37,7 +43,11 @@ def commands():
         text = re.sub(r'\\\n', ' ', block.values[0])
         for line in text.splitlines():
             words = [word for word in shlex.split(line, comments=True) if word != '…']
-            if words[:3] == ['python', '-m', 'pan_mm'] or any('tools/' in w for w in words[:2]):
+            if (
+                words[:2] == ['python', '-m']
+                and words[2].startswith(('pan_mm', 'benchmarks'))
+                or any('tools/' in w for w in words[:2])
+            ):
                 yield pytest.param(words, id=f'{block.id} {" ".join(words[:3])}')
 
 
@@ -48,7 +58,10 @@ def help_of(program, capsys, monkeypatch, *first):
             pan_mm_main([*first, '--help'])
         else:
             monkeypatch.setattr(sys, 'argv', [program, '--help'])
-            runpy.run_path(str(ROOT / program), run_name='__main__')
+            if program.endswith('.py'):
+                runpy.run_path(str(ROOT / program), run_name='__main__')
+            else:
+                import_module(program).main()
     assert stopped.value.code in (0, None)
     return capsys.readouterr().out
 
@@ -59,7 +72,7 @@ def test_no_command_lists_the_commands(capsys):
     assert all(f'    {name} ' in listed for name in COMMANDS)
 
 
-@pytest.mark.parametrize('tool', TOOLS)
+@pytest.mark.parametrize('tool', [*TOOLS, *BENCHMARKS])
 def test_every_tool_says_how_it_is_used(tool, capsys, monkeypatch):
     assert 'usage:' in help_of(tool, capsys, monkeypatch)
 
@@ -71,7 +84,9 @@ def test_every_command_says_how_it_is_used(command, capsys, monkeypatch):
 
 @pytest.mark.parametrize('words', commands())
 def test_options_in_the_documents_exist(words, capsys, monkeypatch):
-    if words[1] == '-m':
+    if words[1] == '-m' and words[2] != 'pan_mm':
+        text = help_of(words[2], capsys, monkeypatch)
+    elif words[1] == '-m':
         if words[3] == '--version':
             return
         text = help_of('pan_mm', capsys, monkeypatch, words[3])

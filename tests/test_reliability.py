@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tools.analysis import reliability_report
+from benchmarks.pages import reliability
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / 'docs' / 'reliability.md'
@@ -62,23 +62,23 @@ COVERAGE = """| Name | Stmts | Miss | Cover |
 
 
 def test_the_page_is_fresh():
-    reliability_report.main(['--check'])
+    reliability.main(['--check'])
 
 
 def test_the_plot_shows_the_result_files():
     """The plot holds a fingerprint of the files that it was drawn from."""
     results = ROOT / 'results' / 'reliability'
-    path = DOCUMENT.parent / reliability_report.PLOT
-    assert path.exists() == bool(reliability_report.plotted(results))
+    path = DOCUMENT.parent / reliability.PLOT
+    assert path.exists() == bool(reliability.plotted(results))
     if path.exists():
-        assert Image.open(path).text['Source'] == reliability_report.fingerprint(results)
+        assert Image.open(path).text['Source'] == reliability.fingerprint(results)
 
 
 def test_the_figures_are_those_of_the_result_files(tmp_path):
     for name, found in RESULTS.items():
         (tmp_path / f'{name}.json').write_text(json.dumps(found))
     (tmp_path / 'coverage.md').write_text(COVERAGE)
-    text = reliability_report.page('# Text\n\n## Figures\n\nold\n', tmp_path)
+    text = reliability.page('# Text\n\n## Figures\n\nold\n', tmp_path)
     assert text.startswith('# Text\n\n## Figures\n') and 'old' not in text
     for row in (
         '| 4 (3 while saving, 1 while training) | 0 broken checkpoints; 1 of 2 runs differ',
@@ -90,9 +90,9 @@ def test_the_figures_are_those_of_the_result_files(tmp_path):
         '| 1,000 | 92 % of them were run |',
     ):
         assert row in text
-    reliability_report.write_plot(tmp_path, tmp_path / reliability_report.PLOT)
-    with Image.open(tmp_path / reliability_report.PLOT) as image:
-        assert image.text['Source'] == reliability_report.fingerprint(tmp_path)
+    reliability.write_plot(tmp_path, tmp_path / reliability.PLOT)
+    with Image.open(tmp_path / reliability.PLOT) as image:
+        assert image.text['Source'] == reliability.fingerprint(tmp_path)
         assert image.width > 400
 
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from pan_mm.apis.export import export
-from pan_mm.compat.checkpoint import CheckpointError
 from pan_mm.datasets import VideoError
+from pan_mm.export.exporter import export
+from pan_mm.utils.checkpoint import CheckpointError
 
 
 def add_arguments(parser):

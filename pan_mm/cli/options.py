@@ -1,10 +1,10 @@
 """Options that several commands have."""
 
-from pan_mm.apis.optimization import EXTRAS
+from pan_mm.inference.optimization import EXTRAS
 
 
 def add_optimize(parser):
-    """``--optimize``, for what :func:`pan_mm.apis.optimization.optimize` does."""
+    """``--optimize``, for what :func:`pan_mm.inference.optimization.optimize` does."""
     parser.add_argument(
         '--optimize',
         nargs='*',

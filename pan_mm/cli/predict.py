@@ -10,9 +10,8 @@ from mmengine.config import DictAction
 from mmengine.utils import ProgressBar
 
 from pan_mm.apis import PANInferencer
-from pan_mm.apis.optimization import CompileError
-from pan_mm.apis.recognizer import load_config
-from pan_mm.apis.results import (
+from pan_mm.inference.optimization import CompileError
+from pan_mm.inference.predictions import (
     ENCODING_ERRORS,
     FORMATS,
     ShardedResults,
@@ -20,9 +19,10 @@ from pan_mm.apis.results import (
     has_parquet,
     write_results,
 )
-from pan_mm.apis.videos import find_videos
-from pan_mm.compat.checkpoint import CheckpointError
-from pan_mm.engine.files import written_whole
+from pan_mm.inference.recognizer import load_config
+from pan_mm.inference.videos import find_videos
+from pan_mm.utils.checkpoint import CheckpointError
+from pan_mm.utils.files import written_whole
 
 from .options import add_optimize
 

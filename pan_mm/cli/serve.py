@@ -7,10 +7,10 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from pan_mm.apis import PANInferencer
-from pan_mm.apis.optimization import CompileError
-from pan_mm.apis.recognizer import load_config
-from pan_mm.apis.serving.limits import Limits
-from pan_mm.compat.checkpoint import CheckpointError
+from pan_mm.inference.optimization import CompileError
+from pan_mm.inference.recognizer import load_config
+from pan_mm.serving.limits import Limits
+from pan_mm.utils.checkpoint import CheckpointError
 
 from .options import add_optimize
 
@@ -77,8 +77,8 @@ def run(args):
     )
     config = load_config(args.config, args.cfg_options)
     try:
-        from pan_mm.apis.serving.analysis import VideoAnalyzer
-        from pan_mm.apis.serving.server import run_server
+        from pan_mm.serving.analysis import VideoAnalyzer
+        from pan_mm.serving.server import run_server
 
         with redirect_stdout(sys.stderr):  # where MMEngine shall log
             inferencer = PANInferencer(

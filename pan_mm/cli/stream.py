@@ -7,13 +7,13 @@ from contextlib import contextmanager, redirect_stdout
 
 from mmengine.config import DictAction
 
-from pan_mm.apis.events import Event, EventDetector, ScoreSmoother
-from pan_mm.apis.optimization import CompileError, optimize
-from pan_mm.apis.recognizer import class_names, count_classes, load_config, load_recognizer
-from pan_mm.apis.sources import open_source
-from pan_mm.apis.streaming import StreamRecognizer, StreamStats, recognize_stream
-from pan_mm.compat.checkpoint import CheckpointError
 from pan_mm.datasets import VideoError
+from pan_mm.inference.optimization import CompileError, optimize
+from pan_mm.inference.recognizer import class_names, count_classes, load_config, load_recognizer
+from pan_mm.streaming.events import Event, EventDetector, ScoreSmoother
+from pan_mm.streaming.recognizer import StreamRecognizer, StreamStats, recognize_stream
+from pan_mm.streaming.sources import open_source
+from pan_mm.utils.checkpoint import CheckpointError
 
 from .options import add_optimize
 

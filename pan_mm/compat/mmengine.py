@@ -27,7 +27,7 @@ def _torch_loads_weights_only(module):
 
 
 def _load_data_only(runner_checkpoint):
-    from .checkpoint import load_checkpoint_file, load_checkpoint_url
+    from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url
 
     # MMEngine logs the name of the loader from its tenth letter on.
     def load_from_local(filename, map_location):
@@ -56,7 +56,7 @@ def _write_whole(local_backend):
 def _written_whole(put):
     @functools.wraps(put)
     def put_whole(self, obj, filepath, *args, **kwargs):
-        from pan_mm.engine.files import written_whole
+        from pan_mm.utils.files import written_whole
 
         # Symbolic links are followed, as by open(); pipes and devices cannot be replaced.
         target = os.path.realpath(filepath)

@@ -8,7 +8,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from pan_mm.engine.files import written_whole
+from pan_mm.utils.files import written_whole
 from pan_mm.version import __version__
 
 

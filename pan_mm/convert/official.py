@@ -25,9 +25,9 @@ from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from pan_mm.compat.checkpoint import load_checkpoint_file
-from pan_mm.engine.files import written_whole
 from pan_mm.models.weight_layouts import torchvision_name
+from pan_mm.utils.checkpoint import load_checkpoint_file
+from pan_mm.utils.files import written_whole
 from pan_mm.version import __version__
 
 from .labels import class_names, label_permutation

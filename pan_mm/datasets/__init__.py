@@ -1,8 +1,8 @@
-from .integrity import DataError, check_annotations
-from .motion_shapes import MotionShapesDataset
+from .checks.annotations import DataError, check_annotations
+from .decoding.sparse_pyav import SparsePyAVDecode, SparsePyAVInit
+from .decoding.video import VideoDecode, VideoError, VideoInit
+from .motion_shapes.dataset import MotionShapesDataset
 from .sampling import PANSampleFrames, ReverseFrames
-from .sparse_pyav import SparsePyAVDecode, SparsePyAVInit
-from .video import VideoDecode, VideoError, VideoInit
 
 __all__ = [
     'DataError',

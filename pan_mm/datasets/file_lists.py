@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from .integrity import DataError, read_lines
+from .checks.annotations import DataError, read_lines
 
 VIDEO_SUFFIXES = ('.avi', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')

@@ -7,8 +7,8 @@ from typing import Any, Optional
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
-from pan_mm.datasets.dataset_check import check_list, has_list
-from pan_mm.datasets.integrity import DataError, listed
+from pan_mm.datasets.checks.annotations import DataError, listed
+from pan_mm.datasets.checks.dataset import check_list, has_list
 from pan_mm.models.pan_ensemble import stream_configs
 
 

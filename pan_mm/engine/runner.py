@@ -8,12 +8,12 @@ from mmaction.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from pan_mm.datasets.integrity import DataError, listed
+from pan_mm.datasets.checks.annotations import DataError, listed
+from pan_mm.utils.environment import describe_run
 
-from .checkpoint_hook import latest_checkpoint
-from .data_fault_hook import DataFaultHook
+from .hooks.checkpoint_hook import latest_checkpoint
+from .hooks.data_fault_hook import DataFaultHook
 from .preflight import preflight
-from .run_description import describe_run
 
 
 @RUNNERS.register_module()

@@ -168,7 +168,8 @@ def timeline_chart(
         scores (np.ndarray): Probabilities, shape (P, num_classes). The five classes that rise
             highest are drawn.
         names (list[str]): Of all classes.
-        events (list[tuple]): Each (label, start, end, …), as :class:`pan_mm.apis.events.Event`.
+        events (list[tuple]): Each (label, start, end, …), as
+            :class:`pan_mm.streaming.events.Event`.
         width (int): Pixels. Defaults to 900.
         height (int): Pixels. Defaults to 260.
 

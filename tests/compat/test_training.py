@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pan_mm.compat.checkpoint import CheckpointError, load_checkpoint_file
+from pan_mm.utils.checkpoint import CheckpointError, load_checkpoint_file
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 
-from pan_mm.apis.complexity import input_of_test
-from tools.analysis import report
-from tools.analysis.ablations import BASES
+from benchmarks.ablations import BASES
+from benchmarks.pages import results as report
+from pan_mm.inference.complexity import input_of_test
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(ROOT.glob('configs/recognition/*/*_utd-mhad-depth.py'))

@@ -10,7 +10,7 @@ from mmaction.registry import DATASETS, MODELS, TRANSFORMS
 from mmengine.config import Config
 from torch.utils.flop_counter import FlopCounterMode
 
-from tools.analysis import model_zoo
+from benchmarks.pages import model_zoo
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'configs' / 'recognition' / 'pan'

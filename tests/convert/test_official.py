@@ -10,7 +10,6 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.runner import load_checkpoint
 
-from pan_mm.compat.checkpoint import CheckpointError
 from pan_mm.convert import (
     NotPANError,
     class_names,
@@ -19,6 +18,7 @@ from pan_mm.convert import (
     model_config,
     read_architecture,
 )
+from pan_mm.utils.checkpoint import CheckpointError
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}

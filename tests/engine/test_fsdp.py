@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
-from pan_mm.compat.checkpoint import load_checkpoint_file
+from pan_mm.utils.checkpoint import load_checkpoint_file
 
 ROOT = Path(__file__).resolve().parents[2]
 

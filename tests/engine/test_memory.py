@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pan_mm.apis.inferencer import PANInferencer
+from pan_mm.inference.inferencer import PANInferencer
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,10 +9,10 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.runner import load_checkpoint
 
-from pan_mm.apis.score_fusion import load_scores
 from pan_mm.convert import merge_streams, model_config
 from pan_mm.datasets import DataError
 from pan_mm.engine import preflight
+from pan_mm.inference.score_fusion import load_scores
 
 ROOT = Path(__file__).parents[2]
 SHARED = {

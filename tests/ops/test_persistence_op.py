@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from pan_mm.apis.benchmark import peak_of
+from benchmarks.timing import peak_of
 from pan_mm.ops import persistence_of_appearance, select_backend
 
 # Largest difference from the float64 reference, relative to its largest value. Half precisions
@@ -191,7 +191,7 @@ class TestGradients:
             assert (one - other).abs().max() <= BOUNDS[dtype] * other.abs().max()
 
     def test_memory_of_a_training_step(self):
-        from tools.analysis.benchmark_motion import naive_persistence
+        from benchmarks.motion import naive_persistence
 
         frames, weight = make_inputs((4, 4, 3, 112, 112))
         weight.requires_grad_()

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import pan_mm
-from pan_mm.apis.report import read_run
-from pan_mm.apis.run_records import collect_run, read_record
+from benchmarks.records.records import collect_run, read_record
+from benchmarks.records.runs import read_run
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +73,7 @@ def test_the_test_prints_and_dumps_scores(trained, run, folder):
 
 
 def test_clips_backwards_and_the_record_of_the_run(trained, run_tool, folder):
-    run_tool('tools/analysis/test_order.py', 'work', cwd=folder, check=True)
+    run_tool('benchmarks.order_test', 'work', cwd=folder, check=True)
     record = read_record(
         collect_run(trained, folder / 'records', ROOT / 'configs'), ROOT / 'configs'
     )

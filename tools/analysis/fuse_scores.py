@@ -6,8 +6,8 @@ import sys
 
 from mmengine.fileio import dump
 
-from pan_mm.apis.score_fusion import accuracies, fuse_scores, load_scores
-from pan_mm.engine.files import written_whole
+from pan_mm.inference.score_fusion import accuracies, fuse_scores, load_scores
+from pan_mm.utils.files import written_whole
 
 
 def parse_args():

@@ -9,7 +9,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from pan_mm.apis.complexity import get_complexity, input_of_test
+from pan_mm.inference.complexity import get_complexity, input_of_test
 
 
 def parse_args():

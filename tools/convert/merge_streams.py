@@ -6,8 +6,8 @@ import sys
 
 from mmengine.config import Config
 
-from pan_mm.compat.checkpoint import CheckpointError
 from pan_mm.convert import merge_streams
+from pan_mm.utils.checkpoint import CheckpointError
 
 
 def parse_args():

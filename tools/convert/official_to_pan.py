@@ -4,9 +4,9 @@
 import argparse
 import sys
 
-from pan_mm.compat.checkpoint import CheckpointError
 from pan_mm.convert import convert_official_checkpoint
 from pan_mm.convert.labels import LABEL_ORDERS
+from pan_mm.utils.checkpoint import CheckpointError
 
 
 def parse_args():

@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 
 from pan_mm.datasets import DataError
-from pan_mm.datasets.dataset_check import (
+from pan_mm.datasets.checks.dataset import (
     check_decoding,
     check_frames,
     check_label_order,

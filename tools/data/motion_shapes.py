@@ -2,7 +2,7 @@
 
 import argparse
 
-from pan_mm.datasets.motion_shapes import render_motion_shapes
+from pan_mm.datasets.motion_shapes.dataset import render_motion_shapes
 
 
 def parse_args():

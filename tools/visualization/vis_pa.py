@@ -10,8 +10,8 @@ from mmaction.utils import GradCAM
 from mmengine.dataset import pseudo_collate
 from PIL import Image
 
-from pan_mm.apis.inferencer import video_pipeline
-from pan_mm.apis.recognizer import load_recognizer
+from pan_mm.inference.inferencer import video_pipeline
+from pan_mm.inference.recognizer import load_recognizer
 from pan_mm.visualization import (
     inspect_clip,
     optical_flow,

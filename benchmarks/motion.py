@@ -1,0 +1,355 @@
+"""Time motion cues on the frames of a video: PA, each backend, against optical flow.
+
+    python -m benchmarks.motion VIDEO [VIDEO ...] --out results/performance/NAME.json
+
+All are timed in the same run, in turns, on the same frames; reported is the median. A machine's
+limit for PA is the larger of its arithmetic over a matrix-product rate and its bytes over a copy
+rate, both measured in the same run. On a GPU (``--device cuda``) the script checks the kernel
+against the reference first, tries its launch settings, and leaves optical flow out.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Callable, Optional
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pan_mm.ops import cpu, persistence_of_appearance
+from pan_mm.ops.reference import persistence_reference
+
+from .timing import environment, peak_of, time_in_turns, time_once, write_report
+
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+CLIP_LEN, NUM_FILTERS, KERNEL_SIZE = 4, 8, 7
+SIZES = ((224, 224), (256, 340))  # (H, W)
+DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+CACHE_BYTES = 256 * 2**20  # GPU inputs rotate through more than this, so no run finds them cached
+
+
+def naive_persistence(frames: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The baseline: convolve all m frames with bias, then m - 1 pairwise distances.
+
+    Args:
+        frames (Tensor): Shape (B, m, C, H, W).
+        weight (Tensor): Shape (K, C, k, k).
+        bias (Tensor): Shape (K,).
+
+    Returns:
+        Tensor: Shape (B, m - 1, H, W).
+    """
+    batch, num_frames, _, height, width = frames.shape
+    features = F.conv2d(frames.flatten(0, 1), weight, bias, padding=weight.shape[-1] // 2)
+    features = features.view(batch, num_frames, len(weight), -1).transpose(2, 3)
+    distances = [
+        F.pairwise_distance(features[:, step], features[:, step + 1])
+        for step in range(num_frames - 1)
+    ]
+    return torch.stack(distances, 1).view(batch, num_frames - 1, height, width)
+
+
+def naive_with_plain_norm(frames: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The baseline without PyTorch's norm, which is slow over a short dimension on processors."""
+    features = F.conv2d(frames.flatten(0, 1), weight, bias, padding=weight.shape[-1] // 2)
+    features = features.unflatten(0, frames.shape[:2]).float()
+    squares = (features[:, :-1] - features[:, 1:] + 1e-6).square()
+    return squares.sum(2).sqrt().to(frames.dtype)
+
+
+def machine_probes(device: str, dtype: torch.dtype) -> dict:
+    """Functions with the operations or bytes of one call: a matrix product and a copy."""
+    size = 1024 if device == 'cpu' else 8192
+    matrix = torch.randn(size, size, device=device).to(dtype)
+    source = torch.randn(2**24 if device == 'cpu' else 2**28, device=device)
+    target = torch.empty_like(source)
+    return {
+        'matrix product': (lambda: matrix @ matrix, 2 * size**3),
+        'copy': (lambda: target.copy_(source), 2 * source.nbytes),
+    }
+
+
+def read_segments(videos: list, batch: int, size: tuple) -> np.ndarray:
+    """``batch`` segments of adjacent frames, spread over the videos, uint8 (B, m, H, W, 3) RGB."""
+    height, width = size
+    segments = []
+    for index, video in enumerate(videos):
+        count = batch // len(videos) + (index < batch % len(videos))
+        if not count:
+            continue
+        frames = []
+        capture = cv2.VideoCapture(str(video))
+        while len(frames) < 300 and (read := capture.read())[0]:
+            frame = cv2.resize(read[1], (width, height), interpolation=cv2.INTER_AREA)
+            frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+        capture.release()
+        if len(frames) < CLIP_LEN:
+            raise ValueError(
+                f'{video}: read {len(frames)} frames, {CLIP_LEN} are needed; is it a video that '
+                'OpenCV can decode?'
+            )
+        for start in np.linspace(0, len(frames) - CLIP_LEN, count).astype(int):
+            segments.append(np.stack(frames[start : start + CLIP_LEN]))
+    return np.stack(segments)
+
+
+def optical_flows() -> dict:
+    """Optical flow methods of OpenCV at their default settings; TV-L1 needs opencv-contrib."""
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flows = {
+        'Farnebäck': lambda a, b: cv2.calcOpticalFlowFarneback(
+            a, b, None, 0.5, 3, 15, 3, 5, 1.2, 0
+        ),
+        'DIS': lambda a, b: dis.calc(a, b, None),
+    }
+    if hasattr(cv2, 'optflow'):
+        tvl1 = cv2.optflow.DualTVL1OpticalFlow_create()
+        flows = {'TV-L1': lambda a, b: tvl1.calc(a, b, None), **flows}
+    return flows
+
+
+def flow_runner(flow: Callable, segment: np.ndarray) -> Callable[[], None]:
+    """The flow of all adjacent frames of one segment, as PA makes m - 1 maps of m frames."""
+    gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in segment]
+
+    def run():
+        for first, second in zip(gray, gray[1:]):
+            flow(first, second)
+
+    return run
+
+
+def persistence_runners(raw: Tensor, weight: Tensor, compiled: bool) -> dict:
+    """Each formulation of PA on normalised frames in the dtype of ``weight``."""
+    mean, std = (torch.tensor(v, device=raw.device).view(3, 1, 1) for v in (MEAN, STD))
+    frames = ((raw - mean) / std).to(weight.dtype)
+    inputs, raw_inputs = [frames], [raw]
+    if raw.is_cuda:
+        inputs += [frames.clone() for _ in range(CACHE_BYTES // frames.nbytes)]
+        raw_inputs += [raw.clone() for _ in range(CACHE_BYTES // raw.nbytes)]
+    bias = weight.new_zeros(len(weight))
+
+    def rotating(function, inputs=inputs):
+        turn = -1
+
+        def run():
+            nonlocal turn
+            turn = (turn + 1) % len(inputs)
+            return function(inputs[turn])
+
+        return run
+
+    fast = 'triton' if raw.is_cuda else 'cpu'
+    runners = {
+        'naive': rotating(lambda x: naive_persistence(x, weight, bias)),
+        'naive, plain norm': rotating(lambda x: naive_with_plain_norm(x, weight, bias)),
+        'reference': rotating(lambda x: persistence_reference(x, weight)),
+        fast: rotating(lambda x: persistence_of_appearance(x, weight, backend=fast)),
+        f'{fast}, from uint8': rotating(
+            lambda x: persistence_of_appearance(x, weight, std=STD, backend=fast), raw_inputs
+        ),
+    }
+    if compiled:
+        for name, function in (
+            ('naive, compiled', lambda x: naive_persistence(x, weight, bias)),
+            ('reference, compiled', lambda x: persistence_reference(x, weight)),
+        ):
+            runners[name] = rotating(torch.compile(function))
+    runners['frame difference'] = rotating(lambda x: (x[:, :-1] - x[:, 1:]).abs().mean(2))
+    return runners
+
+
+def limit_seconds(raw: Tensor, dtype: torch.dtype, rates: dict) -> float:
+    """The least time for PA: its products, or reading frames and writing maps once."""
+    batch, num_frames, channels, height, width = raw.shape
+    outputs = batch * (num_frames - 1) * height * width
+    operations = 2 * outputs * NUM_FILTERS * channels * KERNEL_SIZE**2
+    size = torch.empty(0, dtype=dtype).element_size()
+    return max(operations / rates['matrix product'], (raw.numel() + outputs) * size / rates['copy'])
+
+
+def tune(raw: Tensor, weight: Tensor) -> list:
+    """Check and time the kernel under its launch settings; leaves the quickest one set."""
+    from pan_mm.ops import gpu
+
+    expected = persistence_of_appearance(raw.double(), weight.double(), backend='reference')
+    frames, trials = raw.to(weight.dtype), []
+    precisions = ('ieee', 'tf32x3') if weight.dtype == torch.float32 else ('ieee',)
+    for precision in precisions:
+        for block in (32, 64, 128, 256):
+            for warps in (2, 4, 8):
+                gpu.FLOAT32_PRECISION = precision
+                gpu.LAUNCH[weight.dtype] = dict(BLOCK=block, num_warps=warps)
+                trial = dict(precision=precision, block=block, warps=warps)
+                try:
+                    maps = persistence_of_appearance(frames, weight, backend='triton')
+                    trial['error'] = float((maps - expected).abs().max() / expected.abs().max())
+                    times = [
+                        time_once(
+                            lambda: persistence_of_appearance(frames, weight, backend='triton'),
+                            'cuda',
+                        )
+                        for _ in range(20)
+                    ]
+                    trial['ms'] = statistics.median(times) * 1000
+                except Exception as error:  # too much shared memory, for one
+                    trial['refused'] = f'{type(error).__name__}: {error}'[:200]
+                trials.append(trial)
+    bound = 1e-5 if weight.dtype == torch.float32 else 3e-2
+    right = [trial for trial in trials if trial.get('error', 1) <= bound]
+    if not right:
+        raise RuntimeError(f'no launch setting equals the reference within {bound}: {trials}')
+    best = min(right, key=lambda trial: trial['ms'])
+    gpu.FLOAT32_PRECISION = best['precision']
+    gpu.LAUNCH[weight.dtype] = dict(BLOCK=best['block'], num_warps=best['warps'])
+    return trials
+
+
+def training_runners(raw: Tensor, weight: Tensor) -> dict:
+    """Forward and backward to the filters, frames being leaves."""
+    frames = (raw / 128 - 1).to(weight.dtype)
+    weight = weight.clone().requires_grad_()
+    bias = weight.new_zeros(len(weight)).requires_grad_()
+    fast = 'triton' if raw.is_cuda else 'cpu'
+    return {
+        'naive': lambda: naive_persistence(frames, weight, bias).sum().backward(),
+        'reference': lambda: persistence_reference(frames, weight).sum().backward(),
+        fast: lambda: persistence_of_appearance(frames, weight, backend=fast).sum().backward(),
+    }
+
+
+def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> dict:
+    dtype = DTYPES[dtype_name]
+    raw = torch.from_numpy(segments).permute(0, 1, 4, 2, 3).contiguous().to(args.device)
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(NUM_FILTERS, 3, KERNEL_SIZE, KERNEL_SIZE, generator=generator) * 0.05
+    weight = weight.to(args.device, dtype)
+    result = dict(dtype=dtype_name, batch=len(raw), height=raw.shape[-2], width=raw.shape[-1])
+    if args.device == 'cuda':
+        result['tuning'] = tune(raw / 128 - 1, weight)
+    with torch.no_grad():
+        functions = persistence_runners(raw, weight, args.compile)
+        frames_per_call = dict.fromkeys(functions, len(raw) * CLIP_LEN)
+        if args.device == 'cpu' and dtype_name == 'float32':
+            for name, flow in optical_flows().items():
+                functions[name] = flow_runner(flow, segments[0])
+                frames_per_call[name] = CLIP_LEN
+        # A processor without units for half precision has its limit in float32.
+        probe_dtype = dtype if args.device == 'cuda' else cpu.compute_dtype(dtype)
+        probes = machine_probes(args.device, probe_dtype)
+        functions |= {name: probe for name, (probe, _) in probes.items()}
+        seconds = time_in_turns(functions, args.repeats, args.warmup, args.device)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    rates = {name: amount / medians[name] for name, (_, amount) in probes.items()}
+    limit = limit_seconds(raw, dtype, rates)
+    result['matrix_product_gflops'] = rates['matrix product'] / 1e9
+    result['copy_gbytes_per_second'] = rates['copy'] / 1e9
+    tvl1 = medians['TV-L1'] / CLIP_LEN if 'TV-L1' in medians else None
+    result['methods'] = []
+    for name, frames in frames_per_call.items():
+        per_frame = medians[name] / frames
+        is_persistence = name not in ('frame difference', *optical_flows())
+        result['methods'].append(
+            dict(
+                method=name,
+                frames_per_second=1 / per_frame,
+                ms_per_frame=per_frame * 1000,
+                spread=[min(seconds[name]) * 1000 / frames, max(seconds[name]) * 1000 / frames],
+                times_naive=medians['naive'] / len(raw) / CLIP_LEN / per_frame,
+                times_tvl1=tvl1 / per_frame if tvl1 else None,
+                share_of_limit=limit / medians[name] if is_persistence else None,
+            )
+        )
+    training = training_runners(raw, weight)
+    seconds = time_in_turns(training, max(args.repeats // 2, 1), 1, args.device)
+    result['training'] = [
+        dict(
+            method=name,
+            ms=statistics.median(seconds[name]) * 1000,
+            peak_mbytes=peak_of(function, args.device) / 2**20,
+        )
+        for name, function in training.items()
+    ]
+    return result
+
+
+def table(results: list) -> str:
+    lines = []
+    for result in results:
+        lines.append(
+            f'\n{result["dtype"]}, {result["width"]}×{result["height"]}, batch {result["batch"]}, '
+            f'{result["threads"]} threads; matrix product {result["matrix_product_gflops"]:.0f} '
+            f'Gflop/s, copy {result["copy_gbytes_per_second"]:.1f} GB/s'
+        )
+        lines.append('\n| method | frames/s | ms/frame | × naive | × TV-L1 | of the limit |')
+        lines.append('|---|---|---|---|---|---|')
+        for row in result['methods']:
+            lines.append(
+                f'| {row["method"]} | {row["frames_per_second"]:.4g} | {row["ms_per_frame"]:.4g} | '
+                f'{row["times_naive"]:.2f} | {_show(row["times_tvl1"], ".0f")} | '
+                f'{_show(row["share_of_limit"], ".0%")} |'
+            )
+        lines.append('\n| forward + backward | ms | peak MiB |')
+        lines.append('|---|---|---|')
+        lines += [
+            f'| {row["method"]} | {row["ms"]:.4g} | {row["peak_mbytes"]:.1f} |'
+            for row in result['training']
+        ]
+    return '\n'.join(lines)
+
+
+def _show(value: Optional[float], form: str) -> str:
+    return '' if value is None else format(value, form)
+
+
+def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('videos', nargs='+', type=Path, help='videos that OpenCV can decode')
+    parser.add_argument('--out', type=Path, help='JSON file to write')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=['float32', 'bfloat16'])
+    parser.add_argument('--batch', type=int, default=8, help='segments of 4 frames')
+    parser.add_argument('--threads', nargs='+', type=int, default=[1, torch.get_num_threads()])
+    parser.add_argument('--sizes', nargs='+', default=None, help='WIDTHxHEIGHT ...')
+    parser.add_argument('--repeats', type=int, default=9)
+    parser.add_argument('--warmup', type=int, default=2)
+    parser.add_argument('--compile', action='store_true', help='time torch.compile too')
+    args = parser.parse_args(argv)
+    for video in args.videos:
+        if not video.is_file():
+            parser.error(f'{video} is no file; give videos to take the frames from')
+    if args.batch < 1 or args.repeats < 1:
+        parser.error('--batch and --repeats must be at least 1')
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        parser.error('--device cuda, but PyTorch sees no GPU')
+    try:
+        sizes = [tuple(map(int, size.split('x'))) for size in args.sizes or []]
+        args.sizes = [(height, width) for width, height in sizes] or SIZES
+    except ValueError:
+        parser.error(f'--sizes takes WIDTHxHEIGHT, such as 224x224, got {args.sizes}')
+    return args
+
+
+def main(argv: Optional[list] = None) -> None:
+    args = parse_args(argv)
+    report = dict(environment=environment(args.device), results=[])
+    for size in args.sizes:
+        segments = read_segments(args.videos, args.batch, size)
+        for dtype in args.dtypes:
+            for threads in sorted(set(args.threads)) if args.device == 'cpu' else [1]:
+                torch.set_num_threads(threads)
+                cv2.setNumThreads(threads)
+                measured = measure(segments, dtype, args)
+                report['results'].append(dict(threads=threads, **measured))
+    if args.out:
+        write_report(args.out, report)
+    print(json.dumps(report['environment']))
+    print(table(report['results']))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Write model_zoo.md from the metafiles that model-index.yml lists, and from results/."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Optional
+
+import yaml
+
+from benchmarks.records.records import read_records
+
+from . import results
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADER = """# Model zoo
+
+<!-- Written by `python -m benchmarks.pages.model_zoo` from the metafiles and results. -->
+
+GMACs are multiply-accumulates of one view (a clip and a crop) times views; params are in
+millions. Accuracies are top-1 / top-5 on the validation set, in percent: `paper` is what the
+paper reports for the authors' models, `ours` what runs whose results lie in this repository
+reached, mean ± standard deviation over seeds: on MotionShapes one seed
+([README](README.md)), on UTD-MHAD the runs of [docs/results.md](docs/results.md), beside TSN, TSM
+and others.
+No weights are published here; `tools/convert/official_to_pan.py` converts those of the authors.
+"""
+
+
+def parse_args(argv):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--check', action='store_true', help='write nothing, fail if model_zoo.md is stale'
+    )
+    return parser.parse_args(argv)
+
+
+def papers_accuracy(metrics):
+    """Top-1 / top-5 as the paper reports them."""
+    values = [metrics.get(f'Top {k} Accuracy (paper)') for k in (1, 5)]
+    return ' / '.join(str(value) for value in values if value is not None)
+
+
+def own_accuracies():
+    """Top-1 / top-5 of the configs that runs in results/ are of."""
+    folders = (results.RECORDS, results.RECORDS_MOTIONSHAPES)
+    records = [record for f in folders for record in read_records(f, results.CONFIGS)[0]]
+    return results.zoo_accuracies(records)
+
+
+def row(model, own):
+    """Line of a table."""
+    data = model['Metadata']
+    metrics = {k: v for result in model.get('Results', []) for k, v in result['Metrics'].items()}
+    name = f'[{model["Name"]}]({model["Config"]})'
+    if 'Weights' in model:
+        name += f' ([weights]({model["Weights"]}))'
+    cells = (
+        name,
+        data['Architecture'],
+        f'{data["Input"]}, {data["Resolution"]}',
+        f'{data["FLOPs"].rstrip("G")} × {data["Views"]}',
+        data['Parameters'].rstrip('M'),
+        papers_accuracy(metrics),
+        own.get(model['Name'], ''),
+    )
+    return f'| {" | ".join(cells)} |\n'
+
+
+def model_zoo():
+    """Text of model_zoo.md."""
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text(encoding='utf-8'))
+    tables, own = {}, own_accuracies()
+    for path in index['Import']:
+        metafile = yaml.safe_load((ROOT / path).read_text(encoding='utf-8'))
+        for model in metafile['Models']:
+            dataset = model['Metadata'].get('Training Data', 'Your own videos')
+            tables.setdefault(dataset, []).append(row(model, own))
+    head = '| config | backbone | input | GMACs | params | paper | ours |\n' + '|---' * 7 + '|\n'
+    return HEADER + ''.join(
+        f'\n## {dataset}\n\n{head}{"".join(rows)}' for dataset, rows in tables.items()
+    )
+
+
+def main(argv: Optional[list] = None) -> None:
+    args = parse_args(argv)
+    path = ROOT / 'model_zoo.md'
+    text = model_zoo()
+    if not args.check:
+        path.write_text(text, encoding='utf-8')
+    elif not path.is_file() or path.read_text(encoding='utf-8') != text:
+        sys.exit('error: model_zoo.md is stale; run python -m benchmarks.pages.model_zoo')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Time the way from a video file to the model's input, stage by stage.
+
+    python -m benchmarks.pipeline VIDEO [VIDEO ...] --out FILE.json
+
+The test pipeline of PAN_Lite's config stands beside MMAction2's stock one, which has its Decord
+transforms and its data preprocessor and is otherwise the same, with one and with more decoding
+threads. They take turns on each video. What they give the model is compared, too.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from copy import deepcopy
+from pathlib import Path
+from typing import Optional
+
+import cv2
+import torch
+from mmaction.registry import MODELS, TRANSFORMS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+
+import pan_mm  # noqa: F401, registers PAN
+
+from .timing import environment, summary, write_report
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv2-rgb.py'
+STAGES = {
+    'VideoInit': 'open',
+    'DecordInit': 'open',
+    'VideoDecode': 'decode',
+    'DecordDecode': 'decode',
+}
+
+
+def make_pipelines(threads: int) -> dict:
+    """Transforms by the name of their pipeline."""
+    cfg = Config.fromfile(ROOT / 'configs/recognition/pan' / CONFIG)
+    own = cfg.test_dataloader.dataset.pipeline
+    stock = deepcopy(own)
+    types = [transform.type for transform in stock]
+    stock[types.index('VideoInit')] = dict(type='DecordInit')
+    stock[types.index('VideoDecode')] = dict(type='DecordDecode')
+    pipelines = {'stock': stock, 'default': own}
+    if threads > 1:
+        for name in ('stock', 'default'):
+            pipelines[f'{name}, {threads} threads'] = deepcopy(pipelines[name])
+            pipelines[f'{name}, {threads} threads'][0]['num_threads'] = threads
+    return {
+        name: [TRANSFORMS.build(transform) for transform in transforms]
+        for name, transforms in pipelines.items()
+    }
+
+
+def make_preprocessors(device: str) -> dict:
+    """Data preprocessors, which move, stack and normalise, MMAction2's own and the config's."""
+    cfg = Config.fromfile(ROOT / 'configs/recognition/pan' / CONFIG).model.data_preprocessor
+    stock = dict(cfg, type='ActionDataPreprocessor')
+    return {
+        name: MODELS.build(cfg).to(device) for name, cfg in (('stock', stock), ('default', cfg))
+    }
+
+
+def run(transforms: list, preprocess, video: Path) -> tuple:
+    """Seconds of each stage, and the model's input."""
+    results = dict(filename=str(video), start_index=0, modality='RGB', label=0)
+    seconds = {}
+    for transform in transforms:
+        started = time.perf_counter()
+        results = transform(results)
+        name = type(transform).__name__
+        seconds[STAGES.get(name, name)] = time.perf_counter() - started
+    started = time.perf_counter()
+    inputs = preprocess(pseudo_collate([results]))['inputs']
+    if inputs.is_cuda:
+        torch.cuda.synchronize()
+    seconds['collate, move, normalise'] = time.perf_counter() - started
+    return seconds, inputs
+
+
+def measure(args: argparse.Namespace) -> dict:
+    pipelines = make_pipelines(args.decode_threads)
+    preprocessors = make_preprocessors(args.device)
+    seconds = {name: [] for name in pipelines}
+    equal, unequal = [], []
+    for repeat in range(args.repeats + 1):  # the first is the warm-up
+        for video in args.videos:
+            inputs = {}
+            for name, transforms in pipelines.items():
+                preprocess = preprocessors[name.split(',')[0]]
+                stages, inputs[name] = run(transforms, preprocess, video)
+                if repeat:
+                    seconds[name].append((video, stages))
+            if not repeat:
+                is_equal = torch.equal(inputs['stock'], inputs['default'])
+                (equal if is_equal else unequal).append(video.name)
+    report, stock = {}, None
+    for name, runs in seconds.items():
+        # the median of each video's runs, then the mean over videos
+        medians = [
+            statistics.median(sum(stages.values()) for v, stages in runs if v == video)
+            for video in args.videos
+        ]
+        stock = stock or medians
+        total = sum(sum(stages.values()) for _, stages in runs)
+        mean = statistics.mean(medians)
+        stages_ms = {
+            stage: 1000 * mean * sum(stages[stage] for _, stages in runs) / total
+            for stage in runs[0][1]
+        }
+        report[name] = dict(
+            ms=mean * 1000,
+            spread=summary(medians)['spread'],
+            videos_per_second=1 / mean,
+            times_stock=sum(stock) / sum(medians),
+            times_stock_median=statistics.median(a / b for a, b in zip(stock, medians)),
+            stages_ms=stages_ms,
+        )
+    return dict(pipelines=report, equal=equal, unequal=unequal)
+
+
+def table(report: dict) -> str:
+    """Markdown of a report."""
+    pipelines = report['pipelines']
+    stages = list(dict.fromkeys(s for row in pipelines.values() for s in row['stages_ms']))
+    lines = [
+        f'| ms for a video | {" | ".join(pipelines)} |',
+        '|---' * (1 + len(pipelines)) + '|',
+    ]
+    for stage in stages:
+        cells = [
+            f'{row["stages_ms"][stage]:.1f} ({row["stages_ms"][stage] / row["ms"]:.0%})'
+            for row in pipelines.values()
+        ]
+        lines.append(f'| {stage} | {" | ".join(cells)} |')
+    for title, key, form in (
+        ('all', 'ms', '.1f'),
+        ('videos per second', 'videos_per_second', '.1f'),
+        ('times stock', 'times_stock', '.2f'),
+        ('times stock, median video', 'times_stock_median', '.2f'),
+    ):
+        cells = [format(row[key], form) for row in pipelines.values()]
+        lines.append(f'| {title} | {" | ".join(cells)} |')
+    equal, unequal = report['equal'], report['unequal']
+    lines += [
+        '',
+        f'{len(equal)} of {len(equal) + len(unequal)} videos give the model equal numbers.',
+    ]
+    if unequal:
+        lines[-1] += f' Others: {", ".join(unequal)}.'
+    return '\n'.join(lines)
+
+
+def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('videos', nargs='+', type=Path)
+    parser.add_argument('--out', type=Path, help='JSON file to write')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument('--repeats', type=int, default=5, help='of each video')
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='of PyTorch')
+    parser.add_argument('--decode-threads', type=int, default=2, help='beside one')
+    args = parser.parse_args(argv)
+    for video in args.videos:
+        if not video.is_file():
+            parser.error(f'{video} is no file')
+    if args.repeats < 1:
+        parser.error('--repeats must be at least 1')
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        parser.error('--device cuda, but PyTorch sees no GPU')
+    return args
+
+
+def main(argv: Optional[list] = None) -> None:
+    args = parse_args(argv)
+    init_default_scope('mmaction')
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
+    report = dict(
+        environment=dict(environment(args.device), threads=args.threads),
+        settings=dict(videos=len(args.videos), repeats=args.repeats),
+        **measure(args),
+    )
+    if args.out:
+        write_report(args.out, report)
+    print(json.dumps(report['environment']))
+    print(table(report))
+
+
+if __name__ == '__main__':
+    main()

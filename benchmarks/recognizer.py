@@ -1,0 +1,409 @@
+#!/usr/bin/env python3
+"""Time whole recognizers: PAN beside MMAction2's own configs, same machine, same input.
+
+    python -m benchmarks.recognizer [VIDEO ...] --growth --out FILE.json
+
+All have a ResNet-50 (X3D has its own network), 400 classes, and random weights, which do not
+change the time. On a processor frames are 112 × 112, so that the run ends in minutes; on a GPU
+224 × 224. A clip is what a model's config samples as one view of a video: 8 frames (TSN, TSM,
+TANet, SlowOnly, PAN_RGB), 32 (the other PAN, SlowFast) or 13 (X3D). Timed is ``test_step``, from
+uint8 frames on the device to scores, and ``train_step``, forward, backward and SGD; of PAN_Full
+and PAN_En, whose streams are trained apart, the sum of the streams' steps. Models take turns, so
+that drift of the machine hits all alike. With videos, the way from file to label is timed too.
+"""
+
+import argparse
+import json
+import time
+from contextlib import nullcontext
+from copy import deepcopy
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional
+
+import cv2
+import numpy as np
+import torch
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper
+from mmengine.registry import init_default_scope
+from torch import nn
+
+import pan_mm  # noqa: F401, registers PAN
+from pan_mm.inference.optimization import optimize
+from pan_mm.models.memory_format import backbones, to_channels_last
+from pan_mm.ops.cpu import has_bfloat16_units
+
+from .timing import environment, peak_of, summary, time_in_turns, write_report
+
+ROOT = Path(__file__).resolve().parents[1]
+PAN = str(ROOT / 'configs/recognition/pan' / 'pan-{}_kinetics400-rgb.py')
+CONFIGS = {
+    'PAN_Lite': PAN.format('lite_imagenet-pretrained-r50_8xb8-4x1x8-80e'),
+    'PAN_PA': PAN.format('pa_imagenet-pretrained-r50_8xb8-4x1x8-80e'),
+    'PAN_RGB': PAN.format('rgb_imagenet-pretrained-r50_8xb8-1x1x8-50e'),
+    'PAN_Full': PAN.format('full_r50_4x1x8'),
+    'PAN_En': PAN.format('en_r50_4x1x8'),
+    'TSN': 'tsn/tsn_imagenet-pretrained-r50_8xb32-1x1x8-100e_kinetics400-rgb',
+    'TSM': 'tsm/tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_kinetics400-rgb',
+    'TANet': 'tanet/tanet_imagenet-pretrained-r50_8xb8-dense-1x1x8-100e_kinetics400-rgb',
+    'SlowOnly': 'slowonly/slowonly_r50_8xb16-8x8x1-256e_kinetics400-rgb',
+    'SlowFast': 'slowfast/slowfast_r50_8xb8-8x8x1-256e_kinetics400-rgb',
+    'X3D_S': 'x3d/x3d_s_13x6x1_facebook-kinetics400-rgb',
+}
+VARIANTS = ('plain', 'channels-last', 'autocast', 'compiled')
+OPTIMIZED = ('optimized', 'optimized half', 'optimized half compile')  # for inference alone
+LITE = dict(batch=1, clip_len=4, num_segments=8)
+GROWTH = dict(
+    batch=(1, 2, 3, 4),
+    clip_len=(2, 4, 6, 8),
+    num_segments=(4, 8, 16),
+    pixels=(0.5, 1, 1.5, 2),  # in parts of --size squared
+)
+
+
+class Recognizer(NamedTuple):
+    """A recognizer that is timed.
+
+    Attributes:
+        config (str): Name of the config.
+        model (nn.Module): On its device.
+        shape (tuple[int]): Of a clip as the pipeline gives it, uint8.
+        pipeline (list[dict]): From a video file to that.
+    """
+
+    config: str
+    model: nn.Module
+    shape: tuple
+    pipeline: list
+
+
+def load_config(name: str) -> Config:
+    """Config of one of ``CONFIGS``."""
+    path = CONFIGS[name]
+    if not path.endswith('.py'):
+        path = f'mmaction::recognition/{path}.py'
+    return Config.fromstring(f'_base_ = {path!r}', '.py')
+
+
+def without_pretrained(cfg: dict) -> dict:
+    """The config of a model that loads nothing when it is built."""
+    return {
+        key: without_pretrained(value) if isinstance(value, dict) else value
+        for key, value in cfg.items()
+        if key != 'pretrained'
+    } | ({'pretrained': None} if 'pretrained' in cfg else {})
+
+
+def build(name: str, size: int, device: str) -> Recognizer:
+    """Build a recognizer, and the pipeline that takes one view of a video."""
+    cfg = load_config(name)
+    torch.manual_seed(0)
+    model = MODELS.build(without_pretrained(cfg.model)).to(device)
+    pipeline = (cfg.get('val_dataloader') or cfg.test_dataloader).dataset.pipeline
+    sample = next(dict(t) for t in pipeline if 'SampleFrames' in t['type'])
+    sample.pop('twice_sample', None)
+    if sample['type'] == 'DenseSampleFrames':
+        sample['num_sample_positions'] = 1
+    layout = next(t['input_format'] for t in pipeline if t['type'] == 'FormatShape')
+    if layout == 'NCTHW':
+        sample['num_clips'] = 1
+        shape = (1, 3, sample['clip_len'], size, size)
+    else:
+        shape = (sample['num_clips'] * sample['clip_len'], 3, size, size)
+    pipeline = [
+        dict(type='VideoInit'),
+        sample,
+        dict(type='VideoDecode'),
+        dict(type='Resize', scale=(-1, round(size * 8 / 7))),
+        dict(type='CenterCrop', crop_size=size),
+        dict(type='FormatShape', input_format=layout),
+        dict(type='PackActionInputs'),
+    ]
+    return Recognizer(Path(CONFIGS[name]).stem, model, shape, pipeline)
+
+
+def vary(model: nn.Module, variant: str) -> nn.Module:
+    """A variant of a model; 'autocast' is the plain model, see :func:`precision`."""
+    if variant in ('plain', 'autocast'):
+        return model
+    model = deepcopy(model)
+    if variant == 'channels-last':
+        for backbone in backbones(model):
+            to_channels_last(backbone)
+    elif variant == 'compiled':
+        for backbone in backbones(model):
+            backbone.compile(dynamic=False)
+    else:
+        optimize(model, variant.split()[1:])
+    return model
+
+
+def precision(variant: str, device: str):
+    """The context that a variant runs in."""
+    return torch.autocast(device, torch.bfloat16) if variant == 'autocast' else nullcontext()
+
+
+def batch_of(shape: tuple, batch: int, device: str) -> dict:
+    """Random clips with labels, as the dataloader gives them."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = [
+        torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
+        for _ in range(batch)
+    ]
+    return dict(inputs=inputs, data_samples=[ActionDataSample().set_gt_label(0) for _ in inputs])
+
+
+def inference(model: nn.Module, shape: tuple, batch: int, variant: str, device: str) -> Callable:
+    """A function that scores a batch."""
+    data = batch_of(shape, batch, device)
+
+    def run():
+        model.eval()
+        with torch.no_grad(), precision(variant, device):
+            return model.test_step(dict(data))
+
+    return run
+
+
+def training(model: nn.Module, shape: tuple, batch: int, variant: str, device: str) -> Callable:
+    """A function that does a training step, of an ensemble one of each stream."""
+    data = batch_of(shape, batch, device)
+    parts = list(model.streams.values()) if hasattr(model, 'streams') else [model]
+    wrappers = [
+        OptimWrapper(torch.optim.SGD(part.parameters(), lr=1e-6, momentum=0.9)) for part in parts
+    ]
+    for part in parts:  # the streams of an ensemble leave normalisation to it
+        part.data_preprocessor = model.data_preprocessor
+
+    def run():
+        for part, wrapper in zip(parts, wrappers):
+            part.train()
+            with precision(variant, device):
+                part.train_step(dict(data), wrapper)
+
+    return run
+
+
+def measure(recognizers: dict, make: Callable, variants: list, batches: list, args) -> list:
+    """Time a kind of step for all recognizers, variants and batches, in turns."""
+    functions = {}
+    for variant in variants:
+        for name, recognizer in recognizers.items():
+            model = vary(recognizer.model, variant)
+            for batch in batches:
+                functions[name, variant, batch] = make(
+                    model, recognizer.shape, batch, variant, args.device
+                )
+    seconds = time_in_turns(functions, args.repeats, args.warmup, args.device)
+    rows = []
+    for (name, variant, batch), function in functions.items():
+        row = summary(seconds[name, variant, batch])
+        if variant == variants[0]:
+            row['peak_mbytes'] = peak_of(function, args.device) / 2**20
+        rows.append(
+            dict(
+                model=name,
+                variant=variant,
+                batch=batch,
+                **row,
+                per_second=1000 / row['ms'],
+                clips_per_second=1000 * batch / row['ms'],
+            )
+        )
+    return rows
+
+
+def from_videos(recognizers: dict, args: argparse.Namespace) -> list:
+    """Time the way from a video file to its label, video by video, models in turns."""
+    runs = {}
+    for name, recognizer in recognizers.items():
+        runs[name] = Compose(recognizer.pipeline), vary(recognizer.model, 'optimized').eval()
+    decode, total = ({name: [] for name in runs} for _ in range(2))
+    for repeat in range(1 + args.video_repeats):  # the first is the warm-up
+        for video in args.videos:
+            for name, (pipeline, model) in runs.items():
+                started = time.perf_counter()
+                data = pipeline(dict(filename=str(video), start_index=0, modality='RGB', label=0))
+                decoded = time.perf_counter()
+                with torch.no_grad():
+                    (sample,) = model.test_step(pseudo_collate([data]))
+                sample.pred_score.argmax().item()  # waits for the device
+                if repeat:
+                    decode[name].append(decoded - started)
+                    total[name].append(time.perf_counter() - started)
+    return [
+        dict(
+            model=name,
+            videos=len(args.videos),
+            **summary(total[name]),
+            videos_per_second=len(total[name]) / sum(total[name]),
+            decoding_share=sum(decode[name]) / sum(total[name]),
+        )
+        for name in runs
+    ]
+
+
+def lite(clip_len: int, num_segments: int, device: str) -> nn.Module:
+    """PAN_Lite with so many frames."""
+    cfg = load_config('PAN_Lite').model
+    cfg.backbone.update(clip_len=clip_len, num_segments=num_segments)
+    cfg.cls_head.num_segments = num_segments
+    return MODELS.build(without_pretrained(cfg)).to(device)
+
+
+def growth(args: argparse.Namespace) -> list:
+    """Time and memory of PAN_Lite against one quantity at a time."""
+    functions = {}
+    for quantity, values in GROWTH.items():
+        for value in values:
+            point = dict(LITE, **({quantity: value} if quantity in LITE else {}))
+            size = args.size
+            if quantity == 'pixels':
+                size = round(args.size * value**0.5 / 8) * 8
+                value = size**2
+            model = lite(point['clip_len'], point['num_segments'], args.device)
+            shape = (point['num_segments'] * point['clip_len'], 3, size, size)
+            functions[quantity, value] = inference(
+                model, shape, point['batch'], 'plain', args.device
+            )
+    seconds = time_in_turns(functions, args.repeats, args.warmup, args.device)
+    curves = []
+    for quantity in GROWTH:
+        keys = [key for key in functions if key[0] == quantity]
+        values = [value for _, value in keys]
+        rows = [summary(seconds[key]) for key in keys]
+        ms = [row['ms'] for row in rows]
+        peaks = [peak_of(functions[key], args.device) / 2**20 for key in keys]
+        curves.append(
+            dict(
+                quantity=quantity,
+                values=values,
+                ms=ms,
+                spread=[row['spread'] for row in rows],
+                peak_mbytes=peaks,
+                line_ms=fit_line(values, ms),
+                line_mbytes=fit_line(values, peaks),
+            )
+        )
+    return curves
+
+
+def fit_line(x: list, y: list) -> dict:
+    """Least squares line, and how far the points are from it, relative to their mean."""
+    slope, intercept = np.polyfit(x, y, 1)
+    off = np.abs(slope * np.array(x) + intercept - y).max() / np.mean(y)
+    return dict(slope=float(slope), intercept=float(intercept), farthest=float(off))
+
+
+def _round(value: Optional[float]) -> str:
+    return '' if value is None else f'{value:.0f}'
+
+
+def table(report: dict) -> str:
+    lines = []
+    for kind in ('inference', 'training'):
+        rows = report.get(kind) or []
+        if rows:
+            lines += [f'\n| {kind} | variant | batch | ms | clips/s | peak MiB |', '|---' * 6 + '|']
+        lines += [
+            f'| {row["model"]} | {row["variant"]} | {row["batch"]} | {row["ms"]:.4g} | '
+            f'{row["clips_per_second"]:.3g} | {_round(row.get("peak_mbytes"))} |'
+            for row in rows
+        ]
+    if report.get('video'):
+        lines += ['\n| file to label | ms | videos/s | decoding |', '|---' * 4 + '|']
+        lines += [
+            f'| {row["model"]} | {row["ms"]:.4g} | {row["videos_per_second"]:.3g} | '
+            f'{row["decoding_share"]:.0%} |'
+            for row in report['video']
+        ]
+    for curve in report.get('growth') or []:
+        lines.append(
+            f'\n{curve["quantity"]} {curve["values"]}: ms {[round(ms, 1) for ms in curve["ms"]]}, '
+            f'MiB {[round(peak) for peak in curve["peak_mbytes"]]}; off the line by at most '
+            f'{curve["line_ms"]["farthest"]:.1%} and {curve["line_mbytes"]["farthest"]:.1%}'
+        )
+    return '\n'.join(lines)
+
+
+def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('videos', nargs='*', type=Path, help='to be recognized, file to label')
+    parser.add_argument('--out', type=Path, help='JSON file to write')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument('--models', nargs='+', choices=CONFIGS, default=list(CONFIGS))
+    parser.add_argument(
+        '--variants',
+        nargs='+',
+        choices=VARIANTS + OPTIMIZED,
+        help='by default all on a GPU; on a processor those without compilation, and without half '
+        'precision too where it has no units for bfloat16',
+    )
+    parser.add_argument('--size', type=int, help='pixels, by default 112 on a processor, else 224')
+    parser.add_argument('--batches', nargs='+', type=int, help='by default 1 2, on a GPU 1 8 32')
+    parser.add_argument('--train-batch', type=int, help='clips, by default 2, on a GPU 8')
+    parser.add_argument('--growth', action='store_true', help='time PAN_Lite against its input')
+    parser.add_argument('--repeats', type=int, help='by default 3, on a GPU 20')
+    parser.add_argument('--warmup', type=int, default=1)
+    parser.add_argument('--video-repeats', type=int, default=1)
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    args = parser.parse_args(argv)
+    for video in args.videos:
+        if not video.is_file():
+            parser.error(f'{video} is no file')
+    on_gpu = args.device == 'cuda'
+    if on_gpu and not torch.cuda.is_available():
+        parser.error('--device cuda, but PyTorch sees no GPU')
+    args.size = args.size or (224 if on_gpu else 112)
+    args.batches = args.batches or ([1, 8, 32] if on_gpu else [1, 2])
+    args.train_batch = args.train_batch or (8 if on_gpu else 2)
+    args.repeats = args.repeats or (20 if on_gpu else 3)
+    slow = [] if on_gpu else ['compile']
+    if not (on_gpu or has_bfloat16_units()):
+        slow += ['half', 'autocast']
+    args.variants = args.variants or [
+        variant for variant in VARIANTS + OPTIMIZED if not any(word in variant for word in slow)
+    ]
+    if min(args.size, args.train_batch, args.repeats, *args.batches) < 1:
+        parser.error('--size, --batches, --train-batch and --repeats must be at least 1')
+    return args
+
+
+def main(argv: Optional[list] = None) -> None:
+    args = parse_args(argv)
+    init_default_scope('mmaction')
+    MMLogger.get_current_instance().setLevel('WARNING')  # TANet tells of each weight it makes
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
+    report = dict(
+        environment=dict(environment(args.device), threads=args.threads),
+        settings=dict(size=args.size, dtype='float32', repeats=args.repeats, warmup=args.warmup),
+    )
+    recognizers = {name: build(name, args.size, args.device) for name in args.models}
+    report['models'] = {
+        name: dict(
+            config=recognizer.config,
+            clip=recognizer.shape,
+            parameters=sum(p.numel() for p in recognizer.model.parameters()),
+        )
+        for name, recognizer in recognizers.items()
+    }
+    report['inference'] = measure(recognizers, inference, args.variants, args.batches, args)
+    if args.videos:
+        report['video'] = from_videos(recognizers, args)
+    trainable = [variant for variant in args.variants if variant in VARIANTS]
+    report['training'] = measure(recognizers, training, trainable, [args.train_batch], args)
+    if args.growth:
+        report['growth'] = growth(args)
+    if args.out:
+        write_report(args.out, report)
+    print(json.dumps(report['environment']))
+    print(table(report))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,1 @@
+"""Finished runs, and the small records that they leave in results/."""

@@ -1,0 +1,330 @@
+"""What is fuzzed: everything that reads files or takes numbers from outside.
+
+Each target is a function under ``hypothesis.given``: it passes if the code under test returns
+something sound or raises the error that it documents, and fails on any other exception. Texts and
+files are mutated from real ones, so that they get past the first check.
+"""
+
+import collections
+import io
+import json
+import os
+import pickle
+import string
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from mmaction.datasets import VideoDataset
+from mmengine.logging import HistoryBuffer
+
+from pan_mm.convert import NotPANError, convert_official_state_dict, read_architecture
+from pan_mm.convert.official import model_config, official_name
+from pan_mm.datasets import DataError, PANSampleFrames, check_annotations
+from pan_mm.datasets.checks.annotations import read_lines
+from pan_mm.datasets.file_lists import read_label_map, read_official_labels
+from pan_mm.inference.predictions import ShardedResults
+from pan_mm.inference.score_fusion import ScoresError, load_scores
+from pan_mm.inference.videos import find_videos
+from pan_mm.models import VAPHead
+from pan_mm.ops import persistence_of_appearance
+from pan_mm.utils.checkpoint import CheckpointError, load_checkpoint_file
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / 'shared' / 'data'
+FOLDER = Path(tempfile.mkdtemp(prefix='fuzz'))
+
+TARGETS = {}
+
+
+def target(share, **strategies):
+    """Register a target that gets ``share`` of the inputs of a run."""
+
+    def register(function):
+        TARGETS[function.__name__] = share, given(**strategies)(function)
+        return function
+
+    return register
+
+
+def written(content, suffix):
+    path = FOLDER / f'input-{os.getpid()}{suffix}'
+    path.write_bytes(content)
+    return path
+
+
+# Inputs ---------------------------------------------------------------------------------------
+
+
+def _real(*patterns):
+    """Contents of the project's files, and of real data beside it where there are any."""
+    files = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+    files += [path for pattern in patterns for path in sorted(SHARED.glob(f'**/{pattern}'))]
+    return [path.read_bytes()[:2000] for path in files[:20]]
+
+
+LISTS = [
+    b'a.mp4 0\nb/c.mp4 12\n',
+    b'folder 12 3\nother 7 1\n',
+    b'folder 5 12 3\n',
+    b'a.mp4,0\n',
+    b'a.mp4 0 3 5\n',
+    *_real('annotations/*.txt'),
+]
+LABEL_MAPS = [b'clap\nwave\n', *_real('tools/data/*/label_map.txt', 'label_map.txt')]
+OFFICIAL = [
+    b'12;Opening something\n7;Holding something\n',
+    json.dumps([dict(id='1', template='Holding [something]', label='Holding a pen')]).encode(),
+]
+RESULTS = [
+    json.dumps(dict(video='a.mp4', model='m', top=[dict(label=1, name='x', score=0.5)])).encode()
+    + b'\n',
+    json.dumps(dict(video='b.mp4', model='m', error='no video')).encode() + b'\n',
+]
+_NOISE = [b'\n', b'\r', b' ', b'\t', b'\0', b'..', b'/', b';', b',', b'-1', b'1e9', b'\xff', b'"']
+_NOISE += [b'\x0b', b'\x1c', '\u2028'.encode(), '\u0665'.encode(), b'{', b'[', b'1_0', b'9' * 30]
+
+
+@st.composite
+def mutated(draw, corpus, noise=_NOISE):
+    """One of ``corpus`` with pieces taken out, doubled or replaced."""
+    content = draw(st.sampled_from(corpus))
+    for _ in range(draw(st.integers(0, 6))):
+        start = draw(st.integers(0, len(content)))
+        end = min(len(content), start + draw(st.integers(0, 16)))
+        piece = draw(
+            st.one_of(
+                st.sampled_from(noise),
+                st.binary(max_size=8),
+                st.just(content[start:end] * 2),
+                st.just(b''),
+            )
+        )
+        content = content[:start] + piece + content[end:]
+    return content
+
+
+# Texts ----------------------------------------------------------------------------------------
+
+
+@target(
+    30,
+    content=mutated(LISTS),
+    rawframes=st.booleans(),
+    with_offset=st.booleans(),
+    multi_class=st.booleans(),
+    delimiter=st.sampled_from([None, ',', '\t']),
+    num_classes=st.sampled_from([None, 1, 10, 400]),
+    prefix=st.sampled_from(['', str(FOLDER), 's3://bucket']),
+)
+def annotation_lists(content, rawframes, with_offset, prefix, **options):
+    path = written(content, '.txt')
+    problems = check_annotations(
+        str(path), prefix, rawframes=rawframes, with_offset=with_offset, **options
+    )
+    assert all(isinstance(problem, str) and str(path) in problem for problem in problems)
+    form = [problem for problem in problems if ': no such ' not in problem]
+    if not form and not rawframes and not options['multi_class']:
+        # What is called sound, MMAction2 reads, and reads the same lines.
+        dataset = VideoDataset(
+            str(path), [], dict(video=''), delimiter=options['delimiter'] or ' ', lazy_init=True
+        )
+        labels = [info['label'] for info in dataset.load_data_list()]
+        assert len(labels) == len(read_lines(str(path)))
+        if options['num_classes'] is not None:
+            assert all(-1 <= label < options['num_classes'] for label in labels)
+
+
+@target(8, content=mutated(LABEL_MAPS))
+def label_maps(content):
+    try:
+        names = read_label_map(str(written(content, '.txt')))
+    except DataError:
+        return
+    assert len(set(names)) == len(names)
+
+
+@target(8, content=mutated(OFFICIAL), suffix=st.sampled_from(['.json', '.csv']))
+def official_labels(content, suffix):
+    try:
+        labels = read_official_labels(str(written(content, suffix)))
+    except DataError:
+        return
+    assert all(isinstance(text, str) for pair in labels.items() for text in pair)
+
+
+@target(8, content=mutated(RESULTS))
+def earlier_results(content):
+    try:
+        ShardedResults(written(content, '.jsonl'), 'm')
+    except ValueError:
+        return
+
+
+@target(6, content=mutated([b'clips/*.mp4\na.mp4\n', *LISTS]))
+def video_lists(content):
+    try:
+        videos = find_videos([f'@{written(content, ".txt")}'])
+    except (ValueError, OSError):
+        return
+    assert len(set(videos)) == len(videos)
+
+
+# Numbers --------------------------------------------------------------------------------------
+
+
+@target(
+    20,
+    clip_len=st.integers(-1, 20),
+    num_clips=st.integers(-1, 20),
+    twice_sample=st.booleans(),
+    test_mode=st.booleans(),
+    total_frames=st.one_of(st.integers(-1, 300), st.integers(0, 2**31 - 50)),
+    start_index=st.sampled_from([0, 1, 5]),
+)
+def sampling(clip_len, num_clips, twice_sample, test_mode, total_frames, start_index):
+    try:
+        sample = PANSampleFrames(clip_len, num_clips, twice_sample, test_mode)
+        results = sample.transform(dict(total_frames=total_frames, start_index=start_index))
+    except ValueError:
+        assert min(clip_len, num_clips, total_frames) < 1 or (twice_sample and not test_mode)
+        return
+    indices = results['frame_inds']
+    assert indices.shape == (num_clips * clip_len * (1 + twice_sample),)
+    assert indices.min() >= start_index and indices.max() < start_index + total_frames
+    steps = np.diff(indices.reshape(-1, clip_len), axis=1)
+    assert ((steps == 1) | ((steps == 0) & (indices.max() == start_index + total_frames - 1))).all()
+
+
+@target(
+    5,
+    shape=st.lists(st.integers(0, 6), min_size=0, max_size=6),
+    channels=st.integers(1, 4),
+    kernel=st.integers(1, 5),
+    dtype=st.sampled_from(
+        [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uint8, torch.int64]
+    ),
+    scale=st.sampled_from([0.0, 1.0, 1e-30, 1e4, 1e18]),
+    with_std=st.booleans(),
+)
+def motion_maps(shape, channels, kernel, dtype, scale, with_std):
+    frames = (torch.rand(shape, dtype=torch.float64) * scale).clamp(max=6e4).to(dtype)
+    weight = torch.rand(2, channels, kernel, kernel)
+    std = [58.0] * channels if with_std else None
+    try:
+        maps = persistence_of_appearance(frames, weight, std=std)
+    except ValueError:
+        return
+    assert maps.shape == (shape[0], shape[1] - 1, *shape[3:])
+    assert maps.isfinite().all() and (maps >= 0).all()
+
+
+@target(
+    3,
+    num_segments=st.integers(-1, 17),
+    batch=st.integers(0, 3),
+    channels=st.integers(1, 8),
+    segments=st.integers(0, 17),
+    scale=st.sampled_from([0.0, 1.0, 1e30]),
+)
+def head(num_segments, batch, channels, segments, scale):
+    try:
+        vap = VAPHead(num_classes=3, in_channels=channels, num_segments=num_segments)
+    except ValueError:
+        assert num_segments < 2 or num_segments & (num_segments - 1)
+        return
+    features = scale * torch.rand(batch * segments, channels, 2, 2)
+    try:
+        logits = vap(features, segments)
+    except ValueError:
+        assert features.shape[0] % num_segments or not len(features)
+        return
+    assert logits.shape == (len(features) // num_segments, 3) and logits.isfinite().all()
+
+
+# Files ----------------------------------------------------------------------------------------
+
+
+def _official_state():
+    from mmaction.registry import MODELS
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmaction'), torch.device('meta'):
+        model = MODELS.build(model_config('lite', 18, 8, 5))
+    state = {official_name(name): value for name, value in model.state_dict().items()}
+    state['PA.shallow_conv.bias'] = torch.empty(8, device='meta')
+    return {f'module.{name}': value for name, value in state.items()}
+
+
+STATE = _official_state()
+_KEYS = st.one_of(st.sampled_from(sorted(STATE)), st.text(string.printable, max_size=30))
+_VALUES = st.one_of(
+    st.lists(st.integers(0, 5), max_size=5).map(lambda shape: torch.empty(shape, device='meta')),
+    st.none(),
+    st.integers(),
+    st.text(max_size=5),
+)
+
+
+@target(
+    2,
+    dropped=st.sets(_KEYS, max_size=3),
+    added=st.dictionaries(_KEYS, _VALUES, max_size=3),
+    renamed=st.sampled_from(['module.', '', 'model.']),
+    label_order=st.sampled_from([None, 'sthv1', 'other', list('abcde'), list('aabcd')]),
+)
+def official_state_dicts(dropped, added, renamed, label_order):
+    state = {key: value for key, value in STATE.items() if key not in dropped}
+    state = {key.replace('module.', renamed): value for key, value in {**state, **added}.items()}
+    try:
+        read_architecture(state)
+        converted = convert_official_state_dict(state, label_order)
+    except NotPANError:
+        return
+    except ValueError:
+        assert label_order is not None
+        return
+    assert converted['cls_head.fc_cls.weight'].shape[1] == 512
+
+
+def _saved(legacy):
+    buffer = io.BytesIO()
+    value = dict(
+        state_dict=collections.OrderedDict(weight=torch.ones(3, 2)),
+        meta=dict(epoch=1, seed=np.int64(3), classes=('a', 'b')),
+        message_hub=dict(loss=HistoryBuffer([1.0], [1])),
+    )
+    torch.save(value, buffer, _use_new_zipfile_serialization=not legacy)
+    return buffer.getvalue()
+
+
+_OPCODES = [bytes([code]) for code in b'cR.(}]tbiosNK\x80\x85\x93h0']
+_GLOBALS = [b'cos\nsystem\n', b'cbuiltins\neval\n', b'ctorch\nload\n', b'cnumpy\nload\n']
+
+
+@target(6, content=mutated([_saved(False), _saved(True)], _NOISE + _OPCODES + _GLOBALS))
+def checkpoints(content):
+    try:
+        load_checkpoint_file(written(content, '.pth'))
+    except CheckpointError:
+        return
+
+
+def _dump():
+    samples = [
+        dict(pred_score=torch.tensor([0.2, 0.8]), gt_label=torch.tensor([i]), filename=f'{i}.mp4')
+        for i in range(2)
+    ]
+    return pickle.dumps(samples, protocol=2)
+
+
+@target(4, content=mutated([_dump()], _NOISE + _OPCODES + _GLOBALS))
+def score_dumps(content):
+    assume(len(content) < 10_000)
+    try:
+        load_scores(written(content, '.pkl'))
+    except ScoresError:
+        return

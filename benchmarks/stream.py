@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Measure how far streaming lags behind a camera, and whether its memory stays.
+
+    python -m benchmarks.stream VIDEO --config CONFIG [CONFIG ...] --out FILE.json
+    python -m benchmarks.stream VIDEO --config CONFIG --fps 300 --seconds 120 \
+        --out results/reliability/stream.json
+
+A video plays in a loop at the speed of a camera and is followed as a live source, late frames
+dropped. Latency is from a frame's arrival to the prediction that it completes. Each config is
+measured as it is and optimized, for ``--seconds`` each. The weights are random: they do not change
+the time. The second command sends more frames than a machine can follow. Linux only.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import cv2
+import torch
+from mmengine.config import Config
+
+import pan_mm
+from pan_mm.inference.optimization import optimize
+from pan_mm.inference.recognizer import load_recognizer
+from pan_mm.streaming.recognizer import StreamRecognizer, StreamStats
+from pan_mm.streaming.sources import LiveSource
+
+from .reliability.load import MemoryLog
+from .timing import environment, write_report
+
+
+class PacedVideo:
+    """``cv2.VideoCapture`` of frames that come at a fixed rate, in a loop, until ``seconds``."""
+
+    def __init__(self, images, fps, seconds):
+        self.images, self.fps, self.total = images, fps, round(fps * seconds)
+        self.count = 0
+        self.started = None
+
+    def isOpened(self):  # noqa: N802, OpenCV's name
+        return True
+
+    def get(self, prop):
+        return 0
+
+    def release(self):
+        pass
+
+    def read(self):
+        if self.count == self.total:
+            return False, None
+        self.started = self.started or time.perf_counter()
+        time.sleep(max(0, self.started + self.count / self.fps - time.perf_counter()))
+        image = self.images[self.count % len(self.images)]
+        self.count += 1
+        return True, image
+
+
+def read_images(path, count=250):
+    capture, images = cv2.VideoCapture(path), []
+    while len(images) < count:
+        read, image = capture.read()
+        if not read:
+            break
+        images.append(image)
+    if not images:
+        raise ValueError(f'{path}: no video that OpenCV can decode')
+    return images
+
+
+def measure(config, images, args, optimized):
+    model = load_recognizer(config, None, args.device)
+    if optimized:
+        optimize(model)
+    pipeline = [
+        dict(type='VideoDecode'),
+        dict(type='Resize', scale=(-1, round(args.size * 8 / 7))),
+        dict(type='CenterCrop', crop_size=args.size),
+        dict(type='FormatShape', input_format='NCHW'),
+    ]
+    recognizer = StreamRecognizer(model, args.stride, args.hop, pipeline)
+    for image in images[: recognizer.first_prediction + 2 * args.stride]:
+        recognizer.push(image)  # warm up
+    recognizer.reset()
+    video = PacedVideo(images, args.fps, args.seconds)
+    source = LiveSource(0, recognizer.buffer(), retries=0, capture=lambda _: video)
+    stats = StreamStats()
+    memory, next_look = MemoryLog(), 0.0
+    try:
+        for frame in source:
+            if time.monotonic() >= next_look:
+                memory.look()
+                next_look = time.monotonic() + 0.5
+            stats.add(recognizer.push(frame.image, frame.timestamp, frame.index, frame.captured))
+    except pan_mm.datasets.VideoError:
+        pass  # the end of the video: no attempt to open it again
+    source.close()
+    return dict(
+        stats.as_dict(),
+        dropped=source.dropped,
+        arrived=video.count,
+        keeps_up=source.dropped == 0,
+        segments_per_prediction=args.hop,
+        memory=memory.report(),
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('video', help='what the camera sees')
+    parser.add_argument('--config', nargs='+', required=True, help='configs of PAN')
+    parser.add_argument('--out', required=True, type=Path, help='JSON file')
+    parser.add_argument('--size', type=int, default=112, help='pixels of the crop')
+    parser.add_argument('--fps', type=float, default=25, help='of the camera')
+    parser.add_argument('--seconds', type=float, default=40, help='for each measurement')
+    parser.add_argument('--stride', type=int, default=8, help='frames between segments')
+    parser.add_argument('--hop', type=int, default=1, help='segments between predictions')
+    parser.add_argument('--threads', type=int, default=2, help='of PyTorch')
+    parser.add_argument('--device', default='cpu')
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(1)
+    images = read_images(args.video)
+    height, width = images[0].shape[:2]
+    result = dict(
+        command='benchmarks/stream.py',
+        environment=dict(environment(args.device), threads=args.threads, dtype='float32'),
+        camera=dict(fps=args.fps, seconds=args.seconds, width=width, height=height),
+        size=args.size,
+        stride=args.stride,
+        models={},
+    )
+    for path in args.config:
+        variants = result['models'][Path(path).stem] = {}
+        for name in ('plain', 'optimized'):
+            figures = measure(Config.fromfile(path), images, args, name == 'optimized')
+            variants[name] = figures
+            print(Path(path).stem, name, json.dumps(figures))
+            verdict = 'keeps up' if figures['keeps_up'] else 'does not keep up'
+            print(f'{Path(path).stem}, {name}, {verdict} with {args.fps:g} frames a second')
+    write_report(args.out, result)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,133 @@
+"""Timing, memory and environment, as every benchmark of this project takes them."""
+
+import datetime
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Callable, Union
+
+import cv2
+import numpy as np
+import torch
+
+import pan_mm
+from pan_mm.utils.environment import processor_name
+from pan_mm.utils.files import written_whole
+
+
+def time_in_turns(functions: dict, repeats: int, warmup: int, device: str) -> dict:
+    """Time functions in turns, so that all meet the same machine.
+
+    Args:
+        functions (dict[str, Callable]): By name, without arguments.
+        repeats (int): Timed runs of each.
+        warmup (int): Runs of each before the first timed one.
+        device (str): 'cpu' or 'cuda'.
+
+    Returns:
+        dict[str, list[float]]: Seconds of each function's runs.
+    """
+    for function in functions.values():
+        for _ in range(warmup):
+            function()
+    seconds = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            seconds[name].append(time_once(function, device))
+    return seconds
+
+
+def time_once(function: Callable[[], object], device: str) -> float:
+    """Seconds of one call; on a GPU between two events of its stream."""
+    if device == 'cuda':
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        function()
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 1000
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def summary(seconds: list) -> dict:
+    """Median, quickest and slowest of some runs, in ms."""
+    return dict(
+        ms=statistics.median(seconds) * 1000, spread=[min(seconds) * 1000, max(seconds) * 1000]
+    )
+
+
+def peak_of(function: Callable[[], object], device: str) -> int:
+    """Most bytes that PyTorch held at once during a call, above its start."""
+    if device == 'cpu':
+        return _cpu_peak(function)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    function()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def _cpu_peak(function):
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
+        function()
+    events = profiler.profiler.kineto_results.events()
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        if event.name() == '[memory]':
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
+def _stolen():
+    """Seconds of this machine's cores that its host has given to others; 0 if it has none."""
+    stat = Path('/proc/stat')
+    return int(stat.read_text().split()[8]) / os.sysconf('SC_CLK_TCK') if stat.exists() else 0.0
+
+
+def environment(device: str) -> dict:
+    """What a speed depends on: device, versions, other load, date.
+
+    Args:
+        device (str): 'cpu', 'cuda', or one of several GPUs such as 'cuda:1'.
+    """
+    return dict(
+        device=processor_name() if device == 'cpu' else torch.cuda.get_device_name(device),
+        capability=torch.backends.cpu.get_cpu_capability() if device == 'cpu' else None,
+        cores=os.cpu_count(),
+        load_before=round(os.getloadavg()[0], 2) if hasattr(os, 'getloadavg') else None,
+        stolen_seconds=_stolen(),  # write_report counts from here on
+        pan_mm=pan_mm.__version__,
+        mmaction2=metadata.version('mmaction2'),
+        torch=torch.__version__,
+        triton=importlib.util.find_spec('triton') and __import__('triton').__version__,
+        opencv=cv2.__version__,
+        numpy=np.__version__,
+        python=platform.python_version(),
+        date=datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC'),
+    )
+
+
+def write_report(path: Union[str, Path], report: dict) -> None:
+    """Write a result file as JSON, whole or not at all; its folder is made.
+
+    Of an :func:`environment` in it, ``stolen_seconds`` becomes the time that the cores of a virtual
+    machine have lost since: figures with much of it are not those of a quiet machine.
+    """
+    path = Path(path)
+    measured = report.get('environment', {})
+    if 'stolen_seconds' in measured:
+        lost = round(_stolen() - measured['stolen_seconds'], 1)
+        report = dict(report, environment=dict(measured, stolen_seconds=lost))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as part:
+        text = json.dumps(report, indent=1, ensure_ascii=False)
+        Path(part).write_text(f'{text}\n', encoding='utf-8')

@@ -1,0 +1,1 @@
+"""Checks of annotations and files before a run, and bad samples during one."""

@@ -1,0 +1,182 @@
+"""A dataset's pipeline that can live with bad data and knows what each data worker is reading."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any, Callable, NamedTuple, Optional
+
+import torch
+from torch.utils.data import DataLoader, get_worker_info
+
+from .annotations import DataError, listed
+
+
+class Unreadable(NamedTuple):
+    """Stands in a test for the sample of a bad file."""
+
+    path: str
+    message: str
+
+
+IN_A_ROW = 50  # so many failures and no success between them are no matter of single files
+
+
+class WatchedPipeline:
+    """Runs a pipeline; where the data are bad, MMEngine's dataset takes another sample.
+
+    For that it answers None, as ``BaseDataset`` expects of a pipeline that fails in training. What
+    happened travels with the next good sample, in its metainfo ``data_faults``, beside the path
+    ``read_from``: so it reaches the main process from any kind of worker. In a test no other
+    sample may take its place; there it answers :class:`Unreadable`, which :class:`ReadableBatches`
+    takes out.
+
+    Args:
+        pipeline (Callable): The dataset's pipeline.
+        max_faults (int): Files that may be bad. With 0 every fault is raised.
+        num_workers (int): Of the DataLoader.
+        test_mode (bool): Whether it is a validation or a test.
+
+    Raises:
+        DataError: From :meth:`__call__`, if more than ``max_faults`` files are bad, or in training
+            ``IN_A_ROW`` samples one after the other.
+    """
+
+    def __init__(
+        self,
+        pipeline: Callable,
+        max_faults: int = 0,
+        num_workers: int = 0,
+        test_mode: bool = False,
+    ) -> None:
+        self.pipeline = pipeline
+        self.max_faults = max_faults
+        self.test_mode = test_mode
+        # Index of the sample that each worker is at, -1 when it waits; other processes see it.
+        self.reading = torch.full((max(num_workers, 1),), -1).share_memory_()
+        self.skipped = {}  # path: what was wrong with it
+        self.in_a_row = 0
+        self.unsent = []
+
+    def __call__(self, data: dict) -> Optional[Any]:
+        """Result of the pipeline; None or :class:`Unreadable` where it fails."""
+        worker = get_worker_info()
+        slot = worker.id if worker else 0
+        path = data_path(data)
+        self.reading[slot] = data.get('sample_idx', -1)
+        try:
+            sample = self.pipeline(data)
+        except (ImportError, MemoryError):
+            raise
+        except Exception as error:
+            if not self.max_faults:
+                raise
+            self._skip(path, error)
+            return Unreadable(path, self.skipped[path]) if self.test_mode else None
+        finally:
+            self.reading[slot] = -1
+        self.in_a_row = 0
+        self.unsent += [(path, message, False) for message in data.get('video_faults', ())]
+        if self.max_faults and isinstance(sample, dict) and 'data_samples' in sample:
+            sample['data_samples'].set_metainfo(dict(read_from=path, data_faults=self.unsent))
+            self.unsent = []
+        return sample
+
+    def _skip(self, path, error):
+        message = str(error) or type(error).__name__
+        self.skipped[path] = message if path in message else f'{path}: {message}'
+        self.unsent.append((path, self.skipped[path], True))
+        if len(self.skipped) > self.max_faults:
+            raise too_many(self.skipped, self.max_faults, self.test_mode) from error
+        self.in_a_row += 1
+        if self.in_a_row == IN_A_ROW and not self.test_mode:
+            raise DataError(
+                f'{IN_A_ROW} samples in a row cannot be read; is it the pipeline of the config, or '
+                f'the place of the data?{listed(list(self.skipped.values()))}'
+            ) from error
+
+
+class ReadableBatches:
+    """A DataLoader of a test without the samples that :class:`WatchedPipeline` could not read.
+
+    Args:
+        dataloader (DataLoader): Its ``collate_fn`` is replaced.
+        report (Callable): Called with the list of :class:`Unreadable` of each batch.
+
+    Raises:
+        DataError: While iterating, if not a sample could be read.
+    """
+
+    def __init__(self, dataloader: DataLoader, report: Callable) -> None:
+        self.dataloader = dataloader
+        self.report = report
+        dataloader.collate_fn = functools.partial(_collate_readable, dataloader.collate_fn)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dataloader, name)
+
+    def __len__(self) -> int:
+        return len(self.dataloader)
+
+    def __iter__(self) -> Iterator:
+        is_empty = True
+        for batch, unreadable in self.dataloader:
+            self.report(unreadable)
+            if batch is not None:
+                is_empty = False
+                yield batch
+        if is_empty:
+            raise DataError('none of the clips to test could be read; the log names them')
+
+
+def _collate_readable(collate, samples):
+    readable = [sample for sample in samples if not isinstance(sample, Unreadable)]
+    unreadable = [sample for sample in samples if isinstance(sample, Unreadable)]
+    return collate(readable) if readable else None, unreadable
+
+
+def too_many(skipped: dict, max_faults: int, test_mode: bool = False) -> DataError:
+    """The error that names the bad files, ten at most."""
+    limit = 'max_test_faults' if test_mode else 'max_faults'
+    return DataError(
+        f'{len(skipped)} files cannot be read, more than {limit}={max_faults} of '
+        f'DataFaultHook:{listed(list(skipped.values()))}'
+    )
+
+
+def data_path(data: dict) -> str:
+    """The file or folder that a sample is read from, or was."""
+    named = data.get('read_from') or data.get('filename') or data.get('frame_dir')
+    return str(named or f'sample {data.get("sample_idx")}')
+
+
+def samples_of(data_batch: Any) -> list:
+    """The data samples of a batch from a DataLoader, none where it holds none."""
+    return list(data_batch.get('data_samples', ())) if isinstance(data_batch, dict) else []
+
+
+def leaf_datasets(dataset: Any) -> Iterator:
+    """The datasets with a pipeline of their own inside wrappers such as RepeatDataset."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner == [None]:
+        yield dataset
+    else:
+        for each in inner:
+            yield from leaf_datasets(each)
+
+
+def watch(dataset: Any, max_faults: int, num_workers: int, test_mode: bool = False) -> None:
+    """Put a :class:`WatchedPipeline` into each leaf of ``dataset``, unless it is there."""
+    for leaf in leaf_datasets(dataset):
+        pipeline = getattr(leaf, 'pipeline', None)
+        if pipeline is not None and not isinstance(pipeline, WatchedPipeline):
+            leaf.pipeline = WatchedPipeline(pipeline, max_faults, num_workers, test_mode)
+
+
+def being_read(dataset: Any) -> list:
+    """Paths of the samples that the workers are at."""
+    paths = []
+    for leaf in leaf_datasets(dataset):
+        pipeline = getattr(leaf, 'pipeline', None)
+        if isinstance(pipeline, WatchedPipeline):
+            indices = [index for index in pipeline.reading.tolist() if index >= 0]
+            paths += [data_path(leaf.get_data_info(index)) for index in indices]
+    return paths

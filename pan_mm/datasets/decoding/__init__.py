@@ -1,0 +1,1 @@
+"""Transforms that open and decode videos."""

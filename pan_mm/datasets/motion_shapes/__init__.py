@@ -1,0 +1,1 @@
+"""The embedded dataset: rendered shapes whose classes are their motions."""

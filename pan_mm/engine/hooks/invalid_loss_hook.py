@@ -1,0 +1,51 @@
+"""What a training does about a loss that is no number."""
+
+from typing import Any, Optional
+
+import torch
+from mmaction.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from pan_mm.datasets.checks.faults import data_path, samples_of
+
+
+@HOOKS.register_module()
+class InvalidLossHook(Hook):
+    """Stops a training whose loss is NaN or infinite, and names the files of the batch.
+
+    No checkpoint is written after it: the last one is good.
+
+    Raises:
+        FloatingPointError: While training, with the loss, the iteration and the files.
+    """
+
+    priority = 'VERY_HIGH'  # before a checkpoint is saved
+
+    def __init__(self) -> None:
+        self.previous = []
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[dict] = None,
+    ) -> None:
+        """Look at the loss of the iteration."""
+        files = batch_files(data_batch)
+        for name, value in (outputs or {}).items():
+            if 'loss' in name and not torch.as_tensor(value).isfinite().all():
+                raise FloatingPointError(
+                    f'{name} is {torch.as_tensor(value).tolist()} in iteration {runner.iter + 1}, '
+                    f'epoch {runner.epoch + 1}. Its batch: {", ".join(files)}. The batch before, '
+                    f'after which the weights may have been broken already: '
+                    f'{", ".join(self.previous) or "none"}. The last checkpoint was saved before; '
+                    'lower the learning rate, clip the gradients, or look at these files'
+                )
+        self.previous = files
+
+
+def batch_files(data_batch: Any) -> list:
+    """Paths of the samples of a batch, as far as ``DataFaultHook`` or ``meta_keys`` keep them."""
+    return [data_path(getattr(sample, 'metainfo', {})) for sample in samples_of(data_batch)]

@@ -1,0 +1,1 @@
+"""Recognizers at work on whole videos: loading, optimizing, predicting, fusing scores."""

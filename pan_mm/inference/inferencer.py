@@ -1,0 +1,214 @@
+"""Recognition of video files with a trained recognizer."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Optional, Union
+
+import torch
+from mmaction.utils import get_str_type
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader
+
+from pan_mm.utils.checkpoint import CheckpointError
+
+from . import optimization
+from .recognizer import class_names, count_classes, load_config, load_recognizer
+from .runtime import SUFFIXES, ExportedModel
+
+
+class PANInferencer:
+    """Names the actions in video files.
+
+    Unlike MMAction2's ``ActionRecogInferencer``, it runs the config's own test pipeline (that
+    one replaces the decoder and multi-crops, so its scores differ from the test's), yields
+    results while it works, goes on after a bad file, and refuses a checkpoint that does not fit.
+    The recognizer need not be a PAN.
+
+    Args:
+        config (str | Path | Config): Config of a recognizer. Its ``test_pipeline``, or else the
+            pipeline of its test dataset, opens and prepares the videos.
+        checkpoint (str | Path, optional): File or URL of its weights, or a model that
+            ``python -m pan_mm export`` wrote. Without one the weights are random.
+        device (str | torch.device, optional): Defaults to the accelerator, or the CPU. An
+            exported model runs on the CPU.
+        batch_size (int): Videos in a batch. Defaults to 8.
+        label_map (str | Path, optional): Text file of class names, one a line. Defaults to the
+            names in checkpoint or config, or else the labels' numbers.
+        topk (int): Classes in a result. Defaults to 5.
+        num_workers (int): Processes that decode; 0 decodes in this one. Defaults to 0.
+        optimize (Sequence[str], optional): Makes the recognizer faster, see
+            :func:`pan_mm.inference.optimization.optimize`: () keeps its scores, ('half',),
+            ('compile',) or both go further. Defaults to None: the model as it was trained.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        CheckpointError: If the checkpoint is damaged, or would run code.
+        ValueError: If the checkpoint or the label map does not fit the model, the config has no
+            pipeline that opens videos, a number is out of its range, or an exported model is to
+            be optimized.
+        CompileError: If ``torch.compile`` is asked for and does not work here.
+
+    Example:
+        >>> recognize = PANInferencer('config.py', 'checkpoint.pth')   # doctest: +SKIP
+        >>> recognize(['clips/biking.mp4'])                             # doctest: +SKIP
+        [{'video': 'clips/biking.mp4', 'top': [{'label': 3, 'name': 'biking', 'score': 0.93}, …]}]
+    """
+
+    def __init__(
+        self,
+        config: Union[str, Path, Config],
+        checkpoint: Optional[Union[str, Path]] = None,
+        device: Union[str, torch.device, None] = None,
+        batch_size: int = 8,
+        label_map: Optional[Union[str, Path]] = None,
+        topk: int = 5,
+        num_workers: int = 0,
+        optimize: Optional[Sequence[str]] = None,
+    ) -> None:
+        for name, value, least in (
+            ('batch_size', batch_size, 1),
+            ('topk', topk, 1),
+            ('num_workers', num_workers, 0),
+        ):
+            if value < least:
+                raise ValueError(f'{name} must be at least {least}, got {value}')
+        self.config = load_config(config)
+        if Path(str(checkpoint)).suffix in SUFFIXES:
+            if optimize is not None:
+                raise ValueError(f'{checkpoint} is exported and cannot be optimized; leave it out')
+            self.model = ExportedModel(checkpoint)
+            num_classes = self.model.num_classes
+        else:
+            self.model = load_recognizer(self.config, checkpoint, device)
+            num_classes = count_classes(self.model)
+            if optimize is not None:
+                optimization.optimize(self.model, optimize)
+        meta = self.model.dataset_meta
+        self.classes = class_names(num_classes, label_map, meta, self.config)
+        self.pipeline = video_pipeline(self.config)
+        self.batch_size = batch_size
+        self.topk = min(topk, num_classes)
+        self.num_workers = num_workers
+
+    def __call__(self, videos: Union[str, Path, Iterable]) -> list:
+        """Recognize one or more videos; see :meth:`iterate`."""
+        return list(self.iterate([videos] if isinstance(videos, (str, Path)) else videos))
+
+    def iterate(self, videos: Iterable) -> Iterator[dict]:
+        """Recognize videos, batch by batch.
+
+        Args:
+            videos (Iterable[str | Path]): Video files.
+
+        Yields:
+            dict: For each video, in the order given, ``video`` and either ``top``, a list of
+            ``dict(label, name, score)`` with the most probable class first, or ``error``, what
+            is wrong with the file. Scores are probabilities.
+        """
+        loader = DataLoader(
+            _Videos([str(video) for video in videos], self.pipeline),
+            batch_size=self.batch_size,
+            collate_fn=list,
+            num_workers=self.num_workers,
+        )
+        for batch in loader:
+            results = {video: error for video, _, error in batch if error is not None}
+            good = [item for item in batch if item[2] is None]
+            # Frames of another shape or number would be padded and change the scores.
+            for _, group in groupby(sorted(good, key=_shape), key=_shape):
+                names, data, _ = zip(*group)
+                results.update(zip(names, self.probabilities(data)))
+            for video, _, error in batch:
+                if error is not None:
+                    yield dict(video=video, error=error)
+                else:
+                    yield dict(video=video, top=self.top(results[video]))
+
+    @torch.no_grad()
+    def probabilities(self, data: Iterable) -> torch.Tensor:
+        """Probabilities (N, num_classes) of N outputs of the pipeline.
+
+        Raises:
+            CheckpointError: If they are not finite.
+        """
+        samples = self.model.test_step(pseudo_collate(list(data)))
+        scores = torch.stack([sample.pred_score for sample in samples]).float().cpu()
+        if not scores.isfinite().all():
+            raise CheckpointError(
+                'the model gives scores that are not finite numbers: its training has diverged, '
+                'or the checkpoint is damaged'
+            )
+        if scores.ndim == 3:  # no average_clips: (N, views, num_classes)
+            scores = scores.mean(dim=1)
+        return scores if _gives_probabilities(self.model) else scores.softmax(dim=1)
+
+    def top(self, probabilities: torch.Tensor) -> list:
+        """The most probable classes of one video."""
+        scores, labels = probabilities.topk(self.topk)
+        return [
+            dict(label=label, name=self.classes[label], score=score)
+            for label, score in zip(labels.tolist(), scores.tolist())
+        ]
+
+
+class _Videos:
+    """Dataset of (name, output of the pipeline or None, error or None)."""
+
+    def __init__(self, videos, pipeline):
+        self.videos = videos
+        self.pipeline = pipeline
+
+    def __len__(self):
+        return len(self.videos)
+
+    def __getitem__(self, index):
+        video = self.videos[index]
+        return (video, *read_video(video, self.pipeline))
+
+
+def read_video(video: str, pipeline: Compose) -> tuple:
+    """Open and prepare a video.
+
+    Returns:
+        tuple: Output of the pipeline and None, or None and what is wrong with the file.
+    """
+    try:
+        return pipeline(dict(filename=video, label=-1, start_index=0, modality='RGB')), None
+    except ImportError:  # a missing decoder is no fault of the file
+        raise
+    except Exception as error:
+        if isinstance(error.__cause__ or error, FileNotFoundError):
+            return None, 'no such file'
+        return None, str(error).removeprefix(f'{video}: ') or type(error).__name__
+
+
+def video_pipeline(config: Config) -> Compose:
+    """The transforms that open and prepare a video as in the config's test.
+
+    Raises:
+        ValueError: If the config has none that opens videos.
+    """
+    transforms = config.get('test_pipeline')
+    if not transforms:
+        dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
+        while dataset.get('dataset'):  # wrappers such as RepeatDataset
+            dataset = dataset['dataset']
+        transforms = dataset.get('pipeline')
+    if not transforms or not any('Init' in get_str_type(t['type']) for t in transforms):
+        raise ValueError(
+            f'{config.filename or "the config"} has no test_pipeline that opens videos; add one '
+            "that begins with dict(type='VideoInit')"
+        )
+    init_default_scope(config.get('default_scope', 'mmaction'))  # as init_recognizer does
+    return Compose(transforms)
+
+
+def _shape(item):
+    return tuple(item[1]['inputs'].shape)
+
+
+def _gives_probabilities(model) -> bool:
+    return any(getattr(m, 'average_clips', None) == 'prob' for m in model.modules())

@@ -1,0 +1,181 @@
+"""A trained recognizer from a config and a checkpoint, or a clear error."""
+
+from pathlib import Path
+from typing import Optional, Union
+
+import torch
+from mmaction.apis import init_recognizer
+from mmaction.models.heads import BaseHead
+from mmengine.config import Config
+from mmengine.device import get_device
+from torch import nn
+
+from pan_mm.utils.checkpoint import CheckpointError, load_checkpoint_file, load_checkpoint_url
+
+
+def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = None) -> Config:
+    """Read a config that holds a model; a ``Config`` is copied.
+
+    Args:
+        config (str | Path | Config): The config.
+        cfg_options (dict, optional): What to change in it, by dotted keys.
+
+    Raises:
+        ValueError: If the file is no config, or has no ``model``.
+    """
+    if isinstance(config, Config):
+        config = config.copy()
+    else:
+        name = str(config)
+        if not Path(name).is_file():
+            raise FileNotFoundError(f'{name}: no such config file')
+        try:
+            config = Config.fromfile(name)
+        except OSError as error:  # MMEngine's word for a wrong suffix or a missing base
+            raise ValueError(f'{name}: cannot be read as a config ({error})') from error
+    if not config.get('model'):
+        raise ValueError(f'{config.filename or "the config"} has no model; give a leaf config')
+    config.merge_from_dict(cfg_options or {})
+    return config
+
+
+def load_recognizer(
+    config: Union[str, Path, Config],
+    checkpoint: Optional[Union[str, Path]] = None,
+    device: Union[str, torch.device, None] = None,
+) -> nn.Module:
+    """Build the recognizer of a config and load its weights, all of them or none.
+
+    MMAction2's ``init_recognizer`` builds it, but would load by halves a checkpoint that does
+    not fit, and lets a checkpoint run code.
+
+    Args:
+        config (str | Path | Config): Config of a recognizer.
+        checkpoint (str | Path, optional): File or URL. Without one the weights are random.
+        device (str | torch.device, optional): Defaults to the accelerator, or the CPU.
+
+    Returns:
+        nn.Module: In evaluation mode, with ``cfg``, and ``dataset_meta`` of the checkpoint.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        CheckpointError: If the checkpoint is damaged, or would run code.
+        ValueError: If the checkpoint does not fit the model, naming what differs, or there is no
+            such device.
+    """
+    config = load_config(config)
+    model = init_recognizer(config, None, 'cpu')
+    model.dataset_meta = {}
+    if checkpoint is not None:
+        load = load_checkpoint_url if '://' in str(checkpoint) else load_checkpoint_file
+        state = load(str(checkpoint), map_location='cpu')
+        if not isinstance(state, dict):
+            raise CheckpointError(f'{checkpoint} holds a {type(state).__name__}, no weights')
+        load_weights(model, state.get('state_dict', state), str(checkpoint))
+        meta = state.get('meta')
+        model.dataset_meta = (meta.get('dataset_meta') if isinstance(meta, dict) else None) or {}
+    try:
+        return model.to(device or get_device())
+    except (RuntimeError, AssertionError) as error:  # PyTorch's for what is not there
+        raise ValueError(
+            f'device {str(device)!r} cannot be used ({str(error).splitlines()[0]}); this machine '
+            f'has {get_device()!r}'
+        ) from error
+
+
+def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:
+    """Load a state dict that must fit to the last weight.
+
+    Args:
+        model (nn.Module): Gets the weights.
+        state_dict (dict): Weights by name, with or without DDP's ``module.``.
+        source (str): Where they come from, for the error.
+
+    Raises:
+        ValueError: If weights are missing, left over, or of another shape.
+    """
+    state_dict = {name.removeprefix('module.'): weight for name, weight in state_dict.items()}
+    try:
+        model.load_state_dict(state_dict)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f'{source} does not fit the model of the config: {_shorten(str(error))}\n'
+            'Give the config that the checkpoint was trained with.'
+        ) from error
+
+
+def _shorten(message: str, lines: int = 6, names: int = 4) -> str:
+    """Keep the beginning of PyTorch's complete list of what does not fit."""
+    kept = []
+    for line in message.splitlines()[:lines]:
+        parts = line.split(', "')
+        more = f', … and {len(parts) - names} more' if len(parts) > names else ''
+        kept.append(', "'.join(parts[:names]) + more)
+    if message.count('\n') >= lines:
+        kept.append(f'\t… and {message.count(chr(10)) + 1 - lines} more lines')
+    return '\n'.join(kept)
+
+
+def count_classes(model: nn.Module) -> int:
+    """Number of classes of a recognizer, or of an ensemble of recognizers.
+
+    Raises:
+        ValueError: If the model has no classification head.
+    """
+    for module in model.modules():
+        if isinstance(module, BaseHead):
+            return module.num_classes
+    raise ValueError(f'{type(model).__name__} has no classification head of MMAction2')
+
+
+def read_label_map(path: Union[str, Path]) -> list:
+    """Class names from a text file, one a line, in the order of the labels.
+
+    Raises:
+        ValueError: If the file is empty, not in UTF-8, or has an empty line between names.
+    """
+    try:
+        lines = Path(path).read_text(encoding='utf-8-sig').rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: a label map is a text file in UTF-8') from error
+    names = [line.strip() for line in lines]
+    if not all(names) or not names:
+        raise ValueError(f'{path}: a label map has one class name a line and no empty lines')
+    return names
+
+
+def class_names(
+    num_classes: int,
+    label_map: Optional[Union[str, Path]] = None,
+    dataset_meta: Optional[dict] = None,
+    config: Optional[Config] = None,
+) -> list:
+    """Names of the classes: of the label map, the checkpoint, the config, or else the labels.
+
+    Args:
+        num_classes (int): Classes of the model.
+        label_map (str | Path, optional): File of names, one a line.
+        dataset_meta (dict, optional): What the checkpoint says of its dataset.
+        config (Config, optional): Its test dataset may have ``metainfo=dict(classes=…)``, names or
+            the file that lists them.
+
+    Raises:
+        ValueError: If the names are not as many as the classes.
+    """
+    if label_map is not None:
+        source, names = str(label_map), read_label_map(label_map)
+    elif dataset_meta and dataset_meta.get('classes'):
+        source, names = "the checkpoint's dataset_meta", list(dataset_meta['classes'])
+    else:
+        dataset = ((config or {}).get('test_dataloader') or {}).get('dataset') or {}
+        classes = (dataset.get('metainfo') or {}).get('classes') or ()
+        names = read_label_map(classes) if isinstance(classes, str) else list(classes)
+        source = "the config's test_dataloader.dataset.metainfo"
+    if not names:
+        return [str(label) for label in range(num_classes)]
+    if len(names) != num_classes:
+        raise ValueError(
+            f'{source} names {len(names)} classes, but the model has {num_classes}; give the '
+            'label map of the data that it was trained on'
+        )
+    return [str(name) for name in names]

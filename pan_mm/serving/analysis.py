@@ -1,0 +1,178 @@
+"""What the server finds out about a video."""
+
+import time
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from pan_mm.datasets import VideoError
+from pan_mm.inference.inferencer import PANInferencer, read_video
+from pan_mm.streaming.events import EventDetector, ScoreSmoother
+from pan_mm.streaming.recognizer import StreamRecognizer
+from pan_mm.streaming.sources import FileSource
+from pan_mm.visualization import Inspection, inspect_clip
+
+from .limits import Gate, Limits, Refusal, check_video, count_frames
+from .live import Cameras
+
+PREDICTIONS = 100  # of a timeline, about
+
+
+class Timeline(NamedTuple):
+    """Scores of a window that slides over a video.
+
+    Attributes:
+        times (np.ndarray): End of each window in seconds, shape (P,), P at least 2.
+        scores (np.ndarray): Probabilities, shape (P, num_classes).
+        events (list[Event]): What was recognised over a span.
+        complete (bool): Whether the time sufficed for the whole video.
+    """
+
+    times: np.ndarray
+    scores: np.ndarray
+    events: list
+    complete: bool
+
+
+class Analysis(NamedTuple):
+    """All about a video.
+
+    Attributes:
+        top (list[dict]): As ``PANInferencer`` gives it: label, name and score, the best first.
+        inspection (Inspection | None): PA maps and VAP's weights, if asked for and the model has
+            them.
+        timeline (Timeline | None): If asked for and the video is long enough.
+        seconds (dict[str, float]): Time taken by the parts, without waiting.
+    """
+
+    top: list
+    inspection: Optional[Inspection]
+    timeline: Optional[Timeline]
+    seconds: dict
+
+
+class VideoAnalyzer:
+    """Recognizes videos for many who ask at once, one after the other.
+
+    Args:
+        inferencer (PANInferencer): Recognizes the clip as a whole.
+        limits (Limits): What a video may cost.
+        stride (int): Frames from one segment of a timeline to the next. Defaults to 8.
+    """
+
+    def __init__(self, inferencer: PANInferencer, limits: Limits, stride: int = 8) -> None:
+        self.inferencer = inferencer
+        self.limits = limits
+        self.stride = stride
+        self.gate = Gate(limits.waiting)
+        self.cameras = Cameras(inferencer, stride, self.gate, limits)
+        try:
+            recognizer = StreamRecognizer(inferencer.model, stride)
+            image = np.zeros((240, 320, 3), np.uint8)
+            recognizer.push(image, 0.0, stride // 2)  # does its test pipeline take frames?
+            self.streams = True
+        except (ValueError, AttributeError):  # an exported file, or no PAN
+            self.streams = False
+
+    def __call__(self, path: Path, inspect: bool = False, timeline: bool = False) -> Analysis:
+        """Analyse a video file. The caller has a place in ``gate``.
+
+        Args:
+            path (Path): A file of the server's own.
+            inspect (bool): Look inside too. Defaults to False.
+            timeline (bool): Follow it too, if it is longer than one window. Defaults to False.
+
+        Raises:
+            Refusal: 413 if it is too large, 422 if it is no healthy video, 503 if there was no
+                time for it.
+        """
+        deadline = time.monotonic() + self.limits.timeout
+        num_frames = check_video(path, self.limits)
+        watch = Stopwatch()
+        with self.gate.turn(deadline):
+            watch.start()
+            data, num_frames = self.read(path, num_frames)
+            watch.stop('decoding')
+            (probabilities,) = self.inferencer.probabilities([data])
+            watch.stop('recognition')
+            inspection = None
+            if inspect:
+                with suppress(ValueError):  # no PAN in Python
+                    inspection = inspect_clip(self.inferencer.model, data['inputs'])
+                watch.stop('inspection')
+        followed = None
+        if timeline and self.streams:
+            followed = self.follow(path, num_frames, deadline)
+            watch.stop('timeline')
+        return Analysis(self.inferencer.top(probabilities), inspection, followed, watch.seconds)
+
+    def read(self, path: Path, num_frames: int) -> tuple:
+        """What the test pipeline makes of a video, and the number of its frames."""
+        copy = path.with_name(f'{path.stem}-copy.avi')
+        try:
+            if not num_frames:
+                num_frames, path = count_frames(path, copy, self.limits), copy
+            data, error = read_video(str(path), self.inferencer.pipeline)
+        finally:
+            copy.unlink(missing_ok=True)
+        if error is not None:
+            raise Refusal(422, error.replace(str(path), 'the file'))
+        height, width = data['inputs'].shape[-2:]
+        if height * width > self.limits.max_input:
+            raise Refusal(
+                413,
+                f'this model takes frames as they are, and {width} × {height} pixels are too many '
+                'for it; make the video smaller',
+            )
+        return data, num_frames
+
+    def follow(self, path: Path, num_frames: int, deadline: float) -> Optional[Timeline]:
+        """Timeline of a video until ``deadline``; None if it is too short or OpenCV fails."""
+        hop = max(1, num_frames // (self.stride * PREDICTIONS))
+        recognizer = StreamRecognizer(self.inferencer.model, self.stride, hop)
+        if 0 < num_frames < recognizer.first_prediction + self.stride * hop:
+            return None
+        smoother, detector = ScoreSmoother(0.6), EventDetector()
+        times, scores, events = [], [], []
+        complete = True
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore', UserWarning)  # of a file that is cut off
+                for frame in FileSource(path):
+                    if time.monotonic() > deadline or frame.timestamp > self.limits.max_seconds:
+                        complete = False
+                        break
+                    with self.gate.turn(deadline):  # others come in between
+                        prediction = recognizer.push(frame.image, frame.timestamp, frame.index)
+                    if prediction is not None:
+                        times.append(prediction.end)
+                        scores.append(smoother(prediction.scores))
+                        events += detector.update(scores[-1], prediction.start, prediction.end)
+        except VideoError:
+            return None
+        except Refusal:
+            complete = False
+        if len(times) < 2:
+            return None
+        events = sorted(events + detector.finish(), key=lambda event: event.start)
+        return Timeline(np.array(times), np.stack(scores), events, complete)
+
+
+class Stopwatch:
+    """Seconds of parts that follow one another."""
+
+    def __init__(self) -> None:
+        self.seconds = {}
+        self.start()
+
+    def start(self) -> None:
+        """Begin the next part now."""
+        self._began = time.perf_counter()
+
+    def stop(self, part: str) -> None:
+        """Note the time of a part; the next one begins."""
+        self.seconds[part] = round(time.perf_counter() - self._began, 4)
+        self.start()

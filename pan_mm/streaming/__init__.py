@@ -1,0 +1,1 @@
+"""Recognizers at work on streams: sources of frames, scores as they come, events."""

@@ -1,0 +1,75 @@
+"""The benchmark of motion cues runs and computes what it says it times."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import motion
+from pan_mm.ops.reference import persistence_reference
+
+
+@pytest.fixture
+def video(tmp_path):
+    path = tmp_path / 'noise.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 25, (40, 32))
+    for frame in np.random.default_rng(0).integers(0, 256, (6, 32, 40, 3), dtype=np.uint8):
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def test_baselines_equal_the_reference():
+    frames, weight = torch.randn(2, 4, 3, 9, 10), torch.randn(8, 3, 7, 7)
+    bias = torch.randn(8)
+    expected = persistence_reference(frames, weight)
+    for baseline in (
+        motion.naive_persistence,
+        motion.naive_with_plain_norm,
+    ):
+        torch.testing.assert_close(baseline(frames, weight, bias), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_limit_is_arithmetic_or_bytes():
+    raw = torch.empty(1, 2, 3, 10, 10, dtype=torch.uint8)
+    rates = {'matrix product': 2 * 8 * 3 * 49 * 100.0, 'copy': 1e9}
+    assert motion.limit_seconds(raw, torch.float32, rates) == pytest.approx(1)
+    rates = {'matrix product': 1e9, 'copy': (600 + 100) * 4 / 3}
+    assert motion.limit_seconds(raw, torch.float32, rates) == pytest.approx(3)
+
+
+@pytest.mark.slow
+def test_report(video, tmp_path, capsys):
+    out = tmp_path / 'results' / 'motion.json'
+    threads = torch.get_num_threads()
+    options = '--sizes 40x32 --batch 2 --threads 1 --repeats 1 --warmup 1 --dtypes float32'
+    try:
+        motion.main([str(video), '--out', str(out), *options.split()])
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(-1)
+    report = json.loads(out.read_text())
+    assert report['environment']['torch'] == torch.__version__
+    (result,) = report['results']
+    assert (result['width'], result['height'], result['batch']) == (40, 32, 2)
+    rows = {row['method']: row for row in result['methods']}
+    assert {'naive', 'reference', 'cpu', 'frame difference', 'Farnebäck', 'DIS'} <= set(rows)
+    assert all(row['frames_per_second'] > 0 for row in rows.values())
+    assert rows['naive']['times_naive'] == pytest.approx(1)
+    printed = capsys.readouterr().out
+    assert all(f'| {name} |' in printed for name in rows)
+
+
+def test_missing_video(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        motion.main([str(tmp_path / 'none.mp4')])
+    assert 'is no file' in capsys.readouterr().err
+
+
+def test_undecodable_video(tmp_path):
+    path = tmp_path / 'text.mp4'
+    path.write_text('no video')
+    with pytest.raises(ValueError, match='read 0 frames'):
+        motion.read_segments([path], 1, (32, 40))

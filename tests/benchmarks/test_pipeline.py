@@ -1,0 +1,37 @@
+import json
+
+import cv2
+import pytest
+import torch
+
+from benchmarks import pipeline
+
+
+def test_report(videos, tmp_path, capsys):
+    pytest.importorskip('av')
+    out = tmp_path / 'pipeline.json'
+    threads = torch.get_num_threads()
+    paths = [videos / '2.mp4', videos / '3.mp4']
+    try:
+        options = ['--repeats', '1', '--threads', '1', '--out', str(out)]
+        pipeline.main([*map(str, paths), *options])
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(-1)
+    report = json.loads(out.read_text())
+    assert report['equal'] == ['2.mp4', '3.mp4'] and not report['unequal']
+    assert report['pipelines']['stock']['times_stock'] == 1
+    for row in report['pipelines'].values():
+        assert sum(row['stages_ms'].values()) == pytest.approx(row['ms'])
+        assert {'open', 'decode', 'Resize'} < set(row['stages_ms'])
+    printed = capsys.readouterr().out
+    assert (
+        '2 of 2 videos give the model equal numbers' in printed
+        and '| times stock | 1.00 |' in printed
+    )
+
+
+def test_missing_video(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        pipeline.main([str(tmp_path / 'none.mp4')])
+    assert 'is no file' in capsys.readouterr().err

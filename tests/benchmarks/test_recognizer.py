@@ -1,0 +1,88 @@
+"""The benchmark of whole recognizers runs, and its figures are what they are called."""
+
+import json
+
+import cv2
+import pytest
+import torch
+from mmengine.dataset import Compose
+
+from benchmarks import recognizer
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    cv2.setNumThreads(-1)
+
+
+def test_line():
+    line = recognizer.fit_line([1, 2, 3], [3, 5, 7])
+    assert line == pytest.approx(dict(slope=2, intercept=1, farthest=0))
+    assert recognizer.fit_line([1, 2, 3], [1, 4, 1])['farthest'] == pytest.approx(1)
+
+
+@pytest.mark.parametrize('name', recognizer.CONFIGS)
+def test_configs_are_found(name):
+    """Ours, and those in the installed MMAction2; all have 400 classes."""
+    cfg = recognizer.load_config(name)
+    assert cfg.model.cls_head.num_classes == 400
+    assert "'pretrained': 'http" not in str(recognizer.without_pretrained(cfg.model))
+
+
+@pytest.mark.parametrize('name', ['TANet', 'SlowFast', 'PAN_En'])
+def test_a_video_is_one_view(name, videos):
+    _, _, shape, pipeline = recognizer.build(name, 32, 'cpu')
+    video = dict(filename=str(videos / '3.mp4'), start_index=0, modality='RGB', label=0)
+    data = Compose(pipeline)(video)
+    assert data['inputs'].shape == shape
+
+
+@pytest.mark.parametrize(
+    ('has_units', 'variants'),
+    [
+        (True, ['plain', 'channels-last', 'autocast', 'optimized', 'optimized half']),
+        (False, ['plain', 'channels-last', 'optimized']),
+    ],
+)
+def test_half_precision_where_the_processor_has_it(monkeypatch, has_units, variants):
+    monkeypatch.setattr(recognizer, 'has_bfloat16_units', lambda: has_units)
+    assert recognizer.parse_args([]).variants == variants
+
+
+@pytest.mark.slow
+def test_report(videos, tmp_path, capsys, threads):
+    out = tmp_path / 'recognizer.json'
+    options = '--models PAN_RGB PAN_Full SlowOnly --variants plain optimized --size 32'
+    options += ' --batches 1 2 --repeats 1 --threads 1'
+    recognizer.main([str(videos / '3.mp4'), '--out', str(out), *options.split()])
+    report = json.loads(out.read_text())
+    assert report['models']['PAN_RGB']['clip'] == [8, 3, 32, 32]
+    assert report['models']['PAN_Full']['clip'] == [32, 3, 32, 32]
+    assert report['models']['SlowOnly']['clip'] == [1, 3, 8, 32, 32]
+    assert len(report['inference']) == 3 * 2 * 2
+    assert len(report['training']) == 3
+    for row in report['inference'] + report['training']:
+        clips = row['ms'] * row['clips_per_second'] / 1000
+        assert clips == pytest.approx(row['batch'])
+        assert (row['variant'] == 'plain') == ('peak_mbytes' in row)
+    assert all(0 < row['decoding_share'] < 1 for row in report['video'])
+    assert '| PAN_Full | optimized | 2 |' in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_growth(monkeypatch):
+    monkeypatch.setattr(recognizer, 'GROWTH', dict(clip_len=(2, 4), pixels=(1, 4)))
+    args = recognizer.parse_args(['--size', '32', '--repeats', '1'])
+    frames, pixels = recognizer.growth(args)
+    assert (frames['quantity'], frames['values']) == ('clip_len', [2, 4])
+    assert (pixels['quantity'], pixels['values']) == ('pixels', [32**2, 64**2])
+    assert pixels['peak_mbytes'][1] > pixels['peak_mbytes'][0]
+
+
+def test_missing_video(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        recognizer.main([str(tmp_path / 'none.mp4')])
+    assert 'is no file' in capsys.readouterr().err

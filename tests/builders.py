@@ -1,0 +1,184 @@
+"""Tiny models, configs and clips that tests build."""
+
+import threading
+from pathlib import Path
+
+import cv2
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+
+import pan_mm  # noqa: F401  registers the parts
+from pan_mm.inference.recognizer import load_recognizer
+
+ROOT = Path(__file__).resolve().parents[1]
+NUM_CLASSES = 19
+CLIP = 'labelled/utd_mhad_a1_s3_t3_color.avi'  # 38 frames, 15 fps
+
+CONFIG = """
+_base_ = ['{root}/configs/_base_/models/pan_r18.py', '{root}/configs/_base_/default_runtime.py']
+model = dict(
+    backbone=dict(stream='{stream}', num_segments=4),
+    cls_head=dict(num_classes={num_classes}, num_segments=4),
+)
+test_pipeline = [
+    dict(type='VideoInit'),
+    dict(type='PANSampleFrames', clip_len=4, num_clips=4, test_mode=True),
+    dict(type='VideoDecode'),
+    dict(type='Resize', scale=(-1, 72)),
+    dict(type='CenterCrop', crop_size=64),
+    dict(type='FormatShape', input_format='NCHW'),
+    dict(type='PackActionInputs'),
+]
+"""
+
+
+def write_config(folder, stream='lite', num_classes=NUM_CLASSES, more=''):
+    """Write a config of a PAN on a ResNet-18, 64 pixels, 4 segments; returns its path."""
+    path = folder / f'pan_{stream}_r18.py'
+    text = CONFIG.format(root=ROOT.as_posix(), stream=stream, num_classes=num_classes)
+    path.write_text(text + more)
+    return path
+
+
+def write_checkpoint(folder, config, **meta):
+    """Save random weights that tell videos apart, for a config; returns the file's path."""
+    torch.manual_seed(0)
+    model = load_recognizer(config, device='cpu')
+    for name, weight in model.named_parameters():
+        if 'cls_head' in name or 'persistence' in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    path = folder / 'pan.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    return path
+
+
+@MODELS.register_module()
+class OneConv(torch.nn.Sequential):
+    """A backbone of a third of a megabyte."""
+
+    def __init__(self):
+        super().__init__(
+            torch.nn.Conv2d(3, 512, 7, stride=8), torch.nn.BatchNorm2d(512), torch.nn.ReLU()
+        )
+
+
+SAMPLE = dict(type='PANSampleFrames', clip_len=1, num_clips=4)
+PIPELINE = [
+    dict(type='VideoInit'),
+    SAMPLE,
+    dict(type='VideoDecode'),
+    dict(type='Resize', scale=(32, 32), keep_ratio=False),
+    dict(type='FormatShape', input_format='NCHW'),
+    dict(type='PackActionInputs', meta_keys=('filename',)),
+]
+
+
+def tiny_config(folder, root, names, **changes):
+    """Config of two epochs over the videos ``names`` of the folder ``root``.
+
+    ``first`` stands before its pipeline, ``pack`` at its end; ``also`` names further splits, of
+    the same videos.
+    """
+    first, also = changes.pop('first', []), changes.pop('also', ())
+    pack = changes.pop('pack', PIPELINE[-1])
+    (folder / 'list.txt').write_text(''.join(f'{name} {i % 2}\n' for i, name in enumerate(names)))
+
+    def loader(test_mode):
+        return dict(
+            batch_size=2,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=not test_mode),
+            dataset=dict(
+                type='VideoDataset',
+                ann_file=str(folder / 'list.txt'),
+                data_prefix=dict(video=str(root)),
+                pipeline=first
+                + [dict(t, test_mode=test_mode) if t is SAMPLE else t for t in PIPELINE[:-1]]
+                + [pack],
+                test_mode=test_mode,
+            ),
+        )
+
+    cfg = Config(
+        dict(
+            model=dict(
+                type='Recognizer2D',
+                backbone=dict(type='OneConv'),
+                cls_head=dict(
+                    type='VAPHead',
+                    num_classes=2,
+                    in_channels=512,
+                    num_segments=4,
+                    average_clips='prob',
+                ),
+                data_preprocessor=dict(
+                    type='ActionDataPreprocessor',
+                    mean=[123.675, 116.28, 103.53],
+                    std=[58.395, 57.12, 57.375],
+                ),
+            ),
+            work_dir=str(folder / 'work'),
+            experiment_name=str(folder).replace('/', '_'),
+            default_scope='mmaction',
+            runner_type='Runner',
+            train_dataloader=loader(False),
+            train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=2),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
+            default_hooks=dict(
+                checkpoint=dict(type='SafeCheckpointHook', interval=-1, save_last=False),
+                logger=dict(type='LoggerHook', interval=1),
+            ),
+            randomness=dict(seed=0),
+        )
+    )
+    for split in also:
+        cfg[f'{split}_dataloader'] = loader(True)
+        cfg[f'{split}_cfg'] = dict(type=f'{split.title()}Loop')
+        cfg[f'{split}_evaluator'] = dict(type='AccMetric')
+    cfg.merge_from_dict(changes)
+    return cfg
+
+
+class Camera:
+    """Stands for ``cv2.VideoCapture``: a real file as a camera that goes away and comes back.
+
+    Each connection gives ``frames`` frames; then ``refusals`` attempts to open it fail, and
+    after ``connections`` connections all of them do. Frames come when ``ready`` is released.
+    """
+
+    def __init__(self, path, frames=10, refusals=2, connections=2):
+        self.path = str(path)
+        self.frames, self.refusals, self.connections = frames, refusals, connections
+        self.opened = self.released = self.attempts = 0
+        self.ready = threading.Semaphore(0)
+
+    def __call__(self, address):
+        self.attempts += 1
+        is_up = (self.attempts - 1) % (self.refusals + 1) == 0 and self.opened < self.connections
+        return Connection(self, self.path if is_up else 'no such camera')
+
+
+class Connection:
+    def __init__(self, camera, path):
+        self.camera = camera
+        self.capture = cv2.VideoCapture(path)
+        self.left = camera.frames
+        camera.opened += self.capture.isOpened()
+
+    def isOpened(self):  # noqa: N802, OpenCV's name
+        return self.capture.isOpened()
+
+    def get(self, prop):
+        return self.capture.get(prop)
+
+    def release(self):
+        self.camera.released += self.capture.isOpened()
+        self.capture.release()
+
+    def read(self):
+        if not self.left:
+            return False, None
+        self.left -= 1
+        self.camera.ready.acquire()
+        return self.capture.read()

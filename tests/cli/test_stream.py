@@ -1,0 +1,113 @@
+"""``python -m pan_mm stream`` on real clips."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from pan_mm.cli import main
+from pan_mm.cli import stream as stream_command
+from pan_mm.streaming.recognizer import recognize_stream
+
+pytestmark = pytest.mark.real_data
+
+
+@pytest.fixture
+def stream(config, checkpoint, capsys):
+    def run(*arguments):
+        model = ['--config', config, '--checkpoint', checkpoint, '--device', 'cpu']
+        status = main(['stream', *map(str, [*arguments, *model])])
+        out, err = capsys.readouterr()
+        return status, [json.loads(line) for line in out.splitlines()], err
+
+    return run
+
+
+def test_events_and_predictions(stream, clips_dir):
+    clip = clips_dir / 'labelled' / 'utd_mhad_a1_s3_t3_color.avi'
+    status, records, err = stream(clip, '--stride', 4, '--predictions', '--on', 0.06, '--off', 0.05)
+    assert status == 0
+    predictions = [record for record in records if 'top' in record]
+    events = [record for record in records if 'label' in record]
+    assert len(predictions) == 6
+    assert events
+    for event in events:
+        assert 0 <= event['start'] < event['end'] <= 37 / 15 + 1e-3
+        scores = [prediction['top'].get(event['label'], 0) for prediction in predictions]
+        assert event['score'] >= max(scores)
+    summary = json.loads(err.splitlines()[-1])
+    assert summary['frames'] == 38
+    assert summary['dropped'] == 0
+
+
+def test_cfg_options(stream, clips_dir):
+    clip = clips_dir / 'labelled' / 'utd_mhad_a1_s3_t3_color.avi'
+    arguments = [clip, '--stride', 4, '--predictions', '--topk', 1]
+    (_, given, _), (_, changed, _) = (
+        stream(*arguments, *more)
+        for more in ([], ['--cfg-options', 'test_pipeline.4.crop_size=32'])
+    )
+    given, changed = ([r['top'] for r in records if 'top' in r] for records in (given, changed))
+    assert len(given) == len(changed) == 6
+    assert given != changed
+
+
+def test_optimize_keeps_the_scores(stream, clips_dir):
+    clip = clips_dir / 'labelled' / 'utd_mhad_a1_s3_t3_color.avi'
+    arguments = [clip, '--stride', 4, '--predictions', '--topk', 3]
+    (_, plain, _), (status, quick, _) = (stream(*arguments, *m) for m in ([], ['--optimize']))
+    plain, quick = ([r['top'] for r in records if 'top' in r] for records in (plain, quick))
+    assert status == 0
+    assert len(plain) == len(quick) == 6
+    for one, other in zip(plain, quick):
+        assert one == pytest.approx(other, abs=3e-4)
+
+
+def test_too_short(stream, clips_dir):
+    clip = clips_dir / 'robustness' / 'derived_short_5frames_utd_a1.mp4'
+    status, records, err = stream(clip)
+    assert (status, records) == (1, [])
+    assert 'has 5 frames, but the first prediction needs 32; lower --stride' in err
+
+
+@pytest.mark.parametrize('name', ['empty.mp4', 'zeros.mp4', 'none.mp4'])
+def test_no_video(stream, clips_dir, name):
+    status, records, err = stream(clips_dir / 'negative' / name)
+    assert (status, records) == (1, [])
+    assert f'error: {clips_dir / "negative" / name}' in err
+
+
+def test_a_video_of_one_frame(stream, clips_dir):
+    clip = clips_dir / 'robustness' / 'derived_short_1frames_utd_a1.mp4'
+    status, _, err = stream(clip, '--stride', 1)
+    assert status == 1 and 'too short for this model' in err and 'lower' not in err
+
+
+def test_sigterm_ends_it_as_an_interrupt_does(stream, clips_dir, monkeypatch):
+    def stopped(*args):
+        yield from recognize_stream(*args)
+        os.kill(os.getpid(), signal.SIGTERM)  # before the source has ended
+        yield from ()
+
+    monkeypatch.setattr(stream_command, 'recognize_stream', stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    clip = clips_dir / 'labelled' / 'utd_mhad_a1_s3_t3_color.avi'
+    status, records, err = stream(clip, '--stride', 4, '--on', 0.06, '--off', 0.05)
+    assert status == 0 and records
+    assert json.loads(err.splitlines()[-1])['frames'] == 38
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--on', 0.1], '0 < off <= on'),
+        (['--topk', 0], '--topk must be at least 1'),
+        (['--buffer', 0], '--buffer must be at least 1'),
+    ],
+)
+def test_senseless_numbers(stream, options, message):
+    status, _, err = stream('none.mp4', *options)
+    assert status == 1
+    assert message in err

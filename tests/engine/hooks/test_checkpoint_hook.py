@@ -1,0 +1,147 @@
+"""What is on the disk when a checkpoint cannot be written, or its writer dies."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pan_mm.engine.hooks.checkpoint_hook import latest_checkpoint
+from pan_mm.utils.checkpoint import load_checkpoint_file
+
+SAVE = dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=1)
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def limit_file_size():
+    """Sets the size at which this process's files are full, as those on a full disk are."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize('best', [False, True])
+def test_full_disk_leaves_the_last_good_checkpoint(make_runner, tmp_path, limit_file_size, best):
+    save = dict(SAVE, save_best='auto') if best else SAVE
+    also = ('val',) if best else ()
+    runner = make_runner(default_hooks=dict(checkpoint=save), also=also)
+    after_val = runner.train_loop.run_epoch
+
+    def full_from_the_second_epoch_on():
+        if runner.epoch == 1:
+            limit_file_size(200_000)
+        after_val()
+
+    runner.train_loop.run_epoch = full_from_the_second_epoch_on
+    work = tmp_path / 'work'
+    with pytest.raises(OSError, match='epoch_2.pth'):
+        runner.train()
+    limit_file_size(resource.RLIM_INFINITY)
+    names = {path.name for path in work.glob('*.pth')}
+    assert 'epoch_1.pth' in names and 'epoch_2.pth' not in names
+    assert len(names) == 1 + best
+    assert latest_checkpoint(work) == str(work / 'epoch_1.pth')
+    assert load_checkpoint_file(work / 'epoch_1.pth')['meta']['epoch'] == 1
+    assert not list(work.glob('.*.pth*'))
+    make_runner(default_hooks=dict(checkpoint=save), also=also, resume=True).train()
+    assert load_checkpoint_file(work / 'epoch_2.pth')['meta']['epoch'] == 2
+    assert not (work / 'epoch_1.pth').exists()
+
+
+def test_only_what_max_keep_ckpts_says_stays(make_runner, tmp_path):
+    save = dict(SAVE, save_best='auto', max_keep_ckpts=2)
+    changes = {'train_cfg.max_epochs': 4}
+    make_runner(default_hooks=dict(checkpoint=save), also=('val',), **changes).train()
+    names = {path.name for path in (tmp_path / 'work').glob('*.pth')}
+    assert {name for name in names if name.startswith('epoch')} == {'epoch_3.pth', 'epoch_4.pth'}
+    assert len([name for name in names if name.startswith('best')]) == 1
+
+
+def test_a_run_that_goes_on_elsewhere_leaves_the_first_one_alone(make_runner, tmp_path):
+    hooks = dict(checkpoint=dict(SAVE, save_best='acc/top1', rule='less'))
+    one = {'train_cfg.max_epochs': 1}
+    first = make_runner(default_hooks=hooks, also=('val',), folder=tmp_path / 'a', **one)
+    first.train()
+    before = {path.name for path in (tmp_path / 'a' / 'work').glob('*.pth')}
+    (best,) = (name for name in before if name.startswith('best'))
+    resumed = make_runner(default_hooks=hooks, also=('val',), folder=tmp_path / 'b')
+    resumed.resume(str(tmp_path / 'a' / 'work' / 'epoch_1.pth'))
+    resumed.val_loop.run = lambda: resumed.call_hook('after_val_epoch', metrics={'acc/top1': -1.0})
+    resumed.train()
+    assert {path.name for path in (tmp_path / 'a' / 'work').glob('*.pth')} == before
+    names = {path.name for path in (tmp_path / 'b' / 'work').glob('*.pth')}
+    assert names == {'epoch_2.pth', best.replace('_1.', '_2.')}
+
+
+class TestLatest:
+    def test_a_copied_folder_has_its_own(self, tmp_path):
+        for name in ('run', 'copy'):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / 'epoch_1.pth').touch()
+            (tmp_path / name / 'last_checkpoint').write_text(str(tmp_path / 'run' / 'epoch_1.pth'))
+        assert latest_checkpoint(tmp_path / 'copy') == str(tmp_path / 'copy' / 'epoch_1.pth')
+        (tmp_path / 'copy' / 'epoch_1.pth').unlink()  # the hook may save elsewhere, by out_dir
+        assert latest_checkpoint(tmp_path / 'copy') == str(tmp_path / 'run' / 'epoch_1.pth')
+
+    def test_nothing_yet(self, tmp_path):
+        assert latest_checkpoint(tmp_path) is None
+
+    def test_the_note(self, tmp_path):
+        for name in ('epoch_1.pth', 'epoch_2.pth'):
+            (tmp_path / name).touch()
+        (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
+        assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
+
+    @pytest.mark.parametrize('note', ['', 'gone/epoch_3.pth', None])
+    def test_a_note_that_was_not_finished(self, tmp_path, note):
+        for name in ('epoch_9.pth', 'epoch_10.pth', 'best_acc_top1_epoch_11.pth', '.epoch_12.pth'):
+            (tmp_path / name).touch()
+        if note is not None:
+            (tmp_path / 'last_checkpoint').write_text(note)
+        assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_10.pth')
+
+    @pytest.mark.parametrize('note', ['gone/epoch_3.pth', ''])
+    def test_a_note_of_what_is_gone(self, tmp_path, note):
+        (tmp_path / 'last_checkpoint').write_text(note)
+        with pytest.raises(FileNotFoundError, match=f'names {note or "nothing"},.*no other'):
+            latest_checkpoint(tmp_path)
+
+    def test_a_remote_one(self, tmp_path):
+        (tmp_path / 'last_checkpoint').write_text('s3://runs/epoch_3.pth')
+        assert latest_checkpoint(tmp_path) == 's3://runs/epoch_3.pth'
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_a_resumed_run_is_the_undisturbed_one(make_runner, tmp_path, num_workers):
+    """Random frames and dropout included."""
+    changes = {
+        'default_hooks.checkpoint': dict(type='SafeCheckpointHook', interval=1),
+        'custom_hooks': [dict(type='EpochSeedHook')],
+        'train_dataloader.num_workers': num_workers,
+    }
+    whole = make_runner(folder=tmp_path / 'whole', **changes)
+    whole.train()
+    one = {**changes, 'train_cfg.max_epochs': 1}
+    make_runner(folder=tmp_path / 'halves', **one).train()
+    halves = make_runner(folder=tmp_path / 'halves', resume=True, **changes)
+    halves.train()
+    assert halves.epoch == 2
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, halves.model.state_dict()[name]), name
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(tmp_path):
+    out = tmp_path / 'kills.json'
+    command = [sys.executable, '-m', 'benchmarks.reliability.kills', '--times', '3', '--out', out]
+    result = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads(out.read_text())
+    assert sum(report['kills'].values()) == 3
+    assert report['broken_checkpoints'] == 0 and report['differing_runs'] == 0
+    assert report['finished_runs'] >= 1

@@ -1,0 +1,112 @@
+"""An optimized recognizer predicts what the recognizer predicts."""
+
+import copy
+
+import pytest
+import torch
+from mmaction.models.backbones.resnet_tsm import TemporalShift
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from mmengine.config import Config
+from torch import nn
+
+from pan_mm.apis import PANInferencer
+from pan_mm.cli import main
+from pan_mm.inference.optimization import optimize, shift_once
+
+BOUNDS = [((), 1e-4), (('half',), 2e-2)]
+
+
+def make_recognizer(config, **changes):
+    """A recognizer whose norms and scores are those of no fresh one."""
+    cfg = Config.fromfile(config).model
+    cfg.update(changes)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg).eval()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.4, 0.8)
+            nn.init.uniform_(module.bias, -0.2, 0.2)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.3)
+        elif type(module).__name__ == 'PersistenceOfAppearance':
+            nn.init.normal_(module.conv.weight, std=0.05)
+    return model
+
+
+def probabilities(model, num_videos=2):
+    generator = torch.Generator().manual_seed(0)
+    inputs = [
+        torch.randint(0, 256, (16, 3, 64, 64), dtype=torch.uint8, generator=generator)
+        for _ in range(num_videos)
+    ]
+    samples = [ActionDataSample() for _ in inputs]
+    with torch.no_grad():
+        samples = model.test_step(dict(inputs=inputs, data_samples=samples))
+    return torch.stack([sample.pred_score for sample in samples]).softmax(1)
+
+
+@pytest.mark.parametrize(('extras', 'bound'), BOUNDS)
+@pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite'])
+def test_same_predictions(make_config, stream, extras, bound):
+    model = make_recognizer(make_config(stream))
+    expected = probabilities(model)
+    assert expected.std() > 1e-2  # or any model would do
+    scores = probabilities(optimize(copy.deepcopy(model), extras))
+    assert scores.dtype == torch.float32
+    assert (scores - expected).abs().max() <= bound
+    assert torch.equal(scores.argmax(1), expected.argmax(1))
+
+
+def test_ensemble(config):
+    streams = dict(rgb=dict(), lite=dict())
+    model = make_recognizer(config, type='PANEnsemble', streams=streams)
+    expected = probabilities(model)
+    scores = probabilities(optimize(model))
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-4)
+
+
+def test_all_norms_are_folded(config):
+    """Those behind a shifted convolution too, which MMCV's tool leaves."""
+    model = optimize(make_recognizer(config))
+    assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    assert any(isinstance(m, TemporalShift) for m in model.modules())
+
+
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+def test_shift_once_is_the_shift(memory_format):
+    x = torch.randn(6, 16, 4, 5).contiguous(memory_format=memory_format)
+    shifted = shift_once(x, 3, shift_div=8)
+    assert torch.equal(shifted, TemporalShift.shift(x, 3, shift_div=8))
+    assert shifted.is_contiguous(memory_format=memory_format)
+
+
+@pytest.mark.slow
+def test_compile(make_config, inductor_cache):
+    """Of the first stage alone, shifts included, for it compiles slowly."""
+    model = make_recognizer(make_config(more="model['cls_head']['in_channels'] = 64"))
+    resnet = model.backbone.backbone
+    resnet.res_layers, resnet.out_indices = ['layer1'], (0,)
+    expected = probabilities(model)
+    scores = probabilities(optimize(model, ['compile']))
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-4)
+
+
+def test_errors(config, tmp_path):
+    with pytest.raises(ValueError, match='optimize knows half, compile, got int8'):
+        optimize(make_recognizer(config), ['int8'])
+    with pytest.raises(ValueError, match=r'pan\.onnx is exported'):
+        PANInferencer(config, tmp_path / 'pan.onnx', optimize=())
+
+
+def test_predict(config, checkpoint, videos, capsys):
+    """One switch on the command line; the table of scores stays."""
+
+    def table(*options):
+        command = ['predict', str(videos / '3.mp4'), '--config', str(config), '--checkpoint']
+        assert main([*command, str(checkpoint), '--device', 'cpu', *options]) == 0
+        return capsys.readouterr().out
+
+    assert table('--optimize') == table()

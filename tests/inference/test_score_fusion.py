@@ -1,0 +1,147 @@
+import pickle
+from pathlib import Path
+
+import mmengine
+import pytest
+import torch
+
+from pan_mm.inference.score_fusion import ScoresError, accuracies, fuse_scores, load_scores
+
+LABELS = [0, 2, 1, 0]
+
+
+def samples(scores, labels=LABELS, names='abcd', key='filename'):
+    dumped = []
+    for i, (score, label) in enumerate(zip(scores, labels)):
+        sample = dict(
+            pred_score=torch.tensor(score),
+            pred_label=torch.tensor([int(torch.tensor(score).argmax())]),
+            gt_label=torch.tensor([label]),
+            img_shape=(32, 32),
+        )
+        if names:
+            sample[key] = f'{names[i]}.mp4'
+        dumped.append(sample)
+    return dumped
+
+
+FIRST = [[3.0, 1, 0], [0.0, 2, 1], [5.0, 0, 0], [1.0, 0, 2]]
+SECOND = [[0.0, 1, 0], [0.0, 0, 5], [1.0, 2, 0], [4.0, 0, 0]]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, *args, **kwargs):
+        path = str(tmp_path / f'{name}.pkl')
+        mmengine.dump(samples(*args, **kwargs), path)
+        return path
+
+    return write
+
+
+def scores(fused):
+    return torch.stack([sample['pred_score'] for sample in fused])
+
+
+class TestFusion:
+    def test_mean(self, write):
+        fused = fuse_scores([write('a', FIRST), write('b', SECOND)])
+        torch.testing.assert_close(scores(fused), (torch.tensor(FIRST) + torch.tensor(SECOND)) / 2)
+        assert [sample['pred_label'].tolist() for sample in fused] == [[0], [2], [0], [0]]
+        assert [sample['gt_label'].tolist() for sample in fused] == [[label] for label in LABELS]
+
+    def test_weights(self, write):
+        paths = [write('a', FIRST), write('b', SECOND), write('c', SECOND)]
+        fused = fuse_scores(paths, [2, 1, 1])
+        expected = (torch.tensor(FIRST) + torch.tensor(SECOND)) / 2
+        torch.testing.assert_close(scores(fused), expected)
+
+    @pytest.mark.parametrize('key', ['filename', 'frame_dir'])
+    def test_videos_in_another_order(self, write, key):
+        other = write('b', SECOND[::-1], LABELS[::-1], 'dcba', key=key)
+        fused = fuse_scores([write('a', FIRST, key=key), other])
+        torch.testing.assert_close(scores(fused), (torch.tensor(FIRST) + torch.tensor(SECOND)) / 2)
+
+    def test_without_names_by_place(self, write):
+        fused = fuse_scores([write('a', FIRST, names=None), write('b', SECOND, names=None)])
+        torch.testing.assert_close(scores(fused), (torch.tensor(FIRST) + torch.tensor(SECOND)) / 2)
+
+    def test_accuracies(self, write):
+        fused = fuse_scores([write('a', FIRST), write('b', SECOND)])
+        # right: 0, 2, not 1, 0; of the classes all, none, all
+        assert accuracies(fused) == pytest.approx(dict(top1=0.75, top5=1.0, mean1=2 / 3))
+        assert accuracies(load_scores(write('c', FIRST)))['top1'] == 0.25
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ('other', 'message'),
+        [
+            (dict(names='abce'), r'2 are in one alone, such as d.mp4 in .*a.pkl'),
+            (dict(names='abca'), 'listed twice'),
+            (dict(names=None), 'b.pkl does not name its videos'),
+            (dict(labels=[0, 2, 1, 1]), r'video d.mp4 has the label \[0\] in .* \[1\] in'),
+        ],
+    )
+    def test_other_videos(self, write, other, message):
+        with pytest.raises(ScoresError, match=message):
+            fuse_scores([write('a', FIRST), write('b', SECOND, **other)])
+
+    @pytest.mark.parametrize(
+        ('second', 'labels', 'message'),
+        [
+            (SECOND[:3], LABELS[:3], 'a.pkl has 4 videos, .*b.pkl has 3'),
+            (SECOND, [0, 1, 2, 0], 'video number 1 has the label'),
+        ],
+    )
+    def test_other_videos_without_names(self, write, second, labels, message):
+        with pytest.raises(ScoresError, match=message):
+            fuse_scores([write('a', FIRST, names=None), write('b', second, labels, None)])
+
+    def test_other_classes(self, write):
+        with pytest.raises(ScoresError, match='has 3 classes, .* has 4'):
+            fuse_scores([write('a', FIRST), write('b', [row + [0.0] for row in SECOND])])
+
+    def test_probabilities_with_logits(self, write):
+        probabilities = torch.tensor(SECOND).softmax(1).tolist()
+        with pytest.raises(ScoresError, match='holds probabilities, the other logits'):
+            fuse_scores([write('a', FIRST), write('b', probabilities)])
+
+    def test_views_not_averaged(self, write):
+        with pytest.raises(ScoresError, match='average_clips'):
+            load_scores(write('a', [FIRST] * 4))
+
+    def test_not_finite(self, write):
+        with pytest.raises(ScoresError, match='sample 1 are not finite'):
+            load_scores(write('a', [FIRST[0], [0.0, float('nan'), 0.0]]))
+
+    @pytest.mark.parametrize('weights', [[1], [1, -1], [0, 0], [1, float('nan')]])
+    def test_weights(self, write, weights):
+        with pytest.raises(ValueError, match='weights'):
+            fuse_scores([write('a', FIRST), write('b', SECOND)], weights)
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ('this code must not run',)
+
+
+class EvilStorage:
+    def __reduce__(self):
+        return torch.storage._load_from_bytes, (pickle.dumps(Evil()),)
+
+
+class TestUntrusted:
+    @pytest.mark.parametrize('content', [Evil(), EvilStorage(), [1], {}, []])
+    def test_other_pickles(self, tmp_path, capfd, content):
+        path = tmp_path / 'a.pkl'
+        path.write_bytes(pickle.dumps(content))
+        with pytest.raises(ScoresError, match='a.pkl'):
+            load_scores(path)
+        assert 'must not run' not in capfd.readouterr().out
+
+    def test_damaged(self, write, tmp_path):
+        path = tmp_path / 'b.pkl'
+        path.write_bytes(Path(write('a', FIRST)).read_bytes()[:-20])
+        with pytest.raises(ScoresError, match='is no file of dumped scores'):
+            load_scores(path)

@@ -1,0 +1,57 @@
+"""Files, folders, globs and lists of videos."""
+
+import pytest
+
+from pan_mm.inference.videos import find_videos
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / 'deep' / 'er').mkdir(parents=True)
+    for name in ('b.mp4', 'a.AVI', 'notes.txt', 'deep/er/c.webm', 'x[1].mp4', '@odd.mp4'):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_folder_is_walked_in_order(folder):
+    assert find_videos(['deep']) == ['deep/er/c.webm']
+    found = [path[len(str(folder)) + 1 :] for path in find_videos([folder])]
+    assert found == ['@odd.mp4', 'a.AVI', 'b.mp4', 'deep/er/c.webm', 'x[1].mp4']
+
+
+def test_glob(folder):
+    assert find_videos(['**/*.webm', '?.mp4']) == ['deep/er/c.webm', 'b.mp4']
+
+
+def test_existing_file_is_no_pattern_and_no_list(folder):
+    assert find_videos(['x[1].mp4', '@odd.mp4']) == ['x[1].mp4', '@odd.mp4']
+
+
+def test_any_file_is_left_to_the_decoder(folder):
+    assert find_videos(['notes.txt', 'nowhere.mp4', 'rtsp://camera/1']) == [
+        'notes.txt',
+        'nowhere.mp4',
+        'rtsp://camera/1',
+    ]
+
+
+def test_list_holds_anything_each_once(folder):
+    (folder / 'list').write_text('b.mp4\n\n deep \nb.mp4\n@list\n')
+    assert find_videos(['@list', 'b.mp4']) == ['b.mp4', 'deep/er/c.webm', '@list']
+
+
+@pytest.mark.parametrize(
+    ('item', 'error'),
+    [
+        ('empty', ValueError),
+        ('*.mkv', ValueError),
+        ('@nowhere', FileNotFoundError),
+        ('@blank', ValueError),
+    ],
+)
+def test_nothing_meant(folder, item, error):
+    (folder / 'empty').mkdir()
+    (folder / 'blank').write_text('\n')
+    with pytest.raises(error, match=item[1:]):
+        find_videos([item])
