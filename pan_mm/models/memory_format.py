@@ -5,15 +5,14 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from .pan_backbone import PANBackbone
+from .streams import recognizers_of, streams_of
 
 
 def backbones(model: nn.Module) -> Iterator[nn.Module]:
     """The backbones of a recognizer or of an ensemble's streams; behind PA, the 2D backbones."""
-    recognizers = model.streams.values() if hasattr(model, 'streams') else [model]
-    for recognizer in recognizers:
-        backbone = recognizer.backbone
-        yield backbone.backbone if isinstance(backbone, PANBackbone) else backbone
+    pans = streams_of(model).values()
+    for recognizer in recognizers_of(model).values():
+        yield recognizer.backbone.backbone if recognizer in pans else recognizer.backbone
 
 
 def to_channels_last(backbone: nn.Module) -> None:

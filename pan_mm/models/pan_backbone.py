@@ -6,13 +6,12 @@ from typing import Optional
 import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
-from mmengine.runner import load_checkpoint
 from torch import Tensor
 
-from .weight_layouts import accept_other_names, replace_stem, shares_names
+from .stem import replace_stem
+from .weight_layouts import adapt_backbone, adapt_recognizer, load_pretrained
 
 STREAMS = ('rgb', 'pa', 'lite', 'attention')
-RECOGNIZER = "give a recognizer's checkpoint as load_from, or in init_cfg with prefix='backbone'"
 
 
 @MODELS.register_module()
@@ -32,18 +31,22 @@ class PANBackbone(BaseModule):
     Args:
         backbone (dict): Config of a registered 2D backbone, built for RGB frames. Its first
             convolution is changed to the channels of the stream. ImageNet weights (``pretrained``
-            or ``init_cfg`` here, or a recognizer's ``load_from``) reach it inflated: the mean over
-            RGB, repeated. ``num_segments`` is passed on where the backbone has it.
+            or ``init_cfg`` here, or a recognizer's ``load_from``) reach it inflated.
+            ``num_segments`` is passed on where the backbone has it.
         stream (str): 'rgb', 'pa', 'lite', or 'attention', in which PA weighs the features of the
             first convolution (variant e2 of the paper's ablation). Defaults to 'lite'.
         num_segments (int): T, segments of a clip. Defaults to 8.
         clip_len (int): m, adjacent frames of a segment. Defaults to 4.
         persistence (dict): Config of the PA module.
             Defaults to ``dict(type='PersistenceOfAppearance')``.
+        inflation (str): How filters for RGB become those of 'lite', see
+            :func:`pan_mm.models.weight_layouts.inflate`: 'mean' as in the paper, 'keep-rgb' or
+            'zero-motion'. Other streams take 'mean'. Defaults to 'mean'.
         init_cfg (dict, optional): Initialization config of MMEngine.
 
     Raises:
-        ValueError: If the stream is unknown, or a stream with PA gets ``clip_len`` < 2.
+        ValueError: If the stream or ``inflation`` is unknown, or a stream with PA gets
+            ``clip_len`` < 2.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class PANBackbone(BaseModule):
         num_segments: int = 8,
         clip_len: int = 4,
         persistence: Optional[dict] = None,
+        inflation: str = 'mean',
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -70,7 +74,8 @@ class PANBackbone(BaseModule):
             self.persistence = MODELS.build(persistence or dict(type='PersistenceOfAppearance'))
         self.backbone, self.pretrained = self._build_backbone(backbone)
         self.stem_name = replace_stem(self.backbone, in_channels, stream == 'attention')
-        accept_other_names(self.backbone)
+        adapt_backbone(self.backbone, self.stem_name, inflation if stream == 'lite' else 'mean')
+        adapt_recognizer(self)
 
     def _build_backbone(self, cfg):
         """Build the 2D backbone; its ImageNet weights are loaded by ``init_weights`` below."""
@@ -96,42 +101,8 @@ class PANBackbone(BaseModule):
             ValueError: If the file of the pretrained weights has none of this backbone.
         """
         super().init_weights()
-        if not self.pretrained:
-            return
-        file = load_checkpoint(self.backbone, self.pretrained, map_location='cpu', logger='current')
-        if not shares_names(self.backbone, file.get('state_dict', file)):
-            raise ValueError(
-                f'{self.pretrained} has no weights of {type(self.backbone).__name__}; {RECOGNIZER}'
-            )
-
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        if not prefix and any(key.startswith('cls_head.') for key in state_dict):
-            raise ValueError(f'the checkpoint is of a whole recognizer, no backbone; {RECOGNIZER}')
-        own = [key for key in state_dict if key.startswith(prefix)]
-        if any(key.startswith(prefix + 'backbone.') for key in own):
-            self._check_stream(state_dict, prefix)
-        else:  # a plain 2D recognizer (TSN, TSM): its backbone is the one inside
-            for key in own:
-                state_dict[f'{prefix}backbone.{key[len(prefix) :]}'] = state_dict.pop(key)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-    def _check_stream(self, state_dict, prefix):
-        """Refuse the checkpoint of another stream, which MMEngine would load by halves."""
-        stem = f'{prefix}backbone.{self.stem_name}.'
-        weight = state_dict.get(stem + 'weight')
-        if weight is None:
-            return
-        channels = self.backbone.get_submodule(self.stem_name).in_channels
-        has_pa = any(key.startswith(prefix + 'persistence.') for key in state_dict)
-        weighs = stem + 'strength' in state_dict
-        own = (channels, self.stream != 'rgb', self.stream == 'attention')
-        if (weight.shape[1], has_pa, weighs) != own:
-            raise ValueError(
-                f'the checkpoint is of another PAN stream: its first convolution takes '
-                f'{weight.shape[1]} channels, {"with" if has_pa else "without"} PA filters'
-                f'{" as attention" if weighs else ""}, but stream {self.stream!r} with '
-                f'clip_len={self.clip_len} takes {channels} channels'
-            )
+        if self.pretrained:
+            load_pretrained(self.backbone, self.pretrained)
 
     def forward(self, x: Tensor) -> Tensor:
         """Extract a feature map of each segment.
@@ -143,7 +114,7 @@ class PANBackbone(BaseModule):
             Tensor: Shape (N·T, C, h, w).
 
         Raises:
-            ValueError: If the frames are no whole number of segments.
+            ValueError: If the number of frames is not a multiple of ``clip_len``.
         """
         if x.shape[0] % self.clip_len:
             raise ValueError(

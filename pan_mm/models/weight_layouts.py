@@ -1,10 +1,78 @@
-"""2D weights of other layouts, on their way into the backbone inside a PAN."""
+"""Weights of other layouts, on their way into a PAN.
 
+Of a checkpoint, :class:`PANBackbone` adapts what it finds, from the outside in:
+
+1. The recognizer: a plain 2D recognizer (TSN, TSM) has at ``backbone.`` what a PAN has at
+   ``backbone.backbone.``; the checkpoint of another stream is refused.
+2. The names: those of torchvision, of MMAction2, and of layers without temporal shift are one.
+3. The stem: filters for RGB become filters for the channels of the stream.
+"""
+
+import functools
 import re
 
+import torch
+from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
-from .pa_attention import PAAttentionConv2d
+INFLATIONS = ('mean', 'keep-rgb', 'zero-motion')
+RECOGNIZER = "give a recognizer's checkpoint as load_from, or in init_cfg with prefix='backbone'"
+
+
+def adapt_recognizer(pan: nn.Module) -> None:
+    """Let a ``PANBackbone`` load plain 2D recognizers, and refuse other streams."""
+    pan._register_load_state_dict_pre_hook(_adapt_recognizer, with_module=True)
+
+
+def _adapt_recognizer(pan, state_dict, prefix, *args):
+    if not prefix and any(key.startswith('cls_head.') for key in state_dict):
+        raise ValueError(f'the checkpoint is of a whole recognizer, no backbone; {RECOGNIZER}')
+    own = [key for key in state_dict if key.startswith(prefix)]
+    if any(key.startswith(f'{prefix}backbone.') for key in own):
+        _check_stream(pan, {key[len(prefix) :]: state_dict[key] for key in own})
+    else:
+        for key in own:
+            state_dict[f'{prefix}backbone.{key[len(prefix) :]}'] = state_dict.pop(key)
+
+
+def _check_stream(pan, theirs):
+    """Refuse the checkpoint of another stream, which MMEngine would load by halves."""
+
+    stem = torchvision_name(f'backbone.{pan.stem_name}.weight')
+
+    def describe(state):
+        weight = next((state[key] for key in state if torchvision_name(key) == stem), None)
+        has_pa = any(key.startswith('persistence.') for key in state)
+        weighs = any(key.endswith('.strength') for key in state)
+        return weight is not None and (
+            f'takes {weight.shape[1]} channels, {"with" if has_pa else "without"} PA filters'
+            f'{" as attention" if weighs else ""}'
+        )
+
+    found, wanted = describe(theirs), describe(pan.state_dict())
+    if found and found != wanted:
+        raise ValueError(
+            f'the checkpoint is of another PAN stream: its first convolution {found}, but stream '
+            f'{pan.stream!r} with clip_len={pan.clip_len} {wanted}'
+        )
+
+
+def adapt_backbone(module: nn.Module, stem_name: str, inflation: str = 'mean') -> None:
+    """Let a 2D backbone load parameters of other names, and its stem those for RGB, inflated.
+
+    Args:
+        module (nn.Module): The 2D backbone.
+        stem_name (str): Its first convolution.
+        inflation (str): As for :func:`inflate`.
+
+    Raises:
+        ValueError: If ``inflation`` is unknown.
+    """
+    if inflation not in INFLATIONS:
+        raise ValueError(f'inflation must be one of {", ".join(INFLATIONS)}, got {inflation!r}')
+    module._register_load_state_dict_pre_hook(_rename, with_module=True)
+    hook = functools.partial(_inflate_loaded, inflation)
+    module.get_submodule(stem_name)._register_load_state_dict_pre_hook(hook, with_module=True)
 
 
 def torchvision_name(name: str) -> str:
@@ -25,11 +93,6 @@ def torchvision_name(name: str) -> str:
     return re.sub(r'\bconv(\d+)\.bn\.', r'bn\1.', name)
 
 
-def accept_other_names(module: nn.Module) -> None:
-    """Let ``module`` load parameters under their torchvision or unshifted (TSN) names as well."""
-    module._register_load_state_dict_pre_hook(_rename, with_module=True)
-
-
 def _rename(module, state_dict, prefix, *args):
     names = set(module.state_dict())
     own_name = {torchvision_name(name): name for name in names}
@@ -40,66 +103,57 @@ def _rename(module, state_dict, prefix, *args):
             state_dict[prefix + target] = state_dict.pop(key)
 
 
-def shares_names(module: nn.Module, state_dict: dict) -> bool:
-    """Whether a state dict holds any parameter of ``module``, under one of these names."""
-    own = {torchvision_name(name) for name in module.state_dict()}
-    return any(torchvision_name(name.removeprefix('module.')) in own for name in state_dict)
+def inflate(weight: Tensor, in_channels: int, inflation: str = 'mean') -> Tensor:
+    """Filters of an RGB convolution for another number of input channels.
 
+    ============= ============== =============== ===========================================
+    inflation     RGB channels   other channels  output, where these are as large as RGB
+    ============= ============== =============== ===========================================
+    'mean'        mean over RGB  mean over RGB   in_channels / 3 times as large as for RGB
+    'keep-rgb'    own, times s   mean, times s   as large as for RGB: s = 3 / in_channels
+    'zero-motion' own            zero            that for RGB, exactly
+    ============= ============== =============== ===========================================
 
-def inflate(weight: Tensor, in_channels: int) -> Tensor:
-    """Filters of an RGB convolution, (K, 3, k, k), for another number of input channels.
+    'mean' is the paper's, as TSN has it for flow. Three channels keep the weights as they are.
 
-    Each of the new channels gets the mean over the RGB channels (as TSN does for flow); three
-    channels keep the weights as they are.
+    Args:
+        weight (Tensor): Shape (K, 3, k, k).
+        in_channels (int): Channels wanted. With 'keep-rgb' and 'zero-motion' the first three are
+            RGB.
+        inflation (str): One of these. Defaults to 'mean'.
+
+    Returns:
+        Tensor: Shape (K, in_channels, k, k).
     """
     if in_channels == weight.shape[1]:
         return weight
-    return weight.mean(dim=1, keepdim=True).repeat(1, in_channels, 1, 1)
+    mean = weight.mean(dim=1, keepdim=True)
+    if inflation == 'mean':
+        return mean.repeat(1, in_channels, 1, 1)
+    others = mean.repeat(1, in_channels - 3, 1, 1)
+    if inflation == 'zero-motion':
+        return torch.cat([weight, torch.zeros_like(others)], dim=1)
+    return torch.cat([weight, others], dim=1) * (3 / in_channels)
 
 
-def _inflate_loaded(module, state_dict, prefix, *args):
-    weight = state_dict.get(prefix + 'weight')
+def _inflate_loaded(inflation, module, state_dict, prefix, *args):
+    weight = state_dict.get(f'{prefix}weight')
     if weight is not None and weight.shape[1] == 3:
-        state_dict[prefix + 'weight'] = inflate(weight, module.in_channels)
+        state_dict[f'{prefix}weight'] = inflate(weight, module.in_channels, inflation)
 
 
-def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -> str:
-    """Give the first convolution of ``module`` another number of input channels.
-
-    The new convolution also loads RGB weights, inflated.
+def load_pretrained(module: nn.Module, path: str) -> None:
+    """Load ImageNet weights into a 2D backbone that :func:`adapt_backbone` has prepared.
 
     Args:
-        module (nn.Module): A 2D backbone whose first ``nn.Conv2d`` takes RGB frames.
-        in_channels (int): Channels that it shall take.
-        attention (bool): Whether PA maps come behind these channels, to weigh its features.
-
-    Returns:
-        str: Name of the convolution in ``module``.
+        module (nn.Module): The 2D backbone.
+        path (str): Path or URL of a checkpoint.
 
     Raises:
-        TypeError: If the first convolution is not the one that takes the RGB frames.
+        ValueError: If the file has no parameter of ``module``, under any of the names.
     """
-    name, old = next(
-        ((n, m) for n, m in module.named_modules() if isinstance(m, nn.Conv2d)), (None, None)
-    )
-    if old is None or old.in_channels != 3 or old.groups != 1:
-        raise TypeError(
-            f'{type(module).__name__} does not begin with a convolution of 3-channel frames, so '
-            f'it cannot take {in_channels} channels'
-        )
-    if in_channels == 3 and not attention:
-        return name
-    new = (PAAttentionConv2d if attention else nn.Conv2d)(
-        in_channels,
-        old.out_channels,
-        old.kernel_size,
-        stride=old.stride,
-        padding=old.padding,
-        dilation=old.dilation,
-        bias=old.bias is not None,
-    )
-    nn.init.kaiming_normal_(new.weight, mode='fan_out', nonlinearity='relu')
-    new._register_load_state_dict_pre_hook(_inflate_loaded, with_module=True)
-    parent, _, attribute = name.rpartition('.')
-    setattr(module.get_submodule(parent), attribute, new)
-    return name
+    file = load_checkpoint(module, path, map_location='cpu', logger='current')
+    own = {torchvision_name(name) for name in module.state_dict()}
+    names = file.get('state_dict', file)
+    if not any(torchvision_name(name.removeprefix('module.')) in own for name in names):
+        raise ValueError(f'{path} has no weights of {type(module).__name__}; {RECOGNIZER}')

@@ -6,8 +6,10 @@ import torch
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.runner import load_checkpoint
+from torch import nn
 
 from pan_mm.models import PANBackbone
+from pan_mm.models.streams import streams_of
 from pan_mm.models.weight_layouts import torchvision_name
 
 R18 = dict(type='mmaction.ResNetTSM', depth=18)
@@ -82,7 +84,7 @@ class TestForward:
         rgb, attention = build('rgb', num_segments=2), build('attention', num_segments=2)
         name = 'backbone.conv1.conv'
         own = {'persistence.conv.weight': 0.1 * torch.randn(8, 3, 7, 7)}
-        own[f'{name}.strength'] = torch.ones(())
+        own[f'{name}.strength'] = torch.ones(())  # the stem's weight: under its name without `net`
         attention.load_state_dict(rgb.state_dict() | own)
         features = {}
         for key, model in (('rgb', rgb), ('attention', attention)):
@@ -156,6 +158,59 @@ class TestPretrained:
         backbone.init_weights()
         torch.testing.assert_close(stem(backbone), rgb)
 
+    @torch.no_grad()
+    def test_zero_motion_begins_as_the_rgb_network(self, tmp_path):
+        path, rgb = imagenet_file(tmp_path, 'torchvision')
+        models = {}
+        for stream, inflation in (('rgb', 'mean'), ('lite', 'zero-motion')):
+            cfg = dict(R18, pretrained=path)
+            models[stream] = build(stream, cfg, inflation=inflation, clip_len=3, num_segments=2)
+            models[stream].init_weights()
+        assert stem(models['lite'])[:, :3].equal(rgb)
+        assert not stem(models['lite'])[:, 3:].any()
+        frames = torch.randn(6, 3, 32, 32)
+        for model in models.values():
+            model.train()  # random weights: running statistics would blow it up
+        torch.testing.assert_close(models['lite'](frames), models['rgb'](frames))
+
+    def test_keep_rgb_keeps_filters_and_size(self, tmp_path):
+        path, rgb = imagenet_file(tmp_path, 'torchvision')
+        backbone = build('lite', dict(R18, pretrained=path), inflation='keep-rgb')
+        backbone.init_weights()
+        weight = stem(backbone)
+        torch.testing.assert_close(weight[:, :3], rgb / 2)  # 3 of m + 2 = 6 channels
+        torch.testing.assert_close(weight[:, 3:], rgb.mean(1, keepdim=True).expand(-1, 3, 7, 7) / 2)
+        grey = torch.randn(1, 1, 9, 9)
+        convolve = nn.functional.conv2d
+        torch.testing.assert_close(
+            convolve(grey.expand(-1, 6, -1, -1), weight),
+            convolve(grey.expand(-1, 3, -1, -1), rgb),
+            rtol=1e-4,
+            atol=1e-4,
+        )
+
+    @pytest.mark.parametrize('inflation', ['keep-rgb', 'zero-motion'])
+    def test_the_pa_stream_has_no_rgb_to_keep(self, tmp_path, inflation):
+        path, rgb = imagenet_file(tmp_path, 'torchvision')
+        backbone = build('pa', dict(R18, pretrained=path), inflation=inflation, clip_len=5)
+        backbone.init_weights()
+        assert stem(backbone).equal(rgb.mean(1, keepdim=True).repeat(1, 4, 1, 1))
+
+    def test_zero_motion_learns_to_see_motion(self, tmp_path):
+        path, _ = imagenet_file(tmp_path, 'torchvision')
+        persistence = dict(type='PersistenceOfAppearance', init_std=0.1)
+        backbone = build(
+            'lite', dict(R18, pretrained=path), inflation='zero-motion', persistence=persistence
+        )
+        backbone.init_weights()
+        optimizer = torch.optim.SGD(backbone.parameters(), lr=0.01)
+        for filters_move in (False, True):  # behind zeros first, then behind what they became
+            optimizer.zero_grad()
+            backbone(torch.randn(32, 3, 32, 32)).square().mean().backward()
+            assert stem(backbone).grad[:, 3:].abs().sum() > 0
+            assert bool(backbone.persistence.conv.weight.grad.any()) is filters_move
+            optimizer.step()
+
     def test_from_scratch_the_channels_differ(self):
         backbone = build('lite')
         backbone.init_weights()
@@ -188,6 +243,10 @@ class TestErrors:
     def test_unknown_stream(self):
         with pytest.raises(ValueError, match="one of rgb, pa, lite, attention, got 'flow'"):
             build('flow')
+
+    def test_unknown_inflation(self):
+        with pytest.raises(ValueError, match="one of mean, keep-rgb, zero-motion, got 'double'"):
+            build('lite', inflation='double')
 
     def test_pa_needs_two_frames(self):
         with pytest.raises(ValueError, match='clip_len >= 2'):
@@ -223,9 +282,42 @@ class TestErrors:
         with pytest.raises(ValueError, match='as load_from, or in init_cfg with prefix'):
             backbone.init_weights()
 
+    @pytest.mark.parametrize('stream', ['pa', 'lite'])
+    def test_a_cue_without_parameters_is_tested_after_it_was_trained(self, stream):
+        class Difference(nn.Module):
+            def forward(self, frames):
+                return (frames[:, :-1] - frames[:, 1:]).mean(dim=2).abs()
+
+        trained, tested = (build(stream, persistence=dict(type=Difference)) for _ in range(2))
+        tested.load_state_dict(trained.state_dict())
+        assert stem(tested).equal(stem(trained))
+        with pytest.raises(ValueError, match='without PA filters, but stream.*with PA filters'):
+            build(stream).load_state_dict(trained.state_dict())
+
+    def test_several_convolutions_of_the_frames(self):
+        class TwoBranches(nn.Sequential):
+            def __init__(self):
+                branches = nn.ModuleDict({str(k): nn.Conv2d(3, 8, k) for k in (1, 3)})
+                super().__init__(nn.Sequential(branches), nn.Conv2d(8, 3, 1))
+
+        with pytest.raises(TypeError, match=r'2 convolutions \(0.0.1, 0.0.3\)'):
+            build('lite', dict(type=TwoBranches))
+
     def test_a_backbone_without_a_convolution_of_frames(self):
         with pytest.raises(TypeError, match='does not begin with a convolution'):
             build('lite', dict(type='mmaction.ResNet', depth=18, in_channels=10))
+
+
+def test_streams_of_any_recognizer():
+    head = dict(type='VAPHead', num_classes=3, in_channels=512)
+    pan = dict(type='PANBackbone', backbone=R18)
+    single = MODELS.build(dict(type='mmaction.Recognizer2D', backbone=pan, cls_head=head))
+    assert streams_of(single) == {'lite': single}
+    streams = dict(rgb=dict(), other=dict(backbone=dict(stream='pa')))
+    ensemble = MODELS.build(dict(type='PANEnsemble', streams=streams, backbone=pan, cls_head=head))
+    assert streams_of(ensemble) == dict(ensemble.streams.items())
+    assert [r.backbone.stream for r in streams_of(ensemble).values()] == ['rgb', 'pa']
+    assert streams_of(MODELS.build(dict(type='mmaction.Recognizer2D', backbone=R18))) == {}
 
 
 @pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite', 'attention'])
