@@ -45,7 +45,7 @@ def _shared(name: str) -> Path:
 @pytest.fixture(scope='session')
 def parity_dir() -> Path:
     """Folder of the fixtures computed by the authors' code."""
-    return _shared('parity')
+    return ROOT / 'tests' / 'data' / 'parity'
 
 
 @pytest.fixture(scope='session')

@@ -1,3 +1,5 @@
+"""Checkpoints of other layouts: the authors' files, and the streams of an ensemble."""
+
 from .labels import class_names, label_permutation
 from .merge import merge_streams
 from .official import (

@@ -1,3 +1,5 @@
+"""Which frames are read, how they are decoded, and whether lists and files are sound."""
+
 from .checks.annotations import DataError, check_annotations
 from .decoding.sparse_pyav import SparsePyAVDecode, SparsePyAVInit
 from .decoding.video import VideoDecode, VideoError, VideoInit

@@ -94,7 +94,7 @@ class PANSampleFrames(BaseTransform):
         )
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(force=True)  # an upstream namesake must not break the import
 class ReverseFrames(BaseTransform):
     """Play the sampled frames backwards, to test whether a model reads the order of time.
 

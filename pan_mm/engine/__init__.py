@@ -1,3 +1,5 @@
+"""What a training run needs beyond MMEngine: hooks, checks before it starts, the recipe."""
+
 from .hooks.channels_last_hook import ChannelsLastHook
 from .hooks.checkpoint_hook import SafeCheckpointHook
 from .hooks.data_fault_hook import DataFaultHook

@@ -1,3 +1,5 @@
+"""PAN as registered parts: the motion cue, the backbone around it, the head, the ensemble."""
+
 from .aggregation import VariousTimescaleAggregation
 from .causal_shift import MobileNetV2CausalTSM, ResNetCausalTSM
 from .data_preprocessor import PANDataPreprocessor

@@ -137,7 +137,7 @@ class SparseReader:
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(force=True)  # an upstream namesake must not break the import
 class SparsePyAVInit(BaseTransform):
     """Open a video for :class:`SparsePyAVDecode`.
 
@@ -169,7 +169,7 @@ class SparsePyAVInit(BaseTransform):
         )
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(force=True)  # an upstream namesake must not break the import
 class SparsePyAVDecode(BaseTransform):
     """Decode the sampled frames of the video that :class:`SparsePyAVInit` opened.
 

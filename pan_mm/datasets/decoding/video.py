@@ -20,7 +20,7 @@ class VideoError(RuntimeError):
     """A video cannot be opened or decoded."""
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(force=True)  # an upstream namesake must not break the import
 class VideoInit(BaseTransform):
     """Open a video with the best decoder that is installed.
 
@@ -56,7 +56,7 @@ class VideoInit(BaseTransform):
         return f'{type(self).__name__}(backend={self.backend!r})'
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(force=True)  # an upstream namesake must not break the import
 class VideoDecode(BaseTransform):
     """Decode the sampled frames of the video that :class:`VideoInit` opened.
 

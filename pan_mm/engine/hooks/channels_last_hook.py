@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from pan_mm.models.memory_format import backbones, to_channels_last
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)  # an upstream namesake must not break the import
 class ChannelsLastHook(Hook):
     """Lays weights and feature maps of the backbones channels-last: the same numbers, sooner.
 

@@ -39,7 +39,7 @@ class _RemovesLater:
                 remove(path)
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)  # an upstream namesake must not break the import
 class SafeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, which removes old files only when the new one is written.
 

@@ -12,7 +12,7 @@ from pan_mm.datasets.checks.annotations import DataError
 from pan_mm.datasets.checks.faults import ReadableBatches, being_read, samples_of, too_many, watch
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)  # an upstream namesake must not break the import
 class DataFaultHook(Hook):
     """Skips and counts bad files in training; in validation and test only if it is asked to.
 

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner, set_random_seed
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)  # an upstream namesake must not break the import
 class EpochSeedHook(Hook):
     """Seeds Python, NumPy and PyTorch anew for each epoch, so that a resumed run is exact.
 

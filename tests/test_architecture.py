@@ -1,0 +1,23 @@
+"""Who may import whom, as pyproject.toml says under [tool.importlinter]."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_imports_go_down(monkeypatch):
+    linter = pytest.importorskip('importlinter.cli', reason='import-linter is not installed')
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(ROOT)
+    assert linter.lint_imports() == linter.EXIT_STATUS_SUCCESS
+
+
+def test_every_room_says_what_lives_there():
+    silent = [
+        path.parent.relative_to(ROOT).as_posix()
+        for path in ROOT.glob('pan_mm/**/__init__.py')
+        if not path.read_text(encoding='utf-8').startswith('"""')
+    ]
+    assert silent == []
