@@ -16,7 +16,7 @@ import numpy as np
 from mmaction.registry import RUNNERS
 from mmengine.config import Config, DictAction
 
-from pan_mm.datasets import DataError
+from pan_mm.utils.errors import DataError
 
 from .records.runs import ReportError, read_logs
 

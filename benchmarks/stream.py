@@ -20,11 +20,11 @@ import cv2
 import torch
 from mmengine.config import Config
 
-import pan_mm
 from pan_mm.inference.optimization import optimize
 from pan_mm.inference.recognizer import load_recognizer
 from pan_mm.streaming.recognizer import StreamRecognizer, StreamStats
 from pan_mm.streaming.sources import LiveSource
+from pan_mm.utils.errors import VideoError
 
 from .reliability.load import MemoryLog
 from .timing import environment, write_report
@@ -93,7 +93,7 @@ def measure(config, images, args, optimized):
                 memory.look()
                 next_look = time.monotonic() + 0.5
             stats.add(recognizer.push(frame.image, frame.timestamp, frame.index, frame.captured))
-    except pan_mm.datasets.VideoError:
+    except VideoError:
         pass  # the end of the video: no attempt to open it again
     source.close()
     return dict(

@@ -3,14 +3,14 @@
 
 import sys
 
-from pan_mm.datasets import DataError
 from pan_mm.engine import upstream_tool
+from pan_mm.utils.errors import PANError
 
 
 def main():
     try:
         upstream_tool('test.py').main()
-    except DataError as error:
+    except PANError as error:
         sys.exit(f'error: {error}')
 
 

@@ -19,7 +19,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from pan_mm.inference.complexity import get_complexity, input_of_test
-from pan_mm.inference.score_fusion import NAME_KEYS, ScoresError, load_scores
+from pan_mm.inference.score_fusion import NAME_KEYS, load_scores
+from pan_mm.utils.errors import DataError
 
 from .runs import Logs, ReportError, commands, is_reversed, read_logs, read_run
 
@@ -227,7 +228,7 @@ def collect_run(
     work_dir, out = Path(work_dir), Path(out)
     try:
         return _collect(work_dir, out, configs, machine)
-    except (ReportError, ScoresError) as error:
+    except (ReportError, DataError) as error:
         text = str(error)
         raise ReportError(text if str(work_dir) in text else f'{work_dir}: {text}') from error
 

@@ -21,17 +21,18 @@ from hypothesis import strategies as st
 from mmaction.datasets import VideoDataset
 from mmengine.logging import HistoryBuffer
 
-from pan_mm.convert import NotPANError, convert_official_state_dict, read_architecture
+from pan_mm.convert import convert_official_state_dict, read_architecture
 from pan_mm.convert.official import model_config, official_name
-from pan_mm.datasets import DataError, PANSampleFrames, check_annotations
+from pan_mm.datasets import PANSampleFrames, check_annotations
 from pan_mm.datasets.checks.annotations import read_lines
 from pan_mm.datasets.file_lists import read_label_map, read_official_labels
 from pan_mm.inference.predictions import ShardedResults
-from pan_mm.inference.score_fusion import ScoresError, load_scores
+from pan_mm.inference.score_fusion import load_scores
 from pan_mm.inference.videos import find_videos
 from pan_mm.models import VAPHead
 from pan_mm.ops import persistence_of_appearance
-from pan_mm.utils.checkpoint import CheckpointError, load_checkpoint_file
+from pan_mm.utils.checkpoint import load_checkpoint_file
+from pan_mm.utils.errors import CheckpointError, DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / 'shared' / 'data'
@@ -282,7 +283,7 @@ def official_state_dicts(dropped, added, renamed, label_order):
     try:
         read_architecture(state)
         converted = convert_official_state_dict(state, label_order)
-    except NotPANError:
+    except CheckpointError:
         return
     except ValueError:
         assert label_order is not None
@@ -326,5 +327,5 @@ def score_dumps(content):
     assume(len(content) < 10_000)
     try:
         load_scores(written(content, '.pkl'))
-    except ScoresError:
+    except DataError:
         return

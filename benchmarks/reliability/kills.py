@@ -30,7 +30,8 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.registry import RUNNERS, init_default_scope  # noqa: E402
 
 import pan_mm  # noqa: E402, F401
-from pan_mm.utils.checkpoint import CheckpointError, load_checkpoint_file  # noqa: E402
+from pan_mm.utils.checkpoint import load_checkpoint_file  # noqa: E402
+from pan_mm.utils.errors import CheckpointError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'

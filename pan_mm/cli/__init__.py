@@ -1,8 +1,9 @@
 """The command line: ``python -m pan_mm COMMAND``.
 
 A command is a module ``pan_mm.cli.NAME`` with two functions: ``add_arguments(parser)`` and
-``run(args)``, which returns the exit status (None is 0). It is imported when it is called, so one
-command's dependencies are no other's.
+``run(args)``, which returns the exit status (None is 0). It is imported when it is called, so that
+commands do not share dependencies; ``EXTRA`` names the extra that brings a command's own. Bad input
+raises an error of ``pan_mm.utils.errors``, which is caught here.
 """
 
 import argparse
@@ -56,13 +57,17 @@ def main(argv=None):
         print(f'error: pan_mm cannot be imported: {pan_mm.import_error}', file=sys.stderr)
         print('`python -m pan_mm doctor` says more.', file=sys.stderr)
         return 1
+    command = import_module(f'{__name__}.{args.command}')
     try:
-        return import_module(f'{__name__}.{args.command}').run(args) or 0
+        return command.run(args) or 0
     except BrokenPipeError:  # whoever reads the output has had enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, ValueError) as error:  # bad input; its message says what and how to mend it
+    except (OSError, ValueError, ImportError) as error:  # bad input; the message names the fix
         print(f'error: {error}', file=sys.stderr)
+        extra = getattr(command, 'EXTRA', None)
+        if extra and isinstance(error, ImportError):
+            print(f"what it needs comes with: pip install 'pan_mm[{extra}]'", file=sys.stderr)
         return 1
 
 

@@ -1,10 +1,8 @@
 """``python -m pan_mm export``: write a recognizer for other runtimes."""
 
-import sys
-
-from pan_mm.datasets import VideoError
 from pan_mm.export.exporter import export
-from pan_mm.utils.checkpoint import CheckpointError
+
+EXTRA = 'export'
 
 
 def add_arguments(parser):
@@ -35,21 +33,15 @@ def add_arguments(parser):
 
 
 def run(args):
-    try:
-        error = export(
-            args.config,
-            args.checkpoint,
-            args.out,
-            dtype=args.dtype,
-            size=args.size,
-            videos=args.video,
-            label_map=args.label_map,
-            int8=args.int8,
-        )
-    except (CheckpointError, VideoError, ImportError) as problem:
-        print(f'error: {problem}', file=sys.stderr)
-        if isinstance(problem, ImportError):
-            print("install what exporting needs: pip install 'pan_mm[export]'", file=sys.stderr)
-        return 1
+    error = export(
+        args.config,
+        args.checkpoint,
+        args.out,
+        dtype=args.dtype,
+        size=args.size,
+        videos=args.video,
+        label_map=args.label_map,
+        int8=args.int8,
+    )
     print(f'{args.out}: largest difference from PyTorch {error:.1e} of the largest logit')
     return 0

@@ -10,7 +10,6 @@ from mmengine.config import DictAction
 from mmengine.utils import ProgressBar
 
 from pan_mm.apis import PANInferencer
-from pan_mm.inference.optimization import CompileError
 from pan_mm.inference.predictions import (
     ENCODING_ERRORS,
     FORMATS,
@@ -21,7 +20,6 @@ from pan_mm.inference.predictions import (
 )
 from pan_mm.inference.recognizer import load_config
 from pan_mm.inference.videos import find_videos
-from pan_mm.utils.checkpoint import CheckpointError
 from pan_mm.utils.files import written_whole
 
 from .options import add_optimize
@@ -93,7 +91,7 @@ def _run(args, stdout):
             failed, total = _write(args.out or stdout, form, inferencer, videos)
     except BrokenPipeError:
         raise
-    except (OSError, ValueError, CheckpointError, CompileError) as error:
+    except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     if failed:

@@ -7,10 +7,10 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from pan_mm.apis import PANInferencer
-from pan_mm.inference.optimization import CompileError
+from pan_mm.inference.optimization import PANError
 from pan_mm.inference.recognizer import load_config
 from pan_mm.serving.limits import Limits
-from pan_mm.utils.checkpoint import CheckpointError
+from pan_mm.utils.errors import CheckpointError
 
 from .options import add_optimize
 
@@ -90,7 +90,7 @@ def run(args):
             )
             analyzer = VideoAnalyzer(inferencer, limits, args.stride)
         run_server(analyzer, Path(config.filename or 'PAN').stem, args.host, args.port)
-    except (CheckpointError, CompileError, ImportError) as problem:
+    except (CheckpointError, PANError, ImportError) as problem:
         print(f'error: {problem}', file=sys.stderr)
         if isinstance(problem, ImportError):
             print("install what serving needs: pip install 'pan_mm[demo]'", file=sys.stderr)

@@ -7,13 +7,12 @@ from contextlib import contextmanager, redirect_stdout
 
 from mmengine.config import DictAction
 
-from pan_mm.datasets import VideoError
-from pan_mm.inference.optimization import CompileError, optimize
+from pan_mm.inference.optimization import optimize
 from pan_mm.inference.recognizer import class_names, count_classes, load_config, load_recognizer
 from pan_mm.streaming.events import Event, EventDetector, ScoreSmoother
 from pan_mm.streaming.recognizer import StreamRecognizer, StreamStats, recognize_stream
 from pan_mm.streaming.sources import open_source
-from pan_mm.utils.checkpoint import CheckpointError
+from pan_mm.utils.errors import VideoError
 
 from .options import add_optimize
 
@@ -54,11 +53,7 @@ def add_arguments(parser):
 def run(args):
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):  # where MMEngine shall log
-        try:
-            return _run(args, stdout)
-        except (CheckpointError, CompileError, VideoError) as error:
-            print(f'error: {error}', file=sys.stderr)
-            return 1
+        return _run(args, stdout)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from .labels import class_names, label_permutation
 from .merge import merge_streams
 from .official import (
-    NotPANError,
     convert_official_checkpoint,
     convert_official_state_dict,
     model_config,
@@ -11,7 +10,6 @@ from .official import (
 )
 
 __all__ = [
-    'NotPANError',
     'class_names',
     'convert_official_checkpoint',
     'convert_official_state_dict',

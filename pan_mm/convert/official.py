@@ -27,6 +27,7 @@ from torch import Tensor
 
 from pan_mm.models.weight_layouts import torchvision_name
 from pan_mm.utils.checkpoint import load_checkpoint_file
+from pan_mm.utils.errors import CheckpointError
 from pan_mm.utils.files import written_whole
 from pan_mm.version import __version__
 
@@ -43,10 +44,6 @@ DEPTHS: dict[tuple, int] = {
 CLIP_LEN = 4  # of all the authors' models; PA's filters do not depend on it
 
 
-class NotPANError(ValueError):
-    """A state dict that is not one of the authors' PAN on a ResNet."""
-
-
 def _without_wrapper(state_dict: dict) -> dict:
     """Take away the prefix of nn.DataParallel."""
     state = {str(key).removeprefix('module.'): value for key, value in state_dict.items()}
@@ -58,7 +55,7 @@ def _without_wrapper(state_dict: dict) -> dict:
     missing = [key for key, ndim in needed.items() if getattr(state.get(key), 'ndim', 0) != ndim]
     if missing:
         held = ', '.join(list(state)[:3]) or 'nothing'
-        raise NotPANError(
+        raise CheckpointError(
             f'not a PAN checkpoint of the authors: it lacks {", ".join(missing)} '
             f'(it holds {held}{", …" if len(state) > 3 else ""})'
         )
@@ -76,14 +73,14 @@ def read_architecture(state_dict: dict) -> dict:
         ``clip_len`` and ``num_classes``.
 
     Raises:
-        NotPANError: If these are not the tensors of a PAN.
+        CheckpointError: If these are not the tensors of a PAN.
     """
     state = _without_wrapper(state_dict)
     channels = state['base_model.conv1.weight'].shape[1]
     has_pa = 'PA.shallow_conv.weight' in state
     streams = {(False, 3): 'rgb', (True, CLIP_LEN - 1): 'pa', (True, CLIP_LEN + 2): 'lite'}
     if (has_pa, channels) not in streams:
-        raise NotPANError(
+        raise CheckpointError(
             f'no stream of PAN: the first convolution takes {channels} channels '
             f'{"with" if has_pa else "without"} PA; RGB takes 3 without, PA 3 and Lite 6 with it'
         )
@@ -92,7 +89,7 @@ def read_architecture(state_dict: dict) -> dict:
     sizes = tuple(layers.count(f'layer{i}') for i in (1, 2, 3, 4))
     bottleneck = 'base_model.layer1.0.conv3.weight' in state
     if (bottleneck, sizes) not in DEPTHS:
-        raise NotPANError(
+        raise CheckpointError(
             f'no ResNet-18, 34, 50, 101 or 152: its layers have {sizes} '
             f'{"bottleneck" if bottleneck else "basic"} blocks'
         )
@@ -164,7 +161,7 @@ def convert_official_state_dict(
         ``MODELS.build(model_config(**read_architecture(state_dict)))``.
 
     Raises:
-        NotPANError: If these are not the tensors of a PAN.
+        CheckpointError: If these are not the tensors of a PAN.
         ValueError: If ``label_order`` is unknown or has another number of classes.
     """
     architecture = read_architecture(state_dict)
@@ -174,7 +171,7 @@ def convert_official_state_dict(
         with DefaultScope.overwrite_default_scope('mmaction'), torch.device('meta'):
             wanted = MODELS.build(model_config(**architecture)).state_dict()
     except ValueError as error:
-        raise NotPANError(f'no PAN that can be built: {error}') from error
+        raise CheckpointError(f'no PAN that can be built: {error}') from error
     source = {name: official_name(name) for name in wanted}
     _check_same_names(set(source.values()), set(official), architecture)
     converted = OrderedDict()
@@ -183,7 +180,7 @@ def convert_official_state_dict(
         if like.ndim == 0 and getattr(value, 'shape', None) == (1,):
             value = value[0]  # PyTorch, too, takes a counter of one element
         if not isinstance(value, Tensor) or value.shape != like.shape:
-            raise NotPANError(
+            raise CheckpointError(
                 f'{source[name]} is {tuple(getattr(value, "shape", ()))}, but a '
                 f'{_spell(architecture)} has {tuple(like.shape)}'
             )
@@ -215,7 +212,7 @@ def _check_same_names(wanted, held, architecture):
             some = ', '.join(sorted(names)[:3]) + (', …' if len(names) > 3 else '')
             problems.append(f'{kind} {len(names)} ({some})')
     if problems:
-        raise NotPANError(
+        raise CheckpointError(
             f'not the tensors of a {_spell(architecture)}: it {" and ".join(problems)}'
         )
 
@@ -239,7 +236,7 @@ def convert_official_checkpoint(
         ``label_order``, ``source_sha256``, ``source_epoch`` and ``pan_mm_version``.
 
     Raises:
-        NotPANError: If the file holds no PAN of the authors.
+        CheckpointError: If the file holds no PAN of the authors.
         CheckpointError: If the file is damaged, is no checkpoint, or would run code.
         ValueError: If ``label_order`` does not fit, or ``src`` is ``dst``.
         OSError: If a file cannot be read or written.
@@ -248,10 +245,10 @@ def convert_official_checkpoint(
         raise ValueError(f'{dst} is the source itself; name another file to write')
     checkpoint = load_checkpoint_file(src)
     if not isinstance(checkpoint, dict):
-        raise NotPANError(f'{src} holds a {type(checkpoint).__name__}, not a checkpoint')
+        raise CheckpointError(f'{src} holds a {type(checkpoint).__name__}, not a checkpoint')
     state_dict = checkpoint.get('state_dict', checkpoint)
     if not isinstance(state_dict, dict):
-        raise NotPANError(f'state_dict in {src} is a {type(state_dict).__name__}')
+        raise CheckpointError(f'state_dict in {src} is a {type(state_dict).__name__}')
     converted = convert_official_state_dict(state_dict, label_order)
     epoch = checkpoint.get('epoch')
     meta = dict(

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from .checks.annotations import DataError, read_lines
+from pan_mm.utils.errors import DataError
+
+from .checks.annotations import read_lines
 
 VIDEO_SUFFIXES = ('.avi', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')

@@ -7,9 +7,10 @@ from typing import Any, Optional
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
-from pan_mm.datasets.checks.annotations import DataError, listed
+from pan_mm.datasets.checks.annotations import listed
 from pan_mm.datasets.checks.dataset import check_list, has_list
 from pan_mm.models.pan_ensemble import stream_configs
+from pan_mm.utils.errors import DataError
 
 
 def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:

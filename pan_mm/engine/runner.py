@@ -8,8 +8,9 @@ from mmaction.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from pan_mm.datasets.checks.annotations import DataError, listed
+from pan_mm.datasets.checks.annotations import listed
 from pan_mm.utils.environment import describe_run
+from pan_mm.utils.errors import DataError
 
 from .hooks.checkpoint_hook import latest_checkpoint
 from .hooks.data_fault_hook import DataFaultHook

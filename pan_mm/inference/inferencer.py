@@ -12,7 +12,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
-from pan_mm.utils.checkpoint import CheckpointError
+from pan_mm.utils.errors import CheckpointError
 
 from . import optimization
 from .recognizer import class_names, count_classes, load_config, load_recognizer
@@ -49,7 +49,7 @@ class PANInferencer:
         ValueError: If the checkpoint or the label map does not fit the model, the config has no
             pipeline that opens videos, a number is out of its range, or an exported model is to
             be optimized.
-        CompileError: If ``torch.compile`` is asked for and does not work here.
+        PANError: If ``torch.compile`` is asked for and does not work here.
 
     Example:
         >>> recognize = PANInferencer('config.py', 'checkpoint.pth')   # doctest: +SKIP

@@ -9,12 +9,9 @@ from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from pan_mm.models.memory_format import backbones, to_channels_last
+from pan_mm.utils.errors import PANError
 
 EXTRAS = ('half', 'compile')
-
-
-class CompileError(RuntimeError):
-    """``torch.compile`` does not work here."""
 
 
 def optimize(model: nn.Module, extras: Sequence[str] = ()) -> nn.Module:
@@ -36,7 +33,7 @@ def optimize(model: nn.Module, extras: Sequence[str] = ()) -> nn.Module:
 
     Raises:
         ValueError: If an extra is unknown.
-        CompileError: If ``torch.compile`` does not work here.
+        PANError: If ``torch.compile`` does not work here.
     """
     unknown = set(extras) - set(EXTRAS)
     if unknown:
@@ -116,7 +113,7 @@ def _check_compiler(device):
     try:
         torch.compile(lambda x: x * 2 + 1)(torch.zeros(8, device=device))
     except Exception as error:
-        raise CompileError(
+        raise PANError(
             f'torch.compile does not work here ({str(error).strip().splitlines()[0][:200]}); on a '
             'processor it needs a C++ compiler, on a GPU Triton. Leave "compile" out'
         ) from error

@@ -10,7 +10,8 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
-from pan_mm.utils.checkpoint import CheckpointError, load_checkpoint_file, load_checkpoint_url
+from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url
+from pan_mm.utils.errors import CheckpointError
 
 
 def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = None) -> Config:

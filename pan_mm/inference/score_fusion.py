@@ -10,11 +10,9 @@ from typing import Any, Optional, Union
 import torch
 from mmaction.evaluation import mean_class_accuracy, top_k_accuracy
 
+from pan_mm.utils.errors import DataError
+
 NAME_KEYS = ('filename', 'frame_dir')
-
-
-class ScoresError(ValueError):
-    """Score files that cannot be read or do not belong together."""
 
 
 class _DataUnpickler(pickle.Unpickler):
@@ -29,14 +27,14 @@ class _DataUnpickler(pickle.Unpickler):
             ('__builtin__', 'bytes'): lambda: b'',
         }
         if (module, name) not in allowed:
-            raise ScoresError(f'it asks for {module}.{name}, which is no part of dumped scores')
+            raise DataError(f'it asks for {module}.{name}, which is no part of dumped scores')
         return allowed[module, name]
 
 
 def _encode(text, encoding):
     # How MMEngine's pickles, of protocol 2, hold bytes.
     if encoding != 'latin1':
-        raise ScoresError(f'it encodes text as {encoding!r}')
+        raise DataError(f'it encodes text as {encoding!r}')
     return text.encode('latin1')
 
 
@@ -52,7 +50,7 @@ def load_scores(path: Union[str, Path]) -> list:
         list[dict]: Of each video at least ``pred_score`` and ``gt_label``, tensors.
 
     Raises:
-        ScoresError: If the file is damaged, no dump of scores, or would run code.
+        DataError: If the file is damaged, no dump of scores, or would run code.
         OSError: If it cannot be read.
     """
     with open(path, 'rb') as file:
@@ -61,23 +59,23 @@ def load_scores(path: Union[str, Path]) -> list:
         except OSError:
             raise
         except Exception as error:  # a damaged file makes the unpickler fail in any way at all
-            raise ScoresError(f'{path} is no file of dumped scores: {error}') from error
+            raise DataError(f'{path} is no file of dumped scores: {error}') from error
     if not isinstance(samples, list) or not samples:
-        raise ScoresError(f'{path} holds no list of scores; write it with tools/test.py --dump')
+        raise DataError(f'{path} holds no list of scores; write it with tools/test.py --dump')
     classes = None
     for index, sample in enumerate(samples):
         fields = sample if isinstance(sample, dict) else {}
         score, label = fields.get('pred_score'), fields.get('gt_label')
         if not isinstance(score, torch.Tensor) or not isinstance(label, torch.Tensor):
-            raise ScoresError(f'{path}: sample {index} has no pred_score and gt_label')
+            raise DataError(f'{path}: sample {index} has no pred_score and gt_label')
         classes = classes or score.shape
         if score.ndim != 1 or score.shape != classes:
-            raise ScoresError(
+            raise DataError(
                 f'{path}: the scores of sample {index} are {tuple(score.shape)}, not one for each '
                 'class; test with average_clips set, and the same classes for all'
             )
         if not score.isfinite().all():
-            raise ScoresError(f'{path}: the scores of sample {index} are not finite')
+            raise DataError(f'{path}: the scores of sample {index} are not finite')
     return samples
 
 
@@ -99,36 +97,36 @@ def _aligned(samples: list, like: list, path: str, first: str) -> list:
     names, wanted = _names(samples), _names(like)
     if (names is None) != (wanted is None):
         bare = path if names is None else first
-        raise ScoresError(f'{bare} does not name its videos, the other file does; test it again')
+        raise DataError(f'{bare} does not name its videos, the other file does; test it again')
     if names is not None:
         place = {name: index for index, name in enumerate(names)}
         if len(place) != len(names) or len(set(wanted)) != len(wanted):
-            raise ScoresError(f'a video is listed twice in {path} or {first}')
+            raise DataError(f'a video is listed twice in {path} or {first}')
         odd = sorted(set(names) ^ set(wanted))
         if odd:
             where = path if odd[0] in place else first
-            raise ScoresError(
+            raise DataError(
                 f'{first} and {path} are not of the same videos: {len(odd)} are in one alone, '
                 f'such as {odd[0]} in {where}'
             )
         samples = [samples[place[name]] for name in wanted]
     elif len(samples) != len(like):
-        raise ScoresError(f'{first} has {len(like)} videos, {path} has {len(samples)}')
+        raise DataError(f'{first} has {len(like)} videos, {path} has {len(samples)}')
     for index, (sample, other) in enumerate(zip(samples, like)):
         if not torch.equal(sample['gt_label'], other['gt_label']):
             video = wanted[index] if wanted else f'number {index}'
-            raise ScoresError(
+            raise DataError(
                 f'video {video} has the label {other["gt_label"].tolist()} in {first}, but '
                 f'{sample["gt_label"].tolist()} in {path}; '
                 + ('they were tested with other annotations' if wanted else 'other videos or order')
             )
     if samples[0]['pred_score'].shape != like[0]['pred_score'].shape:
-        raise ScoresError(
+        raise DataError(
             f'{first} has {len(like[0]["pred_score"])} classes, {path} has '
             f'{len(samples[0]["pred_score"])}'
         )
     if _are_probabilities(samples) != _are_probabilities(like):
-        raise ScoresError(
+        raise DataError(
             f'one of {first} and {path} holds probabilities, the other logits; test both with '
             "average_clips='score'"
         )
@@ -150,7 +148,7 @@ def fuse_scores(paths: Sequence, weights: Optional[Sequence] = None) -> list:
         list[dict]: As in the first file, with ``pred_score`` (float32) and ``pred_label`` fused.
 
     Raises:
-        ScoresError: If the files cannot be read, are not of the same videos, labels and classes,
+        DataError: If the files cannot be read, are not of the same videos, labels and classes,
             or mix logits and probabilities.
         ValueError: If the weights do not fit.
         OSError: If a file cannot be read.
@@ -184,10 +182,10 @@ def accuracies(samples: list) -> dict:
         dict[str, float]: ``top1``, ``top5``, ``mean1``.
 
     Raises:
-        ScoresError: If a video has more than one label.
+        DataError: If a video has more than one label.
     """
     if any(sample['gt_label'].numel() != 1 for sample in samples):
-        raise ScoresError('accuracies need one label of each video')
+        raise DataError('accuracies need one label of each video')
     scores = [sample['pred_score'].numpy() for sample in samples]
     labels = [int(sample['gt_label']) for sample in samples]
     top1, top5 = top_k_accuracy(scores, labels, (1, min(5, len(scores[0]))))

@@ -8,11 +8,11 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from pan_mm.datasets import VideoError
 from pan_mm.inference.inferencer import PANInferencer, read_video
 from pan_mm.streaming.events import EventDetector, ScoreSmoother
 from pan_mm.streaming.recognizer import StreamRecognizer
 from pan_mm.streaming.sources import FileSource
+from pan_mm.utils.errors import VideoError
 from pan_mm.visualization import Inspection, inspect_clip
 
 from .limits import Gate, Limits, Refusal, check_video, count_frames

@@ -11,7 +11,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 import cv2
 import numpy as np
 
-from pan_mm.datasets import VideoError
+from pan_mm.utils.errors import VideoError
 
 
 class Frame(NamedTuple):

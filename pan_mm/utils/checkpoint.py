@@ -21,14 +21,12 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 
+from pan_mm.utils.errors import CheckpointError
+
 __all__ = ['CheckpointError', 'load_checkpoint_file', 'load_checkpoint_url']
 
 # safe_globals changes one list for the whole process.
 _lock = threading.Lock()
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint file that is damaged, no checkpoint, or would run code."""
 
 
 class _Refused(Exception):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from pan_mm.utils.checkpoint import CheckpointError, load_checkpoint_file
+from pan_mm.utils.checkpoint import load_checkpoint_file
+from pan_mm.utils.errors import CheckpointError
 
 pytestmark = pytest.mark.slow
 

@@ -11,14 +11,13 @@ from mmaction.registry import MODELS
 from mmengine.runner import load_checkpoint
 
 from pan_mm.convert import (
-    NotPANError,
     class_names,
     convert_official_checkpoint,
     convert_official_state_dict,
     model_config,
     read_architecture,
 )
-from pan_mm.utils.checkpoint import CheckpointError
+from pan_mm.utils.errors import CheckpointError
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -247,12 +246,12 @@ class TestNoPAN:
     def test_state_dict(self, small, change, message):
         state = dict(small)
         change(state)
-        with pytest.raises(NotPANError, match=message):
+        with pytest.raises(CheckpointError, match=message):
             convert_official_state_dict(state)
 
     def test_unshifted_blocks(self, small):
         plain = {key.replace('.net.', '.'): value for key, value in small.items()}
-        with pytest.raises(NotPANError, match=r'lacks 8 .*conv1.net.weight.*has 8'):
+        with pytest.raises(CheckpointError, match=r'lacks 8 .*conv1.net.weight.*has 8'):
             convert_official_state_dict(plain)
 
 
@@ -309,7 +308,7 @@ class TestFile:
         else:
             self.save(src, {'fc.weight': torch.zeros(2, 3)})
         dst.write_text('what was there before')
-        with pytest.raises((NotPANError, CheckpointError)):
+        with pytest.raises((CheckpointError, CheckpointError)):
             convert_official_checkpoint(src, dst)
         assert dst.read_text() == 'what was there before'
         assert sorted(path.name for path in tmp_path.iterdir()) == ['ours.pth', 'src.pth.tar']

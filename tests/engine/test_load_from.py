@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pan_mm.datasets import DataError
+from pan_mm.utils.errors import DataError
 
 
 @pytest.fixture

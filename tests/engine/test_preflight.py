@@ -1,8 +1,8 @@
 import pytest
 from mmengine.config import Config
 
-from pan_mm.datasets import DataError
 from pan_mm.engine import preflight
+from pan_mm.utils.errors import DataError
 
 
 def config(ann_file, videos, num_clips=8, clip_len=4, sampler='PANSampleFrames', **model):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pan_mm.datasets import DataError
+from pan_mm.utils.errors import DataError
 
 CHECKED = {'runner_type': 'CheckedRunner'}
 SAVE = {'default_hooks.checkpoint': dict(type='SafeCheckpointHook', interval=1)}

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from pan_mm.apis import PANInferencer
 from pan_mm.inference.recognizer import class_names, load_recognizer
-from pan_mm.utils.checkpoint import CheckpointError
+from pan_mm.utils.errors import CheckpointError
 
 real_data = pytest.mark.real_data
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,7 +145,7 @@ class TestCheckpoint:
             PANInferencer(config, 'nowhere.pth', 'cpu')
         (tmp_path / 'cut.pth').write_bytes(checkpoint.read_bytes()[:100_000])
         for content in (config, tmp_path / 'cut.pth'):
-            with pytest.raises(RuntimeError, match='not a checkpoint, or is damaged'):
+            with pytest.raises(ValueError, match='not a checkpoint, or is damaged'):
                 PANInferencer(config, content, 'cpu')
 
 

@@ -5,7 +5,8 @@ import mmengine
 import pytest
 import torch
 
-from pan_mm.inference.score_fusion import ScoresError, accuracies, fuse_scores, load_scores
+from pan_mm.inference.score_fusion import accuracies, fuse_scores, load_scores
+from pan_mm.utils.errors import DataError
 
 LABELS = [0, 2, 1, 0]
 
@@ -84,7 +85,7 @@ class TestRefused:
         ],
     )
     def test_other_videos(self, write, other, message):
-        with pytest.raises(ScoresError, match=message):
+        with pytest.raises(DataError, match=message):
             fuse_scores([write('a', FIRST), write('b', SECOND, **other)])
 
     @pytest.mark.parametrize(
@@ -95,24 +96,24 @@ class TestRefused:
         ],
     )
     def test_other_videos_without_names(self, write, second, labels, message):
-        with pytest.raises(ScoresError, match=message):
+        with pytest.raises(DataError, match=message):
             fuse_scores([write('a', FIRST, names=None), write('b', second, labels, None)])
 
     def test_other_classes(self, write):
-        with pytest.raises(ScoresError, match='has 3 classes, .* has 4'):
+        with pytest.raises(DataError, match='has 3 classes, .* has 4'):
             fuse_scores([write('a', FIRST), write('b', [row + [0.0] for row in SECOND])])
 
     def test_probabilities_with_logits(self, write):
         probabilities = torch.tensor(SECOND).softmax(1).tolist()
-        with pytest.raises(ScoresError, match='holds probabilities, the other logits'):
+        with pytest.raises(DataError, match='holds probabilities, the other logits'):
             fuse_scores([write('a', FIRST), write('b', probabilities)])
 
     def test_views_not_averaged(self, write):
-        with pytest.raises(ScoresError, match='average_clips'):
+        with pytest.raises(DataError, match='average_clips'):
             load_scores(write('a', [FIRST] * 4))
 
     def test_not_finite(self, write):
-        with pytest.raises(ScoresError, match='sample 1 are not finite'):
+        with pytest.raises(DataError, match='sample 1 are not finite'):
             load_scores(write('a', [FIRST[0], [0.0, float('nan'), 0.0]]))
 
     @pytest.mark.parametrize('weights', [[1], [1, -1], [0, 0], [1, float('nan')]])
@@ -136,12 +137,12 @@ class TestUntrusted:
     def test_other_pickles(self, tmp_path, capfd, content):
         path = tmp_path / 'a.pkl'
         path.write_bytes(pickle.dumps(content))
-        with pytest.raises(ScoresError, match='a.pkl'):
+        with pytest.raises(DataError, match='a.pkl'):
             load_scores(path)
         assert 'must not run' not in capfd.readouterr().out
 
     def test_damaged(self, write, tmp_path):
         path = tmp_path / 'b.pkl'
         path.write_bytes(Path(write('a', FIRST)).read_bytes()[:-20])
-        with pytest.raises(ScoresError, match='is no file of dumped scores'):
+        with pytest.raises(DataError, match='is no file of dumped scores'):
             load_scores(path)

@@ -10,9 +10,9 @@ from mmengine.dataset import Compose
 from mmengine.runner import load_checkpoint
 
 from pan_mm.convert import merge_streams, model_config
-from pan_mm.datasets import DataError
 from pan_mm.engine import preflight
 from pan_mm.inference.score_fusion import load_scores
+from pan_mm.utils.errors import DataError
 
 ROOT = Path(__file__).parents[2]
 SHARED = {

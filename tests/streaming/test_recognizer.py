@@ -12,10 +12,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from builders import CLIP, Camera
-from pan_mm.datasets import VideoError
 from pan_mm.streaming.events import Event, EventDetector, ScoreSmoother
 from pan_mm.streaming.recognizer import Prediction, StreamRecognizer, StreamStats, recognize_stream
 from pan_mm.streaming.sources import FileSource, LiveSource
+from pan_mm.utils.errors import VideoError
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = [

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from builders import CLIP, Camera
-from pan_mm.datasets import VideoError
 from pan_mm.streaming.sources import FileSource, Frame, FrameBuffer, LiveSource, open_source
+from pan_mm.utils.errors import VideoError
 
 
 @pytest.mark.real_data

@@ -13,7 +13,8 @@ from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from pan_mm.utils.checkpoint import CheckpointError, load_checkpoint_file, load_checkpoint_url
+from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url
+from pan_mm.utils.errors import CheckpointError
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 """Fuse scores written by tools/test.py --dump, as PAN_Full and PAN_En fuse their streams."""
 
 import argparse
-import sys
 
 from mmengine.fileio import dump
 
 from pan_mm.inference.score_fusion import accuracies, fuse_scores, load_scores
+from pan_mm.utils.errors import errors_end_the_program
 from pan_mm.utils.files import written_whole
 
 
@@ -21,17 +21,15 @@ def parse_args():
     return args
 
 
+@errors_end_the_program()
 def main():
     args = parse_args()
-    try:
-        fused = fuse_scores(args.scores, args.weights)
-        lines = [(path, accuracies(load_scores(path))) for path in args.scores]
-        lines.append(('fused', accuracies(fused)))
-        if args.out:
-            with written_whole(args.out) as part:
-                dump(fused, part, file_format='pkl')
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    fused = fuse_scores(args.scores, args.weights)
+    lines = [(path, accuracies(load_scores(path))) for path in args.scores]
+    lines.append(('fused', accuracies(fused)))
+    if args.out:
+        with written_whole(args.out) as part:
+            dump(fused, part, file_format='pkl')
     width = max(len(name) for name, _ in lines)
     print(f'{len(fused)} videos')
     print(f'{"":{width}}   top-1   top-5  mean class')

@@ -2,7 +2,6 @@
 """Print multiply-accumulates and parameters of a config's model, part by part."""
 
 import argparse
-import sys
 
 import torch
 from mmaction.registry import MODELS
@@ -10,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from pan_mm.inference.complexity import get_complexity, input_of_test
+from pan_mm.utils.errors import errors_end_the_program
 
 
 def parse_args():
@@ -28,26 +28,24 @@ def parse_args():
     return args
 
 
+@errors_end_the_program()
 def main():
     args = parse_args()
     cfg = Config.fromfile(args.config)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     views = 1
+    if args.shape and len(args.shape) == 4:
+        shape = tuple(args.shape)
+    else:
+        views, shape = input_of_test(cfg)
+        if args.shape:
+            shape = (*shape[:2], args.shape[0], args.shape[-1])
     try:
-        if args.shape and len(args.shape) == 4:
-            shape = tuple(args.shape)
-        else:
-            views, shape = input_of_test(cfg)
-            if args.shape:
-                shape = (*shape[:2], args.shape[0], args.shape[-1])
-        try:
-            with torch.device('meta'):
-                model = MODELS.build(cfg.model)
-        except NotImplementedError:  # MMAction2's TANet reads weights while it is built
+        with torch.device('meta'):
             model = MODELS.build(cfg.model)
-        rows = get_complexity(model, shape)
-    except ValueError as error:
-        sys.exit(f'error: {error}')
+    except NotImplementedError:  # MMAction2's TANet reads weights while it is built
+        model = MODELS.build(cfg.model)
+    rows = get_complexity(model, shape)
     width = max(len(row.name) for row in rows)
     print(f'one view of {" × ".join(map(str, shape))}, {views} view(s) of each video')
     print(f'{"":{width}}  {"params, M":>9}  {"GMACs":>7}  {"GMACs of the paper":>18}')

@@ -2,12 +2,11 @@
 """Join checkpoints of single streams into one of a PANEnsemble, for test.py and all other tools."""
 
 import argparse
-import sys
 
 from mmengine.config import Config
 
 from pan_mm.convert import merge_streams
-from pan_mm.utils.checkpoint import CheckpointError
+from pan_mm.utils.errors import errors_end_the_program
 
 
 def parse_args():
@@ -26,13 +25,11 @@ def parse_args():
     return args
 
 
+@errors_end_the_program()
 def main():
     args = parse_args()
-    try:
-        cfg = Config.fromfile(args.config)
-        merge_streams(cfg, args.checkpoints, args.dst)
-    except (CheckpointError, OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    cfg = Config.fromfile(args.config)
+    merge_streams(cfg, args.checkpoints, args.dst)
     print(f'{args.dst}: {", ".join(args.checkpoints)}')
     print(f'next: python tools/test.py {args.config} {args.dst}')
 

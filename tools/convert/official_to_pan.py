@@ -2,11 +2,10 @@
 """Convert a checkpoint of the authors' PAN-PyTorch (.pth.tar) for use with MMAction2."""
 
 import argparse
-import sys
 
 from pan_mm.convert import convert_official_checkpoint
 from pan_mm.convert.labels import LABEL_ORDERS
-from pan_mm.utils.checkpoint import CheckpointError
+from pan_mm.utils.errors import errors_end_the_program
 
 
 def parse_args():
@@ -23,12 +22,10 @@ def parse_args():
     return parser.parse_args()
 
 
+@errors_end_the_program()
 def main():
     args = parse_args()
-    try:
-        meta = convert_official_checkpoint(args.src, args.dst, args.label_order)
-    except (CheckpointError, OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    meta = convert_official_checkpoint(args.src, args.dst, args.label_order)
     unsure = args.label_order is None and meta['num_classes'] in (174, 27)
     dataset = args.label_order or 'DATASET'
     print(

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from pan_mm.datasets import DataError
+from pan_mm.utils.errors import DataError, errors_end_the_program
 from pan_mm.datasets.file_lists import SPLITS, list_official, read_label_map, write_lines
 
 
@@ -30,26 +30,24 @@ def parse_args():
     return parser.parse_args()
 
 
+@errors_end_the_program()
 def main():
     args = parse_args()
     data_root = args.data_root or f'data/{args.dataset}'
     kind = args.format or ('videos' if args.dataset == 'sthv2' else 'rawframes')
     lists = {}
-    try:
-        classes = read_label_map(str(Path(__file__).parent / args.dataset / 'label_map.txt'))
-        for split in SPLITS:
-            videos, missing = list_official(
-                args.dataset, split, data_root, classes, rawframes=kind == 'rawframes'
+    classes = read_label_map(str(Path(__file__).parent / args.dataset / 'label_map.txt'))
+    for split in SPLITS:
+        videos, missing = list_official(
+            args.dataset, split, data_root, classes, rawframes=kind == 'rawframes'
+        )
+        if missing and not (args.skip_missing and videos):
+            raise DataError(
+                f'{len(missing)} of {len(missing) + len(videos)} {split} videos are not in '
+                f'{data_root}/{kind} or empty, such as {", ".join(missing[:5])}; add them, or '
+                'leave them out with --skip-missing'
             )
-            if missing and not (args.skip_missing and videos):
-                raise DataError(
-                    f'{len(missing)} of {len(missing) + len(videos)} {split} videos are not in '
-                    f'{data_root}/{kind} or empty, such as {", ".join(missing[:5])}; add them, or '
-                    'leave them out with --skip-missing'
-                )
-            lists[split] = videos
-    except DataError as error:
-        sys.exit(f'error: {error}')
+        lists[split] = videos
     for split, videos in lists.items():
         path = f'{data_root}/{args.dataset}_{split}_list_{kind}.txt'
         write_lines(path, videos)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from pan_mm.datasets import DataError
+from pan_mm.utils.errors import DataError, errors_end_the_program
 from pan_mm.datasets.file_lists import (
     SPLITS,
     frame_names,
@@ -82,27 +82,25 @@ def train_command(folder, num_classes, example):
     return ' \\\n    '.join(lines)
 
 
+@errors_end_the_program()
 def main():
     args = parse_args()
     folder = os.path.normpath(args.folder)
     names = ('train.txt', 'val.txt', 'label_map.txt')
-    try:
-        there = [name for name in names if os.path.exists(os.path.join(folder, name))]
-        if there and not args.overwrite:
-            raise DataError(
-                f'{folder} has {", ".join(there)} already; keep them, or replace them with '
-                '--overwrite'
-            )
-        if all(os.path.isdir(os.path.join(folder, split)) for split in SPLITS):
-            classes, lists = given_split(folder)
-        else:
-            classes, videos = list_folder(folder)
-            lists = split_videos(videos, args.val_ratio, args.seed)
-        if len(classes) < 2:
-            raise DataError(f'{folder}: one class only, {classes[0]}; training needs two or more')
-        command = train_command(folder, len(classes), lists['train'][0])
-    except DataError as error:
-        sys.exit(f'error: {error}')
+    there = [name for name in names if os.path.exists(os.path.join(folder, name))]
+    if there and not args.overwrite:
+        raise DataError(
+            f'{folder} has {", ".join(there)} already; keep them, or replace them with '
+            '--overwrite'
+        )
+    if all(os.path.isdir(os.path.join(folder, split)) for split in SPLITS):
+        classes, lists = given_split(folder)
+    else:
+        classes, videos = list_folder(folder)
+        lists = split_videos(videos, args.val_ratio, args.seed)
+    if len(classes) < 2:
+        raise DataError(f'{folder}: one class only, {classes[0]}; training needs two or more')
+    command = train_command(folder, len(classes), lists['train'][0])
     for name, lines in zip(names, (lists['train'], lists['val'], classes)):
         write_lines(os.path.join(folder, name), lines)
     print(f'{len(lists["train"])} videos for training, {len(lists["val"])} for validation')

@@ -13,7 +13,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 
-from pan_mm.datasets import DataError
+from pan_mm.utils.errors import DataError, errors_end_the_program
 from pan_mm.datasets.checks.dataset import (
     check_decoding,
     check_frames,
@@ -61,6 +61,7 @@ def check_split(cfg, split, args):
     return dataset, problems
 
 
+@errors_end_the_program()
 def main():
     args = parse_args()
     cfg = Config.fromfile(args.config)
@@ -69,15 +70,12 @@ def main():
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     splits = args.splits or ['train', 'val' if cfg.get('val_dataloader') else 'test']
     found, videos = 0, {}
-    try:
-        for split in splits:
-            dataset, problems = check_split(cfg, split, args)
-            videos[split] = {i.get('frame_dir') or i['filename'] for i in dataset or ()}
-            for problem in problems:
-                print(f'{split}: {problem}')
-            found += len(problems)
-    except DataError as error:
-        sys.exit(f'error: {error}')
+    for split in splits:
+        dataset, problems = check_split(cfg, split, args)
+        videos[split] = {i.get('frame_dir') or i['filename'] for i in dataset or ()}
+        for problem in problems:
+            print(f'{split}: {problem}')
+        found += len(problems)
     for split in set(splits) - {'train'}:
         shared = sorted(videos.get('train', set()) & videos[split])
         if shared:

@@ -2,6 +2,7 @@
 
 import argparse
 
+from pan_mm.utils.errors import errors_end_the_program
 from pan_mm.datasets.motion_shapes.dataset import render_motion_shapes
 
 
@@ -18,12 +19,10 @@ def parse_args():
     return parser.parse_args()
 
 
+@errors_end_the_program()
 def main():
     args = parse_args()
-    try:
-        render_motion_shapes(**vars(args))
-    except (ValueError, OSError) as error:
-        raise SystemExit(f'error: {error}') from None
+    render_motion_shapes(**vars(args))
     print(f'MotionShapes is in {args.data_root}')
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pan_mm.inference.inferencer import video_pipeline
 from pan_mm.inference.recognizer import load_recognizer
+from pan_mm.utils.errors import errors_end_the_program
 from pan_mm.visualization import (
     inspect_clip,
     optical_flow,
@@ -78,6 +79,7 @@ def grad_cam(model, data, layer, num_segments):
     return blended.reshape(num_segments, -1, *blended.shape[1:])
 
 
+@errors_end_the_program()
 def main():
     args = parse_args()
     model = load_recognizer(args.config, args.checkpoint, args.device)
@@ -106,7 +108,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (OSError, ValueError, RuntimeError) as error:
-        sys.exit(f'error: {error}')
+    main()

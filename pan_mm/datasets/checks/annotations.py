@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-
-class DataError(ValueError):
-    """Annotations or the files that they list are not fit for training."""
+from pan_mm.utils.errors import DataError
 
 
 def listed(messages: list, most: int = 10) -> str:

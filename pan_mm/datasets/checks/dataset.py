@@ -12,8 +12,9 @@ import numpy as np
 from mmaction.registry import DATASETS, TRANSFORMS
 
 from pan_mm.datasets.file_lists import OFFICIAL_FILES, read_official_labels
+from pan_mm.utils.errors import DataError
 
-from .annotations import DataError, check_annotations
+from .annotations import check_annotations
 
 
 def _class_name(cfg: dict) -> str:

@@ -7,7 +7,9 @@ from typing import Any, Callable, NamedTuple, Optional
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from .annotations import DataError, listed
+from pan_mm.utils.errors import DataError
+
+from .annotations import listed
 
 
 class Unreadable(NamedTuple):

@@ -6,6 +6,8 @@ import cv2
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
+from pan_mm.utils.errors import VideoError
+
 from .sparse_pyav import MISSING
 
 # backend: (module that it needs, transforms NAMEInit and NAMEDecode), the best first
@@ -14,10 +16,6 @@ BACKENDS = dict(
     decord=('decord', 'Decord'),
     opencv=('cv2', 'OpenCV'),
 )
-
-
-class VideoError(RuntimeError):
-    """A video cannot be opened or decoded."""
 
 
 @TRANSFORMS.register_module(force=True)  # an upstream namesake must not break the import

@@ -8,8 +8,8 @@ from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from pan_mm.datasets.checks.annotations import DataError
 from pan_mm.datasets.checks.faults import ReadableBatches, being_read, samples_of, too_many, watch
+from pan_mm.utils.errors import DataError
 
 
 @HOOKS.register_module(force=True)  # an upstream namesake must not break the import

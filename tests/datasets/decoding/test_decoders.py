@@ -5,8 +5,9 @@ import importlib.util
 import numpy as np
 import pytest
 
-from pan_mm.datasets import VideoDecode, VideoError, VideoInit
+from pan_mm.datasets import VideoDecode, VideoInit
 from pan_mm.datasets.decoding.video import BACKENDS
+from pan_mm.utils.errors import VideoError
 
 pytestmark = [
     pytest.mark.real_data,

@@ -9,8 +9,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pan_mm.datasets import VideoDecode, VideoError, VideoInit
+from pan_mm.datasets import VideoDecode, VideoInit
 from pan_mm.datasets.decoding.video import BACKENDS
+from pan_mm.utils.errors import VideoError
 
 av = pytest.importorskip('av')
 

@@ -3,7 +3,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoError, VideoInit
+from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoInit
+from pan_mm.utils.errors import VideoError
 
 
 def decode(path, backend='auto', **kwargs):

@@ -10,9 +10,9 @@ import torch
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-from pan_mm.datasets import DataError, VideoError
 from pan_mm.datasets.decoding import video
 from pan_mm.engine import DataFaultHook
+from pan_mm.utils.errors import DataError, VideoError
 
 GOOD = ['0.mp4', '1.mp4', '2.mp4', '3.mp4']
 
