@@ -16,6 +16,7 @@ import numpy as np
 from mmaction.registry import RUNNERS
 from mmengine.config import Config, DictAction
 
+from pan_mm.datasets.pipelines import kind_of
 from pan_mm.utils.errors import DataError
 
 from .records.runs import ReportError, read_logs
@@ -29,7 +30,7 @@ def play_backwards(cfg: Config) -> Config:
     """
     cfg = copy.deepcopy(cfg)
     pipeline = cfg.test_dataloader.dataset.pipeline
-    places = [i for i, transform in enumerate(pipeline) if 'Decode' in str(transform['type'])]
+    places = [i for i, transform in enumerate(pipeline) if kind_of(transform) == 'decode']
     if not places:
         raise ValueError('the test pipeline has no decoder for ReverseFrames to stand before')
     pipeline.insert(places[0], dict(type='ReverseFrames'))

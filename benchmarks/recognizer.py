@@ -33,8 +33,10 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 import pan_mm  # noqa: F401, registers PAN
+from pan_mm.datasets.pipelines import kind_of
 from pan_mm.inference.optimization import optimize
 from pan_mm.models.memory_format import backbones, to_channels_last
+from pan_mm.models.streams import recognizers_of
 from pan_mm.ops.cpu import has_bfloat16_units
 
 from .timing import environment, peak_of, summary, time_in_turns, write_report
@@ -104,7 +106,7 @@ def build(name: str, size: int, device: str) -> Recognizer:
     torch.manual_seed(0)
     model = MODELS.build(without_pretrained(cfg.model)).to(device)
     pipeline = (cfg.get('val_dataloader') or cfg.test_dataloader).dataset.pipeline
-    sample = next(dict(t) for t in pipeline if 'SampleFrames' in t['type'])
+    sample = next(dict(t) for t in pipeline if kind_of(t) == 'sample')
     sample.pop('twice_sample', None)
     if sample['type'] == 'DenseSampleFrames':
         sample['num_sample_positions'] = 1
@@ -172,7 +174,7 @@ def inference(model: nn.Module, shape: tuple, batch: int, variant: str, device: 
 def training(model: nn.Module, shape: tuple, batch: int, variant: str, device: str) -> Callable:
     """A function that does a training step, of an ensemble one of each stream."""
     data = batch_of(shape, batch, device)
-    parts = list(model.streams.values()) if hasattr(model, 'streams') else [model]
+    parts = list(recognizers_of(model).values())
     wrappers = [
         OptimWrapper(torch.optim.SGD(part.parameters(), lr=1e-6, momentum=0.9)) for part in parts
     ]

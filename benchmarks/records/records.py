@@ -18,7 +18,8 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from pan_mm.inference.complexity import get_complexity, input_of_test
+from pan_mm.datasets.pipelines import VideoPipeline
+from pan_mm.inference.complexity import get_complexity
 from pan_mm.inference.score_fusion import NAME_KEYS, load_scores
 from pan_mm.utils.errors import DataError
 
@@ -311,9 +312,10 @@ def record_name(info: dict, changes: dict) -> str:
 def _cost(cfg):
     """Pixels of a frame's side, GMACs of all views and millions of parameters."""
     init_default_scope(cfg.get('default_scope', 'mmaction'))
-    views, shape = input_of_test(cfg)
+    pipeline = VideoPipeline(cfg)
+    shape = pipeline.view_shape()
     total = get_complexity(MODELS.build(cfg.model), shape)[-1]
-    return shape[-1], round(views * total.macs / 1e9, 2), round(total.params / 1e6, 2)
+    return shape[-1], round(pipeline.num_views * total.macs / 1e9, 2), round(total.params / 1e6, 2)
 
 
 def _command(path, configs, info, changes):

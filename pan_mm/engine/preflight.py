@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Any
 
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
 from pan_mm.datasets.checks.annotations import listed
 from pan_mm.datasets.checks.dataset import check_list, has_list
+from pan_mm.datasets.pipelines import leaf_datasets
 from pan_mm.models.pan_ensemble import stream_configs
 from pan_mm.utils.errors import DataError
 
@@ -29,7 +30,7 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
         problems.append('train: PANEnsemble only tests; train each stream with its own config')
     for split in splits:
         dataloader = cfg.get(f'{split}_dataloader')
-        for dataset in _leaf_datasets(dataloader and dataloader.get('dataset')):
+        for dataset in leaf_datasets(dataloader and dataloader.get('dataset')):
             for model in recognizers:
                 problems += [f'{split}: {p}' for p in _check_sampling(model, dataset)]
             labelled = split == 'train' or _is_evaluated(cfg.get(f'{split}_evaluator'))
@@ -51,17 +52,6 @@ def _recognizers(model: dict) -> list:
     if not _is_ensemble(model):
         return [model]
     return [recognizer for recognizer, *_ in stream_configs(model).values()]
-
-
-def _leaf_datasets(dataset: Optional[dict]) -> Iterator[dict]:
-    """The datasets inside wrappers such as RepeatDataset and ConcatDataset."""
-    if not dataset:
-        return
-    inner = dataset.get('datasets') or [dataset.get('dataset')]
-    if inner == [None]:
-        yield dataset
-    for each in filter(None, inner):
-        yield from _leaf_datasets(each)
 
 
 def _is_evaluated(evaluators: Any) -> bool:

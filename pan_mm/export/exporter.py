@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from pan_mm.inference.inferencer import video_pipeline
+from pan_mm.datasets.pipelines import VideoPipeline, video_info
 from pan_mm.inference.recognizer import class_names, load_config, load_recognizer
 from pan_mm.inference.runtime import COMPILED, METADATA, SUFFIXES, ExportedModel
 
@@ -93,7 +93,7 @@ def export(
     if int8 and (out.suffix != '.onnx' or not videos):
         raise ValueError('int8 needs a name that ends in .onnx, and videos to calibrate on')
     config = load_config(config)
-    shape = frames_shape(config, size)
+    shape = VideoPipeline(config).view_shape(size)
     model = FramesToLogits(load_recognizer(config, checkpoint, 'cpu')).eval()
     samples = [random_frames(n, shape, seed=n) for n in (2, 1, 3)]
     samples += [_real_frames(config, video, shape) for video in videos]
@@ -117,25 +117,6 @@ def export(
         for file in sorted(Path(folder).iterdir(), key=lambda file: file.suffix == out.suffix):
             os.replace(file, out.with_name(file.name))
     return error
-
-
-def frames_shape(config: Config, size: Optional[tuple] = None) -> tuple:
-    """Shape (T·m, 3, H, W) of a clip as the test pipeline makes it.
-
-    Raises:
-        ValueError: If the pipeline crops to no fixed size and ``size`` is not given.
-    """
-    frames = None
-    for transform in video_pipeline(config).transforms:
-        if hasattr(transform, 'num_clips'):
-            frames = transform.num_clips * transform.clip_len
-        crop = getattr(transform, 'crop_size', None)
-        if crop is not None and size is None:
-            width, height = (crop, crop) if isinstance(crop, int) else crop
-            size = height, width
-    if frames is None or size is None:
-        raise ValueError("the test pipeline does not crop to a fixed size; give the frames' size")
-    return (frames, 3, *size)
 
 
 def random_frames(batch: int, shape: tuple, seed: int) -> Tensor:
@@ -171,10 +152,7 @@ def difference(
 
 
 def _real_frames(config, video, shape):
-    data = video_pipeline(config)(
-        dict(filename=str(video), label=-1, start_index=0, modality='RGB')
-    )
-    frames = data['inputs']  # (views·T·m, 3, H, W)
+    frames = VideoPipeline(config).reader()(video_info(video))['inputs']  # (views·T·m, 3, H, W)
     if frames.shape[1:] != shape[1:] or len(frames) % shape[0]:
         raise ValueError(
             f'{video} gives frames of shape {tuple(frames.shape)}, but {shape} are exported'

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import torch
 from mmaction.models import Recognizer3D
-from mmengine.config import Config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -87,39 +86,3 @@ def _parts(module: nn.Module, prefix: str = '') -> Iterator[str]:
             yield from _parts(child, f'{prefix}{name}.')
         elif any(True for _ in child.parameters()):
             yield prefix + name
-
-
-def input_of_test(cfg: Config) -> tuple:
-    """What the test pipeline of a config gives the model for one video.
-
-    Args:
-        cfg (Config): Config of a recognizer.
-
-    Returns:
-        tuple: Number of views, and the shape (T·m, 3, H, W) of one.
-
-    Raises:
-        ValueError: If the pipeline does not say so.
-    """
-    dataloader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}
-    dataset = dataloader.get('dataset', {})
-    frames, size, views = None, None, 1
-    if str(dataset.get('type')).endswith('MotionShapesDataset'):
-        size = dataset.get('size', 64)  # rendered so; no transform tells it
-    for transform in dataset.get('pipeline') or []:
-        kind = str(transform['type'])
-        if 'Sample' in kind:
-            frames = transform.get('clip_len', 1) * transform.get('num_clips', 1)
-            views *= 2 if transform.get('twice_sample') else 1
-        elif 'Crop' in kind:
-            size = transform.get('crop_size', transform.get('input_size'))
-            views *= {'ThreeCrop': 3, 'TenCrop': 10}.get(kind.rpartition('.')[2], 1)
-        elif 'Resize' in kind and not transform.get('keep_ratio', True):
-            size = transform['scale'][::-1]
-    if frames is None or size is None:
-        raise ValueError(
-            "the config's test pipeline does not tell the number or the size of the frames; give "
-            'the shape T·m 3 H W'
-        )
-    height, width = size if isinstance(size, (tuple, list)) else (size, size)
-    return views, (frames, 3, height, width)

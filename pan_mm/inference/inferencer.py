@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Optional, Union
 
 import torch
-from mmaction.utils import get_str_type
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
+from pan_mm.datasets.pipelines import VideoPipeline, video_info
 from pan_mm.utils.errors import CheckpointError
 
 from . import optimization
@@ -88,7 +87,7 @@ class PANInferencer:
                 optimization.optimize(self.model, optimize)
         meta = self.model.dataset_meta
         self.classes = class_names(num_classes, label_map, meta, self.config)
-        self.pipeline = video_pipeline(self.config)
+        self.pipeline = VideoPipeline(self.config).reader()
         self.batch_size = batch_size
         self.topk = min(topk, num_classes)
         self.num_workers = num_workers
@@ -176,34 +175,13 @@ def read_video(video: str, pipeline: Compose) -> tuple:
         tuple: Output of the pipeline and None, or None and what is wrong with the file.
     """
     try:
-        return pipeline(dict(filename=video, label=-1, start_index=0, modality='RGB')), None
+        return pipeline(video_info(video)), None
     except ImportError:  # a missing decoder is no fault of the file
         raise
     except Exception as error:
         if isinstance(error.__cause__ or error, FileNotFoundError):
             return None, 'no such file'
         return None, str(error).removeprefix(f'{video}: ') or type(error).__name__
-
-
-def video_pipeline(config: Config) -> Compose:
-    """The transforms that open and prepare a video as in the config's test.
-
-    Raises:
-        ValueError: If the config has none that opens videos.
-    """
-    transforms = config.get('test_pipeline')
-    if not transforms:
-        dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
-        while dataset.get('dataset'):  # wrappers such as RepeatDataset
-            dataset = dataset['dataset']
-        transforms = dataset.get('pipeline')
-    if not transforms or not any('Init' in get_str_type(t['type']) for t in transforms):
-        raise ValueError(
-            f'{config.filename or "the config"} has no test_pipeline that opens videos; add one '
-            "that begins with dict(type='VideoInit')"
-        )
-    init_default_scope(config.get('default_scope', 'mmaction'))  # as init_recognizer does
-    return Compose(transforms)
 
 
 def _shape(item):

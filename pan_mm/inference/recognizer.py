@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
+from pan_mm.datasets.pipelines import dataset_of
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url
 from pan_mm.utils.errors import CheckpointError
 
@@ -168,8 +169,7 @@ def class_names(
     elif dataset_meta and dataset_meta.get('classes'):
         source, names = "the checkpoint's dataset_meta", list(dataset_meta['classes'])
     else:
-        dataset = ((config or {}).get('test_dataloader') or {}).get('dataset') or {}
-        classes = (dataset.get('metainfo') or {}).get('classes') or ()
+        classes = (dataset_of(config or {}).get('metainfo') or {}).get('classes') or ()
         names = read_label_map(classes) if isinstance(classes, str) else list(classes)
         source = "the config's test_dataloader.dataset.metainfo"
     if not names:

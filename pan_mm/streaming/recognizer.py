@@ -7,13 +7,11 @@ from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import torch
-from mmaction.registry import TRANSFORMS
-from mmengine.config import Config
-from mmengine.dataset import Compose
 from torch import Tensor, nn
 
-from pan_mm.models import PANBackbone
+from pan_mm.datasets.pipelines import VideoPipeline
 from pan_mm.models.causal_shift import is_causal, shift_memory
+from pan_mm.models.streams import recognizers_of, streams_of
 
 from .events import Event, EventDetector, ScoreSmoother
 from .sources import Frame, FrameBuffer
@@ -86,7 +84,8 @@ class StreamRecognizer:
         self.num_segments = backbones[0].num_segments
         # Of the RGB stream's segments only the first frame is seen.
         self.segment_len = max(1 if b.stream == 'rgb' else b.clip_len for b in backbones)
-        self._transforms = _frame_transforms(model, test_pipeline)
+        config = dict(test_pipeline=test_pipeline) if test_pipeline else getattr(model, 'cfg', {})
+        self._transforms = VideoPipeline(config).frame_transforms()
         self.reset()
 
     @property
@@ -317,30 +316,12 @@ def recognize_stream(
 
 def _streams(model):
     """The weights and recognizers that a model consists of."""
-    ensemble = getattr(model, 'streams', None)
-    streams = [(1.0, model)]
-    if ensemble is not None:
-        streams = [(model.weights[name], recognizer) for name, recognizer in ensemble.items()]
-    for _, recognizer in streams:
-        backbone = getattr(recognizer, 'backbone', None)
-        if not isinstance(backbone, PANBackbone):
-            raise ValueError(
-                'streaming needs a Recognizer2D with PANBackbone, got '
-                f'{type(recognizer).__name__} with {type(backbone).__name__}'
-            )
-    return streams
-
-
-def _frame_transforms(model, test_pipeline):
-    """The transforms of a test pipeline after sampling and decoder, without the packing."""
-    if test_pipeline is None:
-        cfg = getattr(model, 'cfg', None) or Config()
-        dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-        test_pipeline = cfg.get('test_pipeline') or dataset.get('pipeline')
-    if not test_pipeline:
-        raise ValueError('the config of the model has no test_pipeline; pass test_pipeline')
-    names = [str(transform['type']) for transform in test_pipeline]
-    readers = [i for i, name in enumerate(names) if 'Decode' in name or 'SampleFrames' in name]
-    after = max(readers, default=-1) + 1
-    kept = [t for t, name in zip(test_pipeline[after:], names[after:]) if 'Pack' not in name]
-    return Compose([TRANSFORMS.build(transform) for transform in kept])
+    streams = streams_of(model)
+    if len(streams) < len(recognizers_of(model)):
+        backbone = type(getattr(model, 'backbone', None)).__name__
+        raise ValueError(
+            'streaming needs a Recognizer2D with PANBackbone, got '
+            f'{type(model).__name__} with {backbone}'
+        )
+    weights = getattr(model, 'weights', {})
+    return [(weights.get(name, 1.0), recognizer) for name, recognizer in streams.items()]

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pan_mm.models import PANBackbone, VAPHead
+from pan_mm.models import VAPHead
+from pan_mm.models.streams import streams_of
 
 
 class Inspection(NamedTuple):
@@ -41,15 +42,14 @@ def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
     Raises:
         ValueError: If the model has no ``PANBackbone``, or the frames are fewer than T·m.
     """
-    recognizer = model
-    for stream in reversed(getattr(model, 'streams', {}).values()):
-        if recognizer is model or stream.backbone.stream != 'rgb':
-            recognizer = stream
-    backbone = getattr(recognizer, 'backbone', None)
-    if not isinstance(backbone, PANBackbone):
+    streams = streams_of(model).values()
+    if not streams:
         raise ValueError(
-            f'only a recognizer with PANBackbone has PA maps, got {type(backbone).__name__}'
+            f'only a recognizer with PANBackbone has PA maps, got {type(model).__name__} with '
+            f'{type(getattr(model, "backbone", None)).__name__}'
         )
+    recognizer = min(streams, key=lambda stream: stream.backbone.stream == 'rgb')
+    backbone = recognizer.backbone
     num_frames = backbone.num_segments * backbone.clip_len
     if len(inputs) < num_frames:
         raise ValueError(f'a clip has {num_frames} frames, got {len(inputs)}')

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from benchmarks.ablations import BASES
 from benchmarks.pages import results as report
-from pan_mm.inference.complexity import input_of_test
+from pan_mm.datasets.pipelines import VideoPipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(ROOT.glob('configs/recognition/*/*_utd-mhad-depth.py'))
@@ -39,7 +39,8 @@ def test_equal_terms(path):
     kinds = [transform.type for transform in cfg.train_dataloader.dataset.pipeline]
     wanted = [transform.type for transform in base.train_dataloader.dataset.pipeline]
     assert kinds[2:] == wanted[2:]  # but for the sampler
-    views, (frames, _, height, width) = input_of_test(cfg)
+    pipeline = VideoPipeline(cfg)
+    views, (frames, _, height, width) = pipeline.num_views, pipeline.view_shape()
     clip_len = cfg.model.backbone.get('clip_len', 1)
     assert (views, frames) == (1, 8 * clip_len)
     assert height == width == (224 if '224px' in path.stem else 112)
@@ -51,7 +52,7 @@ def test_forward_and_backward(path):
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
-    _, (frames, *_) = input_of_test(cfg)
+    frames = VideoPipeline(cfg).num_frames
     shape = (1, 3, frames, 32, 32) if 'slowonly' in path.stem else (frames, 3, 32, 32)
     data = dict(
         inputs=[torch.randint(256, shape, dtype=torch.uint8) for _ in range(2)],

@@ -1,10 +1,9 @@
 import pytest
 import torch
 from mmaction.registry import MODELS
-from mmengine.config import Config
 
 from pan_mm.convert import model_config
-from pan_mm.inference.complexity import get_complexity, input_of_test
+from pan_mm.inference.complexity import get_complexity
 
 
 def count(streams, depth=50, size=224, views=1):
@@ -70,29 +69,3 @@ class TestParts:
         get_complexity(model, (16, 3, 32, 32))
         assert model.training
         assert all(parameter.device.type == 'cpu' for parameter in model.parameters())
-
-
-class TestInput:
-    def cfg(self, *transforms, **sampling):
-        sample = dict(type='PANSampleFrames', clip_len=4, num_clips=8, **sampling)
-        pipeline = [sample, dict(type='Resize', scale=(-1, 256)), *transforms]
-        return Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))
-
-    @pytest.mark.parametrize(
-        ('sampling', 'transforms', 'expected'),
-        [
-            ({}, [dict(type='CenterCrop', crop_size=224)], (1, (32, 3, 224, 224))),
-            (
-                dict(twice_sample=True),
-                [dict(type='ThreeCrop', crop_size=(256, 256))],
-                (6, (32, 3, 256, 256)),
-            ),
-            ({}, [dict(type='Resize', scale=(64, 48), keep_ratio=False)], (1, (32, 3, 48, 64))),
-        ],
-    )
-    def test_pipelines(self, sampling, transforms, expected):
-        assert input_of_test(self.cfg(*transforms, **sampling)) == expected
-
-    def test_frames_of_any_size(self):
-        with pytest.raises(ValueError, match='does not tell'):
-            input_of_test(self.cfg())

@@ -8,7 +8,8 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from pan_mm.inference.complexity import get_complexity, input_of_test
+from pan_mm.datasets.pipelines import VideoPipeline
+from pan_mm.inference.complexity import get_complexity
 from pan_mm.utils.errors import errors_end_the_program
 
 
@@ -37,7 +38,8 @@ def main():
     if args.shape and len(args.shape) == 4:
         shape = tuple(args.shape)
     else:
-        views, shape = input_of_test(cfg)
+        pipeline = VideoPipeline(cfg)
+        views, shape = pipeline.num_views, pipeline.view_shape()
         if args.shape:
             shape = (*shape[:2], args.shape[0], args.shape[-1])
     try:

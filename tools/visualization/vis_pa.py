@@ -10,8 +10,9 @@ from mmaction.utils import GradCAM
 from mmengine.dataset import pseudo_collate
 from PIL import Image
 
-from pan_mm.inference.inferencer import video_pipeline
+from pan_mm.datasets.pipelines import VideoPipeline, video_info
 from pan_mm.inference.recognizer import load_recognizer
+from pan_mm.models.streams import streams_of
 from pan_mm.utils.errors import errors_end_the_program
 from pan_mm.visualization import (
     inspect_clip,
@@ -83,15 +84,9 @@ def grad_cam(model, data, layer, num_segments):
 def main():
     args = parse_args()
     model = load_recognizer(args.config, args.checkpoint, args.device)
-    if getattr(getattr(model, 'backbone', None), 'stream', None) not in ('pa', 'lite'):
+    if not {'pa', 'lite'} & {stream.backbone.stream for stream in streams_of(model).values()}:
         sys.exit("error: the model computes no PA; give a config of stream 'pa' or 'lite'")
-    data = pseudo_collate(
-        [
-            video_pipeline(model.cfg)(
-                dict(filename=args.video, label=-1, start_index=0, modality='RGB')
-            )
-        ]
-    )
+    data = pseudo_collate([VideoPipeline(model.cfg).reader()(video_info(args.video))])
     seen = inspect_clip(model, data['inputs'][0])
     cam = None
     if args.cam:

@@ -12,6 +12,7 @@ import numpy as np
 from mmaction.registry import DATASETS, TRANSFORMS
 
 from pan_mm.datasets.file_lists import OFFICIAL_FILES, read_official_labels
+from pan_mm.datasets.pipelines import kind_of
 from pan_mm.utils.errors import DataError
 
 from .annotations import check_annotations
@@ -184,7 +185,7 @@ def check_decoding(
         workers (int): Threads. Defaults to 4.
         on_step (Callable): Called after each video.
     """
-    steps = [TRANSFORMS.build(t) for t in pipeline if re.search('Init$|Decode$', str(t['type']))]
+    steps = [TRANSFORMS.build(t) for t in pipeline if kind_of(t) in ('open', 'decode')]
     if not steps:
         raise DataError('the pipeline has no transform that decodes (…Init, …Decode)')
 
