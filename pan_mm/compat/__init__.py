@@ -33,7 +33,8 @@ def report() -> list[Status]:
 
     Returns:
         list[Status]: Named tuples (name, state, reason, until); ``state`` is ``'active'``,
-        ``'not needed'``, or ``'off'`` where the probe itself failed.
+        ``'not needed'`` in this environment, ``'due to go'`` where upstream has fixed the fault, or
+        ``'off'`` where the probe itself failed.
     """
     apply()
     return [repair.status() for repair in REPAIRS]
