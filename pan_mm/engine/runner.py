@@ -1,7 +1,8 @@
 """MMEngine's runner, with a look at config, data and checkpoint before the work starts."""
 
 import time
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any, Optional
 
 import torch
 from mmaction.registry import RUNNERS
