@@ -1,26 +1,65 @@
-"""The versions that pan_mm is tested with: ``nox`` runs the fast tests with each of them.
+"""The versions that pan_mm is tested with; what each run found is in docs/versions.md.
 
-``nox -s "tests(numpy 1)" -- -m ""`` runs one, with the arguments after ``--`` for pytest.
+``nox -s tests-3.13 -- tests/models`` runs one session, with the arguments after ``--`` for pytest.
+Of a torch other than 3.11's, Linux gets the CUDA build: gigabytes for each session.
 """
+
+import re
+from pathlib import Path
 
 import nox
 
 nox.options.default_venv_backend = 'venv'
+nox.options.sessions = ['tests-3.11', 'numpy_1', 'lint', 'mim']
 
-VERSIONS = {
-    'newest': [],
-    'oldest mmengine': ['mmengine==0.10.5'],
-    'numpy 1': ['numpy<2', 'opencv-python<4.12', 'opencv-contrib-python<4.12'],
-}
+CONSTRAINTS = 'requirements/constraints.txt'
+
+
+def run_fast_tests(session, *versions):
+    session.install('-e', '.[lite,tests]', *versions)
+    session.run('pip', 'list')
+    session.run('pytest', *(session.posargs or ('-n', '2')))
+
+
+@nox.session(python=['3.10', '3.11', '3.12', '3.13'])
+def tests(session):
+    """The fast tests with the versions that the README installs."""
+    run_fast_tests(session, '-c', CONSTRAINTS)
 
 
 @nox.session(python='3.11')
-@nox.parametrize('versions', [nox.param(pins, id=name) for name, pins in VERSIONS.items()])
-def tests(session, versions):
-    """The fast tests."""
+def newest(session):
+    """The fast tests with what the registry has today: shows what breaks before users see it."""
+    run_fast_tests(session)
+
+
+@nox.session(python='3.11')
+def oldest(session):
+    """The fast tests with the lowest version that each requirement allows."""
+    lines = Path('requirements/install.txt').read_text('utf-8').splitlines()
+    floors = [re.match(r'([\w-]+)>=([\w.]+)', line) for line in lines]
+    pins = (f'{floor[1]}=={floor[2]}' for floor in floors if floor)
+    run_fast_tests(session, *pins, 'pyarrow<21')  # later ones refuse NumPy 1, and do not say so
+
+
+@nox.session(python='3.11')
+def numpy_1(session):
+    """The fast tests with the last NumPy 1, and an OpenCV that takes it."""
     session.install('torch==2.13.0')  # first, so that nothing brings another
-    session.install('-e', '.[lite,tests]', *versions)
-    session.run('pytest', *(session.posargs or ('-n', '2')))
+    opencv = ('opencv-python<4.12', 'opencv-contrib-python<4.12')
+    run_fast_tests(session, 'numpy<2', *opencv, 'pyarrow<21')
+
+
+@nox.session
+def constraints(session):
+    """Choose the versions of requirements/constraints.txt anew, for every system and Python."""
+    session.install('uv')
+    session.run(
+        *('uv', 'pip', 'compile', 'setup.py', '--extra', 'lite', '--extra', 'tests', '--upgrade'),
+        *('--universal', '--python-version', '3.10', '-c', 'requirements/constraints.in'),
+        *('--no-annotate', '--custom-compile-command', 'nox -s constraints', '-o', CONSTRAINTS),
+        *session.posargs,
+    )
 
 
 @nox.session
@@ -34,8 +73,7 @@ def lint(session):
 @nox.session
 def audit(session):
     """Known vulnerabilities of what an installation brings; asks a database on the web."""
-    session.install('torch==2.13.0')
-    session.install('.[lite,demo]', 'pip-audit')
+    session.install('-c', CONSTRAINTS, '.[lite,demo]', 'pip-audit')
     session.run('pip-audit', '--skip-editable', *session.posargs)
 
 

@@ -36,8 +36,9 @@ def read_requirements(name):
 
 
 def read_extras():
-    names = (path.name for path in sorted((ROOT / 'requirements').glob('*.txt')))
-    return {name[:-4]: read_requirements(name) for name in names if name != 'install.txt'}
+    paths = sorted((ROOT / 'requirements').glob('*.txt'))
+    none = ('install', 'constraints')
+    return {path.stem: read_requirements(path.name) for path in paths if path.stem not in none}
 
 
 class BuildWithMim(build_py):
@@ -95,7 +96,7 @@ setup(
     keywords='computer vision, action recognition, video, motion',
     packages=find_packages(include=('pan_mm', 'pan_mm.*')),
     include_package_data=True,
-    python_requires='>=3.9',
+    python_requires='>=3.10',
     install_requires=read_requirements('install.txt'),
     extras_require=read_extras(),
     cmdclass={'build_py': BuildWithMim},
@@ -104,7 +105,7 @@ setup(
         'Intended Audience :: Developers',
         'Intended Audience :: Science/Research',
         'Operating System :: OS Independent',
-        'Programming Language :: Python :: 3.11',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 14)),
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     zip_safe=False,

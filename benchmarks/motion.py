@@ -11,8 +11,9 @@ against the reference first, tries its launch settings, and leaves optical flow 
 import argparse
 import json
 import statistics
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Optional
 
 import cv2
 import numpy as np

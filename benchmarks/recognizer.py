@@ -15,10 +15,11 @@ that drift of the machine hits all alike. With videos, the way from file to labe
 import argparse
 import json
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 import cv2
 import numpy as np

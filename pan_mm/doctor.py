@@ -206,10 +206,12 @@ def check_opencv():
     found = [name for name in PACKAGES if name.startswith('opencv') and version_of(name)]
     if len({version_of(name) for name in found}) > 1:
         listed = ', '.join(f'{name} {version_of(name)}' for name in found)
+        # Each release of one is not always one of the other: the older exists of both most likely.
+        version = min(map(version_of, found), key=numbers)
+        wanted = ' '.join(f'{name}=={version}' for name in found)
         yield (
-            f'{listed} share one folder, in different versions.',
-            f'pip install --force-reinstall --no-deps {" ".join(f"{n}==VERSION" for n in found)} '
-            'with one VERSION. Do not uninstall one alone.',
+            f'{listed} both write the folder cv2; the later install has overwritten the other.',
+            f'pip install --force-reinstall --no-deps {wanted}. Do not uninstall just one of them.',
         )
 
 

@@ -172,6 +172,9 @@ class Connection:
     def get(self, prop):
         return self.capture.get(prop)
 
+    def set(self, prop, value):
+        return self.capture.set(prop, value)
+
     def release(self):
         self.camera.released += self.capture.isOpened()
         self.capture.release()

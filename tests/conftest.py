@@ -159,7 +159,7 @@ def launch():
                 preexec_fn=_ordinary_scheduling,
             )
             try:
-                outputs = launcher.communicate(timeout=180)
+                outputs = launcher.communicate(timeout=660)
                 return subprocess.CompletedProcess(command, launcher.returncode, *outputs)
             except subprocess.TimeoutExpired:
                 launcher.terminate()  # it ends what it has started

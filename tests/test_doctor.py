@@ -74,7 +74,7 @@ class TestWarnings:
 
     def test_all_that_training_survives(self, linked_environment):
         replaced = ['torchvision*', 'decord*', 'openmim*', 'openxlab*', 'pip', 'moviepy-*']
-        replaced += ['setuptools', 'setuptools-*', 'pkg_resources', 'mmcv-*']
+        replaced += ['setuptools', 'setuptools-*', 'pkg_resources', 'mmcv-*', 'opencv_*']
         env = linked_environment(without=[*replaced, 'pip-*'])
         message = 'operator torchvision::nms does not exist'
         add(env, 'torchvision', '0.1', code=f'raise RuntimeError({message!r})')
@@ -84,6 +84,8 @@ class TestWarnings:
         add(env, 'setuptools', '82.0.0')
         add(env, 'moviepy', '2.1.1')
         add(env, 'mmcv', '2.1.0')
+        add(env, 'opencv-python', '5.0.0.93')
+        add(env, 'opencv-contrib-python', '5.1.0.95')
         result = doctor(env)
         assert result.returncode == 0, result.stdout + result.stderr
         warnings = [line[9:] for line in result.stdout.splitlines() if line[:8] == 'WARNING:']
@@ -95,8 +97,11 @@ class TestWarnings:
             'moviepy 2.1.1 has no moviepy.editor',
             'pip 23.2.1',
             'openxlab 0.1.2, which mim brings',
+            'opencv-python 5.0.0.93, opencv-contrib-python 5.1.0.95 both write the folder cv2',
         ):
             assert any(line.startswith(start) for line in warnings), (start, warnings)
+        fix = 'opencv-python==5.0.0.93 opencv-contrib-python==5.0.0.93'
+        assert f'pip install --force-reinstall --no-deps {fix}.' in result.stdout
 
 
 class TestCommandLine:

@@ -4,6 +4,6 @@ import faulthandler
 import runpy
 import sys
 
-faulthandler.dump_traceback_later(150, exit=True)
+faulthandler.dump_traceback_later(600, exit=True)
 sys.argv.pop(0)
 runpy.run_path(sys.argv[0], run_name='__main__')

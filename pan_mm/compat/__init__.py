@@ -5,10 +5,10 @@ stack for it, and is applied only where the fault is present; a healthy stack st
 is. Nothing else in the project changes a third party's code.
 """
 
-from . import mmaction, mmengine, requirements, torchvision
+from . import mmaction, mmengine, noise, requirements, torchvision
 from .repair import Status, install
 
-REPAIRS = (*torchvision.REPAIRS, *mmengine.REPAIRS, *mmaction.REPAIRS)
+REPAIRS = (*noise.REPAIRS, *torchvision.REPAIRS, *mmengine.REPAIRS, *mmaction.REPAIRS)
 
 
 def apply() -> None:
@@ -21,6 +21,8 @@ def apply() -> None:
         ImportError: If a package that PAN needs is missing or of a version that
             MMAction2 refuses; the message says what to install.
     """
+    for repair in noise.REPAIRS:  # the check below imports mmcv
+        install(repair)
     requirements.check()
     for repair in REPAIRS:
         install(repair)
@@ -33,7 +35,8 @@ def report() -> list[Status]:
 
     Returns:
         list[Status]: Named tuples (name, state, reason, until); ``state`` is ``'active'``,
-        ``'not needed'``, or ``'off'`` where the probe itself failed.
+        ``'not needed'`` in this environment, ``'due to go'`` where upstream has fixed the fault, or
+        ``'off'`` where the probe itself failed.
     """
     apply()
     return [repair.status() for repair in REPAIRS]

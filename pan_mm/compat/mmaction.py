@@ -245,6 +245,7 @@ REPAIRS = (
         reason='MMAction2 imports importlib_metadata and declares it nowhere; mim leaves it out, '
         "taking setuptools' private copy for an installed one (mmaction/utils/dependency.py)",
         until='MMAction2 imports importlib.metadata',
+        only='environments without importlib_metadata',
         needed=_backport_missing,
         apply=_standard_library_stands_in,
     ),
@@ -270,6 +271,7 @@ REPAIRS = (
         reason='PyAVInit takes the number of frames from the header, which WebM lacks, so VP9 '
         'clips fail with IndexError (mmaction/datasets/transforms/loading.py)',
         until='PyAVInit counts the frames of such files',
+        only='environments with PyAV',
         module='mmaction.datasets.transforms.loading',
         needed=_takes_frames_from_header,
         apply=_count_frames,

@@ -246,6 +246,7 @@ REPAIRS = (
         reason='torch>=2.6 refuses the HistoryBuffers in the checkpoints that MMEngine writes, '
         'so --resume, load_from and test fail (mmengine#1655)',
         until='MMEngine reads its own checkpoints with weights_only=True',
+        only='torch 2.6 and later',
         module='mmengine.runner.checkpoint',
         needed=_torch_loads_weights_only,
         apply=_load_data_only,
@@ -265,6 +266,7 @@ REPAIRS = (
         reason='AmpOptimWrapper asserts an accelerator, so --amp fails on a CPU '
         '(mmengine/optim/optimizer/amp_optimizer_wrapper.py)',
         until='AmpOptimWrapper accepts the CPU',
+        only='machines without an accelerator',
         module='mmengine.optim.optimizer.amp_optimizer_wrapper',
         needed=_no_accelerator,
         apply=_amp_on_cpu,
@@ -283,6 +285,7 @@ REPAIRS = (
         reason='init_dist sets a CUDA device and asks for NCCL where there is none '
         '(mmengine/dist/utils.py)',
         until='init_dist chooses gloo without an accelerator',
+        only='machines without an accelerator',
         module='mmengine.dist.utils',
         needed=_no_accelerator,
         apply=_gloo,
@@ -292,6 +295,7 @@ REPAIRS = (
         reason='Runner.wrap_model passes device_ids for modules on the CPU, which '
         'DistributedDataParallel refuses',
         until='Runner.wrap_model passes device_ids for accelerators alone',
+        only='machines without an accelerator',
         module='mmengine.model.wrappers.distributed',
         needed=_no_accelerator,
         apply=_no_device_ids,
@@ -310,6 +314,7 @@ REPAIRS = (
         reason='"package::config" needs pkg_resources, which setuptools 82 dropped, and looks '
         'for editable installs in site-packages (mmengine/utils/package_utils.py)',
         until='MMEngine looks packages up with importlib.metadata and importlib.util',
+        only='setuptools 82 and later, and editable installs',
         module='mmengine.utils.package_utils',
         needed=_looks_in_the_wrong_place,
         apply=_look_up_packages,

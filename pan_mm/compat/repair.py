@@ -6,9 +6,10 @@ import importlib.util
 import sys
 import warnings
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Callable, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 
 class Status(NamedTuple):
@@ -31,6 +32,8 @@ class Repair:
         needed (Callable): Looks for the fault in the installed stack; gets the module.
         apply (Callable): Mends it; gets the module.
         module (str, optional): Module to wait for. None: probe and mend at once.
+        only (str, optional): The environments that have the fault. None: all, so that a repair
+            that is not needed has outlived its fault.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Repair:
     needed: Callable[[Optional[ModuleType]], bool]
     apply: Callable[[Optional[ModuleType]], None]
     module: Optional[str] = None
+    only: Optional[str] = None
     state: str = field(default='waiting', init=False)
 
     def run(self, module: Optional[ModuleType] = None) -> None:
@@ -55,7 +59,7 @@ class Repair:
             return
         if needed:
             self.apply(module)
-        self.state = 'active' if needed else 'not needed'
+        self.state = 'active' if needed else 'not needed' if self.only else 'due to go'
 
     def status(self) -> Status:
         if self.state == 'waiting':

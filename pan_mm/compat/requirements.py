@@ -19,8 +19,8 @@ MMCV = (
     'for compiled operators use: pip install -U openmim && mim install "mmcv>=2.0.1,<2.2.0"'
 )
 REQUIREMENTS = (
-    Requirement('torch', 'install PyTorch as https://pytorch.org says for your machine'),
-    Requirement('mmengine', 'pip install "mmengine>=0.10.4,<1.0.0"', '0.7.1', '1.0.0'),
+    Requirement('torch', 'install PyTorch as https://pytorch.org says for your machine', '2.6'),
+    Requirement('mmengine', 'pip install "mmengine>=0.10.5,<1.0.0"', '0.7.1', '1.0.0'),
     # The bounds that mmaction/__init__.py asserts.
     Requirement('mmcv', MMCV, '2.0.0rc4', '2.2.0'),
     Requirement('mmaction', 'pip install "mmaction2>=1.2.0,<2.0.0"', '1.0.0', '2.0.0'),
@@ -44,8 +44,9 @@ def check(requirements=REQUIREMENTS) -> None:
         from mmengine.utils import digit_version
 
         version = importlib.import_module(module).__version__
-        if not digit_version(floor) <= digit_version(version) < digit_version(ceiling):
+        wanted = f'{module}>={floor}' + (f',<{ceiling}' if ceiling else '')
+        found = digit_version(version)
+        if found < digit_version(floor) or (ceiling and found >= digit_version(ceiling)):
             raise ImportError(
-                f'pan_mm needs {module}>={floor},<{ceiling}, but {version} is installed. {mend}',
-                name=module,
+                f'pan_mm needs {wanted}, but {version} is installed. {mend}', name=module
             )

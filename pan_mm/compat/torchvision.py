@@ -57,6 +57,7 @@ REPAIRS = (
         '("operator torchvision::nms does not exist") and stops every Runner '
         '(mmengine/utils/dl_utils/collect_env.py)',
         until='MMEngine reads any failing import of torchvision as absent',
+        only='environments with a torchvision',
         needed=_installed,
         apply=lambda module: sys.meta_path.insert(0, _Guard()),
     ),

@@ -1,10 +1,15 @@
 """MMEngine's runner, with a look at config, data and checkpoint before the work starts."""
 
+import logging
 import time
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Optional
 
 import torch
 from mmaction.registry import RUNNERS
+from mmengine.device import get_device
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch import nn
 
@@ -27,10 +32,32 @@ class CheckedRunner(Runner):
     last whole checkpoint, and data workers that die or hang are named with their files where
     ``DataFaultHook`` watches them.
 
+    On the terminal a run begins with the config's name and the device; MMEngine's description of
+    the system, config and hooks is in the log file alone.
+
     Raises:
         DataError: From :meth:`train` and :meth:`test`, naming what is wrong.
         RuntimeError: From :meth:`test`, if the checkpoint does not fit the model.
     """
+
+    def __init__(self, *args, **kwargs) -> None:
+        self._terminals: list = []
+        try:
+            super().__init__(*args, **kwargs)
+        finally:
+            for handler, level in self._terminals:
+                handler.setLevel(level)
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build it, name config and device, and leave warnings alone on the terminal for now."""
+        logger = super().build_logger(*args, **kwargs)
+        name = Path(self.cfg.filename).name if self.cfg.filename else self.experiment_name
+        logger.info(f'{name} on {get_device()}, log in {self.log_dir}')
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler:
+                self._terminals.append((handler, handler.level))
+                handler.setLevel(max(handler.level, logging.WARNING))
+        return logger
 
     def train(self) -> nn.Module:
         """Check, then train."""

@@ -170,7 +170,7 @@ class Cameras:
     """
 
     def __init__(self, inferencer: PANInferencer, stride: int, gate: Gate, limits: Limits) -> None:
-        self._make = lambda: Camera(inferencer, stride, gate, limits.timeout)
+        self._make = lambda: Camera(inferencer, stride, gate, limits.timeout, PATIENCE)
         self._limits = limits
         self._cameras = {}
         self._left = {}  # when visitors left

@@ -4,9 +4,9 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
@@ -291,6 +291,8 @@ def _num_frames(address):
 
 def _open(address, capture=cv2.VideoCapture):
     opened = capture(address)
+    if opened.isOpened():
+        opened.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # OpenCV 4.11 has it off
     # FFmpeg would show a text file as a video of its letters.
     is_text = opened.isOpened() and opened.get(cv2.CAP_PROP_FOURCC) == cv2.VideoWriter.fourcc(
         *'ansi'

@@ -49,7 +49,11 @@ def test_healthy_module_stays(module_name):
     unneeded = repair(module_name, needed=lambda module: False)
     install(unneeded)
     assert __import__(module_name).value == 1
-    assert unneeded.status().state == 'not needed'
+    assert unneeded.status().state == 'due to go'
+    elsewhere = repair(module_name, needed=lambda module: False)
+    elsewhere.only = 'another system'
+    install(elsewhere)
+    assert elsewhere.status().state == 'not needed'
 
 
 def test_looking_for_a_module_does_not_use_the_repair_up(module_name):

@@ -11,8 +11,8 @@ import torch
 from mmengine.config import Config
 
 from pan_mm.apis import PANInferencer
-from pan_mm.apis import export as module
 from pan_mm.cli import main
+from pan_mm.export import exporter as module
 from pan_mm.export.exporter import export, random_frames
 from pan_mm.inference.recognizer import load_recognizer
 from pan_mm.inference.runtime import ExportedModel

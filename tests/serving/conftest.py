@@ -12,18 +12,28 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+SERVE = """
+import sys
+from pan_mm.serving import live
+from pan_mm.cli import main
+
+live.PATIENCE = None  # on a busy machine a browser may be silent for long
+sys.exit(main(['serve', *sys.argv[1:]]))
+"""
+
+
 class Server:
     """``python -m pan_mm serve`` at ``url``, writing into ``folder`` alone."""
 
     def __init__(self, config, checkpoint, folder, *options):
         self.folder = folder
-        command = [sys.executable, '-m', 'pan_mm', 'serve', '--port', '0', '--device', 'cpu']
+        command = [sys.executable, '-c', SERVE, '--port', '0', '--device', 'cpu']
         command += ['--config', str(config), '--checkpoint', str(checkpoint), *options]
         env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', TMPDIR=str(folder))
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().strip()
         assert self.url.startswith('http://'), 'the server did not start'
-        urlopen(f'{self.url}api/info', timeout=60).close()
+        urlopen(f'{self.url}api/info', timeout=300).close()
 
     def files(self):
         """All that lies in its folder."""
@@ -31,8 +41,8 @@ class Server:
 
     def stop(self):
         self.process.terminate()
-        assert self.process.wait(60) == 0
-        for _ in range(20):  # a browser may still be writing its own
+        assert self.process.wait(300) == 0
+        for _ in range(600):  # a browser may still be writing its own
             if not (left := list(self.folder.glob('pan_mm*'))):
                 return
             time.sleep(0.1)

@@ -23,7 +23,7 @@ class TestGate:
         inside, most = [], []
 
         def work(number):
-            with gate.place(), gate.turn(time.monotonic() + 10):
+            with gate.place(), gate.turn(time.monotonic() + 300):
                 inside.append(number)
                 most.append(len(inside))
                 time.sleep(0.002)
@@ -37,7 +37,7 @@ class TestGate:
         gate, order = Gate(waiting=9), []
 
         def work():
-            with gate.turn(time.monotonic() + 10):
+            with gate.turn(time.monotonic() + 300):
                 order.append('who waited')
 
         with ThreadPoolExecutor(1) as pool:
@@ -45,7 +45,7 @@ class TestGate:
                 pool.submit(work)
                 while len(gate._tickets) < 2:
                     time.sleep(0.001)
-            with gate.turn(time.monotonic() + 10):
+            with gate.turn(time.monotonic() + 300):
                 order.append('who asks again')
         assert order == ['who waited', 'who asks again']
 

@@ -55,9 +55,14 @@ class TestFileSource:
             frames = list(open_source(clips_dir / 'negative/corrupted_truncated_h264.mp4'))
         assert len(frames) == 28
 
-    def test_no_decodable_frame(self, clips_dir):
+    def test_no_decodable_frame(self, videos, tmp_path):
+        content = bytearray((videos / '0.mp4').read_bytes())
+        start = content.index(b'mdat') - 4
+        end = start + int.from_bytes(content[start : start + 4], 'big')
+        content[start + 8 : end] = bytes(end - start - 8)  # the packets, behind size and name
+        (tmp_path / 'zeros.mp4').write_bytes(content)
         with pytest.raises(VideoError, match='decodes no frame'):
-            list(open_source(clips_dir / 'robustness/av1.mkv'))
+            list(open_source(tmp_path / 'zeros.mp4'))
 
 
 class TestFrameBuffer:

@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,7 @@ def run(folder, run_tool):
         args = [CONFIG, *args, '--work-dir', 'work', '--cfg-options', *options, *extra]
         return run_tool(f'tools/{tool}', *args, cwd=folder, check=check)
 
+    call.options = options
     return call
 
 
@@ -70,6 +74,41 @@ def test_the_test_prints_and_dumps_scores(trained, run, folder):
     assert row['epochs'] == 2
     assert row['seed'] == 1
     assert row['top1'] in (0, 25, 50, 75, 100)
+
+
+@pytest.mark.parametrize(
+    'command',
+    [
+        [
+            'tools/train.py',
+            CONFIG,
+            '--work-dir',
+            'begin',
+            '--cfg-options',
+            'train_cfg.max_epochs=1',
+        ],
+        ['tools/test.py', CONFIG, 'work/epoch_2.pth', '--work-dir', 'begin', '--cfg-options'],
+        ['-m', 'pan_mm', 'predict', 'data/motionshapes/videos', '--config', CONFIG]
+        + ['--checkpoint', 'work/epoch_2.pth', '--device', 'cpu', '--cfg-options'],
+    ],
+    ids=['train', 'test', 'predict'],
+)
+def test_a_newcomer_sees_no_warnings_of_others(trained, run, folder, command):
+    tool = str(ROOT / command[0]) if command[0] != '-m' else '-m'
+    env = {name: value for name, value in os.environ.items() if name != 'PYTHONWARNINGS'}
+    env.update(PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    command = [sys.executable, tool, *map(str, command[1:]), *run.options]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'warn' not in (done.stdout + done.stderr).lower()
+    if tool == '-m':
+        assert len(done.stdout.splitlines()) == len(list(folder.glob('data/motionshapes/videos/*')))
+    else:
+        first, second, *_ = done.stdout.splitlines()
+        assert f'{CONFIG.name} on ' in first and second.endswith('Run:')
+        assert 'System environment' not in done.stdout and 'Hooks will be' not in done.stdout
+        (log,) = folder.glob(f'begin/{first.rpartition("/")[2]}/*.log')
+        assert 'System environment' in log.read_text() and 'Hooks will be' in log.read_text()
 
 
 def test_clips_backwards_and_the_record_of_the_run(trained, run_tool, folder):

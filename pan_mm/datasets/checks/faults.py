@@ -1,8 +1,8 @@
 """A dataset's pipeline that can live with bad data and knows what each data worker is reading."""
 
 import functools
-from collections.abc import Iterator
-from typing import Any, Callable, NamedTuple, Optional
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Optional
 
 import torch
 from torch.utils.data import DataLoader, get_worker_info

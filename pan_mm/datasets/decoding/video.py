@@ -156,6 +156,7 @@ def _decode_with_opencv(results):
     frame_inds, images, there = results['frame_inds'].reshape(-1), {}, 0
     wanted, last = set(frame_inds.tolist()), int(frame_inds.max())
     capture = results['video_reader'].vcap
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # OpenCV 4.11 leaves turned videos as they are
     capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
     while there <= last and capture.grab():
         # One of the last may turn out to be the last that is there.
