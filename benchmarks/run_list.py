@@ -219,7 +219,8 @@ class Runner:
         SIGTERM and Ctrl-C end the processes that this runner started, and leave all resumable.
         """
         todo = [run for run in self.runs if not self._is_finished(run)]
-        self._say(f'{len(self.runs) - len(todo)} of {len(self.runs)} runs are finished')
+        done = len(self.runs) - len(todo)
+        self._say(f'{done} of {len(self.runs)} runs are finished; {self._forecast()}')
         for _ in range(2):  # what fails gets a second chance
             with ThreadPoolExecutor(self.lanes) as pool:
                 try:
@@ -284,7 +285,7 @@ class Runner:
         resumed = any(folder.glob('epoch_*.pth'))
         begun = time.time()
         self.started[run.name] = begun
-        self._say(f'{run.name}: {"resumes" if resumed else "starts"}; {self._forecast()}')
+        self._say(f'{run.name}: {"resumes" if resumed else "starts"}')
         _write_json(folder / 'run.json', dict(self._settings(run), commit=_commit()))
         try:
             words = ['--work-dir', str(folder), '--seed', str(run.seed)]
@@ -307,7 +308,8 @@ class Runner:
         )
         _write_json(folder / 'finished.json', finished)
         self._count(run)
-        self._say(f'{run.name}: top-1 {top1} %, {finished["seconds"] / 60:.1f} min')
+        minutes = finished['seconds'] / 60
+        self._say(f'{run.name}: top-1 {top1} %, {minutes:.1f} min; {self._forecast()}')
 
     def _call(self, command, folder, claim):
         """Run a process of one thread to its end, in a session of its own, at low priority."""
@@ -344,9 +346,9 @@ class Runner:
         running_for = {name: now - begun for name, begun in list(self.started.items())}
         left = remaining_seconds(runs, self.took, running_for, self.lanes)
         if left is None:
-            return f'{len(runs)} to do, when they end shows once one is done'
+            return f'{len(runs)} to do; the first whole run will tell how long they take'
         end = time.strftime('%Y-%m-%d %H:%M', time.localtime(now + left))
-        return f'{len(runs)} to do, all done about {end}'
+        return f'{len(runs)} to do, done about {end}'
 
     @staticmethod
     def _say(text):

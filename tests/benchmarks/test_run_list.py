@@ -156,7 +156,7 @@ def test_killed_and_stopped_it_continues_where_it_was(write, tmp_path):
     runner = start(path, out)
     printed, _ = runner.communicate(timeout=300)
     assert runner.returncode == 0, printed
-    assert printed.count('resumes') == 2 and 'all done about' in printed
+    assert printed.count('resumes') == 2
     for run in read_list(path):
         finished = json.loads((out / run.name / 'finished.json').read_text())
         checkpoint = out / run.name / finished['checkpoint']
@@ -187,4 +187,5 @@ def test_a_failing_run_is_named_and_the_others_are_done(write, tmp_path):
     assert runner.returncode == 1
     assert f'failed: {TSN}_bad_seed0' in printed.splitlines()[-1]
     assert printed.count('bad_seed0 failed: tools/train.py ended with 1') == 2
+    assert '1 to do, done about 20' in printed
     assert (tmp_path / 'out' / f'{TSN}_seed0' / 'finished.json').is_file()
