@@ -45,13 +45,35 @@ MODELS = {
     'TANet, ResNet-50': 'tanet_r50_1xb16-1x1x8-30e_utd-mhad-depth',
     'SlowOnly': 'slowonly_r18_1xb16-8x1-30e_utd-mhad-depth',
     'PAN RGB': 'pan-rgb_r18_1xb16-1x1x8-30e_utd-mhad-depth',
+    'Differences': 'pan-difference_r18_1xb16-4x1x8-30e_utd-mhad-depth',
     'PAN PA': 'pan-pa_r18_1xb16-4x1x8-30e_utd-mhad-depth',
     'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth',
+    'Lite with differences': 'pan-lite-difference_r18_1xb16-4x1x8-30e_utd-mhad-depth',
     'PAN Lite after MotionShapes': (
         'pan-lite_motionshapes-pretrained-r18_1xb16-4x1x8-30e_utd-mhad-depth'
     ),
     'PAN Full': 'pan-full_r18_4x1x8_utd-mhad-depth',
     'PAN En': 'pan-en_r18_4x1x8_utd-mhad-depth',
+}
+MODELS_64 = {
+    'TSN': 'tsn_r18_1xb16-1x1x8-30e-64px_utd-mhad-depth',
+    'TSM': 'tsm_r18_1xb16-1x1x8-30e-64px_utd-mhad-depth',
+    'TSM, 4 × 8 frames': 'tsm_r18_1xb16-1x1x8-4view-30e-64px_utd-mhad-depth',
+    'TSM, 32 frames': 'tsm_r18_1xb16-1x1x32-30e-64px_utd-mhad-depth',
+    "TSM with VAP's dropout": 'tsm-dropout_r18_1xb16-1x1x8-30e-64px_utd-mhad-depth',
+    'TSM with maximum': 'tsm-max_r18_1xb16-1x1x8-30e-64px_utd-mhad-depth',
+    'PAN RGB': 'pan-rgb_r18_1xb16-1x1x8-30e-64px_utd-mhad-depth',
+    'Stack': 'pan-stack_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'Differences': 'pan-difference_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'Signed differences': 'pan-signed-difference_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN PA': 'pan-pa_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'Lite with differences': 'pan-lite-difference_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN PA, normalised': 'pan-pa-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN PA, two scales': 'pan-pa-scales_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN Lite, normalised': 'pan-lite-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN Full': 'pan-full_r18_4x1x8-64px_utd-mhad-depth',
+    'PAN En': 'pan-en_r18_4x1x8-64px_utd-mhad-depth',
 }
 MODELS_R50 = {
     'TSN': 'tsn_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
@@ -257,6 +279,7 @@ def ablation_table(records: Sequence[Record]) -> str:
     order = ['', *MODELS, *(ablation.name for ablation in (*ABLATIONS, *OPTIONS))]
     models = {config: model for model, config in MODELS.items()}
     models.update({config: model for model, config in MODELS_MOTIONSHAPES.items()})
+    models.update({config: model for model, config in MODELS_64.items()})
     models.update({config: f'{model}, ResNet-50' for model, config in MODELS_R50.items()})
     groups, varied = {}, set()
     for record in records:
@@ -337,12 +360,15 @@ def page(
 ) -> str:
     """Text of docs/results.md, of records of UTD-MHAD and of MotionShapes."""
     found, missing = results_by_model(records)
+    found_64, missing_64 = results_by_model(records, MODELS_64)
     found_r50, missing_r50 = results_by_model(records, MODELS_R50)
     best = best_model(found)
     picture = '![{}](results/{}.png)' if best else 'No runs yet.'
     sections = {
         'MAIN': main_table(found),
         'MISSING': not_run(missing),
+        'SMALL': main_table(found_64),
+        'MISSING_SMALL': not_run(missing_64) if any(found_64.values()) else '',
         'R50': main_table(found_r50),
         'MISSING_R50': not_run(missing_r50) if any(found_r50.values()) else '',
         'PROBLEMS': '\n'.join(f'- Left out: {problem}' for problem in problems),
@@ -363,7 +389,7 @@ def page(
 def zoo_accuracies(records: Sequence[Record]) -> dict:
     """Of each config with runs its top-1 / top-5 as model_zoo.md shows them."""
     texts = {}
-    for models in (MODELS, MODELS_R50, MODELS_MOTIONSHAPES):
+    for models in (MODELS, MODELS_64, MODELS_R50, MODELS_MOTIONSHAPES):
         for model, results in results_by_model(records, models)[0].items():
             values = [result.accuracies for result in results]
             if values:

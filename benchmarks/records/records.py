@@ -38,7 +38,7 @@ class Record(NamedTuple):
 
     Attributes:
         folder (Path): Where it is.
-        info (dict): Of :func:`benchmarks.records.runs.read_run`, and ``split`` ('test' or
+        info (dict): Of :func:`benchmarks.records.runs.read_run`, and ``split`` ('test', 'swap' or
             'dev'), ``commands``, ``pixels`` (of a side), ``gmacs``, ``params`` (millions).
         changes (dict): Settings in which the run differs from its config in this repository.
         clips (list[tuple]): Name and label of each test clip.
@@ -140,7 +140,7 @@ def find_config(configs: Union[str, Path], name: str) -> Path:
 
 
 def _split(cfg, base):
-    """'test' for the split of the config, 'dev' for the one that settings are chosen on."""
+    """'test' for the config's split, 'swap' for its swap, 'dev' for what settings are chosen on."""
     files = [
         Path(c[f'{split}_dataloader'].dataset.get('ann_file') or '').name
         for c in (cfg, base)
@@ -148,6 +148,8 @@ def _split(cfg, base):
     ]
     if files[:2] == files[2:]:
         return 'test'
+    if files[:2] == files[:1:-1]:
+        return 'swap'
     if tuple(files[:2]) == DEV_SPLIT:
         return 'dev'
     raise ReportError(
@@ -300,7 +302,7 @@ def _checked(scores, clips, metrics):
 
 def record_name(info: dict, changes: dict) -> str:
     """Name of a record's folder."""
-    parts = [info['config'], *(['dev'] if info['split'] == 'dev' else [])]
+    parts = [info['config'], *([info['split']] if info['split'] != 'test' else [])]
     parts += [f'{info["pixels"]}px'] if any(map(SIZE.search, changes)) else []
     parts += [f'{info["epochs"]}e'] if 'train_cfg.max_epochs' in changes else []
     kept = without_scale(changes)
@@ -425,7 +427,7 @@ def read_records(folder: Union[str, Path], configs: Union[str, Path]) -> tuple:
             records.append(read_record(path, configs))
         except ReportError as error:
             problems.append(str(error))
-    for split in ('test', 'dev'):
+    for split in ('test', 'swap', 'dev'):
         own = [record for record in records if record.info['split'] == split]
         if own:
             usual, _ = Counter(tuple(sorted(record.clips)) for record in own).most_common(1)[0]

@@ -3,18 +3,24 @@
 from .aggregation import VariousTimescaleAggregation
 from .causal_shift import MobileNetV2CausalTSM, ResNetCausalTSM
 from .data_preprocessor import PANDataPreprocessor
+from .motion_cues import FrameDifference, FrameStack, MotionCues
 from .pan_backbone import PANBackbone
 from .pan_ensemble import PANEnsemble
 from .persistence import PersistenceOfAppearance
+from .segment_pooling import SegmentPooling
 from .vap_head import VAPHead
 
 __all__ = [
+    'FrameDifference',
+    'FrameStack',
     'MobileNetV2CausalTSM',
+    'MotionCues',
     'PANBackbone',
     'PANDataPreprocessor',
     'PANEnsemble',
     'PersistenceOfAppearance',
     'ResNetCausalTSM',
+    'SegmentPooling',
     'VAPHead',
     'VariousTimescaleAggregation',
 ]

@@ -37,7 +37,8 @@ class PANBackbone(BaseModule):
             first convolution (variant e2 of the paper's ablation). Defaults to 'lite'.
         num_segments (int): T, segments of a clip. Defaults to 8.
         clip_len (int): m, adjacent frames of a segment. Defaults to 4.
-        persistence (dict): Config of the PA module.
+        persistence (dict): Config of the PA module, or of another of
+            :mod:`pan_mm.models.motion_cues`.
             Defaults to ``dict(type='PersistenceOfAppearance')``.
         inflation (str): How filters for RGB become those of 'lite', see
             :func:`pan_mm.models.weight_layouts.inflate`: 'mean' as in the paper, 'keep-rgb' or
@@ -69,9 +70,11 @@ class PANBackbone(BaseModule):
         self.stream = stream
         self.num_segments = num_segments
         self.clip_len = clip_len
-        in_channels = {'pa': clip_len - 1, 'lite': clip_len + 2}.get(stream, 3)
+        in_channels = 3
         if stream != 'rgb':
             self.persistence = MODELS.build(persistence or dict(type='PersistenceOfAppearance'))
+            num_maps = (clip_len - 1) * getattr(self.persistence, 'maps_per_pair', 1)
+            in_channels = {'pa': num_maps, 'lite': 3 + num_maps}.get(stream, 3)
         self.backbone, self.pretrained = self._build_backbone(backbone)
         self.stem_name = replace_stem(self.backbone, in_channels, stream == 'attention')
         adapt_backbone(self.backbone, self.stem_name, inflation if stream == 'lite' else 'mean')

@@ -23,6 +23,8 @@ class PersistenceOfAppearance(nn.Module):
         kernel_size (int): Size of a filter, odd. Defaults to 7.
         init_std (float): Standard deviation of the normal distribution that the filters start
             from. Defaults to 0.001.
+        init_delta (float): Added at the centre of filter c for channel c, so that with a small
+            ``init_std`` PA starts as the norm of the frames' differences. Defaults to 0.
         eps (float): Added to each feature difference before the norm. Defaults to 1e-6.
         std (Sequence[float], optional): Standard deviation of each channel, in the units of raw
             frames. With it the module takes raw uint8 frames too, and divides by it within its
@@ -34,6 +36,8 @@ class PersistenceOfAppearance(nn.Module):
         ValueError: If ``kernel_size`` is even or ``backend`` unknown.
     """
 
+    maps_per_pair = 1  # see pan_mm.models.motion_cues
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -43,6 +47,7 @@ class PersistenceOfAppearance(nn.Module):
         eps: float = 1e-6,
         std: Optional[Sequence[float]] = None,
         backend: str = 'auto',
+        init_delta: float = 0.0,
     ) -> None:
         super().__init__()
         if backend not in BACKENDS:
@@ -56,6 +61,8 @@ class PersistenceOfAppearance(nn.Module):
             in_channels, num_filters, kernel_size, padding=kernel_size // 2, bias=False
         )
         nn.init.normal_(self.conv.weight, std=init_std)
+        weight = self.conv.weight.data
+        weight += init_delta * nn.init.dirac_(torch.empty_like(weight))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Compute the motion maps.

@@ -7,8 +7,6 @@ from mmaction.registry import MODELS
 from mmaction.utils import SampleList
 from torch import Tensor, nn
 
-from .aggregation import VariousTimescaleAggregation
-
 
 @MODELS.register_module()
 class VAPHead(BaseHead):
@@ -22,6 +20,8 @@ class VAPHead(BaseHead):
         num_segments (int): T, a power of two. Defaults to 8.
         dropout_ratio (float): Dropout before the classifier. Defaults to 0.5.
         init_std (float): Standard deviation that the classifier starts from. Defaults to 0.001.
+        aggregation (dict, optional): Config of what pools the segments, (N, T, C) to (N, C).
+            Defaults to ``dict(type='VariousTimescaleAggregation')``.
         **kwargs: Arguments of :class:`mmaction.models.heads.BaseHead`.
 
     Raises:
@@ -35,11 +35,13 @@ class VAPHead(BaseHead):
         num_segments: int = 8,
         dropout_ratio: float = 0.5,
         init_std: float = 0.001,
+        aggregation: Optional[dict] = None,
         **kwargs,
     ) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
         self.num_segments = num_segments
-        self.aggregation = VariousTimescaleAggregation(num_segments)
+        aggregation = aggregation or dict(type='VariousTimescaleAggregation')
+        self.aggregation = MODELS.build(dict(aggregation, num_segments=num_segments))
         self.dropout = nn.Dropout(dropout_ratio)
         self.fc_cls = nn.Linear(in_channels, num_classes)
         nn.init.normal_(self.fc_cls.weight, std=init_std)

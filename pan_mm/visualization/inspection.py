@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pan_mm.models import VAPHead
+from pan_mm.models import VariousTimescaleAggregation
 from pan_mm.models.streams import streams_of
 
 
@@ -15,7 +15,8 @@ class Inspection(NamedTuple):
 
     Attributes:
         frames (np.ndarray): RGB, uint8, shape (T, m, H, W, 3).
-        pa_maps (np.ndarray | None): Shape (T, m - 1, H, W); None for the RGB stream.
+        pa_maps (np.ndarray | None): Of PA or another cue, shape (T, m - 1, H, W) where it has one
+            map of each pair; None for the RGB stream.
         vap_weights (np.ndarray | None): Shape (T - 1,), coarsest level first, sum 1; None for a
             head without VAP.
         scores (np.ndarray): Probabilities, shape (num_classes,).
@@ -64,8 +65,8 @@ def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
             pa_maps = backbone.persistence(x.unflatten(0, (-1, backbone.clip_len)))
         features = backbone(x)  # (T, C, h, w)
         vap_weights = None
-        if isinstance(recognizer.cls_head, VAPHead):
-            aggregation = recognizer.cls_head.aggregation
+        aggregation = getattr(recognizer.cls_head, 'aggregation', None)
+        if isinstance(aggregation, VariousTimescaleAggregation):
             vectors = aggregation.pool(features.mean(dim=(2, 3)).unsqueeze(0))  # (1, T−1, C)
             vap_weights = aggregation.weigh(vectors)[0]
         scores = recognizer.cls_head(features, num_segs=num_frames)[0].softmax(dim=0)

@@ -23,7 +23,7 @@ def by_name(paths):
 
 
 def test_all_stand_on_the_results_page():
-    listed = {*report.MODELS.values(), *report.MODELS_R50.values()}
+    listed = {*report.MODELS.values(), *report.MODELS_64.values(), *report.MODELS_R50.values()}
     assert {path.stem for path in CONFIGS} == listed
 
 
@@ -41,9 +41,10 @@ def test_equal_terms(path):
     assert kinds[2:] == wanted[2:]  # but for the sampler
     pipeline = VideoPipeline(cfg)
     views, (frames, _, height, width) = pipeline.num_views, pipeline.view_shape()
-    clip_len = cfg.model.backbone.get('clip_len', 1)
-    assert (views, frames) == (1, 8 * clip_len)
-    assert height == width == (224 if '224px' in path.stem else 112)
+    sees_32 = cfg.model.backbone.get('clip_len', 1) == 4 or re.search('x32-|4view', path.stem)
+    assert (views, frames) == (1, 32 if sees_32 else 8)
+    (pixels,) = re.findall(r'-(\d+)px_', path.stem) or ['112']
+    assert height == width == int(pixels)
 
 
 @pytest.mark.parametrize('path', by_name(p for p in TRAINED if not p.stem.startswith('pan-')))
@@ -52,7 +53,7 @@ def test_forward_and_backward(path):
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
-    frames = VideoPipeline(cfg).num_frames
+    frames = cfg.model.backbone.get('num_segments', 8)
     shape = (1, 3, frames, 32, 32) if 'slowonly' in path.stem else (frames, 3, 32, 32)
     data = dict(
         inputs=[torch.randint(256, shape, dtype=torch.uint8) for _ in range(2)],

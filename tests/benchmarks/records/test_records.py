@@ -139,14 +139,17 @@ def test_scale_is_told_apart():
     assert without_scale({'param_scheduler.0.end': None}) == {'param_scheduler.0.end': None}
 
 
-def test_dev_split_is_told_apart(tmp_path, out):
+@pytest.mark.parametrize(
+    ('name', 'lists'), [('dev', ('dev_train', 'dev_val')), ('swap', ('test', 'train'))]
+)
+def test_other_splits_are_told_apart(tmp_path, out, name, lists):
     files = {
-        f'{split}_dataloader.dataset.ann_file': f'annotations/dev_{name}.txt'
-        for split, name in (('train', 'train'), ('test', 'val'))
+        f'{split}_dataloader.dataset.ann_file': f'annotations/{file}.txt'
+        for split, file in zip(('train', 'test'), lists)
     }
     folder = collect_run(make_work_dir(tmp_path / 'work', **files), out, CONFIGS)
-    assert folder.name == f'{NAME}_dev_seed3'
-    assert read_record(folder, CONFIGS).info['split'] == 'dev'
+    assert folder.name == f'{NAME}_{name}_seed3'
+    assert read_record(folder, CONFIGS).info['split'] == name
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,12 @@
+# A rival of PA: the difference of adjacent frames, absolute and grey, with nothing to learn.
+_base_ = [
+    '../../_base_/models/pan_r18.py',
+    '../../_base_/datasets/utd_mhad_64.py',
+    '../../_base_/schedules/adamw_30e.py',
+    '../../_base_/default_runtime_cpu.py',
+]
+
+model = dict(
+    backbone=dict(stream='pa', persistence=dict(_delete_=True, type='FrameDifference')),
+    cls_head=dict(num_classes=27),
+)

@@ -1,0 +1,12 @@
+# PAN Lite with absolute differences in PA's place.
+_base_ = [
+    '../../_base_/models/pan_r18.py',
+    '../../_base_/datasets/utd_mhad.py',
+    '../../_base_/schedules/adamw_30e.py',
+    '../../_base_/default_runtime_cpu.py',
+]
+
+model = dict(
+    backbone=dict(persistence=dict(_delete_=True, type='FrameDifference')),
+    cls_head=dict(num_classes=27),
+)

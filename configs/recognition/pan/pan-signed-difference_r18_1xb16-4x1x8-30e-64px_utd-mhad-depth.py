@@ -1,0 +1,10 @@
+# A rival of PA: the difference of adjacent frames, grey, with its sign.
+_base_ = [
+    '../../_base_/models/pan_r18.py',
+    '../../_base_/datasets/utd_mhad_64.py',
+    '../../_base_/schedules/adamw_30e.py',
+    '../../_base_/default_runtime_cpu.py',
+]
+
+difference = dict(_delete_=True, type='FrameDifference', absolute=False)
+model = dict(backbone=dict(stream='pa', persistence=difference), cls_head=dict(num_classes=27))

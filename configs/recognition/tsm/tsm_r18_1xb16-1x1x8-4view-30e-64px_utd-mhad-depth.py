@@ -1,0 +1,12 @@
+# TSM, tested on four clips of eight frames: as many as PAN sees. The training is that of one clip.
+_base_ = [
+    '../../_base_/models/tsm_r18.py',
+    '../../_base_/datasets/utd_mhad_1x1x8_64.py',
+    '../../_base_/schedules/adamw_30e.py',
+    '../../_base_/default_runtime_cpu.py',
+]
+
+model = dict(cls_head=dict(num_classes=27))
+_base_.test_dataloader.dataset.pipeline[1] = dict(
+    type='UniformSample', clip_len=8, num_clips=4, test_mode=True
+)
