@@ -15,7 +15,7 @@ class PAAttention(nn.Module):
     are; ``strength`` is learned.
 
     Args:
-        net (nn.Conv2d): Takes the frame; padded to ⌈H / stride⌉.
+        net (nn.Conv2d): Takes the frame.
     """
 
     def __init__(self, net: nn.Conv2d) -> None:
@@ -35,7 +35,8 @@ class PAAttention(nn.Module):
         features = self.net(x[:, : self.net.in_channels])
         attention = x[:, self.net.in_channels :].mean(dim=1, keepdim=True)  # (N·T, 1, H, W)
         attention = F.avg_pool2d(attention, self.net.stride, ceil_mode=True)
-        return features * (1 + self.strength * attention.tanh())
+        height, width = features.shape[2:]  # ⌈H / stride⌉, or ⌊H / stride⌋ without padding
+        return features * (1 + self.strength * attention[..., :height, :width].tanh())
 
 
 def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -> str:
