@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pan_mm.utils.modules import replace_submodule
+
 
 class PAAttention(nn.Module):
     """Lets a stem's features weigh more where something moves: variant e2 of the paper's ablation.
@@ -69,8 +71,6 @@ def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -
             f'{type(module).__name__} takes the frames in {len(branches)} convolutions '
             f'({", ".join(branches)}); PANBackbone changes the channels of a single one'
         )
-    parent, _, attribute = name.rpartition('.')
-    parent = module.get_submodule(parent)
     if in_channels != 3:
         new = copy.deepcopy(old)
         new.in_channels = in_channels
@@ -78,8 +78,8 @@ def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -
             old.weight.new_empty(old.out_channels, in_channels, *old.kernel_size)
         )
         nn.init.kaiming_normal_(new.weight, mode='fan_out', nonlinearity='relu')
-        setattr(parent, attribute, new)
+        replace_submodule(module, name, new)
     if attention:
-        setattr(parent, attribute, PAAttention(old))
+        replace_submodule(module, name, PAAttention(old))
         name += '.net'
     return name

@@ -5,6 +5,8 @@ from typing import NamedTuple, Optional
 from mmaction.models.backbones.resnet_tsm import TemporalShift
 from torch import nn
 
+from pan_mm.utils.modules import replace_submodule
+
 from .causal_shift import CausalTemporalShift
 
 
@@ -101,10 +103,8 @@ def insert_shift(
         for block, (layers, shortcut) in blocks[::step]:
             if shortcut is None or getattr(block, shortcut):
                 path = next(layer for layer in layers if _has(block, layer))
-                parent, _, attribute = path.rpartition('.')
-                parent = block.get_submodule(parent)
-                shifted = kind(getattr(parent, attribute), num_segments, shift_div)
-                setattr(parent, attribute, shifted)
+                shifted = kind(block.get_submodule(path), num_segments, shift_div)
+                replace_submodule(block, path, shifted)
 
 
 def _full_name(cls):
