@@ -40,9 +40,9 @@ def build_backbone(cfg: dict, num_segments: int) -> tuple:
 
     Raises:
         ImportError: If the library is missing.
-        TypeError: If the network does not turn frames of any size into feature maps.
-        ValueError: If the name is unknown, ``num_segments`` is another in ``cfg``, or no rule says
-            where the temporal shift goes.
+        ValueError: If the name is unknown, ``num_segments`` is another in ``cfg``, the network does
+            not turn frames of any size into feature maps, or no rule says where its temporal shift
+            goes.
     """
     cfg = dict(cfg)
     library, name = split_type(cfg['type'])
@@ -139,7 +139,7 @@ def _from_torchvision(library, name, cfg, own):
     network = models.get_model(name, weights=None, **cfg)
     module = _until_pooling(network)
     if module is None:
-        raise TypeError(
+        raise ValueError(
             f'torchvision.{name} does not run its layers one after another up to a feature map; '
             'take such a network from timm'
         )
@@ -225,10 +225,10 @@ def _check_maps(module: nn.Module, name: str) -> None:
             twin.eval()  # OpenMMLab's return nothing
             maps = twin(torch.empty(1, 3, 224, 448, device='meta'))
         except Exception as error:
-            raise TypeError(f'{name} does not take frames of any size: {error}') from error
+            raise ValueError(f'{name} does not take frames of any size: {error}') from error
     if not isinstance(maps, Tensor) or maps.ndim != 4 or maps.shape[3] != 2 * maps.shape[2]:
         shape = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-        raise TypeError(
+        raise ValueError(
             f'{name} is not a 2D feature extractor: of frames (1, 3, 224, 448) it makes {shape} '
             'instead of maps (1, C, h, 2 h)'
         )

@@ -55,19 +55,19 @@ def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -
         str: Name of the convolution in ``module``.
 
     Raises:
-        TypeError: If the first convolution does not take RGB frames, or not all of them.
+        ValueError: If the first convolution does not take RGB frames, or not all of them.
     """
     convs = [(name, m) for name, m in module.named_modules() if isinstance(m, nn.Conv2d)]
     name, old = convs[0] if convs else ('', None)
     if old is None or old.in_channels != 3 or old.groups != 1:
-        raise TypeError(
+        raise ValueError(
             f'{type(module).__name__} does not begin with a convolution of 3-channel frames, so '
             f'it cannot take {in_channels} channels'
         )
     block, _, _ = name.partition('.')
     branches = [n for n, m in convs if m.in_channels == 3 and n.partition('.')[0] == block]
     if len(branches) > 1:
-        raise TypeError(
+        raise ValueError(
             f'{type(module).__name__} takes the frames in {len(branches)} convolutions '
             f'({", ".join(branches)}); PANBackbone changes the channels of a single one'
         )

@@ -268,7 +268,7 @@ class TestErrors:
 
     @pytest.mark.parametrize('kind', ['timm.vit_tiny_patch16_224', 'torchvision.vit_b_16'])
     def test_no_feature_maps(self, kind):
-        with pytest.raises(TypeError, match='of any size|one after another up to a feature map'):
+        with pytest.raises(ValueError, match='of any size|one after another up to a feature map'):
             build(kind)
 
     def test_no_rule(self):
