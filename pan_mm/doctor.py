@@ -229,8 +229,10 @@ def check_torchvision():
     if error:
         yield (
             f'torchvision {version_of("torchvision")} does not fit torch {version_of("torch")}: '
-            f'{error}. With pan_mm it counts as absent; MMAction2 alone stops at it.',
-            'pip uninstall torchvision (PAN does not use it), or install the build that fits.',
+            f'{error}. With pan_mm its networks work, or it counts as absent; MMAction2 by itself '
+            'stops at it.',
+            'install the build that fits, or pip uninstall torchvision if you use no timm.NAME or '
+            'torchvision.NAME as backbone.',
         )
 
 

@@ -1,13 +1,36 @@
 """Repairs around torchvision, which PAN never needs but MMEngine looks at."""
 
 import importlib.util
+import re
 import sys
+from pathlib import Path
 
 from .repair import Repair
 
+_libraries = []  # PyTorch forgets what a Library has declared when the object goes
+
+
+def _declare_operators(spec):
+    """Declare the operators that torchvision describes without having loaded them.
+
+    Its networks and transforms, which timm imports, use none of them; a call still gets
+    torchvision's own error. Returns whether there was one to declare.
+    """
+    import torch
+
+    source = Path(spec.origin).with_name('_meta_registrations.py')
+    text = source.read_text(encoding='utf-8') if source.exists() else ''
+    names = re.findall(r'register_fake\(["\']torchvision::(\w+)', text)
+    missing = [name for name in names if not hasattr(torch.ops.torchvision, name)]
+    if missing:
+        _libraries.append(torch.library.Library('torchvision', 'FRAGMENT'))
+        for name in missing:
+            _libraries[-1].define(f'{name}(Tensor x) -> Tensor')
+    return bool(missing)
+
 
 class _Guard:
-    """Lets a torchvision that cannot be imported look absent.
+    """Makes a torchvision that does not fit the installed torch importable, or look absent.
 
     MMEngine imports torchvision for its environment dump and takes only
     ModuleNotFoundError for an answer. The guard acts on import, so a healthy torchvision
@@ -30,9 +53,17 @@ class _Guard:
             return spec
         exec_module = spec.loader.exec_module
 
-        def exec_or_absent(module):
+        def exec_declared(module):
             try:
                 exec_module(module)
+            except RuntimeError as error:
+                if 'operator torchvision::' not in str(error) or not _declare_operators(spec):
+                    raise
+                exec_module(module)
+
+        def exec_or_absent(module):
+            try:
+                exec_declared(module)
             except ModuleNotFoundError:
                 raise
             except Exception as error:
@@ -56,7 +87,7 @@ REPAIRS = (
         reason='a torchvision built for another torch raises RuntimeError on import '
         '("operator torchvision::nms does not exist") and stops every Runner '
         '(mmengine/utils/dl_utils/collect_env.py)',
-        until='MMEngine reads any failing import of torchvision as absent',
+        until='torchvision registers nothing of operators that it could not load',
         only='environments with a torchvision',
         needed=_installed,
         apply=lambda module: sys.meta_path.insert(0, _Guard()),

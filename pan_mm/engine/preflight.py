@@ -10,6 +10,7 @@ from mmengine.config import Config
 from pan_mm.datasets.checks.annotations import listed
 from pan_mm.datasets.checks.dataset import check_list, has_list
 from pan_mm.datasets.pipelines import leaf_datasets
+from pan_mm.models.backbone_2d import pixel_statistics, same_statistics
 from pan_mm.models.pan_ensemble import stream_configs
 from pan_mm.utils.errors import DataError
 
@@ -28,6 +29,7 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
     recognizers = _recognizers(cfg.model)
     if 'train' in splits and _is_ensemble(cfg.model):
         problems.append('train: PANEnsemble only tests; train each stream with its own config')
+    problems += [p for model in recognizers for p in _check_statistics(model, cfg.model)]
     for split in splits:
         dataloader = cfg.get(f'{split}_dataloader')
         for dataset in leaf_datasets(dataloader and dataloader.get('dataset')):
@@ -67,6 +69,29 @@ def _argument(part: dict, name: str) -> Any:
     parameters = inspect.signature(cls).parameters if cls else {}
     default = parameters[name].default if name in parameters else None
     return part.get(name, None if default is inspect.Parameter.empty else default)
+
+
+def _check_statistics(recognizer: dict, model: dict) -> Iterator[str]:
+    """Whether frames are normalised as for the weights of a backbone that tells how."""
+    backbone, where = recognizer.get('backbone') or {}, 'model.backbone'
+    if 'PANBackbone' in str(backbone.get('type')):
+        backbone, where = backbone.get('backbone') or {}, 'model.backbone.backbone'
+    kind = backbone.get('type')
+    try:
+        wanted = pixel_statistics(kind) if kind else None
+        preprocessor = model.get('data_preprocessor') or {}
+        of = preprocessor.get('mean_std_of')
+        given = pixel_statistics(of) if of else [preprocessor.get(k) for k in ('mean', 'std')]
+    except (ImportError, ValueError) as error:
+        yield f'{where}: {error}'
+        return
+    if wanted and not all(map(same_statistics, (v or [] for v in given), wanted)):
+        mean, std = ([round(value, 3) for value in values] for values in wanted)
+        yield (
+            f'model.data_preprocessor has mean={given[0]}, std={given[1]}, but weights of {kind} '
+            f'are for mean={mean}, std={std}; set them, or mean_std_of={kind!r} of '
+            'PANDataPreprocessor instead'
+        )
 
 
 def _check_sampling(model: dict, dataset: dict) -> Iterator[str]:

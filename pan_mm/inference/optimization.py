@@ -8,8 +8,11 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
+from pan_mm.models import PANBackbone
 from pan_mm.models.memory_format import backbones, to_channels_last
+from pan_mm.models.streams import streams_of
 from pan_mm.utils.errors import PANError
+from pan_mm.utils.modules import replace_submodule
 
 EXTRAS = ('half', 'compile')
 
@@ -47,6 +50,8 @@ def optimize(model: nn.Module, extras: Sequence[str] = ()) -> nn.Module:
             fold_norm(module)
         elif type(module) is TemporalShift:
             module.shift = shift_once
+    for recognizer in streams_of(model).values():
+        fold_free_norms(recognizer.backbone)
     for backbone in backbones(model):
         if 'half' in extras:
             _compute_in(backbone, torch.bfloat16 if device.type == 'cpu' else torch.float16)
@@ -71,6 +76,41 @@ def fold_norm(module: ConvModule) -> None:
     else:
         module.conv = conv
     setattr(module, module.norm_name, nn.Identity())
+
+
+@torch.no_grad()
+def fold_free_norms(backbone: PANBackbone) -> None:
+    """Fold the batch norms that take what a convolution gives, whatever module holds the two.
+
+    The networks of timm and torchvision have no ``ConvModule``. Which norm follows which
+    convolution is seen on a clip that runs through.
+    """
+    outputs: list = []
+    pairs: list = []
+
+    def note_output(conv, args, output):
+        outputs.append((output, conv))
+
+    def find_conv(norm, args):
+        pairs.extend((conv, norm) for output, conv in outputs if output is args[0])
+
+    handles = []
+    for module in backbone.modules():
+        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
+            handles.append(module.register_forward_hook(note_output))
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            handles.append(module.register_forward_pre_hook(find_conv))
+    frames = backbone.num_segments * backbone.clip_len
+    backbone(next(backbone.parameters()).new_zeros(frames, 3, 64, 64))
+    for handle in handles:
+        handle.remove()
+    names = {module: name for name, module in backbone.named_modules()}
+    convs = [conv for _, conv in outputs]
+    for conv, norm in pairs:
+        if convs.count(conv) == 1:
+            replace_submodule(backbone, names[conv], fuse_conv_bn_eval(conv, norm))
+            # timm's norms hold the activation behind them.
+            replace_submodule(backbone, names[norm], getattr(norm, 'act', nn.Identity()))
 
 
 def shift_once(x: Tensor, num_segments: int, shift_div: int = 3) -> Tensor:

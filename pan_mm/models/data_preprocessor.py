@@ -1,8 +1,12 @@
 """Normalisation of frames at the speed of memory."""
 
+from typing import Optional
+
 import torch
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
 from mmaction.registry import MODELS
+
+from .backbone_2d import pixel_statistics, same_statistics
 
 
 @MODELS.register_module()
@@ -12,7 +16,29 @@ class PANDataPreprocessor(ActionDataPreprocessor):
     Subtracting and dividing along a dimension of three channels, MMAction2 keeps a processor busy
     for three times as long as it takes along rows of pixels, and copies once more. Takes the
     same arguments; does what else is asked of it (padding, other formats) as MMAction2 does.
+
+    Args:
+        mean_std_of (str, optional): ``type`` of a backbone, such as 'timm.resnet18', whose ImageNet
+            weights say mean and std. Instead of ``mean`` and ``std``.
+        *args, **kwargs: Arguments of ``ActionDataPreprocessor``.
+
+    Raises:
+        ValueError: If ``mean`` or ``std`` are other than those of ``mean_std_of``, or its library
+            does not say them.
     """
+
+    def __init__(self, *args, mean_std_of: Optional[str] = None, **kwargs) -> None:
+        if mean_std_of is not None:
+            statistics = pixel_statistics(mean_std_of)
+            if statistics is None:
+                raise ValueError(f'{mean_std_of} does not say its mean and std; give both')
+            for name, own in zip(('mean', 'std'), statistics):
+                if not same_statistics(kwargs.setdefault(name, own), own):
+                    raise ValueError(
+                        f'{name}={list(kwargs[name])} contradicts mean_std_of={mean_std_of!r}, '
+                        f'which has {[round(value, 2) for value in own]}; give one of them'
+                    )
+        super().__init__(*args, **kwargs)
 
     def preprocess(self, inputs: list, data_samples: list, training: bool = False) -> tuple:
         """Stack and normalise.

@@ -1,6 +1,5 @@
 """PA in front of a 2D backbone: the three streams of PAN (paper section 3.2)."""
 
-import inspect
 from typing import Optional
 
 import torch
@@ -8,8 +7,10 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from .backbone_2d import build_backbone
+from .pretrained import load_pretrained
 from .stem import replace_stem
-from .weight_layouts import adapt_backbone, adapt_recognizer, load_pretrained
+from .weight_layouts import adapt_backbone, adapt_recognizer
 
 STREAMS = ('rgb', 'pa', 'lite', 'attention')
 
@@ -75,27 +76,10 @@ class PANBackbone(BaseModule):
             self.persistence = MODELS.build(persistence or dict(type='PersistenceOfAppearance'))
             num_maps = (clip_len - 1) * getattr(self.persistence, 'maps_per_pair', 1)
             in_channels = {'pa': num_maps, 'lite': 3 + num_maps}.get(stream, 3)
-        self.backbone, self.pretrained = self._build_backbone(backbone)
+        self.backbone, self.pretrained = build_backbone(backbone, num_segments)
         self.stem_name = replace_stem(self.backbone, in_channels, stream == 'attention')
         adapt_backbone(self.backbone, self.stem_name, inflation if stream == 'lite' else 'mean')
         adapt_recognizer(self)
-
-    def _build_backbone(self, cfg):
-        """Build the 2D backbone; its ImageNet weights are loaded by ``init_weights`` below."""
-        cfg = cfg.copy()
-        pretrained = cfg.pop('pretrained', None)
-        cls = cfg['type'] if inspect.isclass(cfg['type']) else MODELS.get(cfg['type'])
-        arguments = inspect.signature(cls).parameters if cls else {}
-        if 'num_segments' in arguments:
-            given = cfg.setdefault('num_segments', self.num_segments)
-            if given != self.num_segments:
-                raise ValueError(
-                    f'the 2D backbone has num_segments={given}, PANBackbone {self.num_segments}; '
-                    'set it on PANBackbone alone'
-                )
-        if 'pretrained2d' in arguments:
-            cfg['pretrained2d'] = False
-        return MODELS.build(cfg), pretrained
 
     def init_weights(self) -> None:
         """Initialise from scratch, then load the 2D backbone's pretrained weights if given.

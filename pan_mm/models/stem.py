@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pan_mm.utils.modules import replace_submodule
+
 
 class PAAttention(nn.Module):
     """Lets a stem's features weigh more where something moves: variant e2 of the paper's ablation.
@@ -15,7 +17,7 @@ class PAAttention(nn.Module):
     are; ``strength`` is learned.
 
     Args:
-        net (nn.Conv2d): Takes the frame; padded to ⌈H / stride⌉.
+        net (nn.Conv2d): Takes the frame.
     """
 
     def __init__(self, net: nn.Conv2d) -> None:
@@ -35,7 +37,8 @@ class PAAttention(nn.Module):
         features = self.net(x[:, : self.net.in_channels])
         attention = x[:, self.net.in_channels :].mean(dim=1, keepdim=True)  # (N·T, 1, H, W)
         attention = F.avg_pool2d(attention, self.net.stride, ceil_mode=True)
-        return features * (1 + self.strength * attention.tanh())
+        height, width = features.shape[2:]  # ⌈H / stride⌉, or ⌊H / stride⌋ without padding
+        return features * (1 + self.strength * attention[..., :height, :width].tanh())
 
 
 def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -> str:
@@ -52,24 +55,22 @@ def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -
         str: Name of the convolution in ``module``.
 
     Raises:
-        TypeError: If the first convolution does not take RGB frames, or not all of them.
+        ValueError: If the first convolution does not take RGB frames, or not all of them.
     """
     convs = [(name, m) for name, m in module.named_modules() if isinstance(m, nn.Conv2d)]
     name, old = convs[0] if convs else ('', None)
     if old is None or old.in_channels != 3 or old.groups != 1:
-        raise TypeError(
+        raise ValueError(
             f'{type(module).__name__} does not begin with a convolution of 3-channel frames, so '
             f'it cannot take {in_channels} channels'
         )
     block, _, _ = name.partition('.')
     branches = [n for n, m in convs if m.in_channels == 3 and n.partition('.')[0] == block]
     if len(branches) > 1:
-        raise TypeError(
+        raise ValueError(
             f'{type(module).__name__} takes the frames in {len(branches)} convolutions '
             f'({", ".join(branches)}); PANBackbone changes the channels of a single one'
         )
-    parent, _, attribute = name.rpartition('.')
-    parent = module.get_submodule(parent)
     if in_channels != 3:
         new = copy.deepcopy(old)
         new.in_channels = in_channels
@@ -77,8 +78,8 @@ def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -
             old.weight.new_empty(old.out_channels, in_channels, *old.kernel_size)
         )
         nn.init.kaiming_normal_(new.weight, mode='fan_out', nonlinearity='relu')
-        setattr(parent, attribute, new)
+        replace_submodule(module, name, new)
     if attention:
-        setattr(parent, attribute, PAAttention(old))
+        replace_submodule(module, name, PAAttention(old))
         name += '.net'
     return name

@@ -12,7 +12,6 @@ import functools
 import re
 
 import torch
-from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
 INFLATIONS = ('mean', 'keep-rgb', 'zero-motion')
@@ -140,20 +139,3 @@ def _inflate_loaded(inflation, module, state_dict, prefix, *args):
     weight = state_dict.get(f'{prefix}weight')
     if weight is not None and weight.shape[1] == 3:
         state_dict[f'{prefix}weight'] = inflate(weight, module.in_channels, inflation)
-
-
-def load_pretrained(module: nn.Module, path: str) -> None:
-    """Load ImageNet weights into a 2D backbone that :func:`adapt_backbone` has prepared.
-
-    Args:
-        module (nn.Module): The 2D backbone.
-        path (str): Path or URL of a checkpoint.
-
-    Raises:
-        ValueError: If the file has no parameter of ``module``, under any of the names.
-    """
-    file = load_checkpoint(module, path, map_location='cpu', logger='current')
-    own = {torchvision_name(name) for name in module.state_dict()}
-    names = file.get('state_dict', file)
-    if not any(torchvision_name(name.removeprefix('module.')) in own for name in names):
-        raise ValueError(f'{path} has no weights of {type(module).__name__}; {RECOGNIZER}')

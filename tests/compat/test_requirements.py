@@ -72,6 +72,20 @@ class TestTorchvision:
         result = python(again, path=broken)
         assert result.stdout.count('does not fit the installed torch') == 2, result.stderr
 
+    def test_operators_that_are_missing_are_declared(self, python, tmp_path):
+        folder = tmp_path / 'torchvision'
+        folder.mkdir()
+        register = '@torch.library.register_fake("torchvision::{}")\ndef {}(x): return x\n'
+        operators = ''.join(register.format(name, name) for name in ('nms', 'qnms'))
+        (folder / '_meta_registrations.py').write_text(f'import torch\n{operators}')
+        (folder / '__init__.py').write_text(
+            'from . import _meta_registrations as meta\n__version__ = "1.0"\n'
+        )
+        script = 'import torchvision as t; print(t.__version__, callable(t.meta.qnms))'
+        result = python(f'import pan_mm; {script}', path=[tmp_path])
+        assert result.stdout.split() == ['1.0', 'True'], result.stderr
+        assert 'operator torchvision::nms does not exist' in python(script, path=[tmp_path]).stderr
+
     def test_broken_stops_upstream(self, python, broken, upstream_fault):
         with upstream_fault('broken-torchvision', AssertionError, 'torchvision::nms'):
             upstream = python(self.dump, path=broken)

@@ -40,6 +40,8 @@ def entries():
 
 
 def build(cfg, device='cpu'):
+    if cfg.model.backbone.backbone.get('type', '').startswith('timm.'):
+        pytest.importorskip('timm')
     cfg.model.backbone.backbone.pretrained = None
     with torch.device(device):
         return MODELS.build(cfg.model).eval()
@@ -57,6 +59,10 @@ def test_all_streams_depths_and_datasets_are_there():
             wanted.add(PER_STREAM.format('rgb', depth, 1, 50, dataset))
             wanted |= {PER_STREAM.format(s, depth, 4, 80, dataset) for s in ('pa', 'lite')}
             wanted |= {f'pan-{s}_r{depth}_4x1x8_{dataset}-rgb' for s in ('full', 'en')}
+    for dataset in ('sthv1', 'sthv2', 'jester', 'kinetics400', 'custom'):
+        small = PER_STREAM.replace('r{}', 'efficientnet-lite0')
+        wanted |= {small.format(s, 4, 80, dataset) for s in ('pa', 'lite')}
+        wanted.add(small.format('rgb', 1, 50, dataset))
     assert wanted <= set(CONFIGS)
 
 
@@ -136,9 +142,13 @@ def test_flipped_label_is_the_mirrored_class():
     assert flip.flip_label_map == {i: j for i, j in pairs.items() if i != j}
 
 
+@pytest.mark.parametrize('network', ['r50', 'efficientnet-lite0'])
 @pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite', 'full', 'en'])
-def test_forward(stream):
-    (name,) = (n for n in CONFIGS if re.fullmatch(f'pan-{stream}_.*r50_.*x1x8.*jester-rgb', n))
+def test_forward(stream, network):
+    if network != 'r50' and stream in ('full', 'en'):
+        pytest.skip('a config for each stream by itself')
+    pattern = f'pan-{stream}_.*{network}_.*x1x8.*jester-rgb'
+    (name,) = (n for n in CONFIGS if re.fullmatch(pattern, n))
     cfg = load(name)
     num_frames = cfg.model.backbone.num_segments * cfg.model.backbone.clip_len
     with torch.no_grad():

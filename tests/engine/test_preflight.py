@@ -58,6 +58,30 @@ def test_what_does_not_fit_is_named(ann_file, videos, changes, message):
         preflight(config(ann_file, videos, **changes))
 
 
+@pytest.mark.parametrize('on', [(), ('PANBackbone',)], ids=['plain', 'PANBackbone'])
+def test_pixels_are_normalised_as_the_weights_want(ann_file, videos, on):
+    pytest.importorskip('timm')
+
+    def check(kind='timm.tf_efficientnet_lite0', **preprocessor):
+        own = dict(type='PANBackbone', backbone=dict(type=kind)) if on else dict(type=kind)
+        cfg = config(ann_file, videos, cls_head=dict(type='TSNHead'))
+        cfg.model.update(data_preprocessor=preprocessor)
+        cfg.model.backbone = own
+        cfg.train_dataloader = None
+        preflight(cfg)
+
+    check(mean=[127, 127, 127], std=[128, 128, 128])
+    check(mean_std_of='timm.tf_efficientnet_lite0')
+    check('ResNetTSM', mean=[1, 2, 3], std=[1, 1, 1])  # nobody says what its weights want
+    imagenet = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+    check('torchvision.resnet18', **imagenet)
+    for wrong in (imagenet, dict(mean_std_of='timm.resnet18'), {}):
+        with pytest.raises(DataError, match=r'lite0 are for mean=\[127.5, .*std=\[127.5, '):
+            check(**wrong)
+    with pytest.raises(DataError, match='no network .resnet_18.; the nearest: resnet18'):
+        check('torchvision.resnet_18', **imagenet)
+
+
 def test_temporal_pooling_halves_the_segments(ann_file, videos):
     backbone = dict(backbone=dict(type='ResNetTSM', temporal_pool=True))
     preflight(config(ann_file, videos, backbone=backbone, cls_head=dict(num_segments=4)))

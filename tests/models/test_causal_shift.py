@@ -1,11 +1,15 @@
 import pytest
 import torch
-from mmaction.models.backbones.resnet_tsm import TemporalShift
 from mmaction.registry import MODELS
 from torch import nn
 
 import pan_mm  # noqa: F401, registers the backbones
-from pan_mm.models.causal_shift import CausalTemporalShift, is_causal, shift_memory
+from pan_mm.models.causal_shift import (
+    CausalTemporalShift,
+    TemporalShift,
+    is_causal,
+    shift_memory,
+)
 
 BACKBONES = [
     dict(type='ResNetCausalTSM', depth=18, pretrained2d=False),

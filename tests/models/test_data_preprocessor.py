@@ -50,3 +50,22 @@ def test_blending():
     blending = dict(type='MixupBlending', num_classes=5, alpha=0.3)
     expected, batch = outputs(clips((2, 3, 6, 8), (2, 3, 6, 8)), training=True, blending=blending)
     assert torch.equal(batch, expected)
+
+
+class TestStatisticsOfABackbone:
+    def test_reach_the_frames(self):
+        pytest.importorskip('timm')
+        kind = 'timm.tf_efficientnet_lite0'
+        (clip,) = clips((4, 3, 7, 9))
+        preprocessor = MODELS.build(dict(type='PANDataPreprocessor', mean_std_of=kind))
+        batch = preprocessor(dict(inputs=[clip], data_samples=[]))['inputs']
+        torch.testing.assert_close(batch[0], (clip - 127.5) / 127.5)
+        same = dict(mean=[127.0] * 3, std=[128.0] * 3)
+        preprocessor = MODELS.build(dict(type='PANDataPreprocessor', mean_std_of=kind, **same))
+        assert preprocessor.mean.flatten().tolist() == [127.0] * 3
+        with pytest.raises(ValueError, match=r"mean=.*contradicts mean_std_of='timm.tf_"):
+            MODELS.build(dict(type='PANDataPreprocessor', mean_std_of=kind, **NORMALIZE))
+
+    def test_that_says_none(self):
+        with pytest.raises(ValueError, match='ResNetTSM does not say its mean and std; give both'):
+            MODELS.build(dict(type='PANDataPreprocessor', mean_std_of='ResNetTSM'))

@@ -300,11 +300,11 @@ class TestErrors:
                 branches = nn.ModuleDict({str(k): nn.Conv2d(3, 8, k) for k in (1, 3)})
                 super().__init__(nn.Sequential(branches), nn.Conv2d(8, 3, 1))
 
-        with pytest.raises(TypeError, match=r'2 convolutions \(0.0.1, 0.0.3\)'):
+        with pytest.raises(ValueError, match=r'2 convolutions \(0.0.1, 0.0.3\)'):
             build('lite', dict(type=TwoBranches))
 
     def test_a_backbone_without_a_convolution_of_frames(self):
-        with pytest.raises(TypeError, match='does not begin with a convolution'):
+        with pytest.raises(ValueError, match='does not begin with a convolution'):
             build('lite', dict(type='mmaction.ResNet', depth=18, in_channels=10))
 
 

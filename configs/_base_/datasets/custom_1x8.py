@@ -1,0 +1,7 @@
+# One frame of each segment, which is all that the RGB stream sees.
+_base_ = './custom.py'
+
+_base_.train_dataloader.dataset.pipeline[1].clip_len = 1
+_base_.val_dataloader.dataset.pipeline[1].clip_len = 1
+_base_.test_dataloader.dataset.pipeline[1].clip_len = 1
+_base_.accurate_pipeline[1].clip_len = 1
