@@ -5,6 +5,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+CORE = (
+    'ops/reference.py',
+    'models/persistence.py',
+    'models/aggregation.py',
+    'models/pan_backbone.py',
+    'models/vap_head.py',
+)
 
 
 def test_imports_go_down(monkeypatch):
@@ -12,6 +19,11 @@ def test_imports_go_down(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(ROOT)
     assert linter.lint_imports() == linter.EXIT_STATUS_SUCCESS
+
+
+def test_pan_can_be_read_in_one_sitting():
+    lines = sum(len((ROOT / 'pan_mm' / name).read_text().splitlines()) for name in CORE)
+    assert lines <= 360
 
 
 def test_every_room_says_what_lives_there():

@@ -10,15 +10,15 @@ class VariousTimescaleAggregation(nn.Module):
     """Weighs T segment features, max-pooled at log2(T) timescales, into one.
 
     Level i has the timescale s = 2 ** i: each of its s vectors is the maximum of the T / s
-    features that lie s segments apart. The T - 1 vectors of all levels are weighed by a small
-    squeeze-and-excite network over their channel means and summed.
+    features that lie s segments apart. A small squeeze-and-excite network over their channel
+    means weighs the T - 1 vectors of all levels, which are then summed.
 
     Args:
         num_segments (int): T, a power of two, at least 2. (For other T the levels do not
             divide evenly; the authors' code crashes or drops a level there.)
 
     Raises:
-        ValueError: If ``num_segments`` is no power of two.
+        ValueError: If ``num_segments`` is not a power of two.
     """
 
     def __init__(self, num_segments: int) -> None:
@@ -53,14 +53,7 @@ class VariousTimescaleAggregation(nn.Module):
         return self.excitation(vectors.mean(dim=2)).softmax(dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Aggregate segment features.
-
-        Args:
-            x (Tensor): Shape (N, T, C).
-
-        Returns:
-            Tensor: Shape (N, C).
-        """
+        """Aggregate segment features (N, T, C) into (N, C)."""
         vectors = self.pool(x)  # (N, T−1, C)
         weights = self.weigh(vectors)  # (N, T−1)
         return (weights.unsqueeze(2) * vectors).sum(dim=1)

@@ -30,20 +30,17 @@ class PANBackbone(BaseModule):
                             weighed by the maps
 
     Args:
-        backbone (dict): Config of a registered 2D backbone, built for RGB frames. Its first
-            convolution is changed to the channels of the stream. ImageNet weights (``pretrained``
-            or ``init_cfg`` here, or a recognizer's ``load_from``) reach it inflated.
-            ``num_segments`` is passed on where the backbone has it.
+        backbone (dict): Config of a 2D backbone for RGB frames, see :func:`build_backbone`. Its
+            first convolution is changed to the channels of the stream, and ImageNet weights
+            (``pretrained``, ``init_cfg`` or a recognizer's ``load_from``) reach it inflated.
         stream (str): 'rgb', 'pa', 'lite', or 'attention', in which PA weighs the features of the
             first convolution (variant e2 of the paper's ablation). Defaults to 'lite'.
         num_segments (int): T, segments of a clip. Defaults to 8.
         clip_len (int): m, adjacent frames of a segment. Defaults to 4.
-        persistence (dict): Config of the PA module, or of another of
-            :mod:`pan_mm.models.motion_cues`.
-            Defaults to ``dict(type='PersistenceOfAppearance')``.
-        inflation (str): How filters for RGB become those of 'lite', see
-            :func:`pan_mm.models.weight_layouts.inflate`: 'mean' as in the paper, 'keep-rgb' or
-            'zero-motion'. Other streams take 'mean'. Defaults to 'mean'.
+        persistence (dict): Config of PA, the default, or of another motion cue
+            (:mod:`pan_mm.models.motion_cues`).
+        inflation (str): How filters for RGB become those of 'lite': 'mean' as in the paper,
+            'keep-rgb' or 'zero-motion', see :func:`pan_mm.models.weight_layouts.inflate`.
         init_cfg (dict, optional): Initialization config of MMEngine.
 
     Raises:
@@ -65,12 +62,8 @@ class PANBackbone(BaseModule):
         if stream not in STREAMS:
             raise ValueError(f'stream must be one of {", ".join(STREAMS)}, got {stream!r}')
         if stream != 'rgb' and clip_len < 2:
-            raise ValueError(
-                f'stream {stream!r} needs clip_len >= 2 adjacent frames, got {clip_len}'
-            )
-        self.stream = stream
-        self.num_segments = num_segments
-        self.clip_len = clip_len
+            raise ValueError(f'stream {stream!r} needs clip_len >= 2, got {clip_len}')
+        self.stream, self.num_segments, self.clip_len = stream, num_segments, clip_len
         in_channels = 3
         if stream != 'rgb':
             self.persistence = MODELS.build(persistence or dict(type='PersistenceOfAppearance'))
@@ -82,11 +75,7 @@ class PANBackbone(BaseModule):
         adapt_recognizer(self)
 
     def init_weights(self) -> None:
-        """Initialise from scratch, then load the 2D backbone's pretrained weights if given.
-
-        Raises:
-            ValueError: If the file of the pretrained weights has none of this backbone.
-        """
+        """Initialise from scratch, then load ``pretrained``, see :func:`load_pretrained`."""
         super().init_weights()
         if self.pretrained:
             load_pretrained(self.backbone, self.pretrained)
@@ -105,7 +94,7 @@ class PANBackbone(BaseModule):
         """
         if x.shape[0] % self.clip_len:
             raise ValueError(
-                f'got {x.shape[0]} frames, no multiple of clip_len={self.clip_len}; set clip_len '
+                f'{x.shape[0]} frames are not a multiple of clip_len={self.clip_len}; set clip_len '
                 'of PANSampleFrames and of PANBackbone to the same number'
             )
         segments = x.unflatten(0, (-1, self.clip_len))  # (N·T, m, 3, H, W)

@@ -14,21 +14,19 @@ from pan_mm.ops import BACKENDS, persistence_of_appearance
 class PersistenceOfAppearance(nn.Module):
     """Maps m adjacent frames to m - 1 motion maps at full resolution.
 
-    One shallow convolution without bias (a bias cancels in the difference), then the norm over
+    A shallow convolution without bias, which would cancel in the difference, then the norm over
     its filters; see :func:`pan_mm.ops.persistence_of_appearance`.
 
     Args:
         in_channels (int): Channels of a frame. Defaults to 3.
         num_filters (int): Filters of the shallow convolution. Defaults to 8.
         kernel_size (int): Size of a filter, odd. Defaults to 7.
-        init_std (float): Standard deviation of the normal distribution that the filters start
-            from. Defaults to 0.001.
+        init_std (float): Standard deviation of the filters at the start. Defaults to 0.001.
         init_delta (float): Added at the centre of filter c for channel c, so that with a small
             ``init_std`` PA starts as the norm of the frames' differences. Defaults to 0.
         eps (float): Added to each feature difference before the norm. Defaults to 1e-6.
         std (Sequence[float], optional): Standard deviation of each channel, in the units of raw
-            frames. With it the module takes raw uint8 frames too, and divides by it within its
-            filters. Defaults to None.
+            frames: lets the module take raw uint8 frames too. Defaults to None.
         backend (str): 'auto', 'reference', 'cpu' or 'triton', see
             :func:`pan_mm.ops.persistence_of_appearance`. Defaults to 'auto'.
 
@@ -54,9 +52,7 @@ class PersistenceOfAppearance(nn.Module):
             raise ValueError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
         if kernel_size % 2 == 0:
             raise ValueError(f'kernel_size must be odd to keep H and W, got {kernel_size}')
-        self.eps = eps
-        self.std = std
-        self.backend = backend
+        self.eps, self.std, self.backend = eps, std, backend
         self.conv = nn.Conv2d(
             in_channels, num_filters, kernel_size, padding=kernel_size // 2, bias=False
         )
@@ -65,14 +61,9 @@ class PersistenceOfAppearance(nn.Module):
         weight += init_delta * nn.init.dirac_(torch.empty_like(weight))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Compute the motion maps.
+        """Maps (N·T, m - 1, H, W) of frames (N·T, m, C, H, W), normalised or, with ``std``, raw.
 
-        Args:
-            frames (Tensor): Normalised frames, or raw uint8 frames where ``std`` is set, shape
-                (N·T, m, C, H, W).
-
-        Returns:
-            Tensor: Shape (N·T, m - 1, H, W), the dtype of ``frames``, of the filters for uint8.
+        Their dtype is that of the frames; for uint8 frames, that of the filters.
         """
         std = self.std if frames.dtype == torch.uint8 else None
         return persistence_of_appearance(frames, self.conv.weight, self.eps, std, self.backend)

@@ -25,7 +25,7 @@ class VAPHead(BaseHead):
         **kwargs: Arguments of :class:`mmaction.models.heads.BaseHead`.
 
     Raises:
-        ValueError: If ``num_segments`` is no power of two.
+        ValueError: If ``num_segments`` is not a power of two.
     """
 
     def __init__(
@@ -51,27 +51,24 @@ class VAPHead(BaseHead):
         """Classify the segments' features.
 
         Args:
-            x (Tensor): Shape (N·T, C, h, w), or (N, C, T, h, w) as ``Recognizer2D`` gives it in
-                fully convolutional testing.
-            num_segs (int, optional): Frames per video, from ``Recognizer2D``. Not used: T is
-                ``num_segments``, whatever the number of frames in a segment.
+            x (Tensor): Shape (N·T, C, h, w); fully convolutional testing gives (N, C, T, h, w).
+            num_segs (int, optional): Frames per video, from ``Recognizer2D``; T differs from it.
 
         Returns:
             Tensor: Logits of shape (N, num_classes), float32 also under autocast.
 
         Raises:
-            ValueError: If the features are no whole number of clips of T segments.
+            ValueError: If the number of features is not a multiple of T.
         """
         if x.ndim == 5:
             x = x.transpose(1, 2).flatten(0, 1)  # (N·T, C, h, w)
         if x.shape[0] % self.num_segments:
             raise ValueError(
-                f'got features of {x.shape[0]} segments, no multiple of num_segments='
-                f'{self.num_segments}; set num_clips of PANSampleFrames, num_segments of the '
-                'backbone and of the head to the same number'
+                f'features of {x.shape[0]} segments are not a multiple of num_segments='
+                f'{self.num_segments}; set num_clips of the sampler, num_segments of the backbone '
+                'and of the head to the number of feature maps per clip'
             )
-        x = x.mean(dim=(2, 3))  # (N·T, C)
-        x = x.unflatten(0, (-1, self.num_segments))  # (N, T, C)
+        x = x.mean(dim=(2, 3)).unflatten(0, (-1, self.num_segments))  # (N, T, C)
         x = self.aggregation(x)  # (N, C)
         return self.fc_cls(self.dropout(x)).float()  # (N, num_classes)
 

@@ -9,7 +9,7 @@ def persistence_reference(frames: Tensor, weight: Tensor, eps: float = 1e-6) -> 
     """Motion cue of adjacent frames (paper section 3.1).
 
     The convolution is linear, so ``F_t - F_{t+1} = W * (I_t - I_{t+1})``: it runs on the m - 1
-    differences instead of the m frames, and a bias would cancel.
+    differences instead of the m frames.
 
     Args:
         frames (Tensor): Frames, shape (B, m, C, H, W), m >= 2; floating point, or uint8, whose

@@ -253,7 +253,7 @@ class TestErrors:
             build('pa', clip_len=1)
 
     def test_frames_that_are_no_segments(self):
-        with pytest.raises(ValueError, match='30 frames, no multiple of clip_len=4'):
+        with pytest.raises(ValueError, match='30 frames are not a multiple of clip_len=4'):
             build()(torch.rand(30, 3, 32, 32))
 
     def test_two_numbers_of_segments(self):

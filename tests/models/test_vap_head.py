@@ -84,7 +84,7 @@ class TestErrors:
             VAPHead(5, 16, num_segments=6)
 
     def test_no_whole_clip(self):
-        with pytest.raises(ValueError, match='12 segments, no multiple of num_segments=8'):
+        with pytest.raises(ValueError, match='12 segments are not a multiple of num_segments=8'):
             VAPHead(5, 16)(torch.rand(12, 16, 1, 1))
 
     @pytest.mark.parametrize('mode', ['loss', 'predict'])
