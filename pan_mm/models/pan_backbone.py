@@ -30,25 +30,23 @@ class PANBackbone(BaseModule):
                             weighed by the maps
 
     Args:
-        backbone (dict): Config of a registered 2D backbone, built for RGB frames. Its first
-            convolution is changed to the channels of the stream. ImageNet weights (``pretrained``
-            or ``init_cfg`` here, or a recognizer's ``load_from``) reach it inflated.
-            ``num_segments`` is passed on where the backbone has it.
+        backbone (dict): Config of a 2D backbone of MMAction2, timm, torchvision or mmpretrain, see
+            :func:`pan_mm.models.backbone_2d.build_backbone`. Its first convolution gets the
+            channels of the stream, and ImageNet weights inflated to them.
         stream (str): 'rgb', 'pa', 'lite', or 'attention', in which PA weighs the features of the
             first convolution (variant e2 of the paper's ablation). Defaults to 'lite'.
         num_segments (int): T, segments of a clip. Defaults to 8.
         clip_len (int): m, adjacent frames of a segment. Defaults to 4.
-        persistence (dict): Config of the PA module, or of another of
+        persistence (dict): Config of PA, the default, or of one of
             :mod:`pan_mm.models.motion_cues`.
-            Defaults to ``dict(type='PersistenceOfAppearance')``.
         inflation (str): How filters for RGB become those of 'lite', see
             :func:`pan_mm.models.weight_layouts.inflate`: 'mean' as in the paper, 'keep-rgb' or
             'zero-motion'. Other streams take 'mean'. Defaults to 'mean'.
         init_cfg (dict, optional): Initialization config of MMEngine.
 
     Raises:
-        ValueError: If the stream or ``inflation`` is unknown, or a stream with PA gets
-            ``clip_len`` < 2.
+        ValueError: If an argument is unknown, ``clip_len`` is below 2 with PA, or the backbone
+            does not fit.
     """
 
     def __init__(
@@ -65,9 +63,7 @@ class PANBackbone(BaseModule):
         if stream not in STREAMS:
             raise ValueError(f'stream must be one of {", ".join(STREAMS)}, got {stream!r}')
         if stream != 'rgb' and clip_len < 2:
-            raise ValueError(
-                f'stream {stream!r} needs clip_len >= 2 adjacent frames, got {clip_len}'
-            )
+            raise ValueError(f'stream {stream!r} needs clip_len >= 2, got {clip_len}')
         self.stream = stream
         self.num_segments = num_segments
         self.clip_len = clip_len
@@ -82,23 +78,13 @@ class PANBackbone(BaseModule):
         adapt_recognizer(self)
 
     def init_weights(self) -> None:
-        """Initialise from scratch, then load the 2D backbone's pretrained weights if given.
-
-        Raises:
-            ValueError: If the file of the pretrained weights has none of this backbone.
-        """
+        """Initialise from scratch, then load the 2D backbone's pretrained weights if given."""
         super().init_weights()
         if self.pretrained:
             load_pretrained(self.backbone, self.pretrained)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Extract a feature map of each segment.
-
-        Args:
-            x (Tensor): Normalised frames in temporal order, shape (N·T·m, 3, H, W).
-
-        Returns:
-            Tensor: Shape (N·T, C, h, w).
+        """Feature maps (N·T, C, h, w) of normalised frames in temporal order, (N·T·m, 3, H, W).
 
         Raises:
             ValueError: If the number of frames is not a multiple of ``clip_len``.

@@ -65,14 +65,10 @@ class PersistenceOfAppearance(nn.Module):
         weight += init_delta * nn.init.dirac_(torch.empty_like(weight))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Compute the motion maps.
+        """Motion maps (N·T, m − 1, H, W) of frames (N·T, m, C, H, W).
 
-        Args:
-            frames (Tensor): Normalised frames, or raw uint8 frames where ``std`` is set, shape
-                (N·T, m, C, H, W).
-
-        Returns:
-            Tensor: Shape (N·T, m - 1, H, W), the dtype of ``frames``, of the filters for uint8.
+        The frames are normalised, or raw uint8 where ``std`` is set, whose maps have the dtype of
+        the filters.
         """
         std = self.std if frames.dtype == torch.uint8 else None
         return persistence_of_appearance(frames, self.conv.weight, self.eps, std, self.backend)
