@@ -40,13 +40,9 @@ class VariousTimescaleAggregation(nn.Module):
 
     def pool(self, x: Tensor) -> Tensor:
         """Max-pool (N, T, C) at each timescale into (N, T - 1, C), coarsest level first."""
-        levels = []
-        timescale = 1
-        while timescale < self.num_segments:
-            # (N, T, C) -> (N, T/s, s, C) -> (N, s, C)
-            levels.append(x.unflatten(1, (-1, timescale)).amax(dim=1))
-            timescale *= 2
-        return torch.cat(levels, dim=1)
+        timescales = (2**i for i in range(self.num_segments.bit_length() - 1))
+        # (N, T, C) -> (N, T/s, s, C) -> (N, s, C)
+        return torch.cat([x.unflatten(1, (-1, s)).amax(dim=1) for s in timescales], dim=1)
 
     def weigh(self, vectors: Tensor) -> Tensor:
         """Weights (N, T - 1) of the pooled vectors (N, T - 1, C); each row sums to one."""

@@ -30,9 +30,9 @@ class PANBackbone(BaseModule):
                             weighed by the maps
 
     Args:
-        backbone (dict): Config of a 2D backbone for RGB frames, see :func:`build_backbone`. Its
-            first convolution is changed to the channels of the stream, and ImageNet weights
-            (``pretrained``, ``init_cfg`` or a recognizer's ``load_from``) reach it inflated.
+        backbone (dict): Config of a 2D backbone of MMAction2, timm, torchvision or mmpretrain, see
+            :func:`pan_mm.models.backbone_2d.build_backbone`. Its first convolution gets the
+            channels of the stream, and ImageNet weights inflated to them.
         stream (str): 'rgb', 'pa', 'lite', or 'attention', in which PA weighs the features of the
             first convolution (variant e2 of the paper's ablation). Defaults to 'lite'.
         num_segments (int): T, segments of a clip. Defaults to 8.
@@ -44,8 +44,8 @@ class PANBackbone(BaseModule):
         init_cfg (dict, optional): Initialization config of MMEngine.
 
     Raises:
-        ValueError: If the stream or ``inflation`` is unknown, or a stream with PA gets
-            ``clip_len`` < 2.
+        ValueError: If an argument is unknown, ``clip_len`` is below 2 with PA, or the backbone
+            does not fit.
     """
 
     def __init__(
@@ -75,19 +75,13 @@ class PANBackbone(BaseModule):
         adapt_recognizer(self)
 
     def init_weights(self) -> None:
-        """Initialise from scratch, then load ``pretrained``, see :func:`load_pretrained`."""
+        """Initialise from scratch, then load the 2D backbone's pretrained weights if given."""
         super().init_weights()
         if self.pretrained:
             load_pretrained(self.backbone, self.pretrained)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Extract a feature map of each segment.
-
-        Args:
-            x (Tensor): Normalised frames in temporal order, shape (N·T·m, 3, H, W).
-
-        Returns:
-            Tensor: Shape (N·T, C, h, w).
+        """Feature maps (N·T, C, h, w) of normalised frames in temporal order, (N·T·m, 3, H, W).
 
         Raises:
             ValueError: If the number of frames is not a multiple of ``clip_len``.
