@@ -4,9 +4,11 @@ from .checks.annotations import check_annotations
 from .decoding.sparse_pyav import SparsePyAVDecode, SparsePyAVInit
 from .decoding.video import VideoDecode, VideoInit
 from .motion_shapes.dataset import MotionShapesDataset
+from .rand_augment import ClipRandAugment
 from .sampling import PANSampleFrames, ReverseFrames
 
 __all__ = [
+    'ClipRandAugment',
     'MotionShapesDataset',
     'PANSampleFrames',
     'ReverseFrames',

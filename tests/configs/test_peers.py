@@ -37,6 +37,8 @@ def test_equal_terms(path):
         assert cfg[part] == base[part], part
     assert cfg.train_dataloader.batch_size == 16
     kinds = [transform.type for transform in cfg.train_dataloader.dataset.pipeline]
+    if 'randaugment' in path.stem:
+        kinds.remove('ClipRandAugment')
     wanted = [transform.type for transform in base.train_dataloader.dataset.pipeline]
     assert kinds[2:] == wanted[2:]  # but for the sampler
     pipeline = VideoPipeline(cfg)

@@ -129,8 +129,10 @@ def test_flips_only_where_left_and_right_do_not_matter(name):
         assert bool(flips[0].get('flip_label_map')) == ('sthv' in name)
 
 
-def test_flipped_label_is_the_mirrored_class():
-    cfg = load('pan-lite_imagenet-pretrained-r50_8xb8-flip-4x1x8-80e_sthv2-rgb')
+@pytest.mark.parametrize('dataset', ['sthv1', 'sthv2'])
+@pytest.mark.parametrize('kind', ['flip', 'flip-randaugment'])
+def test_flipped_label_is_the_mirrored_class(dataset, kind):
+    cfg = load(f'pan-lite_imagenet-pretrained-r50_8xb8-{kind}-4x1x8-80e_{dataset}-rgb')
     (flip,) = (t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'Flip')
     names = Path(cfg.label_map).read_text().splitlines()
     sides = {'left': 'right', 'right': 'left'}
