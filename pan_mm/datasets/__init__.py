@@ -1,6 +1,7 @@
 from .checks.annotations import DataError, check_annotations
+from .decoding.door import VideoError
 from .decoding.sparse_pyav import SparsePyAVDecode, SparsePyAVInit
-from .decoding.video import VideoDecode, VideoError, VideoInit
+from .decoding.video import VideoDecode, VideoInit
 from .motion_shapes.dataset import MotionShapesDataset
 from .sampling import PANSampleFrames, ReverseFrames
 

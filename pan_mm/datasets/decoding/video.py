@@ -6,6 +6,7 @@ import cv2
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
+from .door import VideoError
 from .sparse_pyav import MISSING
 
 # backend: (module that it needs, transforms NAMEInit and NAMEDecode), the best first
@@ -14,10 +15,6 @@ BACKENDS = dict(
     decord=('decord', 'Decord'),
     opencv=('cv2', 'OpenCV'),
 )
-
-
-class VideoError(RuntimeError):
-    """A video cannot be opened or decoded."""
 
 
 @TRANSFORMS.register_module()
