@@ -17,6 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Optional, Union
 
+from mmengine import fileio
+
+from pan_mm.utils.addresses import without_password
+
 # FFmpeg's demuxer: how its files begin, as (offset, bytes), and what they are called. Transport
 # streams, which begin with any packet, are known by their rhythm.
 CONTAINERS = dict(
@@ -42,7 +46,11 @@ class VideoError(RuntimeError):
     """A video cannot be opened or decoded."""
 
 
-class VideoTooLargeError(VideoError):
+class RefusedVideoError(VideoError):
+    """A video may not be opened, by whatever decoder."""
+
+
+class VideoTooLargeError(RefusedVideoError):
     """A video exceeds the limits."""
 
 
@@ -54,12 +62,12 @@ class Limits(NamedTuple):
         max_pixels (int, optional): Of all frames together, where a frame counts for at least
             256 × 256. The default, 2^36, is 18 minutes of 1080p or 9 hours of 320 × 240, at 30
             frames a second.
-        max_frame_pixels (int): Of one frame. Defaults to 8192 × 8192.
+        max_frame_pixels (int): Of one frame. Defaults to 2^25, which holds 8K.
     """
 
     max_bytes: Optional[int] = 2**30
     max_pixels: Optional[int] = 2**36
-    max_frame_pixels: int = 2**26
+    max_frame_pixels: int = 2**25
 
 
 DEFAULT = Limits()
@@ -97,7 +105,7 @@ class VideoFile:
             av.container.InputContainer: With at least one stream of video.
 
         Raises:
-            VideoError: If it is not a video.
+            RefusedVideoError: If it is not a video.
             VideoTooLargeError: If its frames are too large.
         """
         import av
@@ -109,15 +117,17 @@ class VideoFile:
         try:
             container = av.open(self.file, format=None if guess else self.demuxer, options=options)
         except av.error.FFmpegError as error:
-            raise VideoError(
+            raise RefusedVideoError(
                 f'{self.name}: cannot be opened as a video ({error.strerror}); it is damaged or '
                 'cut off, remove or replace the file'
             ) from error
         if not container.streams.video:
-            raise VideoError(f'{self.name}: it has no video stream; remove or replace the file')
+            raise RefusedVideoError(
+                f'{self.name}: it has no video stream; remove or replace the file'
+            )
         codec = container.streams.video[0].codec_context
         if codec is None:
-            raise VideoError(f'{self.name}: its codec is unknown; convert it with ffmpeg')
+            raise RefusedVideoError(f'{self.name}: its codec is unknown; convert it with ffmpeg')
         if not 0 < codec.width * codec.height <= self.limits.max_frame_pixels:
             # FFmpeg forgets the size of what is too large for it.
             raise VideoTooLargeError(
@@ -154,7 +164,7 @@ class VideoFile:
         try:
             yield from container.demux(stream)
         except av.error.FFmpegError as error:
-            raise VideoError(
+            raise RefusedVideoError(
                 f'{self.name}: cannot be read to its end ({error.strerror}); it is damaged, '
                 'replace it'
             ) from error
@@ -167,7 +177,7 @@ class VideoFile:
         been opened stays open.
 
         Raises:
-            VideoError: If FFmpeg, too, would not choose the demuxer that the first bytes say.
+            RefusedVideoError: If FFmpeg would choose another demuxer than the first bytes say.
             VideoTooLargeError: If it has too many pixels.
         """
         with self.open(guess=True) as container:
@@ -202,19 +212,19 @@ def admit(
         VideoFile: Close it, or use it in a ``with`` block.
 
     Raises:
-        VideoError: If there is no such file (then from a ``FileNotFoundError``), it may not be
-            read, is a folder, pipe or device, is empty, or does not begin as a video.
+        RefusedVideoError: If there is no such file (then from a ``FileNotFoundError``), it may
+            not be read, is a folder, pipe or device, is empty, or does not begin as a video.
         VideoTooLargeError: If it has more than ``limits.max_bytes``.
     """
     if isinstance(source, bytes):
         file, size, name = io.BytesIO(source), len(source), name or 'the video'
     else:
-        name = name or os.fspath(source)
+        name = name or without_password(os.fspath(source))
         file = _open_regular(source, name)
         size = os.fstat(file.fileno()).st_size
     try:
         if not size:
-            raise VideoError(f'{name}: empty file, remove or replace it')
+            raise RefusedVideoError(f'{name}: empty file, remove or replace it')
         if limits.max_bytes is not None and size > limits.max_bytes:
             raise VideoTooLargeError(
                 f'{name}: has {size:,} bytes, and at most {limits.max_bytes:,} are allowed; cut '
@@ -222,7 +232,7 @@ def admit(
             )
         demuxer = _container(file.read(1024))
         if demuxer is None:
-            raise VideoError(
+            raise RefusedVideoError(
                 f'{name}: is not a video ({KINDS}) by its first bytes; remove or replace it'
             )
     except BaseException:
@@ -231,17 +241,43 @@ def admit(
     return VideoFile(name, file, demuxer, limits)
 
 
+def fetch(filename: str, limits: Limits = DEFAULT, io_backend: str = 'disk', **kwargs) -> VideoFile:
+    """Let a video of a data set in, from the disk or a remote storage.
+
+    Args:
+        filename (str): Its name there.
+        limits (Limits): What it may cost.
+        io_backend (str): 'disk', or another backend of ``mmengine.fileio``, which gets the whole
+            file before its size is known.
+        **kwargs: Arguments of the backend.
+
+    Raises:
+        RefusedVideoError: As :func:`admit`.
+    """
+    if io_backend in ('disk', 'local'):
+        return admit(filename, limits)
+    shown = without_password(filename)
+    try:
+        content = fileio.get(filename, dict(kwargs, backend=io_backend))
+    except ImportError:
+        raise
+    except Exception as error:
+        reason = without_password(error).partition('\n')[0]
+        raise RefusedVideoError(f'{shown}: {io_backend} cannot get it ({reason})') from error
+    return admit(bytes(content), limits, shown)
+
+
 def count_frames(video: VideoFile) -> int:
     """Frames of a video, counted without decoding them; the container need not say.
 
     Raises:
-        VideoError: If it is not a video, or has no frames.
+        RefusedVideoError: If it is not a video, or has no frames.
         VideoTooLargeError: If it has too many pixels; counting ends there.
     """
     with video.open() as container:
         count = sum(not packet.is_discard for packet in video.packets(container))
     if not count:
-        raise VideoError(f'{video.name}: has no frames; replace the file')
+        raise RefusedVideoError(f'{video.name}: has no frames; replace the file')
     return count
 
 
@@ -256,13 +292,13 @@ def _open_regular(path, name):
                 return file
             file.close()
     except FileNotFoundError as error:
-        raise VideoError(f'{name}: no such file') from error
+        raise RefusedVideoError(f'{name}: no such file') from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         reason = getattr(error, 'strerror', None) or str(error)
-        raise VideoError(f'{name}: cannot be opened ({reason.lower()})') from error
+        raise RefusedVideoError(f'{name}: cannot be opened ({reason.lower()})') from error
     kinds = dict(S_ISDIR='folder', S_ISFIFO='pipe', S_ISSOCK='socket')
     what = next((kind for test, kind in kinds.items() if getattr(stat, test)(mode)), 'device')
-    raise VideoError(f'{name}: is a {what}, not a regular file')
+    raise RefusedVideoError(f'{name}: is a {what}, not a regular file')
 
 
 def _container(head: bytes) -> Optional[str]:

@@ -11,7 +11,7 @@ from pan_mm.datasets.decoding.video import BACKENDS
 pytestmark = [
     pytest.mark.real_data,
     pytest.mark.skipif(
-        not all(importlib.util.find_spec(module) for module, _ in BACKENDS.values()),
+        not all(importlib.util.find_spec(module) for module, *_ in BACKENDS.values()),
         reason='needs all decoders',
     ),
 ]
@@ -79,7 +79,10 @@ def test_the_list_of_differences_is_complete(clips_dir):
         for path in sorted((clips_dir / 'robustness').iterdir())
         for backend, what in differences(path).items()
     }
-    assert found == DIFFERENCES
+    # OpenCV's wheels differ in what they can decode; decord's have long been the same.
+    of_opencv = {key: DIFFERENCES[key] for key in DIFFERENCES.keys() - found.keys()}
+    assert all(backend == 'opencv' for _, backend in of_opencv)
+    assert {**found, **of_opencv} == DIFFERENCES
 
 
 def test_any_odd_clip_is_read_by_one_of_them(clips_dir):
