@@ -131,8 +131,8 @@ class VideoFile:
         if not 0 < codec.width * codec.height <= self.limits.max_frame_pixels:
             # FFmpeg forgets the size of what is too large for it.
             raise VideoTooLargeError(
-                f'{self.name}: the size of its frames is unknown or exceeds '
-                f'{self.limits.max_frame_pixels:,} pixels; convert it to a smaller one with ffmpeg'
+                f'{self.name}: its frames are damaged, or larger than '
+                f'{self.limits.max_frame_pixels:,} pixels; convert it with ffmpeg'
             )
         codec.options = dict(max_pixels=options['max_pixels'])
         return container

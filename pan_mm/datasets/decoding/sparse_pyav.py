@@ -33,8 +33,6 @@ class SparseReader:
     """
 
     def __init__(self, video: VideoFile, num_threads: int = 1) -> None:
-        import av
-
         with video:
             self._container = video.open()
             self._packets = list(video.packets(self._container))
@@ -53,7 +51,7 @@ class SparseReader:
         self._is_indexed = has_times and None not in times and len(set(times)) == len(times)
         self._times = sorted(times) if self._is_indexed else times
         self._codec = stream.codec_context
-        self._to_rgb = av.video.reformatter.VideoReformatter()
+        self._image = ToRGB()
 
     def __len__(self) -> int:
         return len(self._times)
@@ -135,8 +133,17 @@ class SparseReader:
             frames[index] = self._image(last)
         return frames
 
-    def _image(self, frame):
-        image = self._to_rgb.reformat(frame, format='rgb24').to_ndarray()
+
+class ToRGB:
+    """Makes RGB arrays, uint8, shape (H, W, 3), of PyAV's frames, the right way up."""
+
+    def __init__(self) -> None:
+        import av
+
+        self._reformatter = av.video.reformatter.VideoReformatter()
+
+    def __call__(self, frame) -> np.ndarray:
+        image = self._reformatter.reformat(frame, format='rgb24').to_ndarray()
         turns = getattr(frame, 'rotation', 0) // 90 % 4
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 

@@ -26,7 +26,7 @@ def test_frames_are_counted(videos):
     [
         (Limits(max_bytes=100), 'bytes, and at most 100 are allowed'),
         (Limits(max_pixels=11 * 256 * 256), 'raise max_pixels'),
-        (Limits(max_frame_pixels=48 * 64 - 1), 'exceeds 3,071 pixels'),
+        (Limits(max_frame_pixels=48 * 64 - 1), 'larger than 3,071 pixels'),
     ],
 )
 def test_too_large(videos, limits, found):
