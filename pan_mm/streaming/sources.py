@@ -5,13 +5,19 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
 
+from pan_mm.datasets.decoding.door import Limits, admit
+from pan_mm.datasets.decoding.sparse_pyav import ToRGB
+from pan_mm.utils.addresses import without_password
 from pan_mm.utils.errors import VideoError
+
+ENDLESS = Limits(max_bytes=None, max_pixels=None)  # frames of a file come and go, one by one
 
 
 class Frame(NamedTuple):
@@ -34,13 +40,13 @@ def open_source(
     address: Union[int, str, Path],
     keep: Optional['FrameBuffer'] = None,
     retries: Optional[int] = None,
-) -> Union['FileSource', 'LiveSource']:
+) -> Union['FileSource', 'AddressSource', 'LiveSource']:
     """Open what ``address`` names.
 
     Args:
         address (int | str | Path): A video file, the number of a camera, or an address that
             OpenCV opens (``rtsp://…``, ``http://…``). A network address that announces a number
-            of frames is a file.
+            of frames is a video with an end.
         keep (FrameBuffer, optional): Where frames of a live source wait.
         retries (int, optional): Of a live source, see :class:`LiveSource`.
 
@@ -50,67 +56,111 @@ def open_source(
     address = str(address)
     if address.isdecimal() and not Path(address).exists():
         return LiveSource(int(address), keep, retries)
-    if '://' not in address or _num_frames(address) > 0:
+    if '://' not in address:
         return FileSource(address)
+    if _num_frames(address) > 0:
+        return AddressSource(address)
     return LiveSource(address, keep, retries)
 
 
 class FileSource:
-    """Every frame of a video, in order. Iterating again starts from the beginning.
+    """Every frame of a video file, in order. Iterating again starts from the beginning.
 
     Args:
-        path (str | Path): A file or address with an end.
+        path (str | Path): A file.
+        limits (Limits): What it may cost. By default its size and length do not matter.
 
     Raises:
-        VideoError: If it is missing, may not be read or is no video; while iterating, if not a
-            frame can be decoded.
+        VideoError: If it is missing, may not be read, is not a video or exceeds its limits; while
+            iterating, if not a frame can be decoded.
     """
 
     live = False
     dropped = 0
+    _decoder = 'PyAV'
 
-    def __init__(self, path: Union[str, Path]) -> None:
+    def __init__(self, path: Union[str, Path], limits: Limits = ENDLESS) -> None:
         self.path = str(path)
-        if '://' not in self.path:
-            try:
-                Path(self.path).open('rb').close()
-            except OSError as error:  # OpenCV would not say why
-                raise VideoError(f'{self.path}: {error.strerror.lower()}') from error
-        _open(self.path).release()
+        self._limits = limits
+        with admit(self.path, limits) as video, video.open():
+            pass
 
     def __iter__(self) -> Iterator[Frame]:
-        capture = _open(self.path)
-        try:
-            yield from self._read(capture)
-        finally:
-            capture.release()
-
-    def _read(self, capture):
-        announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        interval = 1 / (capture.get(cv2.CAP_PROP_FPS) or 25)
-        index, first, timestamp = 0, None, None
-        while (image := _read_rgb(capture)) is not None:
-            seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        index, first, timestamp, announced = 0, None, 0.0, 0
+        for seconds, interval, number, image in self._decoded():
+            if image is None:
+                announced = number
+                break
             first = seconds if first is None else first
             previous, timestamp = timestamp, seconds - first
-            if previous is not None and timestamp <= previous:  # some AVI files count anew
+            if index and timestamp <= previous:  # some AVI files have no times, or count anew
                 timestamp = previous + interval
             yield Frame(index, timestamp, image)
             index += 1
+        name = without_password(self.path)
         if not index:
             raise VideoError(
-                f'{self.path}: OpenCV decodes no frame of it; the file is damaged or its codec is '
-                'missing, convert it with ffmpeg'
+                f'{name}: {self._decoder} decodes no frame of it; the file is damaged or its '
+                'codec is missing, convert it with ffmpeg'
             )
         if index < 0.9 * announced:  # many healthy files announce a frame or two too many
             warnings.warn(
-                f'{self.path}: only {index} of {announced} frames could be decoded; the file is '
+                f'{name}: only {index} of {announced} frames could be decoded; the file is '
                 'damaged or cut off',
                 stacklevel=2,
             )
 
+    def _decoded(self):
+        """(seconds, seconds to the next frame, frames announced, image) of each frame, and None."""
+        import av
+
+        to_rgb = ToRGB()
+        with admit(self.path, self._limits) as video, video.open() as container:
+            stream = container.streams.video[0]
+            stream.thread_type = 'AUTO'
+            interval, last, count = float(1 / (stream.average_rate or 25)), 0.0, 0
+            for packet in chain(video.packets(container), [None]):  # None drains the decoder
+                count += packet is not None and not packet.is_discard
+                try:
+                    frames = stream.codec_context.decode(packet)
+                except av.error.FFmpegError:  # what follows may be sound
+                    continue
+                for frame in frames:
+                    last = last + interval if frame.pts is None else frame.pts * stream.time_base
+                    yield float(last), interval, count, to_rgb(frame)
+            yield 0.0, 0.0, max(count, stream.frames), None
+
     def close(self) -> None:
         """Nothing is held open between frames' loops."""
+
+
+class AddressSource(FileSource):
+    """Every frame of a video with an end at a network address, which OpenCV reads.
+
+    Args:
+        address (str): The address; whatever it leads to is opened.
+
+    Raises:
+        VideoError: As :class:`FileSource`.
+    """
+
+    _decoder = 'OpenCV'
+
+    def __init__(self, address: str) -> None:
+        self.path = address
+        _open(address).release()
+
+    def _decoded(self):
+        capture = _open(self.path)
+        try:
+            announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            interval = 1 / (capture.get(cv2.CAP_PROP_FPS) or 25)
+            image = True
+            while image is not None:
+                image = _read_rgb(capture)
+                yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, interval, announced, image
+        finally:
+            capture.release()
 
 
 class FrameBuffer:
@@ -188,7 +238,7 @@ class LiveSource:
         keep (FrameBuffer, optional): Where frames wait. By default 16 may, and are dropped singly.
         retries (int, optional): Attempts to open a stream that broke off before giving up.
             Endless by default.
-        capture (callable): Opens the address like ``cv2.VideoCapture``.
+        capture (callable, optional): Opens the address like ``cv2.VideoCapture``, the default.
         backoff (float): Seconds before the first attempt. Defaults to 0.5.
 
     Raises:
@@ -203,7 +253,7 @@ class LiveSource:
         address: Union[int, str],
         keep: Optional[FrameBuffer] = None,
         retries: Optional[int] = None,
-        capture: Callable = cv2.VideoCapture,
+        capture: Optional[Callable] = None,
         backoff: float = 0.5,
     ) -> None:
         self.address = address
@@ -211,10 +261,10 @@ class LiveSource:
         self.retries = retries
         self.backoff = backoff
         self.reconnects = 0
-        self._capture = capture
+        self._capture = capture or _capture
         self._closed = threading.Event()
         self._thread = threading.Thread(
-            target=self._run, args=(_open(address, capture),), name='pan_mm live source'
+            target=self._run, args=(_open(address, self._capture),), name='pan_mm live source'
         )
         self._thread.daemon = True
         self._thread.start()
@@ -263,11 +313,12 @@ class LiveSource:
         while not self._closed.is_set():
             if self.retries is not None and attempts >= self.retries:
                 raise VideoError(
-                    f'{self.address}: the stream broke off and could not be opened again in '
-                    f'{attempts} attempts'
+                    f'{without_password(self.address)}: the stream broke off and could not be '
+                    f'opened again in {attempts} attempts'
                 )
             warnings.warn(
-                f'{self.address}: no more frames, opening it again in {wait:g} s', stacklevel=2
+                f'{without_password(self.address)}: no more frames, opening it again in {wait:g} s',
+                stacklevel=2,
             )
             if self._closed.wait(wait):
                 break
@@ -282,29 +333,32 @@ class LiveSource:
         return None
 
 
+def _capture(address):
+    """``cv2.VideoCapture``, of an address with FFmpeg: other backends would log its password."""
+    if isinstance(address, str) and cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
+        return cv2.VideoCapture(address, cv2.CAP_FFMPEG)
+    return cv2.VideoCapture(address)
+
+
 def _num_frames(address):
-    capture = cv2.VideoCapture(address)
+    capture = _capture(address)
     num_frames = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
     capture.release()
     return num_frames
 
 
-def _open(address, capture=cv2.VideoCapture):
+def _open(address, capture=_capture):
     opened = capture(address)
     if opened.isOpened():
         opened.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # OpenCV 4.11 has it off
-    # FFmpeg would show a text file as a video of its letters.
-    is_text = opened.isOpened() and opened.get(cv2.CAP_PROP_FOURCC) == cv2.VideoWriter.fourcc(
-        *'ansi'
-    )
-    if not opened.isOpened() or is_text:
+    if not opened.isOpened():
         opened.release()
         if isinstance(address, int):
             raise VideoError(f'camera {address} cannot be opened; is it connected and not in use?')
-        what = 'is no video that OpenCV can open'
-        if '://' in address:
-            what = 'cannot be opened; check the address, the network and the password'
-        raise VideoError(f'{address}: {what}')
+        raise VideoError(
+            f'{without_password(address)}: cannot be opened; check the address, the network and '
+            'the password'
+        )
     return opened
 
 

@@ -1,13 +1,13 @@
 """Decoding the sampled frames of a video, and as few others as the codec allows."""
 
-import io
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import Optional
 
 import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
-from mmengine import fileio
+
+from .door import DEFAULT, Limits, VideoFile, fetch
 
 # Frames at the end that a container may promise and not hold: decoders count differently.
 MISSING = 2
@@ -22,34 +22,36 @@ class SparseReader:
     (AVI has none), all frames are decoded up to the last wanted one, and counted.
 
     Args:
-        file (BinaryIO): The video, seekable.
+        video (VideoFile): The video; it is read to its end and closed.
         num_threads (int): Threads that decode. Defaults to 1.
 
     Attributes:
         avg_fps (float): Frames per second, 0 where the file does not say.
 
     Raises:
-        ValueError: If the file is no video.
+        VideoError: If the file is not a video, or exceeds its limits.
     """
 
-    def __init__(self, file: BinaryIO, num_threads: int = 1) -> None:
-        import av
-
-        self._container = av.open(file, 'r')
-        if not self._container.streams.video:
-            raise ValueError('it has no video stream')
+    def __init__(self, video: VideoFile, num_threads: int = 1) -> None:
+        with video:
+            self._container = video.open()
+            self._packets = list(video.packets(self._container))
         stream = self._container.streams.video[0]
+        if video.limits.max_pixels is not None:
+            # Later frames may be larger than the first. Codecs pad frames, hence twice the size.
+            most = 2 * video.limits.max_pixels // max(1, len(self._packets))
+            most = min(most, video.limits.max_frame_pixels)
+            stream.codec_context.options = dict(max_pixels=str(most))
         stream.thread_type = 'AUTO'
         stream.codec_context.thread_count = num_threads
         self.avg_fps = float(stream.average_rate or 0)
-        self._packets = [packet for packet in self._container.demux(stream) if packet.size]
         times = [packet.pts for packet in self._packets if not packet.is_discard]
         is_intra = all(packet.is_keyframe for packet in self._packets)
         has_times = self._container.format.name != 'avi' or is_intra
         self._is_indexed = has_times and None not in times and len(set(times)) == len(times)
         self._times = sorted(times) if self._is_indexed else times
         self._codec = stream.codec_context
-        self._to_rgb = av.video.reformatter.VideoReformatter()
+        self._image = ToRGB()
 
     def __len__(self) -> int:
         return len(self._times)
@@ -131,10 +133,25 @@ class SparseReader:
             frames[index] = self._image(last)
         return frames
 
-    def _image(self, frame):
-        image = self._to_rgb.reformat(frame, format='rgb24').to_ndarray()
+
+class ToRGB:
+    """Makes RGB arrays, uint8, shape (H, W, 3), of PyAV's frames, the right way up."""
+
+    def __init__(self) -> None:
+        import av
+
+        self._reformatter = av.video.reformatter.VideoReformatter()
+
+    def __call__(self, frame) -> np.ndarray:
+        image = self._reformatter.reformat(frame, format='rgb24').to_ndarray()
         turns = getattr(frame, 'rotation', 0) // 90 % 4
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def open_sparse(video: VideoFile, num_threads: int = 1) -> dict:
+    """What :class:`SparsePyAVInit` adds to the results."""
+    reader = SparseReader(video, num_threads)
+    return dict(video_reader=reader, total_frames=len(reader), avg_fps=reader.avg_fps)
 
 
 @TRANSFORMS.register_module(force=True)  # an upstream namesake must not break the import
@@ -148,19 +165,32 @@ class SparsePyAVInit(BaseTransform):
             Defaults to 'disk'.
         num_threads (int): Threads that decode; more than 1 pays where there are no worker
             processes. Defaults to 1.
+        max_bytes (int, optional): Of a file. Defaults to 1 GiB; None for no limit.
+        max_pixels (int, optional): Of a video's frames together, see :class:`Limits`. Defaults to
+            2^36; None for no limit.
         **kwargs: Arguments of the backend.
+
+    Raises:
+        VideoError: From :meth:`transform`, if the file does not pass :func:`admit`.
     """
 
-    def __init__(self, io_backend: str = 'disk', num_threads: int = 1, **kwargs) -> None:
+    def __init__(
+        self,
+        io_backend: str = 'disk',
+        num_threads: int = 1,
+        max_bytes: Optional[int] = DEFAULT.max_bytes,
+        max_pixels: Optional[int] = DEFAULT.max_pixels,
+        **kwargs,
+    ) -> None:
         self.io_backend = io_backend
         self.num_threads = num_threads
-        self.backend_args = dict(kwargs, backend='local' if io_backend == 'disk' else io_backend)
+        self.limits = Limits(max_bytes, max_pixels)
+        self.backend_args = kwargs
 
     def transform(self, results: dict) -> dict:
         """Open ``results['filename']``."""
-        file = io.BytesIO(fileio.get(results['filename'], self.backend_args))
-        reader = SparseReader(file, self.num_threads)
-        results.update(video_reader=reader, total_frames=len(reader), avg_fps=reader.avg_fps)
+        video = fetch(results['filename'], self.limits, self.io_backend, **self.backend_args)
+        results.update(open_sparse(video, self.num_threads))
         return results
 
     def __repr__(self) -> str:

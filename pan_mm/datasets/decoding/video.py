@@ -1,20 +1,42 @@
 """Opening and decoding videos with what is installed, with errors that name the file."""
 
+import functools
 import importlib.util
+from typing import Optional
 
 import cv2
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
+from pan_mm.utils.addresses import without_password
 from pan_mm.utils.errors import VideoError
 
-from .sparse_pyav import MISSING
+from .door import DEFAULT, Limits, RefusedVideoError, VideoFile, fetch
+from .sparse_pyav import MISSING, open_sparse
 
-# backend: (module that it needs, transforms NAMEInit and NAMEDecode), the best first
+
+def _open_decord(video: VideoFile, num_threads: int) -> dict:
+    import decord
+
+    with video, video.path() as path:
+        reader = decord.VideoReader(path, num_threads=num_threads)
+    return dict(video_reader=reader, total_frames=len(reader), avg_fps=reader.get_avg_fps())
+
+
+def _open_opencv(video: VideoFile, num_threads: int) -> dict:
+    with video, video.path() as path:
+        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        raise ValueError('OpenCV does not say why')
+    return dict(video_reader=capture, total_frames=int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+
+
+# backend: (module that it needs, how it opens a video, MMAction2's transform NAMEDecode), the best
+# first
 BACKENDS = dict(
-    pyav=('av', 'SparsePyAV'),  # ours, quicker than MMAction2's
-    decord=('decord', 'Decord'),
-    opencv=('cv2', 'OpenCV'),
+    pyav=('av', open_sparse, 'SparsePyAV'),  # ours, quicker than MMAction2's
+    decord=('decord', _open_decord, 'Decord'),
+    opencv=('cv2', _open_opencv, None),
 )
 
 
@@ -23,32 +45,54 @@ class VideoInit(BaseTransform):
     """Open a video with the best decoder that is installed.
 
     Required key: filename. Added keys: video_reader, video_backend, video_fallbacks,
-    total_frames and what else the decoder's own transform adds; video_faults (what an earlier
-    decoder had to say) where a later one opens the file.
+    total_frames, avg_fps (PyAV and decord), and video_faults (what an earlier decoder had to say)
+    where a later one opens the file.
+
+    Which files may be opened, :mod:`pan_mm.datasets.decoding.door` decides, with PyAV.
 
     Args:
         backend (str): 'pyav', 'decord', 'opencv', or 'auto' for the first of these that is
             installed and reads the file. Defaults to 'auto'.
-        **kwargs: Arguments of the decoder's own transform, such as ``num_threads``.
+        num_threads (int): Threads that decode, but for OpenCV. Defaults to 1.
+        io_backend (str): Where files are: 'disk', or another backend of ``mmengine.fileio``.
+            Defaults to 'disk'.
+        max_bytes (int, optional): Of a file. Defaults to 1 GiB; None for no limit.
+        max_pixels (int, optional): Of a video's frames together, see
+            :class:`~pan_mm.datasets.decoding.door.Limits`. Defaults to 2^36; None for no limit.
+        **kwargs: Arguments of the backend of ``mmengine.fileio``.
 
     Raises:
         ValueError: If the backend is unknown.
-        VideoError: From :meth:`transform`, if the file is missing, empty or no video.
+        VideoError: From :meth:`transform`, if the file is missing, empty, not a video, or too
+            large.
     """
 
-    def __init__(self, backend: str = 'auto', **kwargs) -> None:
+    def __init__(
+        self,
+        backend: str = 'auto',
+        num_threads: int = 1,
+        io_backend: str = 'disk',
+        max_bytes: Optional[int] = DEFAULT.max_bytes,
+        max_pixels: Optional[int] = DEFAULT.max_pixels,
+        **kwargs,
+    ) -> None:
         if backend != 'auto' and backend not in BACKENDS:
             raise ValueError(f"backend must be 'auto', {', '.join(BACKENDS)}, got {backend!r}")
         self.backend = backend
-        self.readers = {
-            name: _build_init(name, kwargs)
-            for name, (module, _) in BACKENDS.items()
+        self.backends = [
+            name
+            for name, (module, *_) in BACKENDS.items()
             if name == backend or (backend == 'auto' and importlib.util.find_spec(module))
-        }
+        ]
+        self.num_threads = num_threads
+        self.fetch = functools.partial(
+            fetch, limits=Limits(max_bytes, max_pixels), io_backend=io_backend, **kwargs
+        )
 
     def transform(self, results: dict) -> dict:
         """Open ``results['filename']``."""
-        return _first_that_works(list(self.readers.items()), _open, results)
+        attempts = [(backend, self) for backend in self.backends]
+        return _first_that_works(attempts, _open, results)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(backend={self.backend!r})'
@@ -77,13 +121,13 @@ class VideoDecode(BaseTransform):
         attempts = [opened, *results.get('video_fallbacks', ())]
         return _first_that_works(attempts, self._decode, results)
 
-    def _decode(self, backend, reader, results):
-        filename = results['filename']
-        if reader is not None:
-            results = _open(backend, reader, results)
+    def _decode(self, backend, init, results):
+        filename = without_password(results['filename'])
+        if init is not None:
+            results = _open(backend, init, results)
         try:
             if backend not in self.decoders:
-                kind = f'mmaction.{BACKENDS[backend][1]}Decode'
+                kind = f'mmaction.{BACKENDS[backend][2]}Decode'
                 self.decoders[backend] = TRANSFORMS.build(dict(type=kind))
             results = self.decoders[backend](results)
         except VideoError:
@@ -103,21 +147,15 @@ class VideoDecode(BaseTransform):
         return f'{type(self).__name__}()'
 
 
-def _build_init(backend, kwargs):
-    if backend == 'opencv':  # it would hand it to the file client
-        kwargs = {key: value for key, value in kwargs.items() if key != 'num_threads'}
-    return TRANSFORMS.build(dict(type=f'mmaction.{BACKENDS[backend][1]}Init', **kwargs))
-
-
 def _first_that_works(attempts, step, results):
-    """Call ``step(backend, reader, results)`` with each reader, until one raises no VideoError."""
+    """Call ``step(backend, init, results)`` with each backend, until one raises no VideoError."""
     errors = []
-    for number, (backend, reader) in enumerate(attempts):
+    for number, (backend, init) in enumerate(attempts):
         try:
-            results = step(backend, reader, results)
+            results = step(backend, init, results)
+        except RefusedVideoError:
+            raise
         except VideoError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise
             errors.append(error)
             continue
         results['video_fallbacks'] = attempts[number + 1 :]
@@ -130,14 +168,17 @@ def _first_that_works(attempts, step, results):
     raise VideoError(f'{errors[0]} (nor can {", ".join(others)})') from errors[-1]
 
 
-def _open(backend, reader, results):
-    filename = results['filename']
+def _open(backend, init, results):
+    filename = without_password(results['filename'])
     try:
-        results = reader.transform(results)
-    except FileNotFoundError as error:
-        raise VideoError(
-            f'{filename}: no such file; check data_prefix and the annotation file'
-        ) from error
+        video = init.fetch(results['filename'])
+        results.update(BACKENDS[backend][1](video, init.num_threads))
+    except RefusedVideoError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise RefusedVideoError(
+            f'{error}; check data_prefix and the annotation file'
+        ) from error.__cause__
     except ImportError:
         raise
     except Exception as error:
@@ -155,7 +196,7 @@ def _decode_with_opencv(results):
     """Decode from the first frame on: at the end of a cut file, MMAction2 may seek for ever."""
     frame_inds, images, there = results['frame_inds'].reshape(-1), {}, 0
     wanted, last = set(frame_inds.tolist()), int(frame_inds.max())
-    capture = results['video_reader'].vcap
+    capture = results['video_reader']
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # OpenCV 4.11 leaves turned videos as they are
     capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
     while there <= last and capture.grab():
@@ -173,4 +214,5 @@ def _decode_with_opencv(results):
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    text = without_password(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

@@ -12,7 +12,7 @@ from pan_mm.utils.errors import VideoError
 pytestmark = [
     pytest.mark.real_data,
     pytest.mark.skipif(
-        not all(importlib.util.find_spec(module) for module, _ in BACKENDS.values()),
+        not all(importlib.util.find_spec(module) for module, *_ in BACKENDS.values()),
         reason='needs all decoders',
     ),
 ]

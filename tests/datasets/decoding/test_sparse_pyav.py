@@ -1,13 +1,14 @@
 """Sparse decoding gives the frames that decoding everything gives."""
 
-import io
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from pan_mm.datasets import VideoDecode, VideoInit
+from pan_mm.datasets.decoding.door import admit
 from pan_mm.datasets.decoding.sparse_pyav import SparseReader
+from pan_mm.utils.errors import VideoError
 
 av = pytest.importorskip('av')
 
@@ -32,7 +33,7 @@ def all_frames(path):
 
 
 def open_reader(path, num_threads=1):
-    return SparseReader(io.BytesIO(path.read_bytes()), num_threads)
+    return SparseReader(admit(path), num_threads)
 
 
 @pytest.mark.parametrize('num_threads', [1, 2])
@@ -81,8 +82,8 @@ def test_errors(tmp_path):
     path = write_video(tmp_path / 'video.mp4', 'mpeg4', count=5)
     with pytest.raises(IndexError, match='there are 5 frames'):
         open_reader(path).get([5])
-    with pytest.raises(ValueError):
-        SparseReader(io.BytesIO(b'no video' * 100))
+    with pytest.raises(VideoError):
+        SparseReader(admit(path.read_bytes()[:-100].replace(b'moov', b'none')))
 
 
 def test_is_the_default(videos):
