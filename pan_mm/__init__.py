@@ -1,9 +1,10 @@
 """PAN (Persistent Appearance Network, arXiv 2008.03462) as a plugin of MMAction2.
 
-``import pan_mm`` repairs what is broken in the installed upstream stack and registers
-PAN's parts in MMAction2's registries; nothing else happens on import.
+``import pan_mm`` repairs what is broken in the installed upstream stack and makes PAN's parts known
+to MMAction2's registries, which import them when they are first asked for a part.
 """
 
+import importlib
 import sys
 
 from .version import __version__
@@ -15,7 +16,7 @@ try:
 
     compat.apply()
 
-    from . import datasets, engine, models, registry
+    from . import registry
 except Exception as error:
     # While Python looks for the module of `python -m pan_mm`, argv[0] is '-m'. That command must
     # go on: its `doctor` explains this very error, and every other command stops at it.
@@ -24,3 +25,9 @@ except Exception as error:
     import_error = error
 
 __all__ = ['__version__', 'datasets', 'engine', 'models', 'registry']
+
+
+def __getattr__(name):
+    if name in __all__:
+        return importlib.import_module(f'{__name__}.{name}')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
