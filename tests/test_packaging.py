@@ -1,6 +1,7 @@
 """What the wheel, the sdist and an editable install hold."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,25 @@ def test_wheel_holds_the_package_and_what_mim_looks_up(built, checkout):
     wanted |= {f'pan_mm/.mim/{name}' for name in indices}
     assert {name for name in names if 'dist-info' not in name} == wanted
     assert not any('mmcv' in line or 'torchvision' in line for line in needs), needs
+
+
+def test_constraints_cover_what_the_readme_installs():
+    """A requirement that they lack is put there by ``nox -s constraints``."""
+
+    def lines(name):
+        for line in (ROOT / 'requirements' / name).read_text('utf-8').splitlines():
+            line = line.partition('#')[0].strip()
+            if line.startswith('-r '):
+                yield from lines(line[3:])
+            elif line:
+                yield line
+
+    pins = [line.partition(';')[0].strip().partition('==') for line in lines('constraints.txt')]
+    versions = {name: version for name, _, version in pins}
+    wanted = {line for name in ('install', 'lite', 'tests') for line in lines(f'{name}.txt')}
+    names = {re.match(r'[\w-]+', line)[0].replace('_', '-').lower() for line in wanted}
+    assert names <= versions.keys()
+    assert versions['opencv-python'] == versions['opencv-contrib-python']
 
 
 def test_editable_install_is_found_from_elsewhere(checkout, linked_environment):
