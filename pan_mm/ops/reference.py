@@ -26,7 +26,8 @@ def persistence_reference(frames: Tensor, weight: Tensor, eps: float = 1e-6) -> 
         frames = frames.to(weight.dtype)
     batch, num_frames, _, height, width = frames.shape
     differences = (frames[:, :-1] - frames[:, 1:]).flatten(0, 1)  # (B·(m−1), C, H, W)
-    features = F.conv2d(differences, weight, padding=weight.shape[-1] // 2)
+    # int: while torch.jit.trace records, a size is a tensor, which torch 2.8 takes for [].
+    features = F.conv2d(differences, weight, padding=int(weight.shape[-1]) // 2)
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     maps = torch.linalg.vector_norm(features + eps, dim=1)  # (B·(m−1), H, W)
     return maps.view(batch, num_frames - 1, height, width).to(frames.dtype)
