@@ -47,6 +47,10 @@ def build_backbone(cfg: dict, num_segments: int) -> tuple:
     cfg = dict(cfg)
     library, name = split_type(cfg['type'])
     pretrained = cfg.pop('pretrained', None)
+    if pretrained is True and library not in ('timm', 'torchvision'):
+        raise ValueError(
+            f'{name} has no weights of its own for pretrained=True; give a path or an address'
+        )
     if not library:
         return _from_registry(cfg, num_segments), pretrained
     del cfg['type']
@@ -82,10 +86,9 @@ def pixel_statistics(kind: Any) -> Optional[tuple]:
     """
     library, name = split_type(kind)
     if library == 'timm':
-        timm = _import(library)
-        if not timm.is_model(name):
-            _known(library, name, timm.list_models())
-        cfg = timm.get_pretrained_cfg(name)
+        cfg = _timm_with(name).get_pretrained_cfg(name)
+        if cfg is None:
+            return None
         mean, std = cfg.mean, cfg.std
     elif library == 'torchvision':
         models = _import('torchvision.models')
@@ -121,11 +124,17 @@ def _from_registry(cfg, num_segments):
 
 
 def _from_timm(library, name, cfg, own):
-    timm = _import(library)
-    if not timm.is_model(name):
-        _known(library, name, timm.list_models())
-    create = functools.partial(timm.create_model, name, num_classes=0, global_pool='', **cfg)
+    create = functools.partial(
+        _timm_with(name).create_model, name, num_classes=0, global_pool='', **cfg
+    )
     return create(), functools.partial(_timm_weights, create) if own else None
+
+
+def _timm_with(name):
+    timm = _import('timm')
+    if not timm.is_model(name):  # knows the tags of weights too, as in 'resnet18.a1_in1k'
+        _known('timm', name, timm.list_models())
+    return timm
 
 
 def _timm_weights(create):
@@ -135,7 +144,10 @@ def _timm_weights(create):
 def _from_torchvision(library, name, cfg, own):
     models = _import('torchvision.models')
     weights = cfg.pop('weights', 'DEFAULT' if own else None)
-    _known(library, name, models.list_models())
+    weights = getattr(weights, 'name', weights)  # of an enum, which a config may hold
+    known = models.get_model_weights(_known(library, name, models.list_models())).__members__
+    if weights and weights not in known:
+        raise ValueError(f'torchvision.{name} has no weights {weights!r}, only {", ".join(known)}')
     network = models.get_model(name, weights=None, **cfg)
     module = _until_pooling(network)
     if module is None:
@@ -147,7 +159,6 @@ def _from_torchvision(library, name, cfg, own):
 
 
 def _torchvision_weights(name, weights):
-    weights = getattr(weights, 'name', weights)  # of an enum, which a config may hold
     return _import('torchvision.models').get_model_weights(name)[weights].get_state_dict()
 
 

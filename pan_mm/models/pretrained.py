@@ -36,6 +36,8 @@ def load_pretrained(module: nn.Module, source: Union[str, Callable]) -> None:
         state = state.get('state_dict', state)
     state = {name.removeprefix('module.'): value for name, value in state.items()}
     _check(module, state, source)
+    own = {torchvision_name(name) for name in module.state_dict()}
+    state = {name: value for name, value in state.items() if torchvision_name(name) in own}
     load_state_dict(module, state, strict=False, logger='current')
 
 
