@@ -20,7 +20,7 @@ HEADER = """# Model zoo
 GMACs are multiply-accumulates of one view (a clip and a crop) times views; params are in
 millions. Accuracies are top-1 / top-5 on the validation set, in percent: `paper` is what the
 paper reports for the authors' models, `ours` what runs whose results lie in this repository
-reached, mean ± standard deviation over seeds: on MotionShapes one seed
+reached, mean ± sample standard deviation over seeds: on MotionShapes one seed
 ([README](README.md)), on UTD-MHAD the runs of [docs/results.md](docs/results.md), beside TSN, TSM
 and others.
 No weights are published here; `tools/convert/official_to_pan.py` converts those of the authors.

@@ -34,6 +34,8 @@ from benchmarks.records.records import (
 from benchmarks.records.runs import ReportError, markdown_table, read_run
 from pan_mm.models.pan_ensemble import stream_configs
 
+from .evidence import loss_rows, subject_rows
+
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / 'results' / 'utd_mhad'
 RECORDS_MOTIONSHAPES = ROOT / 'results' / 'motionshapes'
@@ -212,7 +214,7 @@ def _seeds(results):
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation over seeds; of one seed the value alone."""
+    """Mean and sample standard deviation over seeds; of one seed only the value."""
     mean = statistics.mean(values)
     if len(values) == 1:
         return f'{mean:.1f}'
@@ -369,6 +371,8 @@ def page(
     sections = {
         'MAIN': main_table(found),
         'MISSING': not_run(missing),
+        'SUBJECTS': _table(*subject_rows(found)),
+        'LOSSES': _table(*loss_rows(found)),
         'SMALL': main_table(found_64),
         'MISSING_SMALL': not_run(missing_64) if any(found_64.values()) else '',
         'R50': main_table(found_r50),
