@@ -1,32 +1,51 @@
-"""Reads checkpoints without running code from them.
+"""Reads checkpoints as data: no code in them runs, and damage is found.
 
 MMEngine's checkpoints hold more than tensors: a message hub of HistoryBuffers, NumPy
 arrays and scalars. PyTorch's ``weights_only`` unpickler refuses them, and allowing the real
 names would admit ``builtins.getattr`` and NumPy's constructors. Here those names stand for
 plain records that hold data and do nothing; the real objects are made from the records
 after the file has been read.
+
+``torch.save`` writes a zip of stored entries, each with its CRC, which PyTorch does not look at.
+Here every CRC is checked, and nothing larger than the file is taken from it: neither a compressed
+entry nor a tensor that claims more numbers than there are.
 """
 
 import os
 import pickle
 import re
+import sys
 import threading
-from collections import OrderedDict
+import zipfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, BinaryIO, Callable, Optional, Union
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, print_log
 from mmengine.utils import digit_version
 
-from pan_mm.utils.errors import CheckpointError
+from .errors import CheckpointError
 
-__all__ = ['CheckpointError', 'load_checkpoint_file', 'load_checkpoint_url']
+__all__ = [
+    'check_archive',
+    'check_checkpoint',
+    'check_resumable',
+    'load_checkpoint_file',
+    'load_checkpoint_url',
+    'load_data',
+    'weights_of',
+]
 
 # safe_globals changes one list for the whole process.
 _lock = threading.Lock()
+
+ZIP = b'PK\x03\x04'
+# PyTorch's reader lets a pickle make one of any size.
+_BYTEARRAYS = (b'builtins\nbytearray\n', b'__builtin__\nbytearray\n')
 
 
 class _Refused(Exception):
@@ -114,32 +133,35 @@ _SAFE = [
 ]
 
 
-def _built(value: Any, done: dict) -> Any:
+def _built(value: Any, done: dict, device: torch.device) -> Any:
     """Replace the records inside ``value`` by what they describe; ``done`` maps id to result."""
-    kind = type(value)
-    if kind not in (_Array, _History, _Dtype, dict, OrderedDict, list, tuple):
+    if isinstance(value, torch.Tensor):
+        if value.device == device or value.is_meta:
+            return value
+        return value.detach().to(device).requires_grad_(value.requires_grad)
+    if not isinstance(value, (_Array, _History, _Dtype, dict, list, tuple)):
         return value
     if id(value) in done:
         return done[id(value)][1]
-    result = value
-    if kind in (_Array, _History):
+    result: Any = value
+    if isinstance(value, (_Array, _History)):
         result = value.build()
-    elif kind is _Dtype:
+    elif isinstance(value, _Dtype):
         result = value.dtype
-    elif kind is tuple:
-        result = tuple(_built(item, done) for item in value)
+    elif type(value) is tuple:
+        result = tuple(_built(item, done, device) for item in value)
     # Kept beside its result, so that no other object gets its id meanwhile.
     done[id(value)] = value, result
-    if kind is list:
-        value[:] = [_built(item, done) for item in value]
-    elif kind in (dict, OrderedDict):
+    if isinstance(value, list):
+        value[:] = [_built(item, done, device) for item in value]
+    elif isinstance(value, dict):
         for key in value:
-            value[key] = _built(value[key], done)
+            value[key] = _built(value[key], done, device)
     return result
 
 
 @contextmanager
-def _guard(source: str):
+def _guard(source: str) -> Iterator[None]:
     """Only data comes in; every failure names the file."""
     # Before, weights_only=True could be got round (CVE-2025-32434).
     if digit_version(torch.__version__) < digit_version('2.6'):
@@ -147,6 +169,8 @@ def _guard(source: str):
     try:
         with _lock, torch.serialization.safe_globals(_SAFE):
             yield
+    except CheckpointError:
+        raise
     except _Refused as error:
         raise CheckpointError(f'{source} was refused: {error}') from None
     except pickle.UnpicklingError as error:
@@ -177,15 +201,92 @@ def _last_line(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
+def check_archive(file: BinaryIO, source: str) -> zipfile.ZipFile:
+    """Open a zip of PyTorch's once it is shown to be whole.
+
+    Args:
+        file (BinaryIO): The file, at any position.
+        source (str): Its name, for the error.
+
+    Raises:
+        CheckpointError: If an entry is damaged, is compressed (``torch.save`` never does), or
+            takes more than the file has.
+        zipfile.BadZipFile: If it is not a zip.
+    """
+    size = file.seek(0, os.SEEK_END)
+    archive = zipfile.ZipFile(file)
+    entries = archive.infolist()
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+            raise CheckpointError(
+                f'{source} was refused: its entry {entry.filename!r} is compressed, to '
+                f'{entry.compress_size} of {entry.file_size} bytes; torch.save does not compress'
+            )
+    # PyTorch reads the directory where the file says it is, zipfile where it must be: at the end.
+    if not entries or min(entry.header_offset for entry in entries) != 0:
+        raise CheckpointError(f'{source} is not a checkpoint: it does not begin with its zip')
+    if sum(entry.file_size for entry in entries) > size:
+        raise CheckpointError(f'{source} was refused: its entries overlap')
+    for entry in entries:
+        with archive.open(entry) as part:
+            while part.read(1 << 20):  # raises at the end if the CRC is another
+                pass
+    return archive
+
+
+def load_data(file: BinaryIO, source: str, device: Union[str, torch.device] = 'cpu') -> Any:
+    """Load what ``torch.save`` wrote, as data alone.
+
+    Args:
+        file (BinaryIO): The file, at any position.
+        source (str): Its name, for the error.
+        device (str | torch.device): Where the tensors go. Defaults to 'cpu'.
+
+    Raises:
+        CheckpointError: As for :func:`load_checkpoint_file`.
+    """
+    with _guard(source):
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if file.read(len(ZIP)) == ZIP:
+            archive = check_archive(file, source)
+            pickles = [archive.read(name) for name in archive.namelist() if name.endswith('.pkl')]
+        else:
+            file.seek(0)
+            pickles = [file.read()]
+        if any(name in content for name in _BYTEARRAYS for content in pickles):
+            raise _Refused("it asks for 'bytearray', which is not part of a checkpoint")
+        file.seek(0)
+        value = torch.load(file, map_location=_bounded(size), weights_only=True)
+        return _built(value, {}, torch.device(device))
+
+
+def _bounded(size: int) -> Callable:
+    """A ``map_location`` of storages of ``size`` bytes in all, which no tensor can make grow."""
+
+    def place(storage, location):
+        nonlocal size
+        size -= storage.nbytes()
+        if size < 0:
+            raise _Refused('its tensors claim more numbers than the file holds')
+        if storage.resizable():  # in the format before PyTorch 1.6, where it is filled later
+            return torch.from_numpy(np.empty(storage.nbytes(), np.uint8)).untyped_storage()
+        return storage
+
+    return place
+
+
 def load_checkpoint_file(path: Union[str, Path], map_location: Any = 'cpu') -> Any:
-    """Load a checkpoint; no code in it is run.
+    """Load a checkpoint; no code in it is run, and its CRCs are checked.
 
     Tensors, Python numbers, strings and containers, NumPy numbers and arrays, and MMEngine's
     message hub are read; anything else is refused.
 
     Args:
-        path (str | Path): A file that ``torch.save`` wrote.
-        map_location (Any): Where the tensors go, as in :func:`torch.load`.
+        path (str | Path): A file that ``torch.save`` wrote, or a safetensors file, as its first
+            bytes tell.
+        map_location (str | torch.device): Where the tensors go. Anything but a device leaves them
+            on the CPU.
 
     Returns:
         Any: What was saved, most often a dict with ``state_dict`` and ``meta``.
@@ -197,22 +298,162 @@ def load_checkpoint_file(path: Union[str, Path], map_location: Any = 'cpu') -> A
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path} can not be found.')
-    with _guard(path):
-        return _built(torch.load(path, map_location=map_location, weights_only=True), {})
+    return _load(path, map_location, path)
 
 
-def load_checkpoint_url(url: str, map_location: Any = None, **kwargs) -> Any:
-    """Download a checkpoint into PyTorch's cache and load it; no code in it is run.
+def _load(path: str, map_location: Any, source: str) -> Any:
+    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+    with open(path, 'rb') as file:
+        # A safetensors file begins with the length of its header, eight bytes, and the header.
+        if file.read(9)[8:] != b'{':
+            return load_data(file, source, device)
+    from .safetensors import load_safetensors
+
+    return load_safetensors(path, device, source)
+
+
+def load_checkpoint_url(
+    url: str,
+    map_location: Any = None,
+    model_dir: Optional[str] = None,
+    progress: bool = True,
+    check_hash: bool = False,
+    file_name: Optional[str] = None,
+) -> Any:
+    """Download a checkpoint into PyTorch's cache and load it as :func:`load_checkpoint_file` does.
 
     Args:
         url (str): Address of the file.
-        map_location (Any): Where the tensors go, as in :func:`torch.load`.
-        **kwargs: As for :func:`torch.hub.load_state_dict_from_url`.
+        map_location (str | torch.device, optional): Where the tensors go.
+        model_dir (str, optional): Folder to keep the file in. Defaults to that of ``torch.hub``.
+        progress (bool): Show a bar on stderr. Defaults to True.
+        check_hash (bool): Hold the file against the hash in its name. Defaults to False.
+        file_name (str, optional): Name to keep the file under. Defaults to the address's last part.
 
     Raises:
+        OSError: If it cannot be downloaded.
         CheckpointError: As for :func:`load_checkpoint_file`.
     """
-    with _guard(url):
-        kwargs['weights_only'] = True
-        state = torch.hub.load_state_dict_from_url(url, map_location=map_location, **kwargs)
-        return _built(state, {})
+    folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
+    name = file_name or os.path.basename(urlsplit(url).path)
+    path = os.path.join(folder, name)
+    if not os.path.exists(path):
+        os.makedirs(folder, exist_ok=True)
+        print(f'Downloading: "{url}" to {path}', file=sys.stderr)
+        found = torch.hub.HASH_REGEX.search(name) if check_hash else None
+        torch.hub.download_url_to_file(url, path, found and found.group(1), progress=progress)
+    try:
+        return _load(path, map_location, url)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f'{error} (kept as {path}; remove that file to download it again)'
+        ) from error
+
+
+# What may be in it ----------------------------------------------------------------------------
+
+# A model's parameters and buffers are of one of these; each converts to another without loss of
+# meaning, as float16 weights in a float32 model.
+_DTYPES = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.bool, torch.uint8, torch.int16, torch.int32, torch.int64),
+)
+
+
+def weights_of(checkpoint: Any, source: str) -> dict:
+    """The weights in a checkpoint, shown to be weights.
+
+    Args:
+        checkpoint (Any): What :func:`load_checkpoint_file` gave.
+        source (str): Where it is from, for the error.
+
+    Returns:
+        dict[str, Tensor]: Weights by name; names that end in ``_extra_state`` hold other data.
+
+    Raises:
+        CheckpointError: If there is anything else, or a weight is complex, quantised, of eight
+            bits with a sign, sparse, or without data.
+    """
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f'{source} holds a {type(checkpoint).__name__}, not weights by name')
+    weights = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(weights, dict):
+        raise CheckpointError(
+            f'{source}: its state_dict is a {type(weights).__name__}, not weights by name'
+        )
+    for name, weight in weights.items():
+        if not isinstance(name, str):
+            raise CheckpointError(
+                f'{source}: {name!r} is the name of a weight, but is not a text; is it a '
+                'checkpoint of a model?'
+            )
+        if name.endswith('_extra_state'):
+            continue
+        if not isinstance(weight, torch.Tensor):
+            raise CheckpointError(
+                f'{source}: {name!r} is a {type(weight).__name__}, not a weight; a checkpoint is '
+                'a dict of tensors by name, or has one under state_dict'
+            )
+        if weight.dtype not in _DTYPES or weight.layout != torch.strided or weight.is_meta:
+            kind = 'meta' if weight.is_meta else weight.dtype
+            raise CheckpointError(
+                f'{source}: {name!r} is of the kind {kind}, {weight.layout}, which is no weight '
+                'of a model; save the weights as float32'
+            )
+    half = {weight.dtype for weight in weights.values() if isinstance(weight, torch.Tensor)}
+    half &= {torch.float16, torch.bfloat16}
+    if half:
+        names = ' and '.join(sorted(str(dtype).removeprefix('torch.') for dtype in half))
+        print_log(f'{source} holds weights of {names}; the model keeps its own type', 'current')
+    return weights
+
+
+def check_resumable(checkpoint: Any, source: str) -> None:
+    """Refuse a checkpoint that holds weights, but not where a training stood.
+
+    Raises:
+        CheckpointError: If it lacks the epoch, the iteration or the message hub.
+    """
+    weights_of(checkpoint, source)
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, dict) else {}
+    held = dict(epoch=meta.get('epoch'), iter=meta.get('iter'), hub=checkpoint.get('message_hub'))
+    for (name, value), kind in zip(held.items(), (int, int, dict)):
+        if not isinstance(value, kind):
+            raise CheckpointError(
+                f'{source}: no training can be resumed from it, for its {name} is '
+                f'{"missing" if value is None else repr(value)[:40]}. To start a new training '
+                'from its weights, without state of an optimizer, set load_from'
+            )
+
+
+def check_checkpoint(checkpoint: Any, source: str) -> dict:
+    """What MMEngine may be given of a checkpoint: data, without the text of a config.
+
+    ``Runner.resume`` and the inferencers run that text as Python.
+
+    Args:
+        checkpoint (Any): What a loader gave.
+        source (str): Where it is from, for the error.
+
+    Returns:
+        dict: The same object; ``cfg`` and ``config`` are gone from its ``meta`` and from the
+        runtime info of its message hub.
+
+    Raises:
+        CheckpointError: If it is not a dict, its weights are none, or ``meta`` is not a dict.
+    """
+    tensors = isinstance(checkpoint, dict) and map(torch.is_tensor, checkpoint.values())
+    if not tensors or 'state_dict' in checkpoint or all(tensors):
+        weights_of(checkpoint, source)
+    for path in (('meta',), ('message_hub', 'runtime_info')):
+        holder = checkpoint
+        for key in path:
+            holder = holder.get(key, {})
+            if not isinstance(holder, dict):
+                raise CheckpointError(
+                    f'{source}: its {".".join(path)} is a {type(holder).__name__}, not a dict'
+                )
+        for key in ('cfg', 'config'):
+            holder.pop(key, None)
+    return checkpoint

@@ -3,17 +3,20 @@
 import io
 import os
 import pickle
+import random
+import resource
 import zipfile
+import zlib
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url
+from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
 from pan_mm.utils.errors import CheckpointError
 
 
@@ -206,3 +209,151 @@ class TestDamage:
             path.write_bytes(content[:size])
             with pytest.raises(CheckpointError, match=r'file\.pth'):
                 load_checkpoint_file(path)
+
+    def test_40_of_40_flipped_bits_are_found(self, saved):
+        """In the numbers of the tensors, which PyTorch takes as they come."""
+        weights = OrderedDict((str(i), torch.randn(300)) for i in range(4))
+        path = saved(dict(state_dict=weights))
+        content, rng, upstream = path.read_bytes(), random.Random(0), 0
+        for i in range(40):
+            data = weights[str(i % 4)].numpy().tobytes()
+            bit = 8 * content.index(data) + rng.randrange(8 * len(data))
+            flipped = bytearray(content)
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            upstream += 'state_dict' in torch.load(path, weights_only=True)
+            with pytest.raises(CheckpointError, match=r'file\.pth .*CRC'):
+                load_checkpoint_file(path)
+        assert upstream == 40
+
+    def test_a_flipped_bit_anywhere_is_found_or_harmless(self, saved):
+        value = dict(state_dict=dict(weight=torch.randn(20)), meta=dict(epoch=3))
+        path = saved(value)
+        content, rng = path.read_bytes(), random.Random(0)
+        for _ in range(300):
+            bit = rng.randrange(8 * len(content))
+            flipped = bytearray(content)
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            try:
+                read = load_checkpoint_file(path)
+            except CheckpointError:
+                continue
+            assert torch.equal(read['state_dict']['weight'], value['state_dict']['weight'])
+            assert read['meta'] == value['meta']
+
+
+@pytest.fixture
+def little_memory():
+    """No more than 512 MiB of address space above what the process has."""
+    with open('/proc/self/statm') as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (now + (512 << 20), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def rewrite(path, change):
+    """Write a zip anew, its entries changed by ``change(name, content)``."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, content in entries.items():
+            archive.writestr(name, change(name, content))
+
+
+class TestBombs:
+    """A small file takes little memory."""
+
+    def test_deflated(self, saved):
+        """2 MiB that would become 2 GiB."""
+        path = saved(dict(state_dict=dict(weight=torch.zeros(1))))
+        packer = zlib.compressobj(9, wbits=-15)
+        zeros = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+        with zipfile.ZipFile(path, 'a') as archive:
+            archive.writestr('archive/data/1', zeros * 2048)
+            archive.filelist[-1].compress_type = zipfile.ZIP_DEFLATED
+            archive.filelist[-1].file_size = 2 << 30
+        assert path.stat().st_size < 3 << 20
+        with pytest.raises(CheckpointError, match='is compressed, to 2[0-9]* of 2147483648 bytes'):
+            load_checkpoint_file(path)
+
+    def test_entries_that_overlap(self, saved):
+        path = saved(dict(weight=torch.zeros(5000)))
+        with zipfile.ZipFile(path, 'a') as archive:
+            (data,) = (info for info in archive.infolist() if info.filename.endswith('data/0'))
+            archive.filelist += [data] * 100
+            archive._didModify = True
+        with pytest.raises(CheckpointError, match='entries overlap'):
+            load_checkpoint_file(path)
+
+    def test_a_directory_that_PyTorch_would_look_for_elsewhere(self, saved):
+        path = saved(dict(weight=torch.zeros(5)))
+        path.write_bytes(b'PK\3\4' + bytes(100) + path.read_bytes())
+        with pytest.raises(CheckpointError, match='does not begin with its zip'):
+            load_checkpoint_file(path)
+
+    @pytest.mark.parametrize('legacy', [False, True])
+    @pytest.mark.parametrize('what', ['storage', 'shape', 'both'])
+    def test_tensors_that_claim_more(self, saved, legacy, what):
+        """Of a number that the machine could give."""
+        path = saved(dict(a=torch.ones(10)), _use_new_zipfile_serialization=not legacy)
+        more = pickle.dumps(10**7, 2)[2:-1]
+
+        def change(name, content):
+            if what != 'shape':  # (…, 'cpu', 10[, None]) of the storage
+                for end in (b't', b'N'):
+                    content = content.replace(b'K\n' + end, more + end)
+            if what != 'storage':
+                content = content.replace(b'K\n\x85', more + b'\x85')
+            return content
+
+        if legacy:
+            path.write_bytes(change('', path.read_bytes()))
+        else:
+            rewrite(path, change)
+        assert more in path.read_bytes()
+        why = 'claim more numbers|is not resizable|does not match expected size'
+        with pytest.raises(CheckpointError, match=rf'file\.pth .*({why})'):
+            load_checkpoint_file(path)
+
+    @pytest.mark.parametrize('legacy', [False, True])
+    def test_bytearrays(self, saved, little_memory, legacy):
+        path = saved(
+            Calls(bytearray, 10**12), 'file.pth', _use_new_zipfile_serialization=not legacy
+        )
+        with pytest.raises(CheckpointError, match="asks for 'bytearray'"):
+            load_checkpoint_file(path)
+
+
+class TestWeights:
+    @pytest.mark.parametrize(
+        ('checkpoint', 'message'),
+        [
+            ([1], 'holds a list'),
+            (dict(state_dict=[1]), 'state_dict is a list'),
+            (dict(state_dict={1: torch.ones(1)}), '1 is the name of a weight'),
+            (dict(state_dict=dict(a=3)), "'a' is a int, not a weight"),
+            (dict(model=dict(a=torch.ones(1))), "'model' is a dict, not a weight"),
+            (dict(a=torch.ones(1, dtype=torch.complex64)), 'torch.complex64'),
+            (dict(a=torch.ones(1, dtype=torch.int8)), 'torch.int8'),
+            (dict(a=torch.eye(2).to_sparse()), 'torch.sparse_coo'),
+            (dict(a=torch.ones(1, device='meta')), 'of the kind meta'),
+            (dict(a=torch.quantize_per_tensor(torch.ones(1), 1.0, 0, torch.qint8)), 'torch.qint8'),
+        ],
+    )
+    def test_what_is_none(self, checkpoint, message):
+        with pytest.raises(CheckpointError, match=f'file.pth.*{message}'):
+            weights_of(checkpoint, 'file.pth')
+
+    def test_what_is_one(self):
+        weights = dict(a=torch.ones(1), n=torch.tensor(1), mask=torch.tensor(True), _extra_state=3)
+        assert weights_of(dict(state_dict=weights), 'file.pth') is weights
+        assert weights_of(weights, 'file.pth') is weights
+
+    def test_half_precision_is_said_once(self, caplog):
+        weights = dict(a=torch.ones(1).half(), b=torch.ones(1).half())
+        MMLogger.get_instance('half-precision').addHandler(caplog.handler)
+        weights_of(weights, 'file.pth')
+        assert caplog.text.count('file.pth holds weights of float16') == 1

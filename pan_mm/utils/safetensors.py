@@ -1,0 +1,131 @@
+"""Weights as a safetensors file: numbers and texts, nothing that could run.
+
+The file has tensors by name and one table of texts, which here are:
+
+==================  ==============================================================
+``config``          text of the config; never evaluated
+``classes``         names of the classes, JSON
+``mean``, ``std``   of the channels, as the model normalises frames, JSON
+``pan_mm_version``  of the writer
+``crc32``           of the texts and the tensors, as the format has no checksum
+==================  ==============================================================
+
+Any reader of the format takes it. Files of other writers are read without ``crc32``.
+"""
+
+import json
+import zlib
+from pathlib import Path
+from typing import Optional, Union
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from pan_mm.version import __version__
+
+from .errors import CheckpointError
+from .files import written_whole
+
+SUFFIX = '.safetensors'
+
+
+class _Meta(dict):
+    """``meta`` of a file of weights; says what it is when a run is to be resumed from it."""
+
+    def __init__(self, source, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.source = source
+
+    def __missing__(self, key):
+        raise CheckpointError(
+            f'{self.source} holds weights alone, without {key!r}, optimizer and schedules, so no '
+            'training can be resumed from it; to start a new one from its weights set load_from'
+        )
+
+    def __reduce__(self):
+        return dict, (dict(self),)
+
+
+def _crc32(texts: dict, weights: dict) -> str:
+    crc = zlib.crc32(json.dumps(texts, sort_keys=True).encode())
+    for name in sorted(weights):
+        weight = weights[name]
+        crc = zlib.crc32(f'{name} {weight.dtype} {tuple(weight.shape)}'.encode(), crc)
+        crc = zlib.crc32(weight.reshape(-1).view(torch.uint8).numpy(), crc)
+    return f'{crc:08x}'
+
+
+def save_safetensors(
+    path: Union[str, Path],
+    weights: dict,
+    dtype: Optional[torch.dtype] = None,
+    **texts: Union[str, list],
+) -> None:
+    """Write weights; ``path`` is replaced once the file is whole.
+
+    Args:
+        path (str | Path): The file.
+        weights (dict[str, Tensor]): State dict of a model.
+        dtype (torch.dtype, optional): Of the floating-point weights. Defaults to their own.
+        **texts (str | list): Further texts; lists are written as JSON.
+
+    Raises:
+        CheckpointError: If the file, read again, is not what was to be written.
+    """
+    weights = {
+        # A copy, for the format has no tensors that share memory.
+        name: torch.clone(
+            weight.detach().to('cpu', dtype if weight.is_floating_point() else weight.dtype),
+            memory_format=torch.contiguous_format,
+        )
+        for name, weight in weights.items()
+    }
+    table = {
+        key: text if isinstance(text, str) else json.dumps(text) for key, text in texts.items()
+    }
+    table.update(format='pt', pan_mm_version=__version__)
+    table['crc32'] = _crc32(table, weights)
+    with written_whole(path) as part:
+        save_file(weights, part, metadata=table)
+        load_safetensors(part)
+
+
+def load_safetensors(
+    path: Union[str, Path], device: Union[str, torch.device] = 'cpu', source: Optional[str] = None
+) -> dict:
+    """Read weights as a checkpoint.
+
+    Args:
+        path (str | Path): The file.
+        device (str | torch.device): Where the tensors go. Defaults to 'cpu'.
+        source (str, optional): Name of the file for the error. Defaults to ``path``.
+
+    Returns:
+        dict: ``state_dict`` and ``meta``, with ``dataset_meta``, ``mean`` and ``std`` where the
+        file has them, and the config's text under ``cfg``.
+
+    Raises:
+        CheckpointError: If the file is damaged or is not a safetensors file.
+    """
+    source = source or str(path)
+    try:
+        with safe_open(path, framework='pt', device='cpu') as file:
+            texts = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        ours = 'crc32' in texts or 'pan_mm_version' in texts
+        if ours and texts.pop('crc32', None) != _crc32(texts, weights):
+            raise CheckpointError(f'{source} is damaged: its contents have another CRC')
+        lists = {key: json.loads(texts[key]) for key in ('classes', 'mean', 'std') if key in texts}
+    except (SafetensorError, ValueError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f'{source} is not a safetensors file, or is damaged: {str(error).splitlines()[0]}'
+        ) from error
+    meta = _Meta(source, {key: texts[key] for key in ('pan_mm_version',) if key in texts}, **lists)
+    if 'classes' in meta:
+        meta['dataset_meta'] = dict(classes=meta.pop('classes'))
+    if 'config' in texts:
+        meta['cfg'] = texts['config']
+    return dict(state_dict={name: weight.to(device) for name, weight in weights.items()}, meta=meta)

@@ -1,0 +1,115 @@
+"""Weights to hand on: whole, and nothing but numbers and texts."""
+
+import io
+import json
+import pickle
+import random
+
+import pytest
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors.torch import save_file
+
+from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url
+from pan_mm.utils.errors import CheckpointError
+from pan_mm.utils.safetensors import load_safetensors, save_safetensors
+
+WEIGHTS = {
+    'conv.weight': torch.randn(4, 3, 2),
+    'steps': torch.tensor(3),
+    'half': torch.randn(5).half(),
+    'brain': torch.randn(5).bfloat16(),
+    'mask': torch.tensor([True, False]),
+    'empty': torch.zeros(0, 3),
+}
+TEXTS = dict(config='x = 1\n', classes=['né', 'b'], mean=[1.5, 2.0], std=[1.0, 3.0])
+
+
+@pytest.fixture
+def path(tmp_path):
+    save_safetensors(tmp_path / 'a.safetensors', WEIGHTS, **TEXTS)
+    return tmp_path / 'a.safetensors'
+
+
+def test_every_loader(path, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    cache = tmp_path / 'hub' / 'checkpoints'
+    cache.mkdir(parents=True)
+    (cache / 'kept.safetensors').write_bytes(path.read_bytes())  # stands for the download
+    (tmp_path / 'misnamed.pth').write_bytes(path.read_bytes())
+    url = 'https://example.com/kept.safetensors'
+    read = [
+        load_checkpoint_file(path),
+        load_checkpoint_file(tmp_path / 'misnamed.pth'),
+        load_checkpoint_url(url),
+        CheckpointLoader.load_checkpoint(str(path)),
+        CheckpointLoader.load_checkpoint(url),
+    ]
+    for checkpoint in read:
+        assert checkpoint['state_dict'].keys() == WEIGHTS.keys()
+        for name, weight in WEIGHTS.items():
+            assert torch.equal(checkpoint['state_dict'][name], weight), name
+            assert checkpoint['state_dict'][name].dtype == weight.dtype
+        assert checkpoint['meta']['dataset_meta'] == dict(classes=['né', 'b'])
+        assert checkpoint['meta']['mean'] == [1.5, 2.0]
+    assert [checkpoint['meta'].get('cfg') for checkpoint in read] == ['x = 1\n'] * 3 + [None] * 2
+
+
+def test_half_precision_and_shared_memory(tmp_path):
+    weight = torch.randn(6, 6).t()
+    path = tmp_path / 'a.safetensors'
+    save_safetensors(path, dict(a=weight, b=weight, n=torch.tensor(7)), torch.float16)
+    state = load_safetensors(path)['state_dict']
+    assert torch.equal(state['a'], weight.half()) and torch.equal(state['b'], weight.half())
+    assert state['n'].dtype == torch.int64
+    assert path.stat().st_size < 800
+
+
+def test_any_flipped_bit_is_found(path):
+    content, rng = path.read_bytes(), random.Random(0)
+    for _ in range(300):
+        bit = rng.randrange(8 * len(content))
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with pytest.raises(CheckpointError, match=r'a\.safetensors'):
+            load_checkpoint_file(path)
+
+
+def test_truncated_anywhere(path):
+    content = path.read_bytes()
+    for size in range(0, len(content), 7):
+        path.write_bytes(content[:size])
+        with pytest.raises(CheckpointError, match=r'a\.safetensors'):
+            load_checkpoint_file(path)
+
+
+def test_a_header_that_claims_more_than_there_is(tmp_path):
+    for dtype, shape, end in (('F32', [10**10], 4 * 10**10), ('F32', [10**10], 4), ('I8', [], 1)):
+        header = json.dumps(dict(a=dict(dtype=dtype, shape=shape, data_offsets=[0, end]))).encode()
+        for length in (len(header), 2**40):
+            content = length.to_bytes(8, 'little') + header
+            (tmp_path / 'a.pth').write_bytes(content)
+            with pytest.raises(CheckpointError, match='is not a safetensors file, or is damaged'):
+                load_checkpoint_file(tmp_path / 'a.pth')
+
+
+def test_of_another_writer(tmp_path):
+    save_file(dict(a=torch.ones(2)), tmp_path / 'a.safetensors')
+    read = load_safetensors(tmp_path / 'a.safetensors')
+    assert torch.equal(read['state_dict']['a'], torch.ones(2)) and read['meta'] == {}
+
+
+def test_no_training_is_resumed_from_it(path):
+    meta = load_checkpoint_file(path)['meta']
+    with pytest.raises(CheckpointError, match=r'a\.safetensors holds weights alone.*load_from'):
+        meta['epoch']
+    assert type(pickle.loads(pickle.dumps(meta))) is dict
+    torch.save(meta, io.BytesIO())
+
+
+def test_what_was_there_stays_when_writing_fails(path):
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        save_safetensors(path, WEIGHTS, config=object())
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
