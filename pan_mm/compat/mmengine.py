@@ -38,6 +38,25 @@ def _load_data_only(runner_checkpoint):
     runner_checkpoint.load_url = load_checkpoint_url
 
 
+def _runs_config_text(runner):
+    return 'fromstring' in runner.Runner.resume.__code__.co_names
+
+
+def _leave_config_text_out(runner):
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    load_checkpoint = CheckpointLoader.load_checkpoint
+
+    # What every runner, strategy, inferencer and load_checkpoint() reads through.
+    @functools.wraps(load_checkpoint)
+    def load_data(filename, *args, **kwargs):
+        from pan_mm.utils.checkpoint import check_checkpoint
+
+        return check_checkpoint(load_checkpoint(filename, *args, **kwargs), str(filename))
+
+    CheckpointLoader.load_checkpoint = staticmethod(load_data)
+
+
 def _writes_in_place(local_backend):
     with mock.patch.object(local_backend, 'open', mock.mock_open(), create=True) as opened:
         try:
@@ -250,6 +269,15 @@ REPAIRS = (
         module='mmengine.runner.checkpoint',
         needed=_torch_loads_weights_only,
         apply=_load_data_only,
+    ),
+    Repair(
+        name='config-in-checkpoint',
+        reason='Runner.resume, FlexibleRunner.resume and the inferencers run the text of the '
+        'config that a checkpoint holds, as Python (mmengine/runner/runner.py)',
+        until='Runner.resume no longer calls Config.fromstring',
+        module='mmengine.runner.runner',
+        needed=_runs_config_text,
+        apply=_leave_config_text_out,
     ),
     Repair(
         name='whole-files',

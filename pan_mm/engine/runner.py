@@ -14,8 +14,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from pan_mm.datasets.checks.annotations import listed
+from pan_mm.utils.checkpoint import check_resumable
 from pan_mm.utils.environment import describe_run
-from pan_mm.utils.errors import DataError
+from pan_mm.utils.errors import CheckpointError, DataError, PANError
 
 from .hooks.checkpoint_hook import latest_checkpoint
 from .hooks.data_fault_hook import DataFaultHook
@@ -73,10 +74,26 @@ class CheckedRunner(Runner):
         return self._naming_files(super().test)
 
     def load_or_resume(self) -> None:
-        """Load or resume; where no checkpoint is named, the last one of ``work_dir`` is meant."""
+        """Load or resume; where no checkpoint is named, the last whole one of ``work_dir``."""
         if self._resume and not self._load_from:
             self._load_from: Optional[str] = latest_checkpoint(self.work_dir)
         super().load_or_resume()
+
+    def resume(self, filename: str, *args, **kwargs) -> None:
+        """Go on where a checkpoint was written.
+
+        Raises:
+            CheckpointError: If it is damaged, or holds weights alone.
+        """
+        self._resume = True
+        try:
+            super().resume(filename, *args, **kwargs)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, PANError):
+                raise
+            raise CheckpointError(
+                f'{filename}: no training can be resumed from it ({type(error).__name__}: {error})'
+            ) from error
 
     def _naming_files(self, work: Callable) -> Any:
         """Do the work; if data workers die or hang meanwhile, name the files that they were at."""
@@ -101,6 +118,7 @@ class CheckedRunner(Runner):
         number of classes. The log then names what is not from there.
 
         Raises:
+            CheckpointError: If it is damaged, or a training is to be resumed from weights alone.
             DataError: If no weight of the checkpoint fits.
         """
         strict = strict or getattr(self, '_strict', False)
@@ -108,6 +126,8 @@ class CheckedRunner(Runner):
         if not strict and not self._resume:
             begun = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         checkpoint = super().load_checkpoint(filename, map_location, strict, **kwargs)
+        if self._resume:
+            check_resumable(checkpoint, filename)
         parameters = self.model.named_parameters() if begun else ()
         kept = [name for name, parameter in parameters if torch.equal(parameter, begun[name])]
         if begun and len(kept) == len(begun):

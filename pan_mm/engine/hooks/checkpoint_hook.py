@@ -1,5 +1,6 @@
 """Checkpoints of which one is always whole."""
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -8,7 +9,11 @@ from typing import Any, Optional
 from mmaction.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
+
+from pan_mm.utils.checkpoint import check_resumable, load_checkpoint_file
+from pan_mm.utils.errors import CheckpointError
 
 
 class _RemovesLater:
@@ -78,36 +83,51 @@ class SafeCheckpointHook(CheckpointHook):
 
 
 def latest_checkpoint(work_dir: str) -> Optional[str]:
-    """The checkpoint to resume from, also after a process died while it wrote the note of it.
+    """The checkpoint to resume from: the last one that is whole.
+
+    Each is read to its end. The log says which were passed over, and why.
 
     Args:
         work_dir (str): Folder of the run.
 
     Returns:
         str, optional: What the file ``last_checkpoint`` names (in a folder that was copied or
-        moved, the file there of that name), or the last ``epoch_N.pth`` or ``iter_N.pth`` where it
-        names none that is there; None where no checkpoint was written.
+        moved, the file there of that name), or else the last ``epoch_N.pth`` or ``iter_N.pth``;
+        None where no checkpoint was written.
 
     Raises:
         FileNotFoundError: If ``last_checkpoint`` names none that is there, and none is.
+        CheckpointError: If there are some, but none is whole.
     """
     note = Path(work_dir, 'last_checkpoint')
-    named = note.read_text().strip() if note.is_file() else ''
+    # A process that died while it wrote may have left any bytes.
+    named = note.read_bytes().decode(errors='replace').strip() if note.is_file() else ''
     if '://' in named:
         return named
-    for place in (os.path.join(work_dir, os.path.basename(named)), named):
-        if os.path.isfile(place):
-            return place
-    found = {}
-    for path in Path(work_dir).glob('*_*.pth'):
-        match = re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name)
-        if match:
-            found[int(match.group(1))] = str(path)
-    if found:
-        return found[max(found)]
+    places = (os.path.join(work_dir, os.path.basename(named)), named)
+    candidates = [place for place in places if os.path.isfile(place)][:1]
+    numbered = {}
+    for file in Path(work_dir).glob('*_*.pth'):
+        match = re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', file.name)
+        if match and str(file) not in candidates:
+            numbered[int(match.group(1))] = str(file)
+    passed_over = []
+    for path in (*candidates, *(numbered[number] for number in sorted(numbered, reverse=True))):
+        try:
+            check_resumable(load_checkpoint_file(path), path)
+        except (CheckpointError, OSError) as error:
+            passed_over.append(f'\n  {error}')
+            continue
+        if passed_over:
+            why = f'resuming from {path}; passed over:{"".join(passed_over)}'
+            print_log(why, 'current', logging.WARNING)
+        return path
+    fix = 'name one with --resume PATH, or remove the folder to begin anew'
+    if passed_over:
+        raise CheckpointError(f'{work_dir} holds no whole checkpoint; {fix}:{"".join(passed_over)}')
     if note.is_file():
         raise FileNotFoundError(
             f'{note} names {named or "nothing"}, which is not there, and {work_dir} holds no other '
-            'checkpoint; name one with --resume PATH, or remove the folder to begin anew'
+            f'checkpoint; {fix}'
         )
     return None

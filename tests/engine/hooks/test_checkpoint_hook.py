@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 from pan_mm.engine.hooks.checkpoint_hook import latest_checkpoint
 from pan_mm.utils.checkpoint import load_checkpoint_file
+from pan_mm.utils.errors import CheckpointError
 
 SAVE = dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=1)
 
@@ -78,11 +80,25 @@ def test_a_run_that_goes_on_elsewhere_leaves_the_first_one_alone(make_runner, tm
     assert names == {'epoch_2.pth', best.replace('_1.', '_2.')}
 
 
+@pytest.fixture
+def save(tmp_path):
+    """Saves a checkpoint that a run can be resumed from: ``save(name, epoch)``."""
+
+    def save(name, epoch=1):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        weights = dict(weight=torch.randn(500))
+        meta = dict(epoch=epoch, iter=2 * epoch)
+        torch.save(dict(state_dict=weights, meta=meta, message_hub={}), path)
+        return path
+
+    return save
+
+
 class TestLatest:
-    def test_a_copied_folder_has_its_own(self, tmp_path):
+    def test_a_copied_folder_has_its_own(self, tmp_path, save):
         for name in ('run', 'copy'):
-            (tmp_path / name).mkdir()
-            (tmp_path / name / 'epoch_1.pth').touch()
+            save(f'{name}/epoch_1.pth')
             (tmp_path / name / 'last_checkpoint').write_text(str(tmp_path / 'run' / 'epoch_1.pth'))
         assert latest_checkpoint(tmp_path / 'copy') == str(tmp_path / 'copy' / 'epoch_1.pth')
         (tmp_path / 'copy' / 'epoch_1.pth').unlink()  # the hook may save elsewhere, by out_dir
@@ -91,18 +107,18 @@ class TestLatest:
     def test_nothing_yet(self, tmp_path):
         assert latest_checkpoint(tmp_path) is None
 
-    def test_the_note(self, tmp_path):
+    def test_the_note(self, tmp_path, save):
         for name in ('epoch_1.pth', 'epoch_2.pth'):
-            (tmp_path / name).touch()
+            save(name)
         (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
         assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
 
-    @pytest.mark.parametrize('note', ['', 'gone/epoch_3.pth', None])
-    def test_a_note_that_was_not_finished(self, tmp_path, note):
+    @pytest.mark.parametrize('note', [b'', b'gone/epoch_3.pth', b'\xff\xfe\0\x80.pth', None])
+    def test_a_note_that_was_not_finished(self, tmp_path, save, note):
         for name in ('epoch_9.pth', 'epoch_10.pth', 'best_acc_top1_epoch_11.pth', '.epoch_12.pth'):
-            (tmp_path / name).touch()
+            save(name)
         if note is not None:
-            (tmp_path / 'last_checkpoint').write_text(note)
+            (tmp_path / 'last_checkpoint').write_bytes(note)
         assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_10.pth')
 
     @pytest.mark.parametrize('note', ['gone/epoch_3.pth', ''])
@@ -114,6 +130,30 @@ class TestLatest:
     def test_a_remote_one(self, tmp_path):
         (tmp_path / 'last_checkpoint').write_text('s3://runs/epoch_3.pth')
         assert latest_checkpoint(tmp_path) == 's3://runs/epoch_3.pth'
+
+    @pytest.mark.parametrize('damage', ['cut', 'bit', 'empty', 'weights'])
+    def test_damaged_ones_are_passed_over(self, tmp_path, save, caplog, damage):
+        save('epoch_1.pth')
+        for epoch in (2, 3):
+            path = save(f'epoch_{epoch}.pth', epoch)
+            content = bytearray(path.read_bytes())
+            if damage == 'cut':
+                content = content[: len(content) // 2]
+            elif damage == 'empty':
+                content = b''
+            elif damage == 'bit':
+                content[len(content) // 2] ^= 4
+            path.write_bytes(content)
+            if damage == 'weights':
+                torch.save(dict(state_dict=dict(weight=torch.zeros(1)), meta={}), path)
+        (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_3.pth'))
+        MMLogger.get_instance(f'passed-over-{damage}').addHandler(caplog.handler)
+        assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
+        said = caplog.text
+        assert said.index('epoch_1.pth') < said.index('epoch_3.pth') < said.index('epoch_2.pth')
+        (tmp_path / 'epoch_1.pth').unlink()
+        with pytest.raises(CheckpointError, match=r'no whole checkpoint[\s\S]*3.pth[\s\S]*2.pth'):
+            latest_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
