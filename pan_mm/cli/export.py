@@ -3,6 +3,7 @@
 from pan_mm.export.exporter import export
 
 EXTRA = 'export'
+FORMATS = ('onnx', 'xml', 'pt2', 'aoti.pt2', 'safetensors')
 
 
 def add_arguments(parser):
@@ -11,8 +12,10 @@ def add_arguments(parser):
     parser.add_argument(
         '--out',
         required=True,
-        help='NAME.onnx, NAME.xml (OpenVINO), NAME.pt2 (torch.export) or NAME.aoti.pt2 (compiled)',
+        help='NAME.onnx, NAME.xml (OpenVINO), NAME.pt2 (torch.export), NAME.aoti.pt2 (compiled) or '
+        'NAME.safetensors (the weights)',
     )
+    parser.add_argument('--format', choices=FORMATS, help="must agree with --out's suffix")
     parser.add_argument(
         '--dtype', choices=('uint8', 'float32'), default='uint8', help='of the frames, 0 to 255'
     )
@@ -33,6 +36,8 @@ def add_arguments(parser):
 
 
 def run(args):
+    if args.format and not args.out.endswith(f'.{args.format}'):
+        raise ValueError(f'{args.out}: its name must end in .{args.format}')
     error = export(
         args.config,
         args.checkpoint,

@@ -22,7 +22,7 @@ from pan_mm.inference.recognizer import load_config
 from pan_mm.inference.videos import find_videos
 from pan_mm.utils.files import written_whole
 
-from .options import add_optimize
+from .options import add_allow_native_code, add_optimize
 
 SECONDS = 30  # between lines of progress where there is no terminal
 SHARDED = ('jsonl', 'parquet')  # formats that several processes write and a later run resumes
@@ -49,6 +49,7 @@ def add_arguments(parser):
     parser.add_argument('--batch-size', type=int, default=8, help='videos in a batch')
     parser.add_argument('--workers', type=int, default=0, help='processes that decode')
     add_optimize(parser)
+    add_allow_native_code(parser)
     parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
     parser.add_argument('--topk', type=int, default=5, help='classes to show')
     parser.add_argument('--out', metavar='FILE', help='results; by default they are printed')
@@ -84,6 +85,7 @@ def _run(args, stdout):
             topk=args.topk,
             num_workers=args.workers,
             optimize=args.optimize,
+            allow_native_code=args.allow_native_code,
         )
         if form in SHARDED and args.out:
             failed, total = _resume(args, form, inferencer, videos, rank, world_size)

@@ -12,7 +12,7 @@ from pan_mm.inference.recognizer import load_config
 from pan_mm.serving.limits import Limits
 from pan_mm.utils.errors import CheckpointError
 
-from .options import add_optimize
+from .options import add_allow_native_code, add_optimize
 
 PYTHON = (3, 10)  # Gradio 6 needs it
 
@@ -31,6 +31,7 @@ def add_arguments(parser):
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
     parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
     add_optimize(parser)
+    add_allow_native_code(parser)
     parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0 lets other machines in')
     parser.add_argument('--port', type=int, default=7860, help='0 takes a free one')
     parser.add_argument(
@@ -87,6 +88,7 @@ def run(args):
                 device=args.device,
                 label_map=args.label_map,
                 optimize=args.optimize,
+                allow_native_code=args.allow_native_code,
             )
             analyzer = VideoAnalyzer(inferencer, limits, args.stride)
         run_server(analyzer, Path(config.filename or 'PAN').stem, args.host, args.port)

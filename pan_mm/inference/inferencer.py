@@ -41,6 +41,8 @@ class PANInferencer:
         optimize (Sequence[str], optional): Makes the recognizer faster, see
             :func:`pan_mm.inference.optimization.optimize`: () keeps its scores, ('half',),
             ('compile',) or both go further. Defaults to None: the model as it was trained.
+        allow_native_code (bool): Load an exported model of compiled code (.aoti.pt2), which runs
+            with the rights of this process. Defaults to False.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -66,6 +68,7 @@ class PANInferencer:
         topk: int = 5,
         num_workers: int = 0,
         optimize: Optional[Sequence[str]] = None,
+        allow_native_code: bool = False,
     ) -> None:
         for name, value, least in (
             ('batch_size', batch_size, 1),
@@ -78,7 +81,7 @@ class PANInferencer:
         if Path(str(checkpoint)).suffix in SUFFIXES:
             if optimize is not None:
                 raise ValueError(f'{checkpoint} is exported and cannot be optimized; leave it out')
-            self.model = ExportedModel(checkpoint)
+            self.model = ExportedModel(checkpoint, allow_native_code)
             num_classes = self.model.num_classes
         else:
             self.model = load_recognizer(self.config, checkpoint, device)

@@ -8,10 +8,10 @@ from mmaction.apis import init_recognizer
 from mmaction.models.heads import BaseHead
 from mmengine.config import Config
 from mmengine.device import get_device
-from torch import nn
+from torch import Tensor, nn
 
 from pan_mm.datasets.pipelines import dataset_of
-from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url
+from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
 from pan_mm.utils.errors import CheckpointError
 
 
@@ -61,9 +61,9 @@ def load_recognizer(
 
     Raises:
         FileNotFoundError: If a file is missing.
-        CheckpointError: If the checkpoint is damaged, or would run code.
-        ValueError: If the checkpoint does not fit the model, naming what differs, or there is no
-            such device.
+        CheckpointError: If the checkpoint is damaged, would run code, or does not fit the model,
+            naming what differs.
+        ValueError: If there is no such device.
     """
     config = load_config(config)
     model = init_recognizer(config, None, 'cpu')
@@ -71,11 +71,10 @@ def load_recognizer(
     if checkpoint is not None:
         load = load_checkpoint_url if '://' in str(checkpoint) else load_checkpoint_file
         state = load(str(checkpoint), map_location='cpu')
-        if not isinstance(state, dict):
-            raise CheckpointError(f'{checkpoint} holds a {type(state).__name__}, no weights')
-        load_weights(model, state.get('state_dict', state), str(checkpoint))
-        meta = state.get('meta')
-        model.dataset_meta = (meta.get('dataset_meta') if isinstance(meta, dict) else None) or {}
+        load_weights(model, weights_of(state, str(checkpoint)), str(checkpoint))
+        meta = _dict(state.get('meta'), f'{checkpoint}: its meta')
+        _check_normalisation(model, meta, str(checkpoint))
+        model.dataset_meta = _dataset_meta(meta, str(checkpoint))
     try:
         return model.to(device or get_device())
     except (RuntimeError, AssertionError) as error:  # PyTorch's for what is not there
@@ -94,16 +93,56 @@ def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:
         source (str): Where they come from, for the error.
 
     Raises:
-        ValueError: If weights are missing, left over, or of another shape.
+        CheckpointError: If weights are missing, left over, or of another shape or kind of number.
     """
     state_dict = {name.removeprefix('module.'): weight for name, weight in state_dict.items()}
+    for name, own in model.state_dict().items():
+        weight = state_dict.get(name)
+        if isinstance(weight, Tensor) and weight.is_floating_point() != own.is_floating_point():
+            raise CheckpointError(
+                f'{source} does not fit the model of the config: its {name} is of {weight.dtype}, '
+                f"the model's of {own.dtype}"
+            )
     try:
         model.load_state_dict(state_dict)
     except (RuntimeError, ValueError) as error:
-        raise ValueError(
+        raise CheckpointError(
             f'{source} does not fit the model of the config: {_shorten(str(error))}\n'
             'Give the config that the checkpoint was trained with.'
         ) from error
+
+
+def _dict(value, name):
+    if not isinstance(value, (dict, type(None))):
+        raise CheckpointError(f'{name} is a {type(value).__name__}, not a dict')
+    return value or {}
+
+
+def _dataset_meta(meta, source):
+    dataset_meta = _dict(meta.get('dataset_meta'), f'{source}: its dataset_meta')
+    classes = dataset_meta.get('classes') or []
+    named = isinstance(classes, (list, tuple)) and all(isinstance(c, (str, int)) for c in classes)
+    if not named:
+        raise CheckpointError(
+            f'{source}: classes in its dataset_meta is {classes!r:.40}, not a list of names'
+        )
+    return dataset_meta
+
+
+def _check_normalisation(model, meta, source):
+    for key in ('mean', 'std'):
+        wanted, own = meta.get(key), getattr(model.data_preprocessor, key, None)
+        if wanted is None or own is None:
+            continue
+        try:
+            same = torch.allclose(own.flatten(), torch.tensor(wanted, dtype=own.dtype))
+        except (RuntimeError, TypeError, ValueError):  # of another number, or not numbers
+            same = False
+        if not same:
+            raise CheckpointError(
+                f'{source} was trained on frames normalised with {key} {wanted!r:.80}, but the '
+                f'config has {own.flatten().tolist()}; give the config that it was trained with'
+            )
 
 
 def _shorten(message: str, lines: int = 6, names: int = 4) -> str:

@@ -1,11 +1,16 @@
 """Models that :func:`pan_mm.export.exporter.export` wrote, run on the CPU."""
 
+import io
 import json
 from pathlib import Path
 from typing import Union
 
 import torch
 from torch import Tensor, nn
+
+from pan_mm.utils.errors import CheckpointError
+
+from .exported_program import check_program
 
 METADATA = 'pan_mm'
 SUFFIXES = ('.onnx', '.xml', '.pt2')
@@ -18,26 +23,34 @@ class ExportedModel(nn.Module):
     Args:
         path (str | Path): A file ending in .onnx, .xml (OpenVINO), .aoti.pt2 (AOTInductor) or .pt2
             (``torch.export``).
+        allow_native_code (bool): Load .aoti.pt2, which is compiled code that runs with the rights
+            of this process. Defaults to False.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ImportError: If its runtime is not installed.
-        ValueError: If the file is damaged, or not of ``python -m pan_mm export``.
+        CheckpointError: If the file is damaged, is not of ``python -m pan_mm export``, or could run
+            code.
     """
 
-    def __init__(self, path: Union[str, Path]) -> None:
+    def __init__(self, path: Union[str, Path], allow_native_code: bool = False) -> None:
         super().__init__()
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f'{path}: no such file')
+        if self.path.name.endswith(COMPILED) and not allow_native_code:
+            raise CheckpointError(
+                f'{path} was refused: it is compiled code, which runs with your rights. If you '
+                'trust whoever made it, give --allow-native-code (allow_native_code=True)'
+            )
         load = {'.onnx': _load_onnx, '.xml': _load_openvino, '.pt2': _load_torch}[self.path.suffix]
         try:
             self._run, metadata = load(self.path)
             metadata = json.loads(metadata)[METADATA]
-        except ImportError:
+        except (ImportError, CheckpointError):
             raise
         except Exception as error:  # each runtime has errors of its own
-            raise ValueError(
+            raise CheckpointError(
                 f'{path} is no model that `python -m pan_mm export` wrote, or is damaged '
                 f'({type(error).__name__}: {error})'
             ) from error
@@ -104,8 +117,10 @@ def _load_torch(path):
     if path.name.endswith(COMPILED):
         module = torch._inductor.aoti_load_package(str(path))
         return torch.no_grad()(module.__call__), module.get_metadata()[METADATA]
+    content = path.read_bytes()
+    check_program(content, str(path))
     files = {METADATA: ''}
-    module = torch.export.load(path, extra_files=files).module()
+    module = torch.export.load(io.BytesIO(content), extra_files=files).module()
 
     def run(frames):
         with torch.no_grad():

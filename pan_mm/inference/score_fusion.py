@@ -2,6 +2,7 @@
 
 import collections
 import io
+import math
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,17 +11,24 @@ from typing import Any, Optional, Union
 import torch
 from mmaction.evaluation import mean_class_accuracy, top_k_accuracy
 
+from pan_mm.utils.checkpoint import load_data
 from pan_mm.utils.errors import DataError
 
 NAME_KEYS = ('filename', 'frame_dir')
 
 
-class _DataUnpickler(pickle.Unpickler):
-    """Reads tensors, containers, numbers and text; anything else could run code."""
+class _DataUnpickler(pickle._Unpickler):
+    """Reads tensors, containers, numbers and text; anything else could run code.
+
+    The unpickler in C takes as much memory as a number in the file asks for.
+    """
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+    del dispatch[pickle.BUILD[0]]  # gives state to any object, also to the functions below
 
     def find_class(self, module: str, name: str) -> Any:
         allowed = {
-            ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
+            ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
             ('torch.storage', '_load_from_bytes'): _load_from_bytes,
             ('collections', 'OrderedDict'): collections.OrderedDict,
             ('_codecs', 'encode'): _encode,
@@ -40,7 +48,18 @@ def _encode(text, encoding):
 
 def _load_from_bytes(data):
     # PyTorch's own would unpickle whatever the bytes hold.
-    return torch.load(io.BytesIO(data), weights_only=True)
+    return load_data(io.BytesIO(data), 'a tensor in it')
+
+
+def _rebuild_tensor(storage, offset, size, stride, requires_grad, hooks):
+    if math.prod(size) > storage._size():
+        raise DataError(f'a tensor of the shape {size} claims more numbers than the file holds')
+    return torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)
+
+
+def _is(value, floating):
+    real = isinstance(value, torch.Tensor) and not value.is_complex()
+    return real and value.is_floating_point() == floating
 
 
 def load_scores(path: Union[str, Path]) -> list:
@@ -53,20 +72,18 @@ def load_scores(path: Union[str, Path]) -> list:
         DataError: If the file is damaged, no dump of scores, or would run code.
         OSError: If it cannot be read.
     """
-    with open(path, 'rb') as file:
-        try:
-            samples = _DataUnpickler(file).load()
-        except OSError:
-            raise
-        except Exception as error:  # a damaged file makes the unpickler fail in any way at all
-            raise DataError(f'{path} is no file of dumped scores: {error}') from error
+    content = Path(path).read_bytes()
+    try:
+        samples = _DataUnpickler(io.BytesIO(content)).load()
+    except Exception as error:  # a damaged file makes the unpickler fail in any way at all
+        raise DataError(f'{path} is no file of dumped scores: {error}') from error
     if not isinstance(samples, list) or not samples:
         raise DataError(f'{path} holds no list of scores; write it with tools/test.py --dump')
     classes = None
     for index, sample in enumerate(samples):
         fields = sample if isinstance(sample, dict) else {}
         score, label = fields.get('pred_score'), fields.get('gt_label')
-        if not isinstance(score, torch.Tensor) or not isinstance(label, torch.Tensor):
+        if not _is(score, floating=True) or not _is(label, floating=False):
             raise DataError(f'{path}: sample {index} has no pred_score and gt_label')
         classes = classes or score.shape
         if score.ndim != 1 or score.shape != classes:

@@ -30,8 +30,8 @@ from .files import written_whole
 SUFFIX = '.safetensors'
 
 
-class _Meta(dict):
-    """``meta`` of a file of weights; says what it is when a run is to be resumed from it."""
+class _Weights(dict):
+    """A checkpoint of weights alone; says so where a training is to be resumed from it."""
 
     def __init__(self, source, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -42,6 +42,9 @@ class _Meta(dict):
             f'{self.source} holds weights alone, without {key!r}, optimizer and schedules, so no '
             'training can be resumed from it; to start a new one from its weights set load_from'
         )
+
+    def pop(self, key, *default):
+        return super().pop(key, *default) if key in self or default else self[key]
 
     def __reduce__(self):
         return dict, (dict(self),)
@@ -123,9 +126,11 @@ def load_safetensors(
         raise CheckpointError(
             f'{source} is not a safetensors file, or is damaged: {str(error).splitlines()[0]}'
         ) from error
-    meta = _Meta(source, {key: texts[key] for key in ('pan_mm_version',) if key in texts}, **lists)
+    meta = _Weights(source, lists)
     if 'classes' in meta:
         meta['dataset_meta'] = dict(classes=meta.pop('classes'))
     if 'config' in texts:
         meta['cfg'] = texts['config']
-    return dict(state_dict={name: weight.to(device) for name, weight in weights.items()}, meta=meta)
+    # Copies, for what is read lies in one mapped storage, which torch.save refuses.
+    weights = {name: weight.to(device, copy=True) for name, weight in weights.items()}
+    return _Weights(source, state_dict=weights, meta=meta)

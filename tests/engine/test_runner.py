@@ -2,11 +2,18 @@
 
 import pytest
 import torch
+from mmaction.apis.inferencers import ActionRecogInferencer
+from mmengine.runner.checkpoint import CheckpointLoader
 
-from pan_mm.utils.errors import DataError
+from pan_mm.utils.checkpoint import load_checkpoint_file
+from pan_mm.utils.errors import CheckpointError, DataError
+from pan_mm.utils.safetensors import save_safetensors
 
 CHECKED = {'runner_type': 'CheckedRunner'}
-SAVE = {'default_hooks.checkpoint': dict(type='SafeCheckpointHook', interval=1)}
+SAVE = {
+    'default_hooks.checkpoint': dict(type='SafeCheckpointHook', interval=1),
+    'env_cfg': dict(cudnn_benchmark=False),  # which FlexibleRunner does not do without
+}
 
 
 @pytest.mark.parametrize('work', ['train', 'test'])
@@ -34,3 +41,93 @@ def test_it_resumes_where_the_note_was_not_finished(make_runner, tmp_path):
     runner.train()
     assert runner.epoch == 2 and runner.iter == 4
     assert (tmp_path / 'work' / 'epoch_2.pth').exists()
+
+
+@pytest.fixture
+def evil(make_runner, tmp_path):
+    """A checkpoint after an epoch whose config, plain text, writes the file ``code-ran``."""
+
+    def make(runner_type):
+        make_runner(runner_type=runner_type, **SAVE, **{'train_cfg.max_epochs': 1}).train()
+        checkpoint = load_checkpoint_file(tmp_path / 'work' / 'epoch_1.pth')
+        text = f'x = __import__("pathlib").Path({str(tmp_path / "code-ran")!r}).touch()'
+        checkpoint['meta'].update(cfg=text, config=text)
+        checkpoint['message_hub']['runtime_info']['cfg'] = text
+        torch.save(checkpoint, tmp_path / 'evil.pth')
+        return str(tmp_path / 'evil.pth')
+
+    return make
+
+
+@pytest.mark.parametrize('runner_type', ['Runner', 'CheckedRunner', 'FlexibleRunner'])
+def test_the_config_in_a_checkpoint_is_not_run(make_runner, evil, tmp_path, runner_type):
+    runner = make_runner(resume=True, load_from=evil(runner_type), runner_type=runner_type, **SAVE)
+    runner.train()
+    assert runner.epoch == 2 and not (tmp_path / 'code-ran').exists()
+    assert load_checkpoint_file(tmp_path / 'evil.pth')['meta']['cfg'].startswith('x = __import__')
+
+
+@pytest.mark.parametrize('runner_type', ['Runner', 'FlexibleRunner'])
+def test_upstream_runs_it(make_runner, evil, tmp_path, runner_type, monkeypatch):
+    path = evil(runner_type)
+    upstream = CheckpointLoader.load_checkpoint.__wrapped__
+    monkeypatch.setattr(CheckpointLoader, 'load_checkpoint', upstream)
+    make_runner(resume=True, load_from=path, runner_type=runner_type, **SAVE).train()
+    assert (tmp_path / 'code-ran').exists()
+
+
+def test_an_inferencer_without_a_config_does_not_run_it(evil, tmp_path):
+    with pytest.raises(ValueError, match='Cannot find the config'):
+        ActionRecogInferencer(model=None, weights=evil('Runner'), device='cpu')
+    assert not (tmp_path / 'code-ran').exists()
+
+
+@pytest.mark.parametrize('runner_type', ['Runner', 'CheckedRunner', 'FlexibleRunner'])
+def test_safetensors_start_a_training_but_resume_none(make_runner, tmp_path, runner_type):
+    weights = make_runner(folder=tmp_path / 'first').model.state_dict()
+    weights = {name: weight + 1 for name, weight in weights.items()}
+    save_safetensors(tmp_path / 'a.safetensors', weights, torch.float16)
+    changes = dict(runner_type=runner_type, load_from=str(tmp_path / 'a.safetensors'), **SAVE)
+    runner = make_runner(**changes, **{'train_cfg.max_epochs': 1, 'optim_wrapper.optimizer.lr': 0})
+    runner.train()
+    for name, parameter in runner.model.named_parameters():
+        assert torch.equal(parameter, weights[name].half().float()), name
+    with pytest.raises(CheckpointError, match=r'a\.safetensors.*load_from'):
+        make_runner(resume=True, folder=tmp_path / 'other', **changes).train()
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda c: c.pop('meta'),
+        lambda c: c['meta'].update(epoch='1'),
+        lambda c: c['meta'].pop('iter'),
+        lambda c: c.update(meta=[1]),
+        lambda c: c.update(state_dict=[1]),
+        lambda c: c.update(message_hub=3),
+        lambda c: c['message_hub'].update(log_scalars=5),
+        lambda c: c.update(optimizer={}),
+        lambda c: c.update(optimizer=dict(state={}, param_groups=[])),
+        lambda c: c['optimizer'].update(param_groups=7),
+        lambda c: c.update(optimizer=[1]),
+    ],
+)
+def test_what_no_training_can_be_resumed_from(make_runner, tmp_path, change):
+    make_runner(**CHECKED, **SAVE, **{'train_cfg.max_epochs': 1}).train()
+    checkpoint = load_checkpoint_file(tmp_path / 'work' / 'epoch_1.pth')
+    change(checkpoint)
+    torch.save(checkpoint, tmp_path / 'odd.pth')
+    runner = make_runner(resume=True, load_from=str(tmp_path / 'odd.pth'), **CHECKED)
+    with pytest.raises(CheckpointError, match=r'odd\.pth'):
+        runner.train()
+
+
+def test_it_passes_over_a_truncated_checkpoint(make_runner, tmp_path, log):
+    make_runner(**CHECKED, **SAVE).train()
+    newest = tmp_path / 'work' / 'epoch_2.pth'
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    runner = make_runner(resume=True, **CHECKED, **SAVE)
+    runner.train()
+    assert runner.epoch == 2 and runner.iter == 4
+    assert load_checkpoint_file(newest)['meta']['epoch'] == 2
+    assert 'epoch_1.pth; passed over:' in log() and 'epoch_2.pth is not a checkpoint' in log()

@@ -146,3 +146,35 @@ class TestUntrusted:
         path.write_bytes(Path(write('a', FIRST)).read_bytes()[:-20])
         with pytest.raises(DataError, match='is no file of dumped scores'):
             load_scores(path)
+
+    def test_a_small_file_that_asks_for_ten_thousand_million_numbers(self, write):
+        """As a shape, and as a shape and its storage."""
+        path = Path(write('a', [[1.0]], [0], 'a'))
+        content, huge = path.read_bytes(), pickle.dumps(10**10, 2)[2:-1]
+        assert len(content) < 1500
+        shape = content.replace(b'K\x01\x85', huge + b'\x85')
+        for changed in (shape, shape.replace(b'K\x01t', huge + b't')):
+            assert changed != content
+            path.write_bytes(changed)
+            with pytest.raises(DataError, match='a.pkl is no file of dumped scores'):
+                load_scores(path)
+
+    @pytest.mark.parametrize(
+        'content',
+        [
+            b'\x80\x02Nr\xff\xff\xff\x7f.',  # a place in the memo, far away
+            b'\x80\x04\x8e' + (2**40).to_bytes(8, 'little') + b'abc.',  # bytes that are not there
+            b'\x80\x02c_codecs\nencode\n}X\x01\0\0\0ak\x01sb.',  # state of a function of ours
+        ],
+    )
+    def test_pickles_that_ask_for_memory_or_change_the_process(self, tmp_path, content):
+        (tmp_path / 'a.pkl').write_bytes(content)
+        with pytest.raises(DataError, match='a.pkl'):
+            load_scores(tmp_path / 'a.pkl')
+
+    @pytest.mark.parametrize('dtype', [torch.complex64, torch.int8])
+    def test_scores_of_another_kind(self, tmp_path, dtype):
+        sample = dict(pred_score=torch.ones(3, dtype=dtype), gt_label=torch.tensor([1]))
+        mmengine.dump([sample], str(tmp_path / 'a.pkl'))
+        with pytest.raises(DataError, match='a.pkl: sample 0 has no pred_score and gt_label'):
+            load_scores(tmp_path / 'a.pkl')

@@ -101,11 +101,14 @@ def test_of_another_writer(tmp_path):
 
 
 def test_no_training_is_resumed_from_it(path):
-    meta = load_checkpoint_file(path)['meta']
-    with pytest.raises(CheckpointError, match=r'a\.safetensors holds weights alone.*load_from'):
-        meta['epoch']
+    checkpoint = load_checkpoint_file(path)
+    meta = checkpoint['meta']
+    for read in (lambda: meta['epoch'], lambda: checkpoint.pop('optimizer')):
+        with pytest.raises(CheckpointError, match=r'a\.safetensors holds weights.*load_from'):
+            read()
+    assert checkpoint.pop('optimizer', 3) == 3 and 'optimizer' not in checkpoint
     assert type(pickle.loads(pickle.dumps(meta))) is dict
-    torch.save(meta, io.BytesIO())
+    torch.save(checkpoint, io.BytesIO())
 
 
 def test_what_was_there_stays_when_writing_fails(path):

@@ -1,0 +1,72 @@
+"""Checkpoints that are odd in some way: one error says of each what is wrong."""
+
+import pytest
+import torch
+
+from pan_mm.inference.inferencer import PANInferencer
+from pan_mm.inference.recognizer import load_recognizer
+from pan_mm.utils.errors import CheckpointError
+from pan_mm.utils.safetensors import save_safetensors
+
+NAME = 'cls_head.fc_cls.weight'
+
+
+def put(value):
+    return lambda c: c['state_dict'].update({NAME: value(c['state_dict'][NAME])})
+
+
+def classes(value):
+    return lambda c: c['meta'].update(dataset_meta=dict(classes=value))
+
+
+ODD = {
+    'a list': (lambda c: [1], 'holds a list'),
+    'a text': (lambda c: 'weights', 'holds a str'),
+    'a tensor': (lambda c: torch.ones(3), 'holds a Tensor'),
+    'nothing': (lambda c: {}, 'Missing key'),
+    'a state_dict that is a list': (lambda c: c.update(state_dict=[1]), 'state_dict is a list'),
+    'a state_dict that is None': (lambda c: c.update(state_dict=None), 'state_dict is a NoneType'),
+    'an empty state_dict': (lambda c: c.update(state_dict={}), 'Missing key'),
+    'integer keys': (lambda c: c['state_dict'].update({3: torch.ones(1)}), '3 is the name'),
+    'keys of bytes': (lambda c: c['state_dict'].update({b'a': torch.ones(1)}), "b'a' is the name"),
+    'weights that are lists': (put(lambda w: w.tolist()), f'{NAME}.* is a list'),
+    'weights that are None': (put(lambda w: None), f'{NAME}.* is a NoneType'),
+    'complex weights': (put(lambda w: w.to(torch.complex64)), f'{NAME}.*complex64'),
+    'int8 weights': (put(lambda w: w.to(torch.int8)), f'{NAME}.*int8'),
+    'integer weights': (put(lambda w: w.long()), f'{NAME} is of torch.int64'),
+    'bool weights': (put(lambda w: w > 0), f'{NAME} is of torch.bool'),
+    'sparse weights': (put(lambda w: w.to_sparse()), f'{NAME}.*sparse'),
+    'weights without data': (put(lambda w: w.to('meta')), f'{NAME}.* of the kind meta'),
+    'weights of another shape': (put(lambda w: w.t()), f'size mismatch for {NAME}'),
+    'a weight too many': (lambda c: c['state_dict'].update(a=torch.ones(1)), 'Unexpected key'),
+    'another nesting': (lambda c: dict(model=c['state_dict']), "'model' is a OrderedDict"),
+    'a meta that is a list': (lambda c: c.update(meta=[1]), 'its meta is a list'),
+    'a dataset_meta that is a text': (
+        lambda c: c['meta'].update(dataset_meta='a'),
+        'its dataset_meta is a str',
+    ),
+    'classes that are a number': (classes(25), 'classes in its dataset_meta is 25'),
+    'classes that are a text': (classes('abc'), "classes in its dataset_meta is 'abc'"),
+    'classes that are lists': (classes([[1]] * 19), 'classes in its dataset_meta'),
+    'another normalisation': (lambda c: c['meta'].update(mean=[0.0, 0, 0]), 'normalised with mean'),
+    'a normalisation that is a text': (lambda c: c['meta'].update(std='a'), 'normalised with std'),
+}
+
+
+@pytest.mark.parametrize('kind', ODD)
+def test_odd_checkpoints(config, checkpoint, tmp_path, kind):
+    change, message = ODD[kind]
+    state = torch.load(checkpoint)
+    changed = change(state)
+    torch.save(state if changed is None else changed, tmp_path / 'odd.pth')
+    with pytest.raises(CheckpointError, match=rf'(?s)odd\.pth.*{message}'):
+        PANInferencer(config, tmp_path / 'odd.pth', 'cpu')
+
+
+def test_half_precision_weights_in_a_float32_model(config, checkpoint, tmp_path):
+    state = torch.load(checkpoint)['state_dict']
+    save_safetensors(tmp_path / 'half.safetensors', state, torch.float16)
+    model = load_recognizer(config, tmp_path / 'half.safetensors', 'cpu')
+    for name, weight in model.state_dict().items():
+        assert weight.dtype == state[name].dtype
+        torch.testing.assert_close(weight, state[name], rtol=1e-3, atol=1e-6)
