@@ -41,6 +41,15 @@ def write_config(folder, stream='lite', num_classes=NUM_CLASSES, more=''):
     return path
 
 
+def with_flipped_bit(content, rng, within=None):
+    """``content`` with one bit the other way round, within the bytes (start, stop)."""
+    start, stop = within or (0, len(content))
+    bit = rng.randrange(8 * start, 8 * stop)
+    flipped = bytearray(content)
+    flipped[bit // 8] ^= 1 << bit % 8
+    return flipped
+
+
 def write_checkpoint(folder, config, **meta):
     """Save random weights that tell videos apart, for a config; returns the file's path."""
     torch.manual_seed(0)

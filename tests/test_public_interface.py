@@ -22,6 +22,7 @@ def registered():
     """A line for each name that the package registers, with its arguments and their defaults."""
     for name, registry in sorted(vars(mmaction_registry).items()):
         if isinstance(registry, Registry) and registry.scope == 'mmaction':
+            registry.import_from_location()  # PAN's parts come when a registry is first asked
             for key, part in sorted(registry.module_dict.items()):
                 if part.__module__.startswith('pan_mm'):
                     yield f'{name} {key}({arguments(part)})'

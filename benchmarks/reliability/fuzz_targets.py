@@ -12,6 +12,8 @@ import os
 import pickle
 import string
 import tempfile
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from mmaction.datasets import VideoDataset
 from mmengine.logging import HistoryBuffer
+from safetensors.torch import save_file
 
 from pan_mm.convert import convert_official_state_dict, read_architecture
 from pan_mm.convert.official import model_config, official_name
 from pan_mm.datasets import PANSampleFrames, check_annotations
 from pan_mm.datasets.checks.annotations import read_lines
 from pan_mm.datasets.file_lists import read_label_map, read_official_labels
+from pan_mm.inference.exported_program import check_program
 from pan_mm.inference.predictions import ShardedResults
 from pan_mm.inference.score_fusion import load_scores
 from pan_mm.inference.videos import find_videos
@@ -33,6 +37,7 @@ from pan_mm.models import VAPHead
 from pan_mm.ops import persistence_of_appearance
 from pan_mm.utils.checkpoint import load_checkpoint_file
 from pan_mm.utils.errors import CheckpointError, DataError
+from pan_mm.utils.safetensors import save_safetensors
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / 'shared' / 'data'
@@ -312,6 +317,90 @@ def checkpoints(content):
         load_checkpoint_file(written(content, '.pth'))
     except CheckpointError:
         return
+
+
+@target(6, content=mutated([_saved(False), _saved(True)]), cut=st.integers(0, 20_000))
+def truncated_checkpoints(content, cut):
+    try:
+        load_checkpoint_file(written(content[: -cut or None], '.pth'))
+    except CheckpointError:
+        return
+
+
+@target(
+    6,
+    method=st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
+    renamed=st.sampled_from(['archive/', 'a/', '', '../', 'archive/archive/']),
+    dropped=st.sets(st.integers(0, 8), max_size=3),
+    doubled=st.sets(st.integers(0, 8), max_size=2),
+    sizes=st.dictionaries(st.integers(0, 8), st.integers(0, 2**40), max_size=2),
+    offset=st.integers(-200, 200),
+)
+def odd_zips(method, renamed, dropped, doubled, sizes, offset):
+    """Whole zips whose entries or directory are not what torch.save writes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(_saved(False))) as source:
+        entries = [(name, source.read(name)) for name in source.namelist()]
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, 'w', method) as archive:
+        warnings.simplefilter('ignore')  # of names that come twice
+        for index, (name, data) in enumerate(entries):
+            for _ in range((index not in dropped) + (index in doubled)):
+                archive.writestr(name.replace('archive/', renamed), data)
+        for index, size in sizes.items():
+            if index < len(archive.filelist):
+                archive.filelist[index].file_size = size
+                entry = archive.filelist[index]
+                entry.header_offset = max(0, entry.header_offset + offset)
+    try:
+        load_checkpoint_file(written(buffer.getvalue(), '.pth'))
+    except CheckpointError:
+        return
+
+
+_WEIGHTS = dict(weight=torch.ones(3, 2), steps=torch.tensor(3), half=torch.ones(3).half())
+_HEADER = [b'F32', b'I8', b'BF16', b'[3,2]', b'[0,24]', b'99999999999', b'__metadata__', b'{}']
+
+
+def _safetensors():
+    save_safetensors(path := written(b'', '.safetensors'), _WEIGHTS, config='a = 1', mean=[1.0])
+    ours = path.read_bytes()
+    save_file(_WEIGHTS, path)
+    return [ours, path.read_bytes()]
+
+
+@target(6, content=mutated(_safetensors(), _NOISE + _HEADER), cut=st.integers(0, 300))
+def safetensors(content, cut):
+    try:
+        load_checkpoint_file(written(content[: -cut or None], '.safetensors'))
+    except CheckpointError:
+        return
+
+
+def _program():
+    """The directory and the graph of a file of ``torch.export``; nothing of it is computed."""
+    size = dict(as_expr=dict(expr_str="Mul(Integer(4), Symbol('s1', integer=True))"))
+    node = dict(target='torch.ops.aten.relu.default', inputs=[], outputs=[], metadata={})
+    graph = dict(nodes=[node], tensor_values=dict(x=dict(sizes=[size])))
+    program = dict(graph_module=dict(graph=graph), guards_code=[], range_constraints=dict(s1={}))
+    return json.dumps(program).encode()
+
+
+_CODE = [b'"__import__(1)"', b'"torch.os.system"', b'["exec"]', b'"as_graph":', b'Pow', b'**', b'.']
+
+
+@target(4, graph=mutated([_program()], _NOISE + _CODE), entry=st.sampled_from(['', 'data/a.so']))
+def exported_programs(graph, entry):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w') as archive:
+        archive.writestr('a/models/model.json', graph)
+        archive.writestr('a/data/sample_inputs/model.pt', _saved(False))
+        if entry:
+            archive.writestr(f'a/{entry}', b'')
+    try:
+        check_program(buffer.getvalue(), 'a.pt2')
+    except CheckpointError:
+        return
+    assert not entry
 
 
 def _dump():

@@ -1,6 +1,5 @@
 """Repairs of MMAction2."""
 
-import copyreg
 import functools
 import importlib.abc
 import importlib.machinery
@@ -10,8 +9,6 @@ import os
 import sys
 from types import SimpleNamespace
 from unittest import mock
-
-import numpy as np
 
 from .repair import Repair
 
@@ -48,81 +45,6 @@ class _AbsentDRN(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def _drn_missing(module):
     package = os.path.dirname(importlib.util.find_spec('mmaction').origin)
     return not os.path.exists(os.path.join(package, 'models', 'localizers', 'drn'))
-
-
-# ColorJitter ------------------------------------------------------------------------------
-
-
-def _hue_wraps_at_256(processing):
-    # Red-violet pixels, turned by 127 of 180 (past 255) and by -5 (below 0).
-    pixels = np.full((1, 1, 3), (255, 0, 30), np.float32)
-    adjust = processing.ColorJitter.adjust_hue
-    try:
-        return any(
-            not np.array_equal(adjust(pixels, factor), _adjust_hue(pixels, factor))
-            for factor in (0.5, -0.02)
-        )
-    except OverflowError:
-        return True
-
-
-def _adjust_hue(img, factor):
-    import cv2
-
-    hsv = cv2.cvtColor(np.clip(img, 0, 255).astype(np.uint8), cv2.COLOR_RGB2HSV)
-    # uint8 neither holds hue + offset nor, in NumPy 2, takes a negative offset.
-    hue = hsv[..., 0].astype(np.int32) + int(factor * 255)
-    hsv[..., 0] = hue % 180
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(np.float32)
-
-
-def _unpickle(cls, state):
-    transform = cls.__new__(cls)
-    transform.__dict__.update(state)
-    return transform
-
-
-def _wide_hue(processing):
-    jitter = processing.ColorJitter
-    jitter.adjust_hue = staticmethod(_adjust_hue)
-    # Spawned data workers unpickle through this module, and so get the repair as well.
-    copyreg.pickle(jitter, lambda transform: (_unpickle, (type(transform), vars(transform))))
-
-
-# PyAV -------------------------------------------------------------------------------------
-
-
-def _takes_frames_from_header(loading):
-    if importlib.util.find_spec('av') is None:
-        return False
-    # A container that, as WebM, does not say how many frames it has.
-    stream = SimpleNamespace(frames=0)
-    container = SimpleNamespace(
-        streams=SimpleNamespace(video=[stream]),
-        decode=lambda video: iter('ab'),
-        seek=lambda offset: None,
-    )
-    import av
-
-    init = SimpleNamespace(file_client=SimpleNamespace(get=lambda name: b''))
-    with mock.patch.object(av, 'open', lambda file: container):
-        results = loading.PyAVInit.transform(init, dict(filename=''))
-    return results['total_frames'] != 2
-
-
-def _count_frames(loading):
-    transform = loading.PyAVInit.transform
-
-    @functools.wraps(transform)
-    def counting(self, results):
-        results = transform(self, results)
-        if results['total_frames'] == 0:
-            container = results['video_reader']
-            results['total_frames'] = sum(1 for _ in container.decode(video=0))
-            container.seek(0)
-        return results
-
-    loading.PyAVInit.transform = counting
 
 
 # Heads ------------------------------------------------------------------------------------
@@ -256,25 +178,6 @@ REPAIRS = (
         until='the wheel on PyPI has the package drn',
         needed=_drn_missing,
         apply=lambda module: sys.meta_path.append(_AbsentDRN()),
-    ),
-    Repair(
-        name='color-jitter-hue',
-        reason='ColorJitter adds hue in uint8: NumPy 2 refuses negative offsets, large ones wrap '
-        'at 256 (mmaction/datasets/transforms/processing.py)',
-        until='ColorJitter.adjust_hue computes in a wider type',
-        module='mmaction.datasets.transforms.processing',
-        needed=_hue_wraps_at_256,
-        apply=_wide_hue,
-    ),
-    Repair(
-        name='pyav-frame-count',
-        reason='PyAVInit takes the number of frames from the header, which WebM lacks, so VP9 '
-        'clips fail with IndexError (mmaction/datasets/transforms/loading.py)',
-        until='PyAVInit counts the frames of such files',
-        only='environments with PyAV',
-        module='mmaction.datasets.transforms.loading',
-        needed=_takes_frames_from_header,
-        apply=_count_frames,
     ),
     Repair(
         name='bfloat16-scores',

@@ -273,7 +273,7 @@ REPAIRS = (
     Repair(
         name='config-in-checkpoint',
         reason='Runner.resume, FlexibleRunner.resume and the inferencers run the text of the '
-        'config that a checkpoint holds, as Python (mmengine/runner/runner.py)',
+        'config that a checkpoint holds, as Python (since mmcv#844; mmengine/runner/runner.py)',
         until='Runner.resume no longer calls Config.fromstring',
         module='mmengine.runner.runner',
         needed=_runs_config_text,
@@ -292,7 +292,7 @@ REPAIRS = (
     Repair(
         name='amp-on-cpu',
         reason='AmpOptimWrapper asserts an accelerator, so --amp fails on a CPU '
-        '(mmengine/optim/optimizer/amp_optimizer_wrapper.py)',
+        '(mmpretrain#1556; mmengine/optim/optimizer/amp_optimizer_wrapper.py)',
         until='AmpOptimWrapper accepts the CPU',
         only='machines without an accelerator',
         module='mmengine.optim.optimizer.amp_optimizer_wrapper',

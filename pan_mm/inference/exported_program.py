@@ -48,7 +48,18 @@ def check_program(content: bytes, source: str) -> None:
     Raises:
         CheckpointError: If anything in it is not data, or its zip is damaged.
     """
-    archive = check_archive(io.BytesIO(content), source)
+    try:
+        _check_entries(check_archive(io.BytesIO(content), source), source)
+    except CheckpointError:
+        raise
+    except Exception as error:  # of the zip, of JSON, or of what is not where it should be
+        raise CheckpointError(
+            f'{source} is not a file of torch.export, or is damaged ({type(error).__name__}: '
+            f'{error})'
+        ) from error
+
+
+def _check_entries(archive, source):
     for name in archive.namelist():
         if not ENTRY.fullmatch(name):
             raise CheckpointError(

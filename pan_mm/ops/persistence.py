@@ -282,7 +282,7 @@ def _check(frames: Tensor, weight: Tensor, std: Optional[Sequence[float]]) -> No
 
 
 def _autocast_dtype(device: torch.device) -> Optional[torch.dtype]:
-    if torch.is_autocast_enabled(device.type):
+    if device.type != 'meta' and torch.is_autocast_enabled(device.type):  # meta has no autocast
         return torch.get_autocast_dtype(device.type)
     return None
 

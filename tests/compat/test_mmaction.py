@@ -1,5 +1,4 @@
 import importlib
-import pickle
 import pkgutil
 import warnings
 from importlib.machinery import PathFinder
@@ -16,7 +15,6 @@ from mmaction.engine.hooks import VisualizationHook
 from mmaction.models import MobileNetV2TSM, ResNetTSM, TSNHead
 from mmaction.models.heads import BaseHead
 from mmaction.models.localizers import DRN
-from mmaction.registry import TRANSFORMS
 from mmaction.structures import ActionDataSample
 
 import pan_mm
@@ -46,43 +44,6 @@ class TestDRN:
             except ModuleNotFoundError as error:
                 # An optional package that MMAction2 asks for, as transformers.
                 assert not error.name.startswith('mmaction'), name
-
-
-class TestColorJitter:
-    # Pure colours at full value: OpenCV's hue is in degrees / 2.
-    @pytest.mark.parametrize(
-        ('factor', 'expected'),
-        # An offset of 60 (30, -60) takes red to green (yellow, blue), past 255 or below 0.
-        [(60.5 / 255, (0, 255, 0)), (30.5 / 255, (255, 255, 0)), (-60.5 / 255, (0, 0, 255))],
-    )
-    def test_red_turns(self, factor, expected):
-        jitter = TRANSFORMS.build(dict(type='ColorJitter'))
-        red = np.full((2, 2, 3), (255, 0, 0), np.float32)
-        assert (jitter.adjust_hue(red, factor) == expected).all()
-
-    def test_large_offset_does_not_wrap_at_256(self):
-        jitter = TRANSFORMS.build(dict(type='ColorJitter', hue=0.5))
-        violet = np.full((1, 1, 3), (255, 0, 255), np.float32)  # hue 150
-        # 150 + 120 = 270 = 90 (mod 180): cyan. In uint8 it would be 14.
-        assert (jitter.adjust_hue(violet, 120.5 / 255) == (0, 255, 255)).all()
-
-    def test_runs_in_a_pipeline(self):
-        jitter = TRANSFORMS.build(dict(type='ColorJitter', hue=0.5))
-        image = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
-        for _ in range(20):
-            (result,) = jitter(dict(imgs=[image]))['imgs']
-            assert result.dtype == np.uint8 and result.shape == image.shape
-
-    @pytest.mark.slow
-    def test_spawned_workers_unpickle_the_repair(self, python, tmp_path):
-        jitter = TRANSFORMS.build(dict(type='ColorJitter', brightness=0.25))
-        (tmp_path / 'jitter.pkl').write_bytes(pickle.dumps(jitter))
-        result = python(
-            'import pickle, sys, numpy as np\n'
-            f'jitter = pickle.load(open({str(tmp_path / "jitter.pkl")!r}, "rb"))\n'
-            'print(jitter.brightness, jitter.adjust_hue(np.ones((1, 1, 3)), -0.1).shape)'
-        )
-        assert result.stdout.strip() == '(0.75, 1.25) (1, 1, 3)', result.stderr
 
 
 @pytest.mark.slow
@@ -188,33 +149,6 @@ class TestVisualizationHook:
             unwrap(VisualizationHook._draw_samples)(
                 hook, 0, dict(inputs=[torch.zeros(1, 3, 4, 5, 6)]), [ActionDataSample()]
             )
-
-
-class TestPyAV:
-    def test_webm_without_frame_count(self, tmp_path, upstream_fault):
-        av = pytest.importorskip('av', reason='PyAV is not installed')
-        path = tmp_path / 'clip.webm'
-        with av.open(str(path), 'w') as container:
-            stream = container.add_stream('libvpx-vp9', rate=10)
-            stream.width = stream.height = 64
-            stream.pix_fmt = 'yuv420p'
-            for value in range(7):
-                image = np.full((64, 64, 3), 20 * value, np.uint8)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format='rgb24')))
-            container.mux(stream.encode())
-        results = dict(filename=str(path), start_index=0, modality='RGB')
-        init = TRANSFORMS.build(dict(type='PyAVInit'))
-        with upstream_fault('pyav-frame-count', AssertionError):
-            assert unwrap(type(init).transform)(init, dict(results))['total_frames'] == 7
-        for step in (
-            init,
-            TRANSFORMS.build(dict(type='SampleFrames', clip_len=7, num_clips=1, test_mode=True)),
-            TRANSFORMS.build(dict(type='PyAVDecode')),
-        ):
-            results = step(results)
-        assert results['total_frames'] == 7
-        means = [image.mean() for image in results['imgs']]
-        np.testing.assert_allclose(means, 20 * np.arange(7), atol=6)
 
 
 def test_report_names_every_repair():

@@ -203,7 +203,7 @@ def test_compiled_code_needs_to_be_allowed(tmp_path):
 
 def test_truncated_anywhere(program):
     for size in range(0, len(program), len(program) // 60):
-        with pytest.raises((CheckpointError, zipfile.BadZipFile)):
+        with pytest.raises(CheckpointError, match='a.pt2'):
             check_program(program[:size], 'a.pt2')
 
 

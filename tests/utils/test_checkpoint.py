@@ -16,6 +16,7 @@ from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from builders import with_flipped_bit
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
 from pan_mm.utils.errors import CheckpointError
 
@@ -217,10 +218,8 @@ class TestDamage:
         content, rng, upstream = path.read_bytes(), random.Random(0), 0
         for i in range(40):
             data = weights[str(i % 4)].numpy().tobytes()
-            bit = 8 * content.index(data) + rng.randrange(8 * len(data))
-            flipped = bytearray(content)
-            flipped[bit // 8] ^= 1 << bit % 8
-            path.write_bytes(flipped)
+            start = content.index(data)
+            path.write_bytes(with_flipped_bit(content, rng, (start, start + len(data))))
             upstream += 'state_dict' in torch.load(path, weights_only=True)
             with pytest.raises(CheckpointError, match=r'file\.pth .*CRC'):
                 load_checkpoint_file(path)
@@ -231,10 +230,7 @@ class TestDamage:
         path = saved(value)
         content, rng = path.read_bytes(), random.Random(0)
         for _ in range(300):
-            bit = rng.randrange(8 * len(content))
-            flipped = bytearray(content)
-            flipped[bit // 8] ^= 1 << bit % 8
-            path.write_bytes(flipped)
+            path.write_bytes(with_flipped_bit(content, rng))
             try:
                 read = load_checkpoint_file(path)
             except CheckpointError:

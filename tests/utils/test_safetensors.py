@@ -10,6 +10,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
+from builders import with_flipped_bit
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url
 from pan_mm.utils.errors import CheckpointError
 from pan_mm.utils.safetensors import load_safetensors, save_safetensors
@@ -68,10 +69,7 @@ def test_half_precision_and_shared_memory(tmp_path):
 def test_any_flipped_bit_is_found(path):
     content, rng = path.read_bytes(), random.Random(0)
     for _ in range(300):
-        bit = rng.randrange(8 * len(content))
-        flipped = bytearray(content)
-        flipped[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(flipped)
+        path.write_bytes(with_flipped_bit(content, rng))
         with pytest.raises(CheckpointError, match=r'a\.safetensors'):
             load_checkpoint_file(path)
 
