@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from .checks.annotations import DataError, read_lines
+from .decoding.door import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = ('.avi', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')
 SPLITS = ('train', 'val')
 

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from torch import Tensor, nn
 
+from pan_mm.inference.recognizer import require_finite
 from pan_mm.models import PANBackbone
 from pan_mm.models.causal_shift import is_causal, shift_memory
 
@@ -155,7 +156,8 @@ class StreamRecognizer:
             Prediction | None: If this frame completes a window.
 
         Raises:
-            ValueError: If the image is no RGB frame.
+            ValueError: If the image is not an RGB frame.
+            CheckpointError: If the model's scores are not finite.
         """
         captured = time.perf_counter() if captured is None else captured
         timestamp = time.time() if timestamp is None else timestamp
@@ -242,6 +244,7 @@ class StreamRecognizer:
             if not is_causal(recognizer.backbone):
                 x = recognizer.backbone.backbone(x)  # (T, C, h, w)
             logits = logits + weight * recognizer.cls_head(x)  # (1, num_classes)
+        require_finite(logits)
         return logits[0].float().softmax(dim=0).cpu().numpy()
 
 
