@@ -26,6 +26,7 @@ from torch import Tensor
 from pan_mm.ops import cpu, persistence_of_appearance
 from pan_mm.ops.reference import persistence_reference
 
+from .markdown import table
 from .timing import environment, peak_of, time_in_turns, time_once, write_report
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -270,28 +271,32 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
     return result
 
 
-def table(results: list) -> str:
+def tables(results: list) -> str:
+    """Markdown of what was measured, for each type, size and number of threads."""
     lines = []
     for result in results:
         lines.append(
             f'\n{result["dtype"]}, {result["width"]}×{result["height"]}, batch {result["batch"]}, '
             f'{result["threads"]} threads; matrix product {result["matrix_product_gflops"]:.0f} '
-            f'Gflop/s, copy {result["copy_gbytes_per_second"]:.1f} GB/s'
+            f'Gflop/s, copy {result["copy_gbytes_per_second"]:.1f} GB/s\n'
         )
-        lines.append('\n| method | frames/s | ms/frame | × naive | × TV-L1 | of the limit |')
-        lines.append('|---|---|---|---|---|---|')
-        for row in result['methods']:
-            lines.append(
-                f'| {row["method"]} | {row["frames_per_second"]:.4g} | {row["ms_per_frame"]:.4g} | '
-                f'{row["times_naive"]:.2f} | {_show(row["times_tvl1"], ".0f")} | '
-                f'{_show(row["share_of_limit"], ".0%")} |'
+        head = ('method', 'frames/s', 'ms/frame', '× naive', '× TV-L1', 'of the limit')
+        rows = [
+            (
+                row['method'],
+                f'{row["frames_per_second"]:.4g}',
+                f'{row["ms_per_frame"]:.4g}',
+                f'{row["times_naive"]:.2f}',
+                _show(row['times_tvl1'], '.0f'),
+                _show(row['share_of_limit'], '.0%'),
             )
-        lines.append('\n| forward + backward | ms | peak MiB |')
-        lines.append('|---|---|---|')
-        lines += [
-            f'| {row["method"]} | {row["ms"]:.4g} | {row["peak_mbytes"]:.1f} |'
-            for row in result['training']
+            for row in result['methods']
         ]
+        lines += [table(head, rows), '']
+        costs = [
+            (r['method'], f'{r["ms"]:.4g}', f'{r["peak_mbytes"]:.1f}') for r in result['training']
+        ]
+        lines.append(table(('forward + backward', 'ms', 'peak MiB'), costs))
     return '\n'.join(lines)
 
 
@@ -339,7 +344,7 @@ def main(argv: Optional[list] = None) -> None:
                 cv2.setNumThreads(threads)
                 measured = measure(segments, dtype, args)
                 report['results'].append(dict(threads=threads, **measured))
-                print(table(report['results'][-1:]), flush=True)
+                print(tables(report['results'][-1:]), flush=True)
                 if args.out:
                     write_report(args.out, report)
     print(json.dumps(report['environment']))

@@ -12,6 +12,9 @@ from mmaction import registry as mmaction_registry
 from mmengine.registry import Registry
 
 import pan_mm.apis
+import pan_mm.datasets
+import pan_mm.engine
+import pan_mm.models  # noqa: F401  otherwise PAN's parts come when a registry is first asked
 from pan_mm.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +25,6 @@ def registered():
     """A line for each name that the package registers, with its arguments and their defaults."""
     for name, registry in sorted(vars(mmaction_registry).items()):
         if isinstance(registry, Registry) and registry.scope == 'mmaction':
-            registry.import_from_location()  # PAN's parts come when a registry is first asked
             for key, part in sorted(registry.module_dict.items()):
                 if part.__module__.startswith('pan_mm'):
                     yield f'{name} {key}({arguments(part)})'

@@ -68,8 +68,8 @@ def subject_rows(found: Mapping) -> tuple:
 
 def final_loss(result) -> float:
     """Mean training loss that the last epoch logged."""
-    last = result.curve[-1]['epoch']
-    return statistics.mean(line['loss'] for line in result.curve if line['epoch'] == last)
+    epochs, losses = result.curve['epoch'], result.curve['loss']
+    return float(losses[epochs == epochs[-1]].mean())
 
 
 def loss_rows(found: Mapping) -> tuple:

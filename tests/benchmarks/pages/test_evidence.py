@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.pages import evidence
 from benchmarks.pages import results as report
+from benchmarks.records.by_model import results_by_model
 from benchmarks.records.records import read_records
 
 
@@ -35,8 +36,8 @@ def test_difference_by_subject_is_of_the_means_over_seeds():
 
 def test_final_loss_is_of_the_last_epoch_and_all_seeds():
     curves = [
-        [dict(epoch=1, loss=9), dict(epoch=2, loss=1), dict(epoch=2, loss=2)],
-        [dict(epoch=2, loss=0.5)],
+        dict(epoch=np.array([1, 2, 2]), loss=np.array([9.0, 1.0, 2.0])),
+        dict(epoch=np.array([2]), loss=np.array([0.5])),
     ]
     runs = [result(dict.fromkeys((2, 4, 6, 8), 1), curve=curve) for curve in [*curves, []]]
     assert evidence.loss_rows({'TSM': runs, 'PAN En': runs[2:]}) == (['TSM'], [['1.00']])
@@ -44,7 +45,7 @@ def test_final_loss_is_of_the_last_epoch_and_all_seeds():
 
 def test_what_the_page_says_of_people_and_losses_holds():
     records, _ = read_records(report.RECORDS, report.CONFIGS)
-    found, _ = report.results_by_model(records)
+    found, _ = results_by_model(records)
     differences = evidence.differences_by_subject(found)
     for pair in (('TSM', 'TSN'), ('PAN RGB', 'TSM'), ('PAN PA', 'TSM')):
         assert min(differences[pair].values()) > 0
