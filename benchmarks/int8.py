@@ -26,6 +26,7 @@ from mmengine.registry import init_default_scope
 from pan_mm.export.exporter import FramesToLogits, export
 from pan_mm.inference.recognizer import load_config, load_recognizer
 from pan_mm.inference.runtime import ExportedModel
+from pan_mm.inference.score_fusion import accuracies
 
 from .timing import environment, write_report
 
@@ -50,24 +51,18 @@ def read_split(dataset, count):
 
 
 def measure(logits, dataset, frames, count):
-    """Top-1, top-5 and milliseconds of a function from clips to logits."""
-    right1 = right5 = 0
-    times, predicted = [], []
+    """Accuracies and milliseconds of a function from clips to logits, and its answers."""
+    times, outputs, labels = [], [], []
     for inputs, label in read_split(dataset, count):
         clips = inputs.unflatten(0, (-1, frames))
         began = time.perf_counter()
-        scores = logits(clips).softmax(1).mean(0)
+        outputs.append(logits(clips).softmax(1).mean(0).numpy())
         times.append(time.perf_counter() - began)
-        best = scores.argsort(descending=True)[:5].tolist()
-        right1 += best[0] == label
-        right5 += label in best
-        predicted.append(best[0])
-    figures = dict(
-        top1=round(100 * right1 / len(times), 2),
-        top5=round(100 * right5 / len(times), 2),
-        median_ms=round(1000 * statistics.median(times), 2),
-    )
-    return figures, predicted
+        labels.append(label)
+    scores = np.stack(outputs)
+    figures = {key: round(v, 2) for key, v in accuracies(scores, np.array(labels)).items()}
+    figures['median_ms'] = round(1000 * statistics.median(times), 2)
+    return figures, scores.argmax(1).tolist()
 
 
 def main():

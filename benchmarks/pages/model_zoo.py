@@ -2,17 +2,27 @@
 """Write model_zoo.md from the metafiles that model-index.yml lists, and from results/."""
 
 import argparse
-import sys
-from pathlib import Path
 from typing import Optional
 
 import yaml
 
+from benchmarks.compared import (
+    CONFIGS,
+    MODELS,
+    MODELS_64,
+    MODELS_MOTIONSHAPES,
+    MODELS_R50,
+    RECORDS,
+    RECORDS_MOTIONSHAPES,
+    ROOT,
+)
+from benchmarks.markdown import table, write_page
+from benchmarks.records.by_model import results_by_model
 from benchmarks.records.records import read_records
 
-from . import results
+from .result_tables import spreads
 
-ROOT = Path(__file__).resolve().parents[2]
+COMMAND = 'python -m benchmarks.pages.model_zoo'
 HEADER = """# Model zoo
 
 <!-- Written by `python -m benchmarks.pages.model_zoo` from the metafiles and results. -->
@@ -41,11 +51,18 @@ def papers_accuracy(metrics):
     return ' / '.join(str(value) for value in values if value is not None)
 
 
-def own_accuracies():
-    """Top-1 / top-5 of the configs that runs in results/ are of."""
-    folders = (results.RECORDS, results.RECORDS_MOTIONSHAPES)
-    records = [record for f in folders for record in read_records(f, results.CONFIGS)[0]]
-    return results.zoo_accuracies(records)
+def own_accuracies(records=None):
+    """Top-1 / top-5 of the configs that runs are of, by default those in results/."""
+    if records is None:
+        folders = (RECORDS, RECORDS_MOTIONSHAPES)
+        records = [record for folder in folders for record in read_records(folder, CONFIGS)[0]]
+    texts = {}
+    for models in (MODELS, MODELS_64, MODELS_R50, MODELS_MOTIONSHAPES):
+        for model, results in results_by_model(records, models)[0].items():
+            if results:
+                values = [result.accuracies for result in results]
+                texts[models[model]] = ' / '.join(spreads(values, ('top1', 'top5')))
+    return texts
 
 
 def row(model, own):
@@ -55,7 +72,7 @@ def row(model, own):
     name = f'[{model["Name"]}]({model["Config"]})'
     if 'Weights' in model:
         name += f' ([weights]({model["Weights"]}))'
-    cells = (
+    return (
         name,
         data['Architecture'],
         f'{data["Input"]}, {data["Resolution"]}',
@@ -64,7 +81,6 @@ def row(model, own):
         papers_accuracy(metrics),
         own.get(model['Name'], ''),
     )
-    return f'| {" | ".join(cells)} |\n'
 
 
 def model_zoo():
@@ -76,20 +92,15 @@ def model_zoo():
         for model in metafile['Models']:
             dataset = model['Metadata'].get('Training Data', 'Your own videos')
             tables.setdefault(dataset, []).append(row(model, own))
-    head = '| config | backbone | input | GMACs | params | paper | ours |\n' + '|---' * 7 + '|\n'
+    head = ('config', 'backbone', 'input', 'GMACs', 'params', 'paper', 'ours')
     return HEADER + ''.join(
-        f'\n## {dataset}\n\n{head}{"".join(rows)}' for dataset, rows in tables.items()
+        f'\n## {dataset}\n\n{table(head, rows)}\n' for dataset, rows in tables.items()
     )
 
 
 def main(argv: Optional[list] = None) -> None:
     args = parse_args(argv)
-    path = ROOT / 'model_zoo.md'
-    text = model_zoo()
-    if not args.check:
-        path.write_text(text, encoding='utf-8')
-    elif not path.is_file() or path.read_text(encoding='utf-8') != text:
-        sys.exit('error: model_zoo.md is stale; run python -m benchmarks.pages.model_zoo')
+    write_page(ROOT / 'model_zoo.md', model_zoo(), COMMAND, args.check)
 
 
 if __name__ == '__main__':

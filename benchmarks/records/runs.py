@@ -1,4 +1,4 @@
-"""From the work_dirs of finished runs to a table of results."""
+"""What MMEngine's runner wrote into the work_dir of a finished run."""
 
 import json
 import re
@@ -109,7 +109,7 @@ def read_run(work_dir: Union[str, Path]) -> dict:
         epochs=cfg.train_cfg.max_epochs,
         batch_size=cfg.train_dataloader.batch_size,
         seed=int(_find(log, SEED)),
-        **{name: round(100 * tests[-1][key], 2) for key, name in METRICS.items()},
+        **{n: round(100 * tests[-1][key], 2) for key, n in METRICS.items() if key in tests[-1]},
         train_minutes=round(sum(_durations(steps)) / 60, 1),
         environment={name: value for name, value in found.items() if value},
     )
@@ -148,14 +148,3 @@ def _durations(steps):
 def _find(text, pattern):
     match = re.search(pattern, text, re.MULTILINE)
     return match.group(1) if match else None
-
-
-def markdown_table(runs: list) -> str:
-    """Table of the runs, in percent of the test split, for people."""
-    rows = ['| config | top-1 | top-5 | mean class | training, min |', '|---|---|---|---|---|']
-    rows += [
-        f'| {run["config"]} | {run["top1"]:.1f} | {run["top5"]:.1f} | {run["mean_class"]:.1f} | '
-        f'{run["train_minutes"]:.1f} |'
-        for run in runs
-    ]
-    return '\n'.join(rows) + '\n'

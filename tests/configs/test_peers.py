@@ -9,8 +9,9 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 
+from benchmarks import compared
 from benchmarks.ablations import BASES
-from benchmarks.pages import results as report
+from benchmarks.records.settings import find_config
 from pan_mm.datasets.pipelines import VideoPipeline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,14 +24,18 @@ def by_name(paths):
 
 
 def test_all_stand_on_the_results_page():
-    listed = {*report.MODELS.values(), *report.MODELS_64.values(), *report.MODELS_R50.values()}
+    listed = {
+        *compared.MODELS.values(),
+        *compared.MODELS_64.values(),
+        *compared.MODELS_R50.values(),
+    }
     assert {path.stem for path in CONFIGS} == listed
 
 
 @pytest.mark.parametrize('path', by_name(TRAINED))
 def test_equal_terms(path):
     cfg = Config.fromfile(path)
-    base = Config.fromfile(report.find_config(report.CONFIGS, BASES['utd-mhad']))
+    base = Config.fromfile(find_config(compared.CONFIGS, BASES['utd-mhad']))
     if '224px' in path.stem:
         base.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
     for part in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'default_hooks'):

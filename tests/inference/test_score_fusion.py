@@ -2,10 +2,16 @@ import pickle
 from pathlib import Path
 
 import mmengine
+import numpy as np
 import pytest
 import torch
 
-from pan_mm.inference.score_fusion import accuracies, fuse_scores, load_scores
+from pan_mm.inference.score_fusion import (
+    accuracies,
+    fuse_scores,
+    load_scores,
+    scores_and_labels,
+)
 from pan_mm.utils.errors import DataError
 
 LABELS = [0, 2, 1, 0]
@@ -70,8 +76,18 @@ class TestFusion:
     def test_accuracies(self, write):
         fused = fuse_scores([write('a', FIRST), write('b', SECOND)])
         # right: 0, 2, not 1, 0; of the classes all, none, all
-        assert accuracies(fused) == pytest.approx(dict(top1=0.75, top5=1.0, mean1=2 / 3))
-        assert accuracies(load_scores(write('c', FIRST)))['top1'] == 0.25
+        shares = accuracies(*scores_and_labels(fused))
+        assert shares == pytest.approx(dict(top1=75, top5=100, mean_class=200 / 3))
+        assert accuracies(*scores_and_labels(load_scores(write('c', FIRST))))['top1'] == 25
+
+    def test_ties_break_in_one_way(self):
+        """On balanced data top-1 and the mean over the classes are the same."""
+        rng = np.random.default_rng(0)
+        tied, labels = rng.integers(0, 3, (60, 6)).astype(np.float32), np.arange(60) % 6
+        shares = accuracies(tied, labels)
+        assert shares['top1'] == pytest.approx(shares['mean_class'])
+        assert shares['top1'] == 100 * (tied.argmax(1) == labels).mean()
+        assert accuracies(np.zeros((2, 7)), np.array([4, 5]))['top5'] == 50
 
 
 class TestRefused:

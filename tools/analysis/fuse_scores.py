@@ -5,9 +5,15 @@ import argparse
 
 from mmengine.fileio import dump
 
-from pan_mm.inference.score_fusion import accuracies, fuse_scores, load_scores
+from pan_mm.inference.score_fusion import (
+    accuracies,
+    fuse_scores,
+    load_scores,
+    scores_and_labels,
+)
 from pan_mm.utils.errors import errors_end_the_program
 from pan_mm.utils.files import written_whole
+from pan_mm.utils.terminal import print_table
 
 
 def parse_args():
@@ -25,16 +31,16 @@ def parse_args():
 def main():
     args = parse_args()
     fused = fuse_scores(args.scores, args.weights)
-    lines = [(path, accuracies(load_scores(path))) for path in args.scores]
-    lines.append(('fused', accuracies(fused)))
+    files = [(path, load_scores(path)) for path in args.scores] + [('fused', fused)]
+    rows = [(name, accuracies(*scores_and_labels(samples))) for name, samples in files]
     if args.out:
         with written_whole(args.out) as part:
             dump(fused, part, file_format='pkl')
-    width = max(len(name) for name, _ in lines)
     print(f'{len(fused)} videos')
-    print(f'{"":{width}}   top-1   top-5  mean class')
-    for name, of in lines:
-        print(f'{name:{width}}  {of["top1"]:6.2%}  {of["top5"]:6.2%}  {of["mean1"]:10.2%}')
+    print_table(
+        ('', 'top-1', 'top-5', 'mean class'),
+        ((name, *(f'{value:.2f}%' for value in found.values())) for name, found in rows),
+    )
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from pan_mm.datasets.pipelines import VideoPipeline
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.terminal import print_table
 
 
 def parse_args():
@@ -48,18 +49,16 @@ def main():
     except NotImplementedError:  # MMAction2's TANet reads weights while it is built
         model = MODELS.build(cfg.model)
     rows = get_complexity(model, shape)
-    width = max(len(row.name) for row in rows)
-    print(f'one view of {" × ".join(map(str, shape))}, {views} view(s) of each video')
-    print(f'{"":{width}}  {"params, M":>9}  {"GMACs":>7}  {"GMACs of the paper":>18}')
-    for name, params, macs, paper_macs in rows:
-        print(
-            f'{name or "one view":{width}}  {params / 1e6:9.3f}  {macs / 1e9:7.2f}  '
-            f'{paper_macs / 1e9:18.2f}'
-        )
     total = rows[-1]
-    print(
-        f'{"all views":{width}}  {total.params / 1e6:9.3f}  {views * total.macs / 1e9:7.2f}  '
-        f'{views * total.paper_macs / 1e9:18.2f}'
+    named = [(row.name or 'one view', *row[1:]) for row in rows]
+    named.append(('all views', total.params, views * total.macs, views * total.paper_macs))
+    print(f'one view of {" × ".join(map(str, shape))}, {views} view(s) of each video')
+    print_table(
+        ('', 'params, M', 'GMACs', 'GMACs of the paper'),
+        (
+            (name, f'{params / 1e6:.3f}', f'{macs / 1e9:.2f}', f'{paper_macs / 1e9:.2f}')
+            for name, params, macs, paper_macs in named
+        ),
     )
     if total.macs != total.paper_macs:
         print("The paper's PA convolves every frame; here one difference less is convolved.")

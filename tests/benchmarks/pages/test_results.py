@@ -1,27 +1,31 @@
 """The report tool on files as MMEngine writes them, and the tables that the README shows."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmaction.registry import MODELS
+from mmaction.registry import MODELS as REGISTRY
 from mmengine.config import Config, DictAction
 from PIL import Image
 
 from benchmarks.ablations import ABLATIONS, BASES, OPTIONS
-from benchmarks.pages import results as report
-from benchmarks.records.records import (
-    Record,
-    changed_settings,
-    read_records,
-    settings,
-    without_scale,
+from benchmarks.compared import (
+    CONFIGS,
+    MODELS,
+    MODELS_MOTIONSHAPES,
+    RECORDS,
+    RECORDS_MOTIONSHAPES,
+    ROOT,
 )
-from benchmarks.records.runs import ReportError, markdown_table, read_run
-
-ROOT = Path(__file__).resolve().parents[3]
+from benchmarks.pages import results as report
+from benchmarks.pages.model_zoo import own_accuracies
+from benchmarks.pages.result_pictures import PICTURES, write_pictures
+from benchmarks.pages.result_tables import ablation_name, ablation_table, main_table, ties
+from benchmarks.records.by_model import fuse, results_by_model
+from benchmarks.records.records import Record, read_records
+from benchmarks.records.runs import ReportError, read_run
+from benchmarks.records.settings import changed_settings, find_config, settings, without_scale
 
 CONFIG = """
 train_cfg = dict(max_epochs=2)
@@ -85,28 +89,29 @@ def test_no_run_at_all(tmp_path):
 
 
 def test_tables_of_the_readme_are_those_of_the_records():
-    records, problems = read_records(report.RECORDS_MOTIONSHAPES, report.CONFIGS)
+    records, problems = read_records(RECORDS_MOTIONSHAPES, CONFIGS)
     runs = {record.info['config']: record.info for record in records if not record.changes}
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
-    models = report.MODELS_MOTIONSHAPES.values()
-    assert markdown_table([runs[config] for config in models]) in readme
+    models = MODELS_MOTIONSHAPES.values()
+    assert report.run_table([runs[config] for config in models]) in readme
     assert not problems
-    found, _ = report.results_by_model(read_records(report.RECORDS, report.CONFIGS)[0])
+    found, _ = results_by_model(read_records(RECORDS, CONFIGS)[0])
     shown = ('TSN', 'TSM', 'PAN Lite', 'PAN Full', 'PAN En')
-    assert report.main_table({model: found[model] for model in shown}) in readme
+    assert main_table({model: found[model] for model in shown}) in readme
 
 
 def record(model, seed, hits, changes=None, split='test', pixels=112):
     """A record of 54 clips whose first ``hits`` are recognized, all of them backwards too."""
     labels = np.arange(54) % 27
     scores = np.eye(27)[np.where(np.arange(54) < hits, labels, (labels + 1) % 27)]
-    info = dict(config=report.MODELS[model], seed=seed, split=split, pixels=pixels, epochs=30)
+    info = dict(config=MODELS[model], seed=seed, split=split, pixels=pixels, epochs=30)
     info.update(top1=100 * hits / 54, mean_class=50, gmacs=1.5, params=2.0, train_minutes=3.0)
     info.update(environment=dict(device='CPU'), commands=['python tools/train.py x'])
     clips = [(f'{index:02}.mp4', int(label)) for index, label in enumerate(labels)]
-    curve = [dict(epoch=e, step=10 * e, loss=3.0 / e) for e in (1, 2)]
-    folder = Path(f'{info["config"]}_seed{seed}')
-    return Record(folder, info, changes or {}, clips, scores, scores, curve)
+    steps = np.array([1.0, 2.0])
+    curve = dict(epoch=steps, step=10 * steps, loss=3 / steps)
+    path = RECORDS / f'{info["config"]}_seed{seed}.json'
+    return Record(path, info, changes or {}, clips, scores, scores, curve)
 
 
 @pytest.fixture(scope='module')
@@ -125,8 +130,8 @@ def test_page_is_fresh():
 
 
 def test_what_the_page_says_of_its_numbers_holds():
-    records, _ = read_records(report.RECORDS, report.CONFIGS)
-    found, _ = report.results_by_model(records)
+    records, _ = read_records(RECORDS, CONFIGS)
+    found, _ = results_by_model(records)
     top1 = {m: [r.accuracies['top1'] for r in results] for m, results in found.items() if results}
     mean = {model: np.mean(values) for model, values in top1.items()}
     std = {m: np.std(values, ddof=1) if len(values) > 1 else 0 for m, values in top1.items()}
@@ -157,9 +162,9 @@ def test_what_the_page_says_of_its_numbers_holds():
     ],
 )
 def test_what_the_page_says_of_ablations_holds(dataset, worse):
-    folder = dict(zip(BASES, (report.RECORDS, report.RECORDS_MOTIONSHAPES)))[dataset]
-    records, _ = read_records(folder, report.CONFIGS)
-    table = report.ablation_table([r for r in records if r.info['config'] == BASES[dataset]])
+    folder = dict(zip(BASES, (RECORDS, RECORDS_MOTIONSHAPES)))[dataset]
+    records, _ = read_records(folder, CONFIGS)
+    table = ablation_table([r for r in records if r.info['config'] == BASES[dataset]])
     rows = [line.strip('| ').split(' | ') for line in table.splitlines()[2:]]
     small = {row[0]: float(row[5]) for row in rows if row[1:3] == ['test', '64']}
     variants = {name[len('PAN Lite, ') :]: value for name, value in small.items()}
@@ -171,7 +176,7 @@ def test_what_the_page_says_of_ablations_holds(dataset, worse):
 
 
 def test_what_the_page_says_of_the_schedule_holds():
-    records, _ = read_records(report.RECORDS, report.CONFIGS)
+    records, _ = read_records(RECORDS, CONFIGS)
     found = {}
     for record in records:
         info, changes = record.info, without_scale(record.changes)
@@ -195,12 +200,12 @@ def test_what_the_page_says_of_the_schedule_holds():
 def test_settings_that_no_ablation_changes_name_themselves():
     changes = {'model.backbone.depth': None, 'optim_wrapper.optimizer.lr': 0.1}
     name = 'without `model.backbone.depth`, `optim_wrapper.optimizer.lr=0.1`'
-    assert report.ablation_name(changes) == name
+    assert ablation_name(changes) == name
 
 
 def test_means_are_of_equal_runs_alone(records):
-    found, missing = report.results_by_model(records)
-    table = report.main_table(found)
+    found, missing = results_by_model(records)
+    table = main_table(found)
     (row,) = (line.split(' | ') for line in table.splitlines() if line.startswith('| TSM'))
     assert row[1:3] == ['0, 1', '50.9 ± 1.3'] and row[4:] == [
         '50.9 ± 1.3',
@@ -215,12 +220,12 @@ def test_means_are_of_equal_runs_alone(records):
 
 
 def test_streams_of_one_seed_are_fused_by_their_weights(records):
-    found, _ = report.results_by_model(records)
+    found, _ = results_by_model(records)
     (en,) = found['PAN En']
     assert (en.gmacs, en.params, en.minutes) == (4.5, 6.0, 9.0)
     assert en.accuracies['top1'] == 100  # two of three streams are right
     np.testing.assert_allclose(en.scores[0, :2], [2 / 3, 1 / 3])
-    assert report.fuse(found['PAN RGB'][:1] + found['PAN PA'], [3, 1]).accuracies['top1'] == 0
+    assert fuse(found['PAN RGB'][:1] + found['PAN PA'], [3, 1]).accuracies['top1'] == 0
 
 
 def test_page_tells_all_that_there_is(records):
@@ -231,20 +236,31 @@ def test_page_tells_all_that_there_is(records):
     assert '| PAN Lite, `optim_wrapper.optimizer.lr=1` | dev | 64 | 30 | 0 | 37.0 |' in text
     # What is taken for the same backwards as forwards is never taken for the partner.
     assert '| PAN Lite | 0 | 100.0 | 100.0 | 100.0 | 0.0 | 100.0 |' in text
-    assert report.zoo_accuracies(records)[BASES['utd-mhad']] == '100.0 / 100.0'
+    assert own_accuracies(records)[BASES['utd-mhad']] == '100.0 / 100.0'
+
+
+def test_page_names_the_records_that_a_tie_decides(records):
+    assert ties(records) == ''
+    tied, clear = records[0], records[1]
+    scores = np.where(np.arange(54)[:, None] == 3, 0, tied.scores)  # all classes of a clip
+    tied = tied._replace(scores=scores, info=dict(tied.info, score_digits=5))
+    clear = clear._replace(info=dict(clear.info, score_digits=5))
+    text = ties([tied, clear, records[2]])
+    assert text.startswith('The scores of 2 of the 3 runs were rounded to five digits')
+    assert text.endswith(f'decides a clip in `{tied.path.stem}`.')
 
 
 def test_page_without_runs_names_them(tmp_path):
     text = report.page('@MAIN@\n\n@MISSING@\n\n@CLASSES@\n\n@ABLATIONS@\n', [], [], [])
     assert 'Not run yet: TSN: seed 0, 1, 2; ' in text
     assert text.count('No runs yet.') == 3
-    report.write_pictures([], tmp_path / 'pictures')
+    write_pictures([], tmp_path / 'pictures')
     assert not (tmp_path / 'pictures').exists()
 
 
 def test_pictures(records, tmp_path):
-    report.write_pictures(records, tmp_path)
-    assert {path.stem for path in tmp_path.iterdir()} == set(report.PICTURES)
+    write_pictures(records, tmp_path)
+    assert {path.stem for path in tmp_path.iterdir()} == set(PICTURES)
     for path in tmp_path.iterdir():
         image = Image.open(path)
         assert image.width > 300 and len(image.getcolors(2**24)) > 10
@@ -253,9 +269,9 @@ def test_pictures(records, tmp_path):
 
 @pytest.mark.parametrize('dataset', BASES)
 def test_ablations_change_the_config_they_are_of(dataset):
-    path = report.find_config(report.CONFIGS, BASES[dataset])
+    path = find_config(CONFIGS, BASES[dataset])
     variants = ABLATIONS if dataset == 'motionshapes' else (*ABLATIONS, *OPTIONS)
-    names = [report.ablation_name(dict(variant.options), variants) for variant in variants]
+    names = [ablation_name(dict(variant.options), variants) for variant in variants]
     assert names == [variant.name for variant in variants]
     for ablation in variants:
         cfg = Config.fromfile(path)
@@ -267,6 +283,6 @@ def test_ablations_change_the_config_they_are_of(dataset):
         if dataset == 'motionshapes':
             val, test = (cfg[f'{s}_dataloader'].dataset.pipeline for s in ('val', 'test'))
             assert val == test
-        MODELS.build(cfg.model.pop('data_preprocessor'))
+        REGISTRY.build(cfg.model.pop('data_preprocessor'))
         with torch.device('meta'):
-            MODELS.build(cfg.model)
+            REGISTRY.build(cfg.model)

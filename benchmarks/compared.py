@@ -1,0 +1,73 @@
+"""The models that the pages compare, and where their records and configs lie."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDS = ROOT / 'results' / 'utd_mhad'
+RECORDS_MOTIONSHAPES = ROOT / 'results' / 'motionshapes'
+CONFIGS = ROOT / 'configs' / 'recognition'
+SEEDS = (0, 1, 2)
+MODELS = {
+    'TSN': 'tsn_r18_1xb16-1x1x8-30e_utd-mhad-depth',
+    'TSM': 'tsm_r18_1xb16-1x1x8-30e_utd-mhad-depth',
+    'TANet, ResNet-50': 'tanet_r50_1xb16-1x1x8-30e_utd-mhad-depth',
+    'SlowOnly': 'slowonly_r18_1xb16-8x1-30e_utd-mhad-depth',
+    'PAN RGB': 'pan-rgb_r18_1xb16-1x1x8-30e_utd-mhad-depth',
+    'Differences': 'pan-difference_r18_1xb16-4x1x8-30e_utd-mhad-depth',
+    'PAN PA': 'pan-pa_r18_1xb16-4x1x8-30e_utd-mhad-depth',
+    'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth',
+    'Lite with differences': 'pan-lite-difference_r18_1xb16-4x1x8-30e_utd-mhad-depth',
+    'PAN Lite after MotionShapes': (
+        'pan-lite_motionshapes-pretrained-r18_1xb16-4x1x8-30e_utd-mhad-depth'
+    ),
+    'PAN Full': 'pan-full_r18_4x1x8_utd-mhad-depth',
+    'PAN En': 'pan-en_r18_4x1x8_utd-mhad-depth',
+}
+MODELS_64 = {
+    'TSN': 'tsn_r18_1xb16-1x1x8-30e-64px_utd-mhad-depth',
+    'TSM': 'tsm_r18_1xb16-1x1x8-30e-64px_utd-mhad-depth',
+    'TSM, 4 × 8 frames': 'tsm_r18_1xb16-1x1x8-4view-30e-64px_utd-mhad-depth',
+    'TSM, 32 frames': 'tsm_r18_1xb16-1x1x32-30e-64px_utd-mhad-depth',
+    "TSM with VAP's dropout": 'tsm-dropout_r18_1xb16-1x1x8-30e-64px_utd-mhad-depth',
+    'TSM with maximum': 'tsm-max_r18_1xb16-1x1x8-30e-64px_utd-mhad-depth',
+    'PAN RGB': 'pan-rgb_r18_1xb16-1x1x8-30e-64px_utd-mhad-depth',
+    'Stack': 'pan-stack_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'Differences': 'pan-difference_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'Signed differences': 'pan-signed-difference_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN PA': 'pan-pa_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'Lite with differences': 'pan-lite-difference_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN PA, normalised': 'pan-pa-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN PA, two scales': 'pan-pa-scales_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN Lite, normalised': 'pan-lite-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'TSM, RandAugment': 'tsm_r18_1xb16-randaugment-1x1x8-30e-64px_utd-mhad-depth',
+    'PAN Lite, RandAugment': 'pan-lite_r18_1xb16-randaugment-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN Full': 'pan-full_r18_4x1x8-64px_utd-mhad-depth',
+    'PAN En': 'pan-en_r18_4x1x8-64px_utd-mhad-depth',
+}
+MODELS_R50 = {
+    'TSN': 'tsn_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
+    'TSM': 'tsm_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
+    'TANet': 'tanet_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
+    'SlowOnly': 'slowonly_r50_1xb16-8x1-30e-224px_utd-mhad-depth',
+    'PAN RGB': 'pan-rgb_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
+    'PAN PA': 'pan-pa_r50_1xb16-4x1x8-30e-224px_utd-mhad-depth',
+    'PAN Lite': 'pan-lite_r50_1xb16-4x1x8-30e-224px_utd-mhad-depth',
+}
+MODELS_MOTIONSHAPES = {
+    'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb',
+    'TSM': 'tsm_r18_1xb16-1x1x8-4e_motionshapes-rgb',
+    'TSN': 'tsn_r18_1xb16-1x1x8-4e_motionshapes-rgb',
+}
+STREAMS = {'rgb': 'PAN RGB', 'pa': 'PAN PA', 'lite': 'PAN Lite'}
+LABEL_MAP = ROOT / 'tools' / 'data' / 'utd_mhad' / 'label_map.txt'
+PAIRS = (
+    ('swipe left', 'swipe right'),
+    ('draw circle clockwise', 'draw circle counter-clockwise'),
+    ('sit to stand', 'stand to sit'),
+)
+
+
+def class_names() -> list:
+    """Of UTD-MHAD, by label."""
+    return LABEL_MAP.read_text(encoding='utf-8').splitlines()

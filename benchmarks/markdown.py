@@ -1,0 +1,26 @@
+"""Tables in Markdown, and pages that are written from a template and kept fresh."""
+
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence]) -> str:
+    """A table in Markdown, without a newline at its end."""
+    lines = [head, ['---'] * len(head), *rows]
+    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+
+
+def fill(template: str, sections: Mapping) -> str:
+    """A template whose lines ``@NAME@`` become sections; empty ones leave no gap."""
+    text = re.sub(r'^@(\w+)@$', lambda match: sections[match[1]], template, flags=re.M)
+    return re.sub(r'\n{3,}', '\n\n', text)
+
+
+def write_page(path: Path, text: str, command: str, check: bool = False) -> None:
+    """Write a page, or with ``check`` stop with the command that does where it is stale."""
+    if not check:
+        path.write_text(text, encoding='utf-8')
+    elif not path.is_file() or path.read_text(encoding='utf-8') != text:
+        sys.exit(f'error: {path} is stale; run {command}')

@@ -1,0 +1,101 @@
+"""The pictures of docs/results.md."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from benchmarks.compared import MODELS, class_names
+from benchmarks.records.by_model import results_by_model
+from benchmarks.records.records import Record
+
+
+def best_model(found: dict) -> Optional[str]:
+    """The model whose confusions are shown: of those with runs the largest of the paper's."""
+    return next((model for model in reversed(MODELS) if found[model]), None)
+
+
+def plot_classes(found: dict, figure) -> None:
+    """Accuracy of each class and model, mean over seeds, as a table of colours."""
+    names = class_names()
+    models = [model for model, results in found.items() if results]
+    values = np.array([np.mean([_recalls(r) for r in found[m]], axis=0) for m in models]).T
+    order = np.argsort(values.mean(axis=1))[::-1]
+    figure.set_size_inches(2.6 + 0.75 * len(models), 7.2)
+    axes = figure.subplots()
+    _heat(axes, values[order], fontsize=8, aspect='auto')
+    labels = [textwrap.fill(model, 12) for model in models]
+    axes.set_xticks(range(len(models)), labels, fontsize=8)
+    axes.set_yticks(range(len(names)), [names[index] for index in order], fontsize=8)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+
+
+def _heat(axes, percent, fontsize, least=0, aspect='equal'):
+    """Cells coloured by their percent, with the numbers from ``least`` on."""
+    axes.imshow(percent, cmap='Blues', vmin=0, vmax=100, aspect=aspect)
+    for (row, column), value in np.ndenumerate(percent):
+        if value >= least:
+            colour = 'white' if value > 55 else 'black'
+            style = dict(fontsize=fontsize, color=colour)
+            axes.text(column, row, f'{value:.0f}', ha='center', va='center', **style)
+
+
+def _recalls(result):
+    hits = result.scores.argmax(1) == result.labels
+    classes = range(result.scores.shape[1])
+    return [100 * hits[result.labels == label].mean() for label in classes]
+
+
+def plot_confusion(found: dict, figure) -> None:
+    """Confusions of the best model in percent of the clips of a class, all seeds together."""
+    names = class_names()
+    matrix = np.zeros((len(names), len(names)))
+    for result in found[best_model(found)]:
+        np.add.at(matrix, (result.labels, result.scores.argmax(1)), 1)
+    shares = 100 * matrix / matrix.sum(axis=1, keepdims=True)
+    figure.set_size_inches(8.6, 8)
+    axes = figure.subplots()
+    _heat(axes, shares, fontsize=6, least=1)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_xlabel('recognized as')
+    axes.set_ylabel('is')
+    axes.set_title(f'{best_model(found)}, percent of a class', fontsize=10)
+
+
+def plot_curves(found: dict, figure) -> None:
+    """Training loss of every run against epochs."""
+    figure.set_size_inches(7, 3.6)
+    axes = figure.subplots()
+    shown = [model for model, results in found.items() if any(r.curve for r in results)]
+    for number, model in enumerate(shown):
+        for index, result in enumerate(found[model]):
+            steps, epochs = result.curve['step'], result.curve['epoch']
+            label = model if index == 0 else None
+            style = dict(color=f'C{number}', linewidth=1, alpha=0.8, label=label)
+            axes.plot(steps / steps[-1] * epochs[-1], result.curve['loss'], **style)
+    axes.set_xlabel('epoch')
+    axes.set_ylabel('training loss')
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+
+
+PICTURES = {'classes': plot_classes, 'confusion': plot_confusion, 'curves': plot_curves}
+
+
+def write_pictures(records: Sequence[Record], folder: Path) -> None:
+    """Draw the pictures into ``folder``; without runs there are none."""
+    from matplotlib.figure import Figure
+
+    for name in PICTURES:
+        (folder / f'{name}.png').unlink(missing_ok=True)
+    found, _ = results_by_model(records)
+    if best_model(found):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, plot in PICTURES.items():
+            figure = Figure(layout='constrained')
+            plot(found, figure)
+            figure.savefig(folder / f'{name}.png', dpi=100, metadata=dict(Software=None))
