@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Write the metafile of PAN, which mim and model_zoo.md read, from the configs and paper.yml."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Optional
+
+import torch
+import yaml
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from benchmarks.compared import CONFIGS, ROOT
+from benchmarks.markdown import write_page
+from pan_mm.datasets.pipelines import VideoPipeline
+from pan_mm.inference.complexity import get_complexity
+
+FOLDER = CONFIGS / 'pan'
+PATH = FOLDER / 'metafile.yml'
+COMMAND = 'python -m benchmarks.pages.metafile'
+HEADER = f"""# Written by `{COMMAND}` from the configs here and paper.yml; edit those.
+# FLOPs are the multiply-accumulates of one view, as executed. `(paper)` marks accuracies that the
+# paper reports for the authors' models. No weights are published here.
+"""
+COLLECTION = dict(
+    Name='PAN',
+    README='configs/recognition/pan/README.md',
+    Paper=dict(
+        URL='https://arxiv.org/abs/2008.03462',
+        Title='PAN: Towards Fast Action Recognition via Learning Persistence of Appearance',
+    ),
+    # Of models without `Weights`: `mim download` then takes the config alone.
+    Metadata=dict(Weight=''),
+)
+DATASETS = {  # by their names in configs, as the zoo lists them; '' are the user's own videos
+    'sthv1': 'SthV1',
+    'sthv2': 'SthV2',
+    'jester': 'Jester',
+    'kinetics400': 'Kinetics-400',
+    'ucf101': 'UCF101',
+    'hmdb51': 'HMDB51',
+    'custom': '',
+    'custom-rawframes': '',
+    'motionshapes': 'MotionShapes',
+    'utd-mhad': 'UTD-MHAD',
+}
+PA = 'PersistenceOfAppearance'
+STREAMS = ('rgb', 'pa', 'lite', 'rgb + pa', 'rgb + pa + lite')
+
+
+NETWORKS = {'timm.tf_efficientnet_lite0': 'EfficientNet-Lite0'}
+
+
+def architecture(network: dict) -> str:
+    """Of the 2D network of a ``PANBackbone``."""
+    name = network.type.replace('CausalTSM', 'TSM').replace('TSM', '')
+    causal = ', causal' if 'Causal' in network.type else ''
+    return f'{NETWORKS.get(name, name)}{network.get("depth", "")}{causal}'
+
+
+def cue_of(persistence: dict) -> str:
+    """What stands where PA does, with its options but for the start of the weights."""
+    inner = [cue_of(cue) for cue in persistence.get('cues', [])]
+    skipped = ('type', 'cues', 'init_std')
+    inner += [f'{key}={value}' for key, value in persistence.items() if key not in skipped]
+    return f'{persistence["type"]}({", ".join(inner)})' if inner else persistence['type']
+
+
+def cost(cfg: Config) -> dict:
+    """What a view costs, and the parameters."""
+    init_default_scope('mmaction')
+    cfg.model.backbone.backbone.pretrained = None
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    total = get_complexity(model, VideoPipeline(cfg).view_shape())[-1]
+    return dict(FLOPs=f'{total.macs / 1e9:.2f}G', Parameters=f'{total.params / 1e6:.2f}M')
+
+
+def entry(path: Path, paper: dict, known: Optional[dict] = None) -> dict:
+    """What the metafile says of a config; ``known`` is its cost, which is counted else."""
+    cfg = Config.fromfile(path)
+    dataset, modality = re.fullmatch(r'.+_(.+)-(rgb|depth)', path.stem).groups()
+    backbone, trained = cfg.model.backbone, cfg.get('train_dataloader')
+    frames = f'{backbone.clip_len} frame{"s" if backbone.clip_len > 1 else ""}'
+    pipeline = VideoPipeline(cfg)
+    height, width = pipeline.frame_size
+    cue = cue_of(backbone.get('persistence') or dict(type=PA))
+    start = 'MotionShapes' if 'motionshapes' in (cfg.get('load_from') or '') else None
+    data = {
+        'Architecture': architecture(backbone.backbone),
+        'Stream': ' + '.join(cfg.model.get('streams') or [backbone.stream]),
+        'Motion Cue': cue if cue != PA else None,
+        'Input': f'{backbone.num_segments} segments of {frames}',
+        'Resolution': f'{height}x{width}',
+        'Views': pipeline.num_views,
+        'Batch Size': cfg.auto_scale_lr.base_batch_size if trained else None,
+        'Epochs': cfg.train_cfg.max_epochs if trained else None,
+        'Pretrained': start or (backbone.backbone.get('pretrained') and 'ImageNet'),
+        'Training Data': DATASETS[dataset],
+        **(known or cost(cfg)),
+    }
+    model = {
+        'Name': path.stem,
+        'Config': path.relative_to(ROOT).as_posix(),
+        'In Collection': 'PAN',
+        'Metadata': {key: value for key, value in data.items() if value},
+        'Modality': dict(rgb='RGB', depth='Depth')[modality],
+    }
+    if path.stem in paper:
+        metrics = {f'Top {k} Accuracy (paper)': v for k, v in zip((1, 5), paper[path.stem])}
+        result = dict(Dataset=DATASETS[dataset], Task='Action Recognition', Metrics=metrics)
+        model['Results'] = [result]
+    return model
+
+
+def place(model: dict) -> tuple:
+    """Where a model stands in the metafile and the zoo: by dataset, size and streams."""
+    data = model['Metadata']
+    size = [int(number) for number in re.findall(r'ResNet(\d+)', data['Architecture'])]
+    dataset = list(DATASETS.values()).index(data.get('Training Data', ''))
+    stream = STREAMS.index(data['Stream']) if data['Stream'] in STREAMS else len(STREAMS)
+    return dataset, stream, size or [999], model['Name']
+
+
+def metafile(known: Optional[dict] = None) -> str:
+    """Text of the metafile.
+
+    Args:
+        known (dict, optional): Entries by name whose costs are taken as they are. Counting those
+            of all configs takes minutes.
+    """
+    paper = yaml.safe_load((FOLDER / 'paper.yml').read_text(encoding='utf-8'))
+    costs = {
+        name: {key: model['Metadata'][key] for key in ('FLOPs', 'Parameters')}
+        for name, model in (known or {}).items()
+    }
+    paths = sorted(FOLDER.glob('*.py'))
+    models = [entry(path, paper, costs.get(path.stem)) for path in paths]
+    if unknown := paper.keys() - {path.stem for path in paths}:
+        raise ValueError(f'paper.yml has figures of {", ".join(sorted(unknown))}, no configs here')
+    content = dict(Collections=[COLLECTION], Models=sorted(models, key=place))
+    return HEADER + yaml.safe_dump(content, sort_keys=False, width=200)
+
+
+def main(argv: Optional[list] = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--check', action='store_true', help='write nothing, fail if the metafile is stale'
+    )
+    args = parser.parse_args(argv)
+    write_page(PATH, metafile(), COMMAND, args.check)
+
+
+if __name__ == '__main__':
+    main()
