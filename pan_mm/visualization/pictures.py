@@ -1,4 +1,4 @@
-"""Pictures of frames, motion maps, flow and weights, with OpenCV and Pillow alone."""
+"""Pictures of frames, motion maps, flow, weights and scores."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Optional, Union
 
 import cv2
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 INK, PAPER, BAR, FAINT = (30, 30, 30), (255, 255, 255), (58, 110, 165), (160, 160, 160)
@@ -121,36 +123,21 @@ def weights_chart(weights: np.ndarray, width: int = 480, height: int = 220) -> n
     """
     count = len(weights)
     scales = [2**i for i in range(count.bit_length())]
-    canvas = Image.new('RGB', (width, height), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    small, font = _font(11), _font(13)
-    left, right, top, bottom = 16, width - 16, 40, height - 42
-    draw.text((width / 2, 14), "VAP's weights, by timescale", INK, font, anchor='mm')
-    peak = max(float(weights.max()), 2 / count)
-    y = bottom - 1 / count / peak * (bottom - top)
-    for dash in range(left, right, 8):
-        draw.line((dash, y, dash + 4, y), FAINT)
-    slots = count + len(scales) - 1  # an empty slot between levels
-    slot = (right - left) / slots
-    draw.text((left + 1.5 * slot, y - 3), 'equal', FAINT, small, anchor='ms')
-    x, index = float(left), 0
-    for scale in scales:
-        begin = x
-        for _ in range(scale):
-            y = bottom - float(weights[index]) / peak * (bottom - top)
-            draw.rectangle((x + 2, min(y, bottom - 1), x + slot - 2, bottom), fill=BAR)
-            if slot > 26:
-                text, place = f'{weights[index]:.2f}', (x + slot / 2, y - 3)
-                draw.rectangle(draw.textbbox(place, text, small, anchor='ms'), fill=PAPER)
-                draw.text(place, text, INK, small, anchor='ms')
-            x, index = x + slot, index + 1
-        draw.line((begin + 2, bottom + 6, x - 2, bottom + 6), FAINT)
-        share = weights[index - scale : index].sum()
-        middle = (begin + x) / 2
-        draw.text((middle, bottom + 16), f's = {scale}', INK, small, anchor='mm')
-        draw.text((middle, bottom + 30), f'{share:.0%}', INK, small, anchor='mm')
-        x += slot
-    return np.array(canvas)
+    levels = np.repeat(range(len(scales)), scales)
+    places = np.arange(count) + levels  # an empty one between levels
+    figure, axes = _chart(width, height)
+    bars = axes.bar(places, weights, color=_share(BAR))
+    if count < 8:
+        axes.bar_label(bars, fmt='%.2f', fontsize=8)
+    axes.axhline(1 / count, color=_share(FAINT), linestyle='--', zorder=0)
+    axes.text(0.75, 1 / count, 'equal', color=_share(FAINT), va='bottom', fontsize=8)
+    own = [levels == level for level in range(len(scales))]
+    names = [f's = {s}\n{weights[o].sum():.0%}' for s, o in zip(scales, own)]
+    axes.set_xticks([places[o].mean() for o in own], names)
+    axes.set_yticks([])
+    axes.set_ylim(0, 1.15 * max(weights.max(), 2 / count))
+    axes.set_title("VAP's weights, by timescale", fontsize=9)
+    return _painted(figure)
 
 
 def timeline_chart(
@@ -181,46 +168,47 @@ def timeline_chart(
     """
     if not len(times):
         raise ValueError('a timeline needs at least one prediction')
-    canvas = Image.new('RGB', (width, height), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    font = _font(13)
     labels = np.argsort(scores.max(axis=0))[::-1][: len(LINES)].tolist()
-    left, right, top, bottom = 44, width - 16, 34, height - 52
     begin = min([float(times[0]), *(event[1] for event in events)])
-    span = max(float(times[-1]) - begin, 1e-6)
-
-    def place(seconds, score):
-        return (
-            left + (min(seconds, begin + span) - begin) / span * (right - left),
-            bottom - score * (bottom - top),
-        )
-
-    for score in (0, 0.5, 1):
-        y = place(0, score)[1]
-        draw.line((left, y, right, y), (225, 225, 225))
-        draw.text((left - 6, y), f'{score:.0%}', INK, font, anchor='rm')
-    for tick in np.linspace(begin, begin + span, 6):
-        x = place(tick, 0)[0]
-        anchor = 'rm' if x > right - 20 else 'mm'
-        draw.text((x, height - 12), f'{tick:.1f} s', INK, font, anchor=anchor)
-    x = left
+    span = float(times[-1]) - begin or 1.0
+    figure, axes = _chart(width, height)
     for label, colour in zip(labels, LINES):
-        name = _shorten(names[label], 24)
-        points = [place(float(t), float(s)) for t, s in zip(times, scores[:, label])]
-        if len(points) > 1:
-            draw.line(points, colour, 2, joint='curve')
-        for px, py in points if len(points) < 60 else ():
-            draw.ellipse((px - 2, py - 2, px + 2, py + 2), colour)
-        if x + 22 + _text_width(name, font) < right:
-            draw.rectangle((x, 9, x + 14, 19), colour)
-            draw.text((x + 19, 14), name, INK, font, anchor='lm')
-            x += 36 + _text_width(name, font)
+        name = f' {_shorten(names[label], 20)}'  # the blank keeps names that begin with _
+        marker = '.' if len(times) < 60 else ''
+        axes.plot(times, scores[:, label], marker, linestyle='-', color=_share(colour), label=name)
     for label, start, end, *_ in events:
-        colour = LINES[labels.index(label)] if label in labels else FAINT
-        (x0, _), (x1, _) = place(start, 0), place(end, 0)
-        row = bottom + 8 + 5 * (labels.index(label) if label in labels else 0)
-        draw.rectangle((x0, row, max(x1, x0 + 2), row + 3), colour)
-    return np.array(canvas)
+        row = labels.index(label) if label in labels else -1
+        length = max(min(end, begin + span) - start, span / 200)
+        style = dict(color=_share(LINES[row] if row >= 0 else FAINT), lw=0, antialiased=False)
+        axes.broken_barh([(start, length)], (-0.1 - 0.05 * max(row, 0), 0.03), **style)
+    axes.set_xlim(begin, begin + span)
+    axes.set_ylim(-0.35, 1.05)
+    axes.set_yticks([0, 0.5, 1], ['0%', '50%', '100%'])
+    axes.grid(axis='y', alpha=0.4)
+    axes.xaxis.set_major_formatter('{x:g} s')
+    legend = figure.legend(loc='outside upper left', ncols=len(LINES), frameon=False, fontsize=8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a class may have a dollar in its name
+    return _painted(figure)
+
+
+def _chart(width: int, height: int) -> tuple:
+    """An empty figure of so many pixels, with bare axes."""
+    figure = Figure((width / 100, height / 100), dpi=100, layout='constrained')
+    axes = figure.subplots()
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelsize=8)
+    return figure, axes
+
+
+def _painted(figure: Figure) -> np.ndarray:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _share(colour: tuple) -> tuple:
+    return tuple(value / 255 for value in colour)
 
 
 def write_animation(path: Union[str, Path], pictures: Sequence[np.ndarray], fps: float = 8) -> None:
