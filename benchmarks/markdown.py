@@ -1,9 +1,11 @@
 """Tables in Markdown, and pages that are written from a template and kept fresh."""
 
+import argparse
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Optional
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence]) -> str:
@@ -16,6 +18,15 @@ def fill(template: str, sections: Mapping) -> str:
     """A template whose lines ``@NAME@`` become sections; empty ones leave no gap."""
     text = re.sub(r'^@(\w+)@$', lambda match: sections[match[1]], template, flags=re.M)
     return re.sub(r'\n{3,}', '\n\n', text)
+
+
+def is_check(description: str, argv: Optional[list]) -> bool:
+    """Parse the command line of a page: whether it was only asked if the page is fresh."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        '--check', action='store_true', help='write nothing, fail if the page is stale'
+    )
+    return parser.parse_args(argv).check
 
 
 def write_page(path: Path, text: str, command: str, check: bool = False) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor
 from pan_mm.ops import cpu, persistence_of_appearance
 from pan_mm.ops.reference import persistence_reference
 
+from .markdown import table
 from .timing import environment, peak_of, time_in_turns, time_once, write_report
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -278,28 +279,32 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
     return result
 
 
-def table(results: list) -> str:
+def tables(results: list) -> str:
+    """Markdown of what was measured, for each type, size and number of threads."""
     lines = []
     for result in results:
         lines.append(
             f'\n{result["dtype"]}, {result["width"]}×{result["height"]}, batch {result["batch"]}, '
             f'{result["threads"]} threads; matrix product {result["matrix_product_gflops"]:.0f} '
-            f'Gflop/s, copy {result["copy_gbytes_per_second"]:.1f} GB/s'
+            f'Gflop/s, copy {result["copy_gbytes_per_second"]:.1f} GB/s\n'
         )
-        lines.append('\n| method | frames/s | ms/frame | × naive | × TV-L1 | of the limit |')
-        lines.append('|---|---|---|---|---|---|')
-        for row in result['methods']:
-            lines.append(
-                f'| {row["method"]} | {row["frames_per_second"]:.4g} | {row["ms_per_frame"]:.4g} | '
-                f'{row["times_naive"]:.2f} | {_show(row["times_tvl1"], ".0f")} | '
-                f'{_show(row["share_of_limit"], ".0%")} |'
+        head = ('method', 'frames/s', 'ms/frame', '× naive', '× TV-L1', 'of the limit')
+        rows = [
+            (
+                row['method'],
+                f'{row["frames_per_second"]:.4g}',
+                f'{row["ms_per_frame"]:.4g}',
+                f'{row["times_naive"]:.2f}',
+                _show(row['times_tvl1'], '.0f'),
+                _show(row['share_of_limit'], '.0%'),
             )
-        lines.append('\n| forward + backward | ms | peak MiB |')
-        lines.append('|---|---|---|')
-        lines += [
-            f'| {row["method"]} | {row["ms"]:.4g} | {row["peak_mbytes"]:.1f} |'
-            for row in result['training']
+            for row in result['methods']
         ]
+        lines += [table(head, rows), '']
+        rows = [
+            (r['method'], f'{r["ms"]:.4g}', f'{r["peak_mbytes"]:.1f}') for r in result['training']
+        ]
+        lines.append(table(('forward + backward', 'ms', 'peak MiB'), rows))
     return '\n'.join(lines)
 
 
@@ -349,7 +354,7 @@ def main(argv: Optional[list] = None) -> None:
     if args.out:
         write_report(args.out, report)
     print(json.dumps(report['environment']))
-    print(table(report['results']))
+    print(tables(report['results']))
 
 
 if __name__ == '__main__':

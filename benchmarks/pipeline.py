@@ -25,6 +25,7 @@ from mmengine.registry import init_default_scope
 
 import pan_mm  # noqa: F401, registers PAN
 
+from .markdown import table
 from .timing import environment, summary, write_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,36 +124,26 @@ def measure(args: argparse.Namespace) -> dict:
     return dict(pipelines=report, equal=equal, unequal=unequal)
 
 
-def table(report: dict) -> str:
+def tables(report: dict) -> str:
     """Markdown of a report."""
     pipelines = report['pipelines']
-    stages = list(dict.fromkeys(s for row in pipelines.values() for s in row['stages_ms']))
-    lines = [
-        f'| ms for a video | {" | ".join(pipelines)} |',
-        '|---' * (1 + len(pipelines)) + '|',
-    ]
+    stages = dict.fromkeys(s for row in pipelines.values() for s in row['stages_ms'])
+    rows = []
     for stage in stages:
-        cells = [
-            f'{row["stages_ms"][stage]:.1f} ({row["stages_ms"][stage] / row["ms"]:.0%})'
-            for row in pipelines.values()
-        ]
-        lines.append(f'| {stage} | {" | ".join(cells)} |')
+        shares = [(row['stages_ms'][stage], row['ms']) for row in pipelines.values()]
+        rows.append([stage, *(f'{ms:.1f} ({ms / total:.0%})' for ms, total in shares)])
     for title, key, form in (
         ('all', 'ms', '.1f'),
         ('videos per second', 'videos_per_second', '.1f'),
         ('times stock', 'times_stock', '.2f'),
         ('times stock, median video', 'times_stock_median', '.2f'),
     ):
-        cells = [format(row[key], form) for row in pipelines.values()]
-        lines.append(f'| {title} | {" | ".join(cells)} |')
+        rows.append([title, *(format(row[key], form) for row in pipelines.values())])
     equal, unequal = report['equal'], report['unequal']
-    lines += [
-        '',
-        f'{len(equal)} of {len(equal) + len(unequal)} videos give the model equal numbers.',
-    ]
+    text = f'{len(equal)} of {len(equal) + len(unequal)} videos give the model equal numbers.'
     if unequal:
-        lines[-1] += f' Others: {", ".join(unequal)}.'
-    return '\n'.join(lines)
+        text += f' Others: {", ".join(unequal)}.'
+    return f'{table(["ms for a video", *pipelines], rows)}\n\n{text}'
 
 
 def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
@@ -187,7 +178,7 @@ def main(argv: Optional[list] = None) -> None:
     if args.out:
         write_report(args.out, report)
     print(json.dumps(report['environment']))
-    print(table(report))
+    print(tables(report))
 
 
 if __name__ == '__main__':

@@ -40,6 +40,7 @@ from pan_mm.models.memory_format import backbones, to_channels_last
 from pan_mm.models.streams import recognizers_of
 from pan_mm.ops.cpu import has_bfloat16_units
 
+from .markdown import table
 from .timing import environment, peak_of, summary, time_in_turns, write_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -306,31 +307,39 @@ def _round(value: Optional[float]) -> str:
     return '' if value is None else f'{value:.0f}'
 
 
-def table(report: dict) -> str:
-    lines = []
+def tables(report: dict) -> str:
+    """Markdown of a report."""
+    parts = []
     for kind in ('inference', 'training'):
-        rows = report.get(kind) or []
-        if rows:
-            lines += [f'\n| {kind} | variant | batch | ms | clips/s | peak MiB |', '|---' * 6 + '|']
-        lines += [
-            f'| {row["model"]} | {row["variant"]} | {row["batch"]} | {row["ms"]:.4g} | '
-            f'{row["clips_per_second"]:.3g} | {_round(row.get("peak_mbytes"))} |'
-            for row in rows
-        ]
+        if measured := report.get(kind):
+            rows = (
+                (
+                    *(row[key] for key in ('model', 'variant', 'batch')),
+                    f'{row["ms"]:.4g}',
+                    f'{row["clips_per_second"]:.3g}',
+                    _round(row.get('peak_mbytes')),
+                )
+                for row in measured
+            )
+            parts.append(table((kind, 'variant', 'batch', 'ms', 'clips/s', 'peak MiB'), rows))
     if report.get('video'):
-        lines += ['\n| file to label | ms | videos/s | decoding |', '|---' * 4 + '|']
-        lines += [
-            f'| {row["model"]} | {row["ms"]:.4g} | {row["videos_per_second"]:.3g} | '
-            f'{row["decoding_share"]:.0%} |'
+        rows = (
+            (
+                row['model'],
+                f'{row["ms"]:.4g}',
+                f'{row["videos_per_second"]:.3g}',
+                f'{row["decoding_share"]:.0%}',
+            )
             for row in report['video']
-        ]
+        )
+        parts.append(table(('file to label', 'ms', 'videos/s', 'decoding'), rows))
     for curve in report.get('growth') or []:
-        lines.append(
-            f'\n{curve["quantity"]} {curve["values"]}: ms {[round(ms, 1) for ms in curve["ms"]]}, '
+        parts.append(
+            f'{curve["quantity"]} {curve["values"]}: ms {[round(ms, 1) for ms in curve["ms"]]}, '
             f'MiB {[round(peak) for peak in curve["peak_mbytes"]]}; off the line by at most '
             f'{curve["line_ms"]["farthest"]:.1%} and {curve["line_mbytes"]["farthest"]:.1%}'
         )
-    return '\n'.join(lines)
+    return '\n\n'.join(parts)
 
 
 def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
@@ -405,7 +414,7 @@ def main(argv: Optional[list] = None) -> None:
     if args.out:
         write_report(args.out, report)
     print(json.dumps(report['environment']))
-    print(table(report))
+    print(tables(report))
 
 
 if __name__ == '__main__':

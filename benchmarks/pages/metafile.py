@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Write the metafile of PAN, which mim and model_zoo.md read, from the configs and paper.yml."""
 
-import argparse
 import re
 from pathlib import Path
 from typing import Optional
@@ -13,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from benchmarks.compared import CONFIGS, ROOT
-from benchmarks.markdown import write_page
+from benchmarks.markdown import is_check, write_page
 from pan_mm.datasets.pipelines import VideoPipeline
 from pan_mm.inference.complexity import get_complexity
 
@@ -145,12 +144,7 @@ def metafile(known: Optional[dict] = None) -> str:
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--check', action='store_true', help='write nothing, fail if the metafile is stale'
-    )
-    args = parser.parse_args(argv)
-    write_page(PATH, metafile(), COMMAND, args.check)
+    write_page(PATH, metafile(), COMMAND, is_check(__doc__, argv))
 
 
 if __name__ == '__main__':

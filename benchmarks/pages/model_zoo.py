@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Write model_zoo.md from the metafiles that model-index.yml lists, and from results/."""
 
-import argparse
 from typing import Optional
 
 import yaml
@@ -16,7 +15,7 @@ from benchmarks.compared import (
     RECORDS_MOTIONSHAPES,
     ROOT,
 )
-from benchmarks.markdown import table, write_page
+from benchmarks.markdown import is_check, table, write_page
 from benchmarks.records.by_model import results_by_model
 from benchmarks.records.records import read_records
 
@@ -35,14 +34,6 @@ reached, mean ± standard deviation over seeds: on MotionShapes one seed
 and others.
 No weights are published here; `tools/convert/official_to_pan.py` converts those of the authors.
 """
-
-
-def parse_args(argv):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--check', action='store_true', help='write nothing, fail if model_zoo.md is stale'
-    )
-    return parser.parse_args(argv)
 
 
 def papers_accuracy(metrics):
@@ -99,8 +90,7 @@ def model_zoo():
 
 
 def main(argv: Optional[list] = None) -> None:
-    args = parse_args(argv)
-    write_page(ROOT / 'model_zoo.md', model_zoo(), COMMAND, args.check)
+    write_page(ROOT / 'model_zoo.md', model_zoo(), COMMAND, is_check(__doc__, argv))
 
 
 if __name__ == '__main__':

@@ -7,17 +7,15 @@ A line ``@NAME@`` of the template becomes what results/performance/NAME_*.json h
 each file, or the command that makes such a file where there is none.
 """
 
-import argparse
 import json
-import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from benchmarks import motion, pipeline
+from benchmarks.compared import ROOT
+from benchmarks.markdown import fill, is_check, table, write_page
 
-ROOT = Path(__file__).resolve().parents[2]
 HEADER = """<!-- Written by `python -m benchmarks.pages.performance` from performance.md.in and
 results/performance; edit those. -->
 """
@@ -54,7 +52,7 @@ def folded(summary: str, text: str) -> str:
 
 
 def motion_text(report: dict) -> str:
-    return folded('All measurements', motion.table(report['results']))
+    return folded('All measurements', motion.tables(report['results']))
 
 
 def plot_motion(report: dict, figure) -> None:
@@ -85,55 +83,42 @@ def plot_motion(report: dict, figure) -> None:
 
 def recognizer_text(report: dict) -> str:
     """Tables of one row per model."""
-    settings = report['settings']
     inference = {(r['model'], r['variant'], r['batch']): r for r in report['inference']}
-    variants = list(dict.fromkeys(r['variant'] for r in report['inference']))
-    batches = list(dict.fromkeys(r['batch'] for r in report['inference']))
-    lines = [
-        f'Frames of {settings["size"]} × {settings["size"]}; clips per second at the best of the '
-        f'batches {", ".join(map(str, batches))}.',
-        '',
-        f'| model | frames | params, M | ms, batch {batches[0]} | {" | ".join(variants)} |',
-        '|---' * (4 + len(variants)) + '|',
-    ]
+    training = {(r['model'], r['variant']): r for r in report['training']}
+    variants, batches = (list(dict.fromkeys(names)) for names in list(zip(*inference))[1:])
+    trained = list(dict.fromkeys(variant for _, variant in training))
+    size, batch = report['settings']['size'], report['training'][0]['batch']
+    speeds, costs = [], []
     for name, model in report['models'].items():
         clip = model['clip']
-        first = inference[name, variants[0], batches[0]]
         best = [max(inference[name, v, b]['clips_per_second'] for b in batches) for v in variants]
-        lines.append(
-            f'| {name} | {clip[2] if len(clip) == 5 else clip[0]} | '
-            f'{model["parameters"] / 1e6:.1f} | {first["ms"]:.0f} | '
-            f'{" | ".join(f"{value:.3g}" for value in best)} |'
-        )
-    training = {(r['model'], r['variant']): r for r in report['training']}
-    variants = list(dict.fromkeys(r['variant'] for r in report['training']))
-    batch = report['training'][0]['batch']
-    lines += [
-        '',
+        frames = clip[2] if len(clip) == 5 else clip[0]
+        first = inference[name, variants[0], batches[0]]['ms']
+        cells = [f'{model["parameters"] / 1e6:.1f}', f'{first:.0f}', *(f'{b:.3g}' for b in best)]
+        speeds.append([name, frames, *cells])
+        steps = [f'{training[name, variant]["per_second"]:.3g}' for variant in trained]
+        peaks = training[name, trained[0]], inference[name, variants[0], batches[-1]]
+        costs.append([name, *steps, *(f'{peak["peak_mbytes"]:.0f}' for peak in peaks)])
+    parts = [
+        f'Frames of {size} × {size}; clips per second at the best of the batches '
+        f'{", ".join(map(str, batches))}.',
+        table(['model', 'frames', 'params, M', f'ms, batch {batches[0]}', *variants], speeds),
         f'Training steps per second with {batch} clips, and the memory of a step and of inference:',
-        '',
-        f'| model | {" | ".join(variants)} | MiB, training | MiB, inference of {batches[-1]} |',
-        '|---' * (3 + len(variants)) + '|',
+        table(['model', *trained, 'MiB, training', f'MiB, inference of {batches[-1]}'], costs),
     ]
-    for name in report['models']:
-        steps = [f'{training[name, variant]["per_second"]:.3g}' for variant in variants]
-        peak = training[name, variants[0]]['peak_mbytes']
-        own = inference[name, report['inference'][0]['variant'], batches[-1]]['peak_mbytes']
-        lines.append(f'| {name} | {" | ".join(steps)} | {peak:.0f} | {own:.0f} |')
-    if report.get('video'):
-        lines += [
-            '',
-            f'From {report["video"][0]["videos"]} video files to labels, one at a time:',
-            '',
-            '| model | ms | videos/s | of it decoding |',
-            '|---' * 4 + '|',
-        ]
-        lines += [
-            f'| {row["model"]} | {row["ms"]:.0f} | {row["videos_per_second"]:.3g} | '
-            f'{row["decoding_share"]:.0%} |'
-            for row in report['video']
-        ]
-    return '\n'.join(lines)
+    if videos := report.get('video'):
+        rows = (
+            (
+                row['model'],
+                f'{row["ms"]:.0f}',
+                f'{row["videos_per_second"]:.3g}',
+                f'{row["decoding_share"]:.0%}',
+            )
+            for row in videos
+        )
+        parts.append(f'From {videos[0]["videos"]} video files to labels, one at a time:')
+        parts.append(table(('model', 'ms', 'videos/s', 'of it decoding'), rows))
+    return '\n\n'.join(parts)
 
 
 def plot_recognizer(report: dict, figure) -> None:
@@ -162,15 +147,17 @@ def plot_recognizer(report: dict, figure) -> None:
 
 def growth_text(report: dict) -> str:
     """A table of PAN_Lite's time and memory against its input."""
-    lines = ['| PAN_Lite against | values | ms | MiB | farthest from a line |', '|---' * 5 + '|']
-    for curve in report.get('growth') or []:
-        lines.append(
-            f'| {curve["quantity"].replace("_", " ")} | {", ".join(map(str, curve["values"]))} | '
-            f'{", ".join(f"{ms:.0f}" for ms in curve["ms"])} | '
-            f'{", ".join(f"{peak:.0f}" for peak in curve["peak_mbytes"])} | '
-            f'{curve["line_ms"]["farthest"]:.0%}, {curve["line_mbytes"]["farthest"]:.0%} |'
+    rows = (
+        (
+            curve['quantity'].replace('_', ' '),
+            ', '.join(map(str, curve['values'])),
+            ', '.join(f'{ms:.0f}' for ms in curve['ms']),
+            ', '.join(f'{peak:.0f}' for peak in curve['peak_mbytes']),
+            f'{curve["line_ms"]["farthest"]:.0%}, {curve["line_mbytes"]["farthest"]:.0%}',
         )
-    return '\n'.join(lines)
+        for curve in report.get('growth') or []
+    )
+    return table(('PAN_Lite against', 'values', 'ms', 'MiB', 'farthest from a line'), rows)
 
 
 def plot_growth(report: dict, figure) -> None:
@@ -195,7 +182,7 @@ def plot_growth(report: dict, figure) -> None:
 
 
 def pipeline_text(report: dict) -> str:
-    return pipeline.table(report)
+    return pipeline.tables(report)
 
 
 def plot_pipeline(report: dict, figure) -> None:
@@ -216,42 +203,37 @@ def plot_pipeline(report: dict, figure) -> None:
 
 def stream_text(report: dict) -> str:
     """A table of what each model does with a camera's frames."""
-    camera = report['camera']
-    lines = [
-        f'A camera of {camera["width"]} × {camera["height"]} pixels and {camera["fps"]:g} frames a '
-        f'second, {camera["seconds"]:g} s each; crops of {report["size"]} × {report["size"]}, a '
-        f'segment every {report["stride"]} frames.',
-        '',
-        '| model | | latency in ms, median | 95 % | worst | frames dropped | keeps up |',
-        '|---' * 7 + '|',
-    ]
+    camera, rows = report['camera'], []
     for model, variants in report['models'].items():
         for variant, figures in variants.items():
             latency = figures.get('latency_ms') or {}
             numbers = [f'{latency[key]:.0f}' if latency else '' for key in ('p50', 'p95', 'max')]
-            lines.append(
-                f'| {model} | {variant} | {" | ".join(numbers)} | {figures["dropped"]} of '
-                f'{figures["arrived"]} | {"yes" if figures["keeps_up"] else "no"} |'
-            )
-    return '\n'.join(lines)
+            dropped = f'{figures["dropped"]} of {figures["arrived"]}'
+            rows.append([model, variant, *numbers, dropped, 'yes' if figures['keeps_up'] else 'no'])
+    head = ['model', '', 'latency in ms, median', '95 %', 'worst', 'frames dropped', 'keeps up']
+    return (
+        f'A camera of {camera["width"]} × {camera["height"]} pixels and {camera["fps"]:g} frames a '
+        f'second, {camera["seconds"]:g} s each; crops of {report["size"]} × {report["size"]}, a '
+        f'segment every {report["stride"]} frames.\n\n{table(head, rows)}'
+    )
 
 
 def int8_text(report: dict) -> str:
     """A table of what eight bits cost and gain."""
-    lines = [
+    rows = (
+        (
+            name,
+            *(f'{figures[key]:.1f}' for key in ('top1', 'top5', 'median_ms')),
+            report['mib'].get(name, ''),
+        )
+        for name, figures in report['figures'].items()
+    )
+    return (
         f'{report["config"]}, {report["videos"]} videos of the test split, one at a time; '
         f'calibrated on {report["calibration_videos"]} of the validation split. int8 names the '
-        f'same class as float32 in {report["same_top1"]:g} % of them.',
-        '',
-        '| | top-1 | top-5 | ms | MiB |',
-        '|---' * 5 + '|',
-    ]
-    lines += [
-        f'| {name} | {figures["top1"]:.1f} | {figures["top5"]:.1f} | {figures["median_ms"]:.1f} | '
-        f'{report["mib"].get(name, "")} |'
-        for name, figures in report['figures'].items()
-    ]
-    return '\n'.join(lines)
+        f'same class as float32 in {report["same_top1"]:g} % of them.\n\n'
+        f'{table(("", "top-1", "top-5", "ms", "MiB"), rows)}'
+    )
 
 
 RECOGNIZER = 'python -m benchmarks.recognizer VIDEO ... --growth --out {}'
@@ -306,8 +288,7 @@ def plot_name(name: str, stem: str) -> str:
 
 def page(template: str, results: Path) -> str:
     """Text of docs/performance.md."""
-    pattern = re.compile(r'^@(\w+)@$', re.MULTILINE)
-    return HEADER + pattern.sub(lambda match: section(results, match.group(1)), template)
+    return HEADER + fill(template, {name: section(results, name) for name in KINDS})
 
 
 def write_plots(results: Path, folder: Path) -> None:
@@ -327,20 +308,12 @@ def write_plots(results: Path, folder: Path) -> None:
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument(
-        '--check', action='store_true', help='write nothing, fail if the page is stale'
-    )
-    args = parser.parse_args(argv)
+    check = is_check(__doc__.split('\n')[0], argv)
     docs, results = ROOT / 'docs', ROOT / 'results' / 'performance'
     text = page((docs / 'performance.md.in').read_text(encoding='utf-8'), results)
-    path = docs / 'performance.md'
-    if args.check:
-        if not path.is_file() or path.read_text(encoding='utf-8') != text:
-            sys.exit(f'error: {path} is stale; run python -m benchmarks.pages.performance')
-        return
-    path.write_text(text, encoding='utf-8')
-    write_plots(results, docs / 'performance')
+    write_page(docs / 'performance.md', text, 'python -m benchmarks.pages.performance', check)
+    if not check:
+        write_plots(results, docs / 'performance')
 
 
 if __name__ == '__main__':

@@ -6,22 +6,20 @@
 What stands in the page from "## Figures" on is written anew; all above it stays.
 """
 
-import argparse
 import hashlib
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Optional
 
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks.compared import ROOT
+from benchmarks.markdown import is_check, table, write_page
+
 HEADING = '## Figures\n'
 PLOT = 'reliability/memory.png'
 INTRODUCTION = """
 From the files in `results/reliability`, which the commands below make.
 
-| tried | how often | outcome |
-|---|---|---|
 """
 COMMANDS = """
 ```shell
@@ -139,8 +137,7 @@ def section(results: Path) -> str:
     coverage = results / 'coverage.md'
     if coverage.exists():
         rows.append(coverage_row(coverage.read_text(encoding='utf-8')))
-    text = INTRODUCTION
-    text += ''.join(f'| {" | ".join(row)} |\n' for row in rows)
+    text = f'{INTRODUCTION}{table(("tried", "how often", "outcome"), rows)}\n'
     if plotted(results):
         text += f'\nMemory of the process that is under load:\n\n![memory]({PLOT})\n'
     return text + COMMANDS
@@ -181,20 +178,12 @@ def write_plot(results: Path, path: Path) -> None:
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument(
-        '--check', action='store_true', help='write nothing, fail if the page is stale'
-    )
-    args = parser.parse_args(argv)
+    check = is_check(__doc__.split('\n')[0], argv)
     results, path = ROOT / 'results' / 'reliability', ROOT / 'docs' / 'reliability.md'
-    old = path.read_text(encoding='utf-8')
-    new = page(old, results)
-    if args.check:
-        if new != old:
-            sys.exit(f'error: {path} is stale; run python -m benchmarks.pages.reliability')
-        return
-    path.write_text(new, encoding='utf-8')
-    write_plot(results, path.parent / PLOT)
+    text = page(path.read_text(encoding='utf-8'), results)
+    write_page(path, text, 'python -m benchmarks.pages.reliability', check)
+    if not check:
+        write_plot(results, path.parent / PLOT)
 
 
 if __name__ == '__main__':
