@@ -239,6 +239,48 @@ def split_videos(videos: list, val_ratio: float, seed: int = 0) -> dict:
     return split
 
 
+def list_own_videos(folder: str, val_ratio: float = 0.2, seed: int = 0) -> tuple:
+    """The videos of a folder per class, split for training and validation.
+
+    Args:
+        folder (str): As :func:`list_folder` takes it, which is split at random; or with ``train``
+            and ``val``, each of such folders, whose split is kept.
+        val_ratio (float): As of :func:`split_videos`. Defaults to 0.2.
+        seed (int): As of :func:`split_videos`. Defaults to 0.
+
+    Returns:
+        tuple[list[str], dict[str, list[Video]]]: The class names in the order of the labels, and
+        the videos of 'train' and 'val', with paths relative to ``folder``.
+
+    Raises:
+        DataError: If a list cannot be made, the classes of the splits differ, or there is only one.
+    """
+    if all(os.path.isdir(os.path.join(folder, split)) for split in SPLITS):
+        classes, lists = _given_split(folder)
+    else:
+        classes, videos = list_folder(folder)
+        lists = split_videos(videos, val_ratio, seed)
+    if len(classes) < 2:
+        raise DataError(f'{folder}: one class only, {classes[0]}; training needs two or more')
+    return classes, lists
+
+
+def _given_split(folder):
+    classes, lists = {}, {}
+    for split in SPLITS:
+        classes[split], videos = list_folder(os.path.join(folder, split))
+        lists[split] = [v._replace(path=f'{split}/{v.path}') for found in videos for v in found]
+    if classes['train'] != classes['val']:
+        differ = sorted(set(classes['train']) ^ set(classes['val']))
+        raise DataError(
+            f'{folder}: train and val must hold the same classes, but {", ".join(differ[:5])} is '
+            'in one only'
+        )
+    if len({video.num_frames is None for videos in lists.values() for video in videos}) > 1:
+        raise DataError(f'{folder}: holds both videos and folders of frames; keep one kind')
+    return classes['train'], lists
+
+
 def frame_names(folder: Path) -> FrameNames:
     """How the frames in a folder are called; where optical flow lies beside them, ``img_*``.
 

@@ -88,10 +88,11 @@ def test_confusion_matrix(run, tmp_path):
     assert Image.open(tmp_path / 'matrix.png').width > 100
 
 
-def test_benchmark_stream(run, clips_dir, tmp_path):
-    result = run(
-        'analysis/benchmark_stream.py', clips_dir / CLIP, '--config', 'config.py',
-        '--out', 'out/stream.json', '--size', 32, '--seconds', 2, '--stride', 4,
+def test_benchmark_stream(run_tool, clips_dir, tmp_path):
+    (tmp_path / 'config.py').write_text(CONFIG)
+    result = run_tool(
+        'benchmarks.stream', clips_dir / CLIP, '--config', 'config.py', '--out', 'out/stream.json',
+        '--size', 32, '--seconds', 2, '--stride', 4, cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / 'out/stream.json').read_text())

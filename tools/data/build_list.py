@@ -8,19 +8,12 @@ the command that trains on them.
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
 
+from pan_mm.datasets.file_lists import frame_names, list_own_videos, write_lines
 from pan_mm.utils.errors import DataError, errors_end_the_program
-from pan_mm.datasets.file_lists import (
-    SPLITS,
-    frame_names,
-    list_folder,
-    split_videos,
-    write_lines,
-)
 
 
 def parse_args():
@@ -37,23 +30,6 @@ def parse_args():
     if not 0 < args.val_ratio < 1:
         parser.error(f'--val-ratio must lie between 0 and 1, got {args.val_ratio}')
     return args
-
-
-def given_split(folder):
-    """Classes and videos where the folder is split already."""
-    classes, lists = {}, {}
-    for split in SPLITS:
-        classes[split], videos = list_folder(os.path.join(folder, split))
-        lists[split] = [v._replace(path=f'{split}/{v.path}') for found in videos for v in found]
-    if classes['train'] != classes['val']:
-        differ = sorted(set(classes['train']) ^ set(classes['val']))
-        raise DataError(
-            f'{folder}: train and val must hold the same classes, but {", ".join(differ[:5])} is '
-            'in one only'
-        )
-    if len({video.num_frames is None for videos in lists.values() for video in videos}) > 1:
-        raise DataError(f'{folder}: holds both videos and folders of frames; keep one kind')
-    return classes['train'], lists
 
 
 def train_command(folder, num_classes, example):
@@ -93,13 +69,7 @@ def main():
             f'{folder} has {", ".join(there)} already; keep them, or replace them with '
             '--overwrite'
         )
-    if all(os.path.isdir(os.path.join(folder, split)) for split in SPLITS):
-        classes, lists = given_split(folder)
-    else:
-        classes, videos = list_folder(folder)
-        lists = split_videos(videos, args.val_ratio, args.seed)
-    if len(classes) < 2:
-        raise DataError(f'{folder}: one class only, {classes[0]}; training needs two or more')
+    classes, lists = list_own_videos(folder, args.val_ratio, args.seed)
     command = train_command(folder, len(classes), lists['train'][0])
     for name, lines in zip(names, (lists['train'], lists['val'], classes)):
         write_lines(os.path.join(folder, name), lines)

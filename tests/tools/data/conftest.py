@@ -21,9 +21,6 @@ def tool(monkeypatch, capsys):
         path = ROOT / 'tools' / 'data' / name
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
-        # The processes of extract_frames.py look the module up by its name, spawned ones anew.
-        monkeypatch.setitem(sys.modules, path.stem, module)
-        monkeypatch.syspath_prepend(path.parent)
         spec.loader.exec_module(module)
         monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
         code, message = 0, ''
