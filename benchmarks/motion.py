@@ -301,10 +301,10 @@ def tables(results: list) -> str:
             for row in result['methods']
         ]
         lines += [table(head, rows), '']
-        rows = [
+        costs = [
             (r['method'], f'{r["ms"]:.4g}', f'{r["peak_mbytes"]:.1f}') for r in result['training']
         ]
-        lines.append(table(('forward + backward', 'ms', 'peak MiB'), rows))
+        lines.append(table(('forward + backward', 'ms', 'peak MiB'), costs))
     return '\n'.join(lines)
 
 

@@ -8,7 +8,7 @@ from typing import Optional
 import torch
 import yaml
 from mmaction.registry import MODELS
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
 from benchmarks.compared import CONFIGS, ROOT
@@ -52,7 +52,7 @@ STREAMS = ('rgb', 'pa', 'lite', 'rgb + pa', 'rgb + pa + lite')
 NETWORKS = {'timm.tf_efficientnet_lite0': 'EfficientNet-Lite0'}
 
 
-def architecture(network: dict) -> str:
+def architecture(network: ConfigDict) -> str:
     """Of the 2D network of a ``PANBackbone``."""
     name = network.type.replace('CausalTSM', 'TSM').replace('TSM', '')
     causal = ', causal' if 'Causal' in network.type else ''

@@ -40,8 +40,8 @@ def environment_line(report: dict) -> str:
     environment = dict(report['environment'])
     device = environment.pop('device')
     date = environment.pop('date')
-    keys = ('cores', 'threads', 'capability', 'load_before', 'stolen_seconds')
-    keys += ('torch', 'triton', 'opencv', 'onnxruntime')
+    keys = ['cores', 'threads', 'capability', 'load_before', 'stolen_seconds']
+    keys += ['torch', 'triton', 'opencv', 'onnxruntime']
     known = [f'{key.replace("_", " ")} {environment[key]}' for key in keys if environment.get(key)]
     return f'{device}; {", ".join(known)}; {date}.'
 

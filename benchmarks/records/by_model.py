@@ -79,11 +79,11 @@ def results_by_model(records: Sequence[Record], models: Mapping = MODELS) -> tup
     Returns:
         tuple: ``{model: [Result]}`` by seed, and a text for each model that lacks runs.
     """
+    plain = [r for r in records if r.info['split'] == 'test' and not r.changes]
     found = {}
     for model, config in models.items():
-        own = [r for r in records if r.info['config'] == config and not r.changes]
-        own = [_result(record) for record in own if record.info['split'] == 'test']
-        found[model] = sorted(own, key=lambda result: result.seed)
+        results = [_result(record) for record in plain if record.info['config'] == config]
+        found[model] = sorted(results, key=lambda result: result.seed)
     missing = []
     for model, config in models.items():
         streams = fused_streams(config)

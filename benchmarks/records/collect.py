@@ -1,6 +1,5 @@
 """From the work_dir of a finished run to its record."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -12,6 +11,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from benchmarks.run_list import sha256
 from pan_mm.datasets.pipelines import VideoPipeline
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.inference.score_fusion import (
@@ -161,11 +161,7 @@ def _clip_names(samples):
 
 def _checkpoint(path):
     """Name and SHA-256 of a checkpoint, which must be what a list of runs noted at its test."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    found = dict(file=path.name, sha256=digest.hexdigest())
+    found = dict(file=path.name, sha256=sha256(path))
     noted = path.with_name('finished.json')
     if noted.is_file():
         before = json.loads(noted.read_text(encoding='utf-8'))['sha256']

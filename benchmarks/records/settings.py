@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Union
 
@@ -46,6 +46,7 @@ def _is_place(key):
 
 
 def _flat(value: Any, name: str = '') -> Iterator:
+    items: Iterable
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
