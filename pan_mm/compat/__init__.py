@@ -5,10 +5,16 @@ stack for it, and is applied only where the fault is present; a healthy stack st
 is. Nothing else in the project changes a third party's code.
 """
 
-from . import mmaction, mmengine, noise, requirements, torchvision
+from . import mmaction, mmengine, noise, requirements, torchvision, triton
 from .repair import Status, install
 
-REPAIRS = (*noise.REPAIRS, *torchvision.REPAIRS, *mmengine.REPAIRS, *mmaction.REPAIRS)
+REPAIRS = (
+    *noise.REPAIRS,
+    *torchvision.REPAIRS,
+    *mmengine.REPAIRS,
+    *mmaction.REPAIRS,
+    *triton.REPAIRS,
+)
 
 
 def apply() -> None:

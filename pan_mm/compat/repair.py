@@ -63,6 +63,8 @@ class Repair:
 
     def status(self) -> Status:
         if self.state == 'waiting':
+            if importlib.util.find_spec(self.module.partition('.')[0]) is None:
+                return Status(self.name, 'not needed', self.reason, self.until)
             importlib.import_module(self.module)
         return Status(self.name, self.state, self.reason, self.until)
 

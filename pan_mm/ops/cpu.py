@@ -39,8 +39,11 @@ def has_bfloat16_units() -> bool:
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
-def forward(frames: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
-    """Motion maps of shape (B, m - 1, H, W) in ``dtype``, convolved in the dtype of ``weight``."""
+def forward(
+    frames: Tensor, weight: Tensor, eps: float, precision: torch.dtype, dtype: torch.dtype
+) -> Tensor:
+    """Motion maps of shape (B, m - 1, H, W) in ``dtype``, convolved at ``precision`` or above."""
+    weight = weight.to(compute_dtype(precision))
     batch, num_frames, _, height, width = frames.shape
     num_filters, _, size, _ = weight.shape
     folded = _fold_filters(weight)
@@ -48,12 +51,11 @@ def forward(frames: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> T
     accumulate = torch.promote_types(weight.dtype, torch.float32)
     maps = torch.empty(batch, num_frames - 1, height, wide, dtype=accumulate)
     ones = torch.ones(num_filters, dtype=accumulate)
-    with torch.autocast('cpu', enabled=False):
-        for samples, steps, differences in _blocks(frames, weight):
-            for rows in _bands(height, width):
-                features = _features(differences, folded, rows, eps)
-                band = maps[samples, steps, rows].view(-1)
-                torch.mv(features.mul_(features), ones, out=band)
+    for samples, steps, differences in _blocks(frames, weight):
+        for rows in _bands(height, width):
+            features = _features(differences, folded, rows, eps)
+            band = maps[samples, steps, rows].view(-1)
+            torch.mv(features.mul_(features), ones, out=band)
     return maps.sqrt_()[..., :width].to(dtype).contiguous()
 
 
@@ -62,10 +64,12 @@ def backward(
     frames: Tensor,
     weight: Tensor,
     eps: float,
+    precision: torch.dtype,
     needs_frames: bool,
     needs_weight: bool,
 ) -> tuple[Optional[Tensor], Optional[Tensor]]:
     """Gradients of the frames and the filters (None where not needed), features recomputed."""
+    filters_dtype, weight = weight.dtype, weight.to(compute_dtype(precision))
     height, width = frames.shape[-2:]
     num_filters, channels, size, _ = weight.shape
     folded = _fold_filters(weight)
@@ -74,43 +78,42 @@ def backward(
     ones = torch.ones(num_filters, dtype=accumulate)
     grad_folded = torch.zeros_like(folded, dtype=accumulate)
     grad_frames = torch.zeros(frames.shape, dtype=accumulate) if needs_frames else None
-    with torch.autocast('cpu', enabled=False):
-        for samples, steps, differences in _blocks(frames, weight):
-            grad_differences = torch.zeros_like(differences) if needs_frames else None
-            for rows in _bands(height, width):
-                features = _features(differences, folded, rows, eps)  # (h·W, K)
-                maps = torch.mv(features * features, ones).sqrt_()
-                scale = grad_maps[samples, steps, rows].reshape(-1) / maps
-                scale.masked_fill_(maps == 0, 0)  # the norm's subgradient at zero
-                grad_features = features.mul_(scale[:, None]).to(weight.dtype)
-                seen = _seen_by(rows, size)
-                grad_seen, grad_band, _ = torch.ops.aten.convolution_backward(
-                    grad_features.view(
-                        len(differences), -1, differences.shape[-1] - size // 2, 2 * num_filters
-                    ).permute(0, 3, 1, 2),
-                    differences[:, :, seen],
-                    folded,
-                    None,
-                    [1, 1],
-                    [0, 0],
-                    [1, 1],
-                    False,
-                    [0, 0],
-                    1,
-                    [needs_frames, needs_weight, False],
-                )
-                if needs_weight:
-                    grad_folded += grad_band
-                if needs_frames:
-                    grad_differences[:, :, seen] += grad_seen
+    for samples, steps, differences in _blocks(frames, weight):
+        grad_differences = torch.zeros_like(differences) if needs_frames else None
+        for rows in _bands(height, width):
+            features = _features(differences, folded, rows, eps)  # (h·W, K)
+            maps = torch.mv(features * features, ones).sqrt_()
+            scale = grad_maps[samples, steps, rows].reshape(-1) / maps
+            scale.masked_fill_(maps == 0, 0)  # the norm's subgradient at zero
+            grad_features = features.mul_(scale[:, None]).to(weight.dtype)
+            seen = _seen_by(rows, size)
+            grad_seen, grad_band, _ = torch.ops.aten.convolution_backward(
+                grad_features.view(
+                    len(differences), -1, differences.shape[-1] - size // 2, 2 * num_filters
+                ).permute(0, 3, 1, 2),
+                differences[:, :, seen],
+                folded,
+                None,
+                [1, 1],
+                [0, 0],
+                [1, 1],
+                False,
+                [0, 0],
+                1,
+                [needs_frames, needs_weight, False],
+            )
+            if needs_weight:
+                grad_folded += grad_band
             if needs_frames:
-                inner = _inside(grad_differences, height, width, channels, size // 2)
-                inner = inner.unflatten(0, (-1, steps.stop - steps.start))
-                grad_frames[samples, steps] += inner
-                grad_frames[samples, steps.start + 1 : steps.stop + 1] -= inner
+                grad_differences[:, :, seen] += grad_seen
+        if needs_frames:
+            inner = _inside(grad_differences, height, width, channels, size // 2)
+            inner = inner.unflatten(0, (-1, steps.stop - steps.start))
+            grad_frames[samples, steps] += inner
+            grad_frames[samples, steps.start + 1 : steps.stop + 1] -= inner
     return (
         grad_frames.to(frames.dtype) if needs_frames else None,
-        _unfold_filters(grad_folded, weight).to(weight.dtype) if needs_weight else None,
+        _unfold_filters(grad_folded, weight).to(filters_dtype) if needs_weight else None,
     )
 
 
@@ -132,7 +135,7 @@ def _unfold_filters(folded: Tensor, weight: Tensor) -> Tensor:
         .permute(0, 1, 3, 4, 5, 2)
         .reshape(2, num_filters, channels, size, size + 1)
     )
-    return even[..., :-1] + odd[..., 1:]
+    return (even[..., :-1] + odd[..., 1:]).contiguous()
 
 
 def _blocks(frames: Tensor, weight: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:

@@ -1,39 +1,73 @@
-"""Persistence of Appearance for CUDA: one Triton kernel each way, no feature map in memory.
+"""Persistence of Appearance for CUDA in Triton: matrix products, no feature map in memory.
 
-The convolution becomes matrix products for the tensor cores. A *cell* is 2 × 2 outputs; together
-they see a window of 8 × 8 inputs (for 7 × 7 filters), so per channel
+**Cells.** The convolution becomes a product for the tensor cores. A *cell* is 8 × 1 outputs, at
+x = 8j − 4 … 8j + 3 of a row. Filters of up to 7 × 7 see columns 8j − 8 … 8j + 7 from there, a
+window that starts at a multiple of 8: a thread loads 8 pixels at once (128 bits in 16-bit dtypes,
+64 of uint8) with one mask. Per channel
 
-    (cells, 64 differences)  ·  (64, 4 · 8 filters, shifted and padded with zeros)
+    (cells, rows · 16 differences)  ·  (rows · 16, 8 · K)
 
-gives the features of all four outputs. The window spends 64 / 49 of the products and makes every
-size a power of two. Differences are taken while the window is loaded, the norm while the product
-is still in registers: frames are read, maps are written, nothing else is.
+gives all K features of the 8 outputs. The right side holds each filter 8 times, one column farther
+for each output and zero elsewhere: a Toeplitz matrix, written once per call. Its zeros cost 16 / 7
+of the products, which tensor cores have to spare; gathering windows would cost what they lack,
+instructions. The norm is taken while the product is in registers: forward reads frames, writes maps
+and nothing else.
 
-Backward computes the features again and sums the filters' gradient in registers over many blocks
-of cells; each program writes one partial sum. The frames' gradient, rarely wanted, is added up
-with atomics, so its last bits depend on their order.
+**Backward** holds one intermediate, the features' gradient, in cells and in the dtype of the
+products, of a few samples at a time. The filters' gradient is the transposed product of it and the
+differences; each program writes a partial sum. The frames' gradient is the same convolution again
+with the filters turned round, gathered by each pixel. Nothing is added up in an order that varies,
+so results are the same from run to run.
+
+**Dtypes.** Sums are float32. Differences of uint8 are exact in float16, whatever is asked for. Two
+filters in float16 then give what float32 would: one rounded, one that holds the rest. Filters,
+above all those divided by the deviation of raw frames, are too small for float16, and gradients
+under a loss scale too large: both are multiplied by a power of two, which rounds nothing, and the
+result divided by it. float32 frames are multiplied as three products of TF32.
 
 ``TRITON_INTERPRET=1`` runs the same kernels on the CPU.
 """
 
+import inspect
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Optional
+from typing import Any, Optional
 
 import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
 
-# How a block is run, by dtype: cells per block and warps per program. With these no kernel spills
-# registers when compiled for compute capability 9.0; benchmark_motion.py tries others.
-LAUNCH = {
-    torch.float32: dict(BLOCK=64, num_warps=8),
-    torch.float16: dict(BLOCK=64, num_warps=8),
-    torch.bfloat16: dict(BLOCK=64, num_warps=8),
+COLUMNS, OUTPUTS = 16, 8  # of a window, of a cell
+SIZES = (3, 5, 7)
+MAX_FILTERS, MAX_CHANNELS = 16, 8
+PROGRAMS = 256  # partial sums of a channel's filters' gradient
+CHUNK = 2**24  # most features whose gradient is held at a time
+
+# How kernels run, by the dtype of the products: cells of a block, rows of a window in a product,
+# warps of a program. Chosen among their neighbours by what `python -m benchmarks.kernel_counts`
+# counts: no spilled registers in 16 bits, then fewest instructions.
+TILES = {
+    'features': {
+        torch.float16: (64, 4, 4),
+        torch.bfloat16: (64, 4, 4),
+        torch.uint8: (64, 8, 4),
+        torch.float32: (64, 4, 4),
+    },
+    'filters': {
+        torch.float16: (64, 8, 8),
+        torch.bfloat16: (64, 8, 8),
+        torch.uint8: (64, 8, 8),
+        torch.float32: (32, 4, 4),
+    },
+    'frames': {
+        torch.float16: (64, 1, 4),
+        torch.bfloat16: (64, 1, 4),
+        torch.float32: (32, 1, 4),
+    },
 }
-# Products of float32: 'ieee', or 'tf32x3' (three tensor-core products, about as exact).
-FLOAT32_PRECISION = 'ieee'
-BACKWARD_PROGRAMS = 512  # partial sums of the filters' gradient, per channel
+AMPERE_FLOAT32 = (32, 2, 4)  # 'features' in float32 below compute capability 9.0
 
 _TRITON_DTYPE = {
     torch.float32: tl.float32,
@@ -42,21 +76,29 @@ _TRITON_DTYPE = {
 }
 
 
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype to multiply in for a wish; sums are float32 in any case."""
-    return dtype if dtype in LAUNCH else torch.float32
-
-
-def forward(frames: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
-    """Motion maps of shape (B, m - 1, H, W) in ``dtype``, products in the dtype of ``weight``."""
-    batch, num_frames, _, height, width = frames.shape
-    maps = torch.empty(batch, num_frames - 1, height, width, dtype=dtype, device=frames.device)
-    launch = LAUNCH[weight.dtype]
-    blocks = _num_blocks(height, width, launch['BLOCK'])
-    with _on(frames):
-        _forward_kernel[(batch * (num_frames - 1) * blocks,)](
-            maps, *_arguments(frames, weight, eps), **_constants(weight), **launch
+def obstacle(frames: Tensor, weight: Tensor) -> Optional[str]:
+    """Why these kernels cannot take these tensors, None where they can."""
+    num_filters, channels, size, _ = weight.shape
+    if size not in SIZES or num_filters > MAX_FILTERS or channels > MAX_CHANNELS:
+        return (
+            f'takes up to {MAX_FILTERS} filters of 3 × 3, 5 × 5 or 7 × 7 over up to '
+            f'{MAX_CHANNELS} channels, got weight {tuple(weight.shape)}'
         )
+    if torch.float64 in (frames.dtype, weight.dtype):
+        return 'has no float64'
+    return None
+
+
+def forward(
+    frames: Tensor, weight: Tensor, eps: float, precision: torch.dtype, dtype: torch.dtype
+) -> Tensor:
+    """Motion maps of shape (B, m - 1, H, W) in ``dtype``, multiplied at ``precision``."""
+    batch, num_frames, _, height, width = frames.shape
+    maps = frames.new_empty((batch, num_frames - 1, height, width), dtype=dtype)
+    toeplitz, scale = prepare(frames, weight, precision)
+    launch = _launcher(frames, weight, toeplitz)
+    arguments = (toeplitz, scale, len(weight), eps, *_arguments(frames))
+    launch('features', batch * (num_frames - 1), maps, None, None, *arguments)
     return maps
 
 
@@ -65,227 +107,374 @@ def backward(
     frames: Tensor,
     weight: Tensor,
     eps: float,
+    precision: torch.dtype,
     needs_frames: bool,
     needs_weight: bool,
 ) -> tuple[Optional[Tensor], Optional[Tensor]]:
     """Gradients of the frames and the filters (None where not needed), features recomputed."""
-    batch, num_frames, channels, height, width = frames.shape
-    num_filters, _, size, _ = weight.shape
-    constants = _constants(weight)
-    launch = LAUNCH[weight.dtype]
-    units = batch * (num_frames - 1) * _num_blocks(height, width, launch['BLOCK'])
-    programs = min(units, BACKWARD_PROGRAMS)
-    window, filters = constants['WINDOW'], constants['FILTERS']
-    partial = frames.new_empty(
-        (programs, channels, window, window, 2, 2, filters), dtype=torch.float32
-    )
-    grad_differences = frames.new_zeros(
-        (batch, num_frames - 1, channels, height, width) if needs_frames else 1,
-        dtype=torch.float32,
-    )
-    with _on(frames):
-        _backward_kernel[(programs, channels)](
-            grad_maps.contiguous(),
-            partial,
-            grad_differences,
-            units,
-            *_arguments(frames, weight, eps),
-            NEEDS_FRAMES=needs_frames,
-            num_stages=1,  # a pipeline of several windows does not fit into shared memory
-            **constants,
-            **launch,
-        )
-    grad_frames = grad_weight = None
+    batch, num_frames, _, height, width = frames.shape
+    toeplitz, scale = prepare(frames, weight, precision)
+    grad_maps = grad_maps.contiguous()
+    grad_scale = _power_of_two(grad_maps) if toeplitz.dtype == torch.float16 else None
+    size = (num_frames - 1) * height * _cells_per_row(width) * toeplitz[0, 0, 0, 0].numel()
+    samples = max(1, min(batch, CHUNK // size))
+    dtype = toeplitz.dtype if len(toeplitz) == 1 else torch.float32
+    grad_features = frames.new_empty((samples, size), dtype=dtype)
+    grad_frames = turned = None
     if needs_frames:
-        grad_frames = torch.zeros_like(frames, dtype=torch.float32)
-        grad_frames[:, :-1] += grad_differences
-        grad_frames[:, 1:] -= grad_differences
-        grad_frames = grad_frames.to(frames.dtype)
-    if needs_weight:
-        grad_window = partial.sum(0)  # (C, window, window, 2, 2, K)
-        grad_weight = sum(
-            grad_window[:, row : row + size, column : column + size, row, column, :num_filters]
-            for row in (0, 1)
-            for column in (0, 1)
-        )
-        grad_weight = grad_weight.permute(3, 0, 1, 2).to(weight.dtype)
-    return grad_frames, grad_weight
+        grad_frames = torch.empty_like(frames, memory_format=torch.contiguous_format)
+        turned = _turn(weight if scale is None else weight * scale, toeplitz)
+    programs = min(PROGRAMS, samples * (num_frames - 1) * height)
+    partial = frames.new_empty((programs, *toeplitz.shape[1:]), dtype=torch.float32)
+    grad_toeplitz = torch.zeros_like(partial[0])
+    for start in range(0, batch, samples):
+        some = frames[start : start + samples]
+        pairs = len(some) * (num_frames - 1)
+        launch = _launcher(some, weight, toeplitz)
+        launch(
+            'features', pairs, grad_features, grad_maps[start : start + samples], grad_scale,
+            toeplitz, scale, len(weight), eps, *_arguments(some),
+        )  # fmt: skip
+        if needs_weight:
+            launch('filters', pairs, partial, grad_features, *_arguments(some))
+            grad_toeplitz += partial.sum(0)
+        if needs_frames:
+            launch(
+                'frames', len(some) * num_frames, grad_frames[start : start + samples],
+                grad_features, turned, scale, grad_scale, num_frames, height, width,
+            )  # fmt: skip
+    if not needs_weight:
+        return grad_frames, None
+    grad_weight = _taps(grad_toeplitz, weight.shape[-1])[..., : len(weight)].sum(-2)
+    if grad_scale is not None:
+        grad_weight = grad_weight / grad_scale
+    return grad_frames, grad_weight.permute(3, 0, 1, 2).contiguous()
 
 
-def _num_blocks(height: int, width: int, block: int) -> int:
-    return triton.cdiv(triton.cdiv(height, 2) * triton.cdiv(width, 2), block)
+def prepare(frames: Tensor, weight: Tensor, precision: torch.dtype) -> tuple:
+    """Toeplitz matrices (pieces, C, rows, 16, 8, F) and the power of two in them, None for 1."""
+    exact = frames.dtype == torch.uint8
+    dtype = torch.float16 if exact else precision
+    scale = _power_of_two(weight) if dtype == torch.float16 else None
+    pieces = [weight if scale is None else weight * scale]
+    if exact and precision == torch.float32:
+        pieces.append(pieces[0] - pieces[0].to(dtype))
+    return torch.stack([_toeplitz(piece, dtype) for piece in pieces]), scale
 
 
-def _on(frames: Tensor):
-    return torch.cuda.device(frames.device) if frames.is_cuda else nullcontext()
+def _toeplitz(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """(K, C, k, k) → (C, rows, 16, 8, F): what a column of the window gives to an output.
 
-
-def _arguments(frames: Tensor, weight: Tensor, eps: float) -> tuple:
-    _, num_frames, _, height, width = frames.shape
-    return (
-        frames,
-        weight.contiguous(),
-        *frames.stride(),
-        num_frames,
-        height,
-        width,
-        weight.shape[0],
-        eps,
-    )
-
-
-def _constants(weight: Tensor) -> dict:
+    Rows and F, the filters, are filled up with zeros to a power of two.
+    """
     num_filters, channels, size, _ = weight.shape
-    return dict(
-        CHANNELS=channels,
-        SIZE=size,
-        WINDOW=max(triton.next_power_of_2(size + 1), 4),
-        FILTERS=max(triton.next_power_of_2(num_filters), 4),
-        DTYPE=_TRITON_DTYPE[weight.dtype],
-        # The interpreter (3.9) multiplies the bits of bfloat16 as integers.
-        PRECISION=FLOAT32_PRECISION if weight.is_cuda else 'upcast',
+    rows, filters = (triton.next_power_of_2(n) for n in (size, max(num_filters, 4)))
+    toeplitz = weight.new_zeros((channels, rows, COLUMNS, OUTPUTS, filters), dtype=dtype)
+    _taps(toeplitz, size)[..., :num_filters] = weight.permute(1, 2, 3, 0).unsqueeze(-2)
+    return toeplitz
+
+
+def _taps(toeplitz: Tensor, size: int) -> Tensor:
+    """View (C, k, k, 8, F) of a Toeplitz matrix: the taps of each output.
+
+    Tap s of output o sees column o + s + 4 − ⌊k / 2⌋ of the window.
+    """
+    channels, _, _, outputs, filters = toeplitz.shape
+    channel, row, column, output, _ = toeplitz.stride()
+    return toeplitz.as_strided(
+        (channels, size, size, outputs, filters),
+        (channel, row, column, column + output, 1),
+        (outputs // 2 - size // 2) * column,
     )
 
 
-@triton.jit
-def _cells(block, height, width, BLOCK: tl.constexpr):
-    """Top and left output of each cell of a block; cells past the end lie below the frame."""
-    cell = block * BLOCK + tl.arange(0, BLOCK)
-    cells_per_row = (width + 1) // 2
-    return cell // cells_per_row * 2, cell % cells_per_row * 2
+def _turn(weight: Tensor, toeplitz: Tensor) -> Tensor:
+    """Filters for the way back, (rows, 16, F, C', 8): they lead from features to channels."""
+    turned = _toeplitz(weight.flip(2, 3).transpose(0, 1), toeplitz.dtype)  # (K, rows, 16, 8, C')
+    missing = toeplitz.shape[-1] - len(weight)
+    return F.pad(turned.permute(1, 2, 0, 4, 3), (0, 0, 0, 0, 0, missing)).contiguous()
+
+
+def _power_of_two(tensor: Tensor) -> Tensor:
+    """The power of two, 2 ** ±40 at most, that brings the largest magnitude to 128 … 256."""
+    largest = torch.linalg.vector_norm(tensor, float('inf'), dtype=torch.float32).view(1)
+    exponent = largest.view(torch.int32) >> 23  # as float32 stores it, 127 too large
+    return ((127 + 7 + 127 - exponent).clamp(127 - 40, 127 + 40) << 23).view(torch.float32)
+
+
+def _cells_per_row(width: int) -> int:
+    return triton.cdiv(width + OUTPUTS // 2, OUTPUTS)
+
+
+def _arguments(frames: Tensor) -> tuple:
+    return frames, *frames.stride(), frames.shape[1], *frames.shape[3:]
+
+
+def settings(name: str, frames: Tensor, weight: Tensor, toeplitz: Tensor, capability: int) -> dict:
+    """What a kernel is compiled for, the same for any number of such frames.
+
+    Args:
+        name (str): 'features', 'filters' or 'frames'.
+        frames (Tensor): Shape (B, m, C, H, W).
+        weight (Tensor): Shape (K, C, k, k).
+        toeplitz (Tensor): What :func:`prepare` makes of them.
+        capability (int): Compute capability times ten, 90 of 9.0.
+    """
+    _, _, channels, height, width = frames.shape
+    pieces, _, rows, _, _, filters = toeplitz.shape
+    *outer, stride_h, stride_w = frames.stride()
+    farthest = max(height * stride_h + width * stride_w, height * (width + 12) * filters)
+    aligned = stride_w == 1 and not any(n % 8 for n in (*outer, stride_h, width))
+    exact = frames.dtype == torch.uint8
+    block, step, warps = TILES[name][torch.uint8 if exact else toeplitz.dtype]
+    if name == 'features' and toeplitz.dtype == torch.float32 and capability < 90:
+        block, step, warps = AMPERE_FLOAT32
+    constants = dict(
+        CHANNELS=channels,
+        SIZE=weight.shape[-1],
+        ROWS=rows,
+        FILTERS=filters,
+        PIECES=pieces,
+        DTYPE=_TRITON_DTYPE[toeplitz.dtype],
+        PACKED=2 if exact and aligned else 1,  # pixels of a word
+        ALIGNED=aligned,  # whether 8 pixels lie side by side wherever a window starts
+        WIDE=farthest >= 2**31,  # whether offsets in a frame need 64 bits; all others have them
+        OUT=max(triton.next_power_of_2(channels), 4),
+        STEP=min(step, rows),
+        BLOCK=block,
+    )
+    known = {key: value for key, value in constants.items() if key in KERNELS[name].arg_names}
+    return dict(known, num_warps=warps, num_stages=1)
+
+
+def _launcher(frames: Tensor, weight: Tensor, toeplitz: Tensor) -> Callable:
+    """A function that runs a kernel: its name, how many maps or frames it is about, arguments."""
+    capability = 90
+    if frames.is_cuda:
+        major, minor = torch.cuda.get_device_capability(frames.device)
+        capability = 10 * major + minor
+    height, width = frames.shape[3:]
+
+    def launch(name: str, units: int, *args: Any) -> None:
+        options = settings(name, frames, weight, toeplitz, capability)
+        cells = height * (triton.cdiv(width, 8) if name == 'frames' else _cells_per_row(width))
+        grid = (units * triton.cdiv(cells, options['BLOCK']),)
+        if name == 'filters':
+            partial = args[0]
+            grid = (len(partial), len(partial[0]) * partial.shape[2] // options['STEP'])
+            args = (*args[:2], units * triton.cdiv(cells, options['BLOCK']), *args[2:])
+        with torch.cuda.device(frames.device) if frames.is_cuda else nullcontext():
+            KERNELS[name][grid](*args, **options)
+
+    return launch
+
+
+# A batch of another size must not compile anew: no integer is specialised on.
+_INTEGERS = (
+    'num_filters', 'units', 'num_frames', 'height', 'width',
+    'stride_b', 'stride_t', 'stride_c', 'stride_h', 'stride_w',
+)  # fmt: skip
+
+
+def _jit(kernel):
+    names = [name for name in _INTEGERS if name in inspect.signature(kernel).parameters]
+    return triton.jit(kernel, do_not_specialize=names)
 
 
 @triton.jit
-def _differences(
-    frame, stride_t, stride_h, stride_w, top, left, height, width,
-    SIZE: tl.constexpr, WINDOW: tl.constexpr, DTYPE: tl.constexpr,
+def _cells(
+    frames, unit, stride_b, stride_t, num_frames, height, width,
+    ALIGNED: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Window of differences of each cell, one channel, (BLOCK, WINDOW²); zero off the frame."""
-    tap = tl.arange(0, WINDOW * WINDOW)
-    row = top[:, None] + (tap // WINDOW)[None, :] - SIZE // 2
-    column = left[:, None] + (tap % WINDOW)[None, :] - SIZE // 2
+    """Of a block of cells: first frame, pair, block in the pair, row y and place j of each cell.
+
+    Cells past the end lie below the frame.
+    """
+    per_row = (width + 11) // 8
+    blocks = tl.cdiv(per_row * height, BLOCK)
+    pair, block = (unit // blocks).to(tl.int64), unit % blocks
+    offset = pair // (num_frames - 1) * stride_b + pair % (num_frames - 1) * stride_t
+    if ALIGNED:  # a multiple of 8, said so that the compiler sees it
+        offset = offset // 8 * 8
+    cell = block * BLOCK + tl.arange(0, BLOCK)
+    y, j = cell // per_row, cell % per_row
+    if WIDE:
+        y, j = y.to(tl.int64), j.to(tl.int64)
+    return frames + offset, pair, block, y, j
+
+
+@triton.jit
+def _windows(
+    frame, channel, stride_t, stride_c, stride_h, stride_w, top, j, height, width,
+    ROWS: tl.constexpr, PACKED: tl.constexpr, ALIGNED: tl.constexpr,
+):  # fmt: skip
+    """Each cell's window of a channel in two frames, (BLOCK, ROWS · 16 / PACKED), 0 off the frame.
+
+    PACKED pixels make a word.
+    """
+    WORDS: tl.constexpr = 16 // PACKED
+    stride_t, stride_c = stride_t.to(tl.int64), stride_c.to(tl.int64)
+    pointer = frame + channel * stride_c
+    if ALIGNED:  # multiples of 8, said so that the compiler sees it
+        pointer = frame + channel * (stride_c // 8 * 8)
+        stride_t, stride_h = stride_t // 8 * 8 // PACKED, stride_h // 8 * 8 // PACKED
+        stride_w, width = 1, width // 8 * 8 // PACKED
+    if PACKED == 2:
+        pointer = pointer.to(tl.pointer_type(tl.uint16), bitcast=True)
+    tap = tl.arange(0, ROWS * WORDS)
+    row = top[:, None] + (tap // WORDS)[None, :]
+    column = (j * (WORDS // 2) - WORDS // 2)[:, None] + (tap % WORDS)[None, :]
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    pointer = frame + row * stride_h + column * stride_w
-    current = tl.load(pointer, mask=inside, other=0).to(tl.float32)
-    following = tl.load(pointer + stride_t, mask=inside, other=0).to(tl.float32)
+    pointer += row * stride_h + column * stride_w
+    current = tl.load(pointer, mask=inside, other=0)
+    return current, tl.load(pointer + stride_t, mask=inside, other=0)
+
+
+@triton.jit
+def _differences(current, following, part: tl.constexpr, PACKED: tl.constexpr, DTYPE: tl.constexpr):
+    """Differences of the pixels at a place in their words."""
+    if PACKED == 2:
+        current, following = current >> 8 * part & 255, following >> 8 * part & 255
+    if current.dtype.is_int():  # 0x6400 is 1024 in float16, and its last bits count ones
+        current = (current.to(tl.uint16) | 0x6400).to(tl.float16, bitcast=True)
+        following = (following.to(tl.uint16) | 0x6400).to(tl.float16, bitcast=True)
     return (current - following).to(DTYPE)
 
 
 @triton.jit
-def _filters(
-    weight, channel, num_filters,
-    CHANNELS: tl.constexpr, SIZE: tl.constexpr, WINDOW: tl.constexpr, FILTERS: tl.constexpr,
+def _value(pointer):
+    """What a pointer points to; 1 where there is none."""
+    return 1.0 if pointer is None else tl.load(pointer)
+
+
+@_jit
+def _features_kernel(
+    out, grad_maps, grad_scale, toeplitz, scale, num_filters, eps, frames, stride_b, stride_t,
+    stride_c, stride_h, stride_w, num_frames, height, width, CHANNELS: tl.constexpr,
+    SIZE: tl.constexpr, ROWS: tl.constexpr, FILTERS: tl.constexpr, PIECES: tl.constexpr,
+    DTYPE: tl.constexpr, PACKED: tl.constexpr, ALIGNED: tl.constexpr, WIDE: tl.constexpr,
+    STEP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Filters of one channel, shifted for each output of a cell, (WINDOW², 4 · FILTERS)."""
-    tap = tl.arange(0, WINDOW * WINDOW)[:, None]
-    output = tl.arange(0, 4 * FILTERS)[None, :] // FILTERS
-    index = tl.arange(0, 4 * FILTERS)[None, :] % FILTERS
-    row = tap // WINDOW - output // 2
-    column = tap % WINDOW - output % 2
-    known = (row >= 0) & (row < SIZE) & (column >= 0) & (column < SIZE) & (index < num_filters)
-    pointer = weight + ((index * CHANNELS + channel) * SIZE + row) * SIZE + column
-    return tl.load(pointer, mask=known, other=0)
-
-
-@triton.jit
-def _product(left, right, sums, PRECISION: tl.constexpr):
-    if PRECISION == 'upcast':
-        sums = tl.dot(left.to(tl.float32), right.to(tl.float32), sums)
-    else:
-        sums = tl.dot(left, right, sums, input_precision=PRECISION)
-    return sums
-
-
-@triton.jit
-def _features(
-    frame, weight, stride_t, stride_c, stride_h, stride_w, top, left, height, width, num_filters,
-    eps, CHANNELS: tl.constexpr, SIZE: tl.constexpr, WINDOW: tl.constexpr, FILTERS: tl.constexpr,
-    DTYPE: tl.constexpr, PRECISION: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Feature differences plus eps of each cell's four outputs, (BLOCK, 4, FILTERS), float32."""
-    features = tl.zeros((BLOCK, 4 * FILTERS), dtype=tl.float32)
-    for channel in tl.static_range(CHANNELS):
-        differences = _differences(
-            frame + channel * stride_c, stride_t, stride_h, stride_w, top, left, height, width,
-            SIZE, WINDOW, DTYPE,
-        )  # fmt: skip
-        filters = _filters(weight, channel, num_filters, CHANNELS, SIZE, WINDOW, FILTERS)
-        features = _product(differences, filters, features, PRECISION)
-    known = tl.arange(0, FILTERS)[None, None, :] < num_filters
-    return tl.reshape(features, (BLOCK, 4, FILTERS)) + tl.where(known, eps, 0.0)
-
-
-@triton.jit
-def _map_offsets(top, left, height, width):
-    """Where each cell's outputs lie in a map, and which of them exist, (BLOCK, 4)."""
-    output = tl.arange(0, 4)[None, :]
-    row = top[:, None] + output // 2
-    column = left[:, None] + output % 2
-    return row * width + column, (row < height) & (column < width)
-
-
-@triton.jit
-def _forward_kernel(
-    maps, frames, weight, stride_b, stride_t, stride_c, stride_h, stride_w, num_frames, height,
-    width, num_filters, eps, CHANNELS: tl.constexpr, SIZE: tl.constexpr, WINDOW: tl.constexpr,
-    FILTERS: tl.constexpr, DTYPE: tl.constexpr, PRECISION: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    blocks = tl.cdiv(tl.cdiv(height, 2) * tl.cdiv(width, 2), BLOCK)
-    pair = (tl.program_id(0) // blocks).to(tl.int64)
-    sample, step = pair // (num_frames - 1), pair % (num_frames - 1)
-    frame = frames + sample * stride_b + step * stride_t
-    top, left = _cells(tl.program_id(0) % blocks, height, width, BLOCK)
-    features = _features(
-        frame, weight, stride_t, stride_c, stride_h, stride_w, top, left, height, width,
-        num_filters, eps, CHANNELS, SIZE, WINDOW, FILTERS, DTYPE, PRECISION, BLOCK,
+    """A block of cells of one pair: its maps, or with ``grad_maps`` its features' gradient."""
+    frame, pair, block, y, j = _cells(
+        frames, tl.program_id(0), stride_b, stride_t, num_frames, height, width, ALIGNED, WIDE,
+        BLOCK,
     )  # fmt: skip
-    norm = tl.sqrt(tl.sum(features * features, axis=2))  # (BLOCK, 4)
-    offsets, exists = _map_offsets(top, left, height, width)
-    tl.store(maps + pair * height * width + offsets, norm, mask=exists)
-
-
-@triton.jit
-def _backward_kernel(
-    grad_maps, partial, grad_differences, units, frames, weight, stride_b, stride_t, stride_c,
-    stride_h, stride_w, num_frames, height, width, num_filters, eps, CHANNELS: tl.constexpr,
-    SIZE: tl.constexpr, WINDOW: tl.constexpr, FILTERS: tl.constexpr, DTYPE: tl.constexpr,
-    PRECISION: tl.constexpr, NEEDS_FRAMES: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Program (p, c): the gradient of channel c's filters over every P-th block of cells."""
-    program, channel = tl.program_id(0), tl.program_id(1)
-    blocks = tl.cdiv(tl.cdiv(height, 2) * tl.cdiv(width, 2), BLOCK)
-    grad_filters = tl.zeros((WINDOW * WINDOW, 4 * FILTERS), dtype=tl.float32)
-    for unit in range(program, units, tl.num_programs(0)):
-        pair = (unit // blocks).to(tl.int64)
-        sample, step = pair // (num_frames - 1), pair % (num_frames - 1)
-        frame = frames + sample * stride_b + step * stride_t
-        top, left = _cells(unit % blocks, height, width, BLOCK)
-        features = _features(
-            frame, weight, stride_t, stride_c, stride_h, stride_w, top, left, height, width,
-            num_filters, eps, CHANNELS, SIZE, WINDOW, FILTERS, DTYPE, PRECISION, BLOCK,
+    n = tl.arange(0, 8 * FILTERS)
+    features = tl.zeros((BLOCK, 8 * FILTERS), dtype=tl.float32)
+    for index in tl.static_range(CHANNELS * ROWS // STEP):
+        channel, top = index // (ROWS // STEP), index % (ROWS // STEP) * STEP
+        current, following = _windows(
+            frame, channel, stride_t, stride_c, stride_h, stride_w, y + (top - SIZE // 2), j,
+            height, width, STEP, PACKED, ALIGNED,
         )  # fmt: skip
-        norm = tl.sqrt(tl.sum(features * features, axis=2))
-        offsets, exists = _map_offsets(top, left, height, width)
-        grad = tl.load(grad_maps + pair * height * width + offsets, mask=exists, other=0)
+        for part in tl.static_range(PACKED):
+            differences = _differences(current, following, part, PACKED, DTYPE)
+            for piece in tl.static_range(PIECES):
+                row = (piece * CHANNELS + channel) * ROWS + top
+                tap = row * 16 + part + tl.arange(0, STEP * 16 // PACKED) * PACKED
+                filters = tl.load(toeplitz + tap[:, None] * (8 * FILTERS) + n[None, :])
+                features = tl.dot(differences, filters, features, input_precision='tf32x3')
+    factor = _value(scale)
+    known = tl.arange(0, FILTERS)[None, None, :] < num_filters
+    features = tl.reshape(features, (BLOCK, 8, FILTERS)) + tl.where(known, eps * factor, 0.0)
+    norm = tl.sqrt(tl.sum(features * features, axis=2))  # (BLOCK, 8)
+    x = (j * 8 - 4)[:, None] + tl.arange(0, 8)[None, :]
+    exists = (y < height)[:, None] & (x >= 0) & (x < width)
+    offset = pair * height * width + (y[:, None] * width + x)
+    if grad_maps is None:
+        tl.store(out + offset, norm / factor, mask=exists)
+    else:
+        grad = tl.load(grad_maps + offset, mask=exists, other=0).to(tl.float32)
         # A norm of zero has the subgradient zero.
-        scale = tl.where(norm > 0, grad.to(tl.float32) / tl.where(norm > 0, norm, 1.0), 0.0)
-        grad_features = tl.reshape(features * scale[:, :, None], (BLOCK, 4 * FILTERS)).to(DTYPE)
-        differences = _differences(
-            frame + channel * stride_c, stride_t, stride_h, stride_w, top, left, height, width,
-            SIZE, WINDOW, DTYPE,
+        ratio = tl.where(norm > 0, grad * _value(grad_scale) / norm, 0.0)
+        cells = (width + 11) // 8 * height
+        cell = block * BLOCK + tl.arange(0, BLOCK)
+        base = out + (pair * cells + block * BLOCK) * (8 * FILTERS)
+        offset = tl.arange(0, BLOCK)[:, None] * (8 * FILTERS) + n[None, :]
+        grad_features = tl.reshape(features * ratio[:, :, None], (BLOCK, 8 * FILTERS))
+        tl.store(base + offset, grad_features, mask=(cell < cells)[:, None])
+
+
+@_jit
+def _filters_kernel(
+    partial, grad_features, units, frames, stride_b, stride_t, stride_c, stride_h, stride_w,
+    num_frames, height, width, CHANNELS: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.constexpr,
+    FILTERS: tl.constexpr, PIECES: tl.constexpr, DTYPE: tl.constexpr, PACKED: tl.constexpr,
+    ALIGNED: tl.constexpr, WIDE: tl.constexpr, STEP: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Program (p, i): the gradient of a channel's rows of filters, over every P-th block."""
+    program, index = tl.program_id(0), tl.program_id(1)
+    channel, top = index // (ROWS // STEP), index % (ROWS // STEP) * STEP
+    cells = (width + 11) // 8 * height
+    n = tl.arange(0, 8 * FILTERS)
+    sums = tl.zeros((STEP * 16, 8 * FILTERS), dtype=tl.float32)
+    unit = program
+    while unit < units:
+        frame, pair, block, y, j = _cells(
+            frames, unit, stride_b, stride_t, num_frames, height, width, ALIGNED, WIDE, BLOCK
+        )
+        current, following = _windows(
+            frame, channel, stride_t, stride_c, stride_h, stride_w, y + (top - SIZE // 2), j,
+            height, width, STEP, PACKED, ALIGNED,
         )  # fmt: skip
-        grad_filters = _product(tl.trans(differences), grad_features, grad_filters, PRECISION)
-        if NEEDS_FRAMES:
-            filters = _filters(weight, channel, num_filters, CHANNELS, SIZE, WINDOW, FILTERS)
-            grad_window = tl.zeros((BLOCK, WINDOW * WINDOW), dtype=tl.float32)
-            grad_window = _product(grad_features, tl.trans(filters), grad_window, PRECISION)
-            tap = tl.arange(0, WINDOW * WINDOW)
-            row = top[:, None] + (tap // WINDOW)[None, :] - SIZE // 2
-            column = left[:, None] + (tap % WINDOW)[None, :] - SIZE // 2
-            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            plane = grad_differences + (pair * CHANNELS + channel) * height * width
-            tl.atomic_add(plane + row * width + column, grad_window, mask=inside)
-    tap = tl.arange(0, WINDOW * WINDOW)[:, None]
-    column = tl.arange(0, 4 * FILTERS)[None, :]
-    base = partial + (program * CHANNELS + channel) * (WINDOW * WINDOW * 4 * FILTERS)
-    tl.store(base + tap * (4 * FILTERS) + column, grad_filters)
+        differences = _differences(current, following, 0, PACKED, DTYPE)
+        if PACKED == 2:
+            second = _differences(current, following, 1, PACKED, DTYPE)
+            differences = tl.reshape(tl.join(differences, second), (BLOCK, STEP * 16))
+        cell = block * BLOCK + tl.arange(0, BLOCK)
+        base = grad_features + (pair * cells + block * BLOCK) * (8 * FILTERS)
+        offset = tl.arange(0, BLOCK)[:, None] * (8 * FILTERS) + n[None, :]
+        grad = tl.load(base + offset, mask=(cell < cells)[:, None], other=0)
+        for _ in tl.static_range(PIECES):
+            piece = grad.to(DTYPE)
+            sums = tl.dot(tl.trans(differences), piece, sums, input_precision='tf32x3')
+            grad = grad - piece
+        unit += tl.num_programs(0)
+    tap = (channel * ROWS + top) * 16 + tl.arange(0, STEP * 16)[:, None]
+    base = partial + program.to(tl.int64) * (CHANNELS * ROWS * 16 * 8 * FILTERS)
+    tl.store(base + tap * (8 * FILTERS) + n[None, :], sums)
+
+
+@_jit
+def _frames_kernel(
+    grad_frames, grad_features, turned, scale, grad_scale, num_frames, height, width,
+    CHANNELS: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.constexpr, FILTERS: tl.constexpr,
+    DTYPE: tl.constexpr, WIDE: tl.constexpr, OUT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The gradient of 8 pixels, from x = 8j on, for each cell of a block.
+
+    They gather from columns 8j − 4 … 8j + 11, which are the cells j and j + 1 of ``grad_features``,
+    side by side in memory: of the pair that begins with this frame less the one that ends with it.
+    """
+    per_row, stored = (width + 7) // 8, (width + 11) // 8
+    blocks = tl.cdiv(per_row * height, BLOCK)
+    frame = (tl.program_id(0) // blocks).to(tl.int64)
+    sample, step = frame // num_frames, frame % num_frames
+    cell = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
+    y, j = cell // per_row, cell % per_row
+    if WIDE:
+        y, j = y.to(tl.int64), j.to(tl.int64)
+    plane = height.to(tl.int64) * stored * (8 * FILTERS)
+    base = grad_features + (sample * (num_frames - 1) + step) * plane
+    # Rows that there are of a pair: none before the first frame and after the last.
+    next_rows, last_rows = tl.where(step < num_frames - 1, height, 0), tl.where(step > 0, height, 0)
+    tap = tl.arange(0, 16 * FILTERS)
+    n = tl.arange(0, OUT * 8)
+    sums = tl.zeros((BLOCK, OUT * 8), dtype=tl.float32)
+    for index in range(ROWS):
+        row = y + (index - SIZE // 2)
+        inside = (row >= 0)[:, None] & (j[:, None] + (tap // (8 * FILTERS))[None, :] < stored)
+        pointer = base + ((row * stored + j)[:, None] * (8 * FILTERS) + tap[None, :])
+        begins = tl.load(pointer, mask=inside & (row < next_rows)[:, None], other=0)
+        ends = tl.load(pointer - plane, mask=inside & (row < last_rows)[:, None], other=0)
+        filters = tl.load(turned + (index * 16 * FILTERS + tap)[:, None] * (OUT * 8) + n[None, :])
+        sums = tl.dot((begins - ends).to(DTYPE), filters, sums, input_precision='tf32x3')
+    channel, x = n // 8, (j * 8)[:, None] + (n % 8)[None, :]
+    exists = (y < height)[:, None] & (x < width) & (channel < CHANNELS)[None, :]
+    plane = (frame * CHANNELS + channel) * height * width
+    offset = plane[None, :] + (y[:, None] * width + x)
+    tl.store(grad_frames + offset, sums / _value(scale) / _value(grad_scale), mask=exists)
+
+
+KERNELS = dict(features=_features_kernel, filters=_filters_kernel, frames=_frames_kernel)

@@ -1,15 +1,18 @@
 """The one entry to Persistence of Appearance; chooses how it is computed."""
 
+import functools
+import importlib
 import importlib.util
 import os
+import warnings
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any, Optional
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from . import cpu
 from .reference import persistence_reference
 
 BACKENDS = ('auto', 'reference', 'cpu', 'triton')
@@ -51,25 +54,29 @@ def persistence_of_appearance(
         torch.Size([2, 3, 32, 32])
     """
     _check(frames, weight, std)
-    chosen = select_backend(frames, weight, backend)
+    if backend != 'auto' and not torch.compiler.is_compiling():
+        select_backend(frames, weight, backend)  # says at once what is wrong
     dtype = frames.dtype if frames.is_floating_point() else weight.dtype
+    precision = _autocast_dtype(frames.device) or weight.dtype
+    plain = backend == 'reference' or (backend == 'auto' and _wants_plain(weight))
+    if not plain:
+        # Small filters and large gradients need float32 here, whatever they are multiplied in.
+        weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
     if std is not None:
         weight = weight / weight.new_tensor(std).view(-1, 1, 1)
-    if chosen == 'reference':
+    if plain:
         return persistence_reference(frames, weight, eps)
-    implementation = importlib.import_module('.cpu' if chosen == 'cpu' else '.gpu', __package__)
-    wish = _autocast_dtype(frames.device) or weight.dtype
-    weight = weight.to(implementation.compute_dtype(wish))
-    return _Persistence.apply(frames, weight, eps, dtype, implementation)
+    return _persistence(frames, weight, eps, precision, dtype, backend)
 
 
 def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str:
     """Name the path that :func:`persistence_of_appearance` takes for these tensors.
 
     'auto' is 'triton' on NVIDIA GPUs of compute capability 8.0 and above where Triton is
-    installed, 'cpu' on processors where PyTorch has oneDNN, else 'reference'. It is 'reference',
-    too, for float64 and while a graph is being made (``torch.compile``, ``torch.export``, ONNX,
-    tracing, ``torch.func``), so that graphs hold plain operators.
+    installed and has a kernel for these filters, 'cpu' on processors where PyTorch has oneDNN,
+    else 'reference'. It is 'reference', too, for float64, and where plain operators are wanted
+    (ONNX, ``torch.jit.trace``, ``torch.func``). ``torch.compile`` and ``torch.export`` keep the
+    choice for when they run: they hold one operator, ``pan_mm::persistence``.
 
     Args:
         frames (Tensor): Frames of shape (B, m, C, H, W).
@@ -86,43 +93,154 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
     if backend not in BACKENDS:
         raise ValueError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
     if backend in ('cpu', 'triton'):
-        obstacle = _obstacle(backend, frames)
+        obstacle = _obstacle(backend, frames, weight)
         if obstacle:
             raise RuntimeError(f"backend {backend!r} {obstacle}; use backend='auto'")
         return backend
-    if backend == 'reference' or _is_traced() or weight.dtype == torch.float64:
+    if backend == 'reference' or _wants_plain(weight):
         return 'reference'
-    if frames.is_cuda and _obstacle('triton', frames) is None:
-        return 'triton'
-    if _obstacle('cpu', frames) is None and torch.backends.mkldnn.is_available():
+    if frames.is_cuda:
+        obstacle = _obstacle('triton', frames, weight)
+        if obstacle is None:
+            return 'triton'
+        _say_once(f'PA is computed by plain PyTorch operators: the kernel {obstacle}')
+    if _obstacle('cpu', frames, weight) is None and torch.backends.mkldnn.is_available():
         return 'cpu'
     return 'reference'
 
 
-class _Persistence(torch.autograd.Function):
-    """Keeps the inputs alone for backward, which computes the features again."""
+@torch.library.custom_op(
+    'pan_mm::persistence',
+    mutates_args=(),
+    schema='(Tensor frames, Tensor weight, float eps, ScalarType precision, ScalarType dtype, '
+    'str backend) -> Tensor',
+)
+def _persistence(
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    precision: torch.dtype,
+    dtype: torch.dtype,
+    backend: str,
+) -> Tensor:
+    return _run('forward', backend, frames, weight, (frames, weight, eps, precision, dtype))
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        frames: Tensor,
-        weight: Tensor,
-        eps: float,
-        dtype: torch.dtype,
-        implementation: ModuleType,
-    ) -> Tensor:
-        ctx.save_for_backward(frames, weight)
-        ctx.eps, ctx.implementation = eps, implementation
-        return implementation.forward(frames, weight, eps, dtype)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_maps: Tensor) -> tuple:
-        frames, weight = ctx.saved_tensors
-        grads = ctx.implementation.backward(
-            grad_maps, frames, weight, ctx.eps, *ctx.needs_input_grad[:2]
+@torch.library.custom_op(
+    'pan_mm::persistence_backward',
+    mutates_args=(),
+    schema='(Tensor grad_maps, Tensor frames, Tensor weight, float eps, ScalarType precision, '
+    'bool needs_frames, bool needs_weight, str backend) -> Tensor[]',
+)
+def _persistence_backward(
+    grad_maps: Tensor, frames: Tensor, weight: Tensor, *args: Any
+) -> list[Tensor]:
+    *args, backend = args
+    args = (grad_maps, frames, weight, *args)
+    grads = _run('backward', backend, frames, weight, args)
+    return [grad for grad in grads if grad is not None]
+
+
+@_persistence.register_fake
+def _(frames, weight, eps, precision, dtype, backend):
+    batch, num_frames, _, height, width = frames.shape
+    return frames.new_empty((batch, num_frames - 1, height, width), dtype=dtype)
+
+
+@_persistence_backward.register_fake
+def _(grad_maps, frames, weight, eps, precision, needs_frames, needs_weight, backend):
+    needed = [tensor for tensor, need in ((frames, needs_frames), (weight, needs_weight)) if need]
+    return [tensor.new_empty(tensor.shape) for tensor in needed]
+
+
+def _setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    frames, weight, ctx.eps, ctx.precision, _, ctx.backend = inputs
+    ctx.save_for_backward(frames, weight)  # and no features: backward computes them again
+
+
+def _differentiate(ctx: Any, grad_maps: Tensor) -> tuple:
+    needs = ctx.needs_input_grad[:2]
+    grads = iter(
+        _persistence_backward(
+            grad_maps, *ctx.saved_tensors, ctx.eps, ctx.precision, *needs, ctx.backend
         )
-        return (*grads, None, None, None)
+    )
+    return (*(next(grads) if need else None for need in needs), None, None, None, None)
+
+
+_persistence.register_autograd(_differentiate, setup_context=_setup_context)
+
+
+def _run(step: str, backend: str, frames: Tensor, weight: Tensor, args: tuple) -> Any:
+    """One step, 'forward' or 'backward', on the path for these tensors."""
+    chosen = select_backend(frames, weight, backend)
+    with torch.autocast(frames.device.type, enabled=False):
+        if chosen == 'cpu':
+            return getattr(cpu, step)(*args)
+        if chosen == 'triton':
+            try:
+                return getattr(_gpu(), step)(*args)
+            except torch.cuda.OutOfMemoryError:
+                raise
+            except Exception as error:
+                if backend == 'triton':
+                    raise
+                _say_once(
+                    'PA is computed by plain PyTorch operators: its kernel could not be built or '
+                    f'started on this machine ({type(error).__name__}: {error})'
+                )
+                _unusable.append(error)
+        return _PLAIN[step](*args)
+
+
+_unusable: list[Exception] = []  # why the kernel is not tried again in this process
+
+
+def _plain_forward(
+    frames: Tensor, weight: Tensor, eps: float, precision: torch.dtype, dtype: torch.dtype
+) -> Tensor:
+    frames, weight = _plain_inputs(frames, weight, precision)
+    return persistence_reference(frames, weight, eps).to(dtype)
+
+
+def _plain_backward(
+    grad_maps: Tensor,
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    precision: torch.dtype,
+    *needs: bool,
+) -> tuple[Optional[Tensor], Optional[Tensor]]:
+    """The reference's gradients by hand, as autograd does not record within an operator."""
+    dtypes = frames.dtype, weight.dtype
+    frames, weight = _plain_inputs(frames, weight, precision)
+    padding = [weight.shape[-1] // 2] * 2
+    differences = (frames[:, :-1] - frames[:, 1:]).flatten(0, 1)
+    features = F.conv2d(differences, weight, padding=padding)
+    features = features.to(torch.promote_types(features.dtype, torch.float32)) + eps
+    maps = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    scale = (grad_maps.flatten(0, 1).unsqueeze(1) / maps).masked_fill(maps == 0, 0)
+    grad_differences, grad_weight, _ = torch.ops.aten.convolution_backward(
+        (features * scale).to(weight.dtype), differences, weight, None,
+        [1, 1], padding, [1, 1], False, [0, 0], 1, [*needs, False],
+    )  # fmt: skip
+    grad_frames = None
+    if needs[0]:
+        grad_frames = torch.zeros(frames.shape, dtype=weight.dtype, device=frames.device)
+        grad_differences = grad_differences.unflatten(0, (len(frames), -1))
+        grad_frames[:, :-1] += grad_differences
+        grad_frames[:, 1:] -= grad_differences
+        grad_frames = grad_frames.to(dtypes[0])
+    return grad_frames, grad_weight.to(dtypes[1]).contiguous() if needs[1] else None
+
+
+def _plain_inputs(frames: Tensor, weight: Tensor, precision: torch.dtype) -> tuple:
+    if frames.dtype == torch.uint8:  # filters divided by a deviation are too small for float16
+        precision = torch.float32
+    return frames.to(precision), weight.to(precision)
+
+
+_PLAIN = dict(forward=_plain_forward, backward=_plain_backward)
 
 
 def _check(frames: Tensor, weight: Tensor, std: Optional[Sequence[float]]) -> None:
@@ -169,23 +287,40 @@ def _autocast_dtype(device: torch.device) -> Optional[torch.dtype]:
     return None
 
 
-def _is_traced() -> bool:
-    return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or torch._C._are_functorch_transforms_active()
-    )
+def _wants_plain(weight: Tensor) -> bool:
+    """Whether a graph is made that other programs run, or one that takes gradients of gradients."""
+    if weight.dtype == torch.float64:
+        return True
+    if torch.compiler.is_compiling():
+        return torch.onnx.is_in_onnx_export()
+    return torch.jit.is_tracing() or torch._C._are_functorch_transforms_active()
 
 
-def _obstacle(backend: str, frames: Tensor) -> Optional[str]:
-    """Why a fast path cannot run on these frames, None where it can."""
+def _obstacle(backend: str, frames: Tensor, weight: Tensor) -> Optional[str]:
+    """Why a fast path cannot run on these tensors, None where it can."""
     if backend == 'cpu':
         return None if frames.device.type == 'cpu' else f'needs CPU tensors, got {frames.device}'
-    if importlib.util.find_spec('triton') is None:
+    if not _has_triton():
         return 'needs the package triton, which is not installed'
     if frames.is_cuda:
         if torch.version.cuda is None or torch.cuda.get_device_capability(frames.device) < (8, 0):
             return 'needs an NVIDIA GPU of compute capability 8.0 or above'
     elif os.environ.get('TRITON_INTERPRET') != '1':
         return f'needs CUDA tensors, got {frames.device}'
-    return None
+    if _unusable:
+        return f'failed before: {_unusable[0]}'
+    return _gpu().obstacle(frames, weight)
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec('triton') is not None
+
+
+def _gpu() -> Any:
+    return importlib.import_module('.gpu', __package__)  # imports triton, which takes a second
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    warnings.warn(f'pan_mm: {message}', stacklevel=2)

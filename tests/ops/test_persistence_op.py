@@ -1,7 +1,14 @@
 """Every path of PA against its definition, forward and backward."""
 
+import importlib.util
+import os
+import subprocess
+import sys
+import warnings
+
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 from torch.autograd import gradcheck
 
 from benchmarks.timing import peak_of
@@ -10,13 +17,15 @@ from pan_mm.ops import persistence_of_appearance, select_backend
 # Largest difference from the float64 reference, relative to its largest value. Half precisions
 # round frames' differences, filters and maps: a few units of 2^-11 and 2^-8.
 BOUNDS = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+SLOW = pytest.mark.slow
 SHAPES = [
     # (B, m, C, H, W), K, k: odd and even sizes, one row, more and fewer filters
     ((1, 2, 3, 9, 11), 8, 7),
     ((2, 3, 3, 6, 8), 8, 7),
     ((1, 4, 1, 5, 5), 3, 3),
     ((1, 6, 2, 1, 7), 5, 5),
-    ((1, 2, 3, 4, 3), 4, 1),
+    ((2, 3, 3, 5, 24), 16, 7),
+    ((1, 2, 8, 3, 16), 1, 3),
 ]
 
 
@@ -54,9 +63,10 @@ class TestEqualsReference:
         frames, weight = make_inputs(shape, num_filters, size, device=device)
         assert_equals_reference(frames, weight, backend, BOUNDS[torch.float32])
 
+    @pytest.mark.parametrize('width', [9, 24])
     @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-    def test_half_precision(self, backend, device, dtype):
-        frames, weight = make_inputs((1, 3, 3, 8, 9), dtype=dtype, device=device)
+    def test_half_precision(self, backend, device, dtype, width):
+        frames, weight = make_inputs((1, 3, 3, 8, width), dtype=dtype, device=device)
         assert_equals_reference(frames, weight, backend, BOUNDS[dtype])
         assert persistence_of_appearance(frames, weight, backend=backend).dtype == dtype
 
@@ -83,6 +93,52 @@ class TestEqualsReference:
         frames, weight = make_inputs((1, 2, 3, 6, 7), device=device)
         weight = weight.contiguous(memory_format=torch.channels_last)
         assert_equals_reference(frames, weight, backend, BOUNDS[torch.float32])
+
+    def test_one_pixel_by_hand(self):
+        frames = torch.zeros(1, 2, 1, 3, 3)
+        frames[0, 0, 0, 1, 1] = 2.0
+        weight = torch.tensor([3.0, 4.0]).view(2, 1, 1, 1)
+        maps = persistence_of_appearance(frames, weight, eps=0.0)
+        expected = torch.zeros(1, 1, 3, 3)
+        expected[0, 0, 1, 1] = 10.0  # ‖(2·3, 2·4)‖
+        torch.testing.assert_close(maps, expected)
+
+    def test_equals_the_formula_on_every_frame(self):
+        """The difference-first form equals features first, with a bias, differences after."""
+        frames, weight = make_inputs((2, 4, 3, 9, 11))
+        features = torch.nn.functional.conv2d(
+            frames.flatten(0, 1), weight, bias=torch.randn(8), padding=3
+        ).view(2, 4, 8, 9, 11)
+        expected = (features[:, :-1] - features[:, 1:] + 1e-6).pow(2).sum(2).sqrt()
+        maps = persistence_of_appearance(frames, weight)
+        torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-4)
+
+    def test_gpu_backward_in_several_chunks(self, monkeypatch):
+        gpu = pytest.importorskip('pan_mm.ops.gpu')
+        monkeypatch.setattr(gpu, 'CHUNK', 1)
+        frames, weight = make_inputs((3, 2, 3, 4, 9))
+        assert_equals_reference(frames, weight, 'triton', BOUNDS[torch.float32])
+
+    def test_gpu_offsets_beyond_32_bits(self):
+        """Rows lie 2 ** 30 bytes apart, in memory of which only their pages are ever touched."""
+        pytest.importorskip('triton')
+        rows, values = 2**30, torch.randint(0, 256, (1, 2, 1, 4, 8), dtype=torch.uint8)
+        frames = torch.empty(3 * rows + 64, dtype=torch.uint8)
+        frames = frames.as_strided((1, 2, 1, 4, 8), (32, 16, 8, rows, 1)).copy_(values)
+        _, weight = make_inputs((1, 2, 1, 4, 8), 2, 3)
+        maps = persistence_of_appearance(frames, weight, std=(50.0,), backend='triton')
+        expected = persistence_of_appearance(values, weight, std=(50.0,), backend='reference')
+        torch.testing.assert_close(maps, expected, rtol=1e-5, atol=1e-5)
+
+    def test_large_half_precision_frames_stay_finite(self, backend, device):
+        """Squares of 300 overflow float16 (65504); the norm must not be taken there."""
+        frames = torch.zeros(1, 2, 3, 8, 8, dtype=torch.float16, device=device)
+        frames[:, 0] = 300
+        weight = torch.zeros(3, 3, 3, 3, dtype=torch.float16, device=device)
+        weight[..., 1, 1] = torch.eye(3)
+        maps = persistence_of_appearance(frames, weight, backend=backend)
+        expected = torch.full_like(maps, 300 * 3**0.5)
+        torch.testing.assert_close(maps, expected, rtol=1e-3, atol=0)
 
     def test_cpu_bands_meet_without_a_seam(self, monkeypatch):
         from pan_mm.ops import cpu
@@ -116,13 +172,14 @@ class TestRawFrames:
     STD = (58.395, 57.12, 57.375)
     MEAN = (123.675, 116.28, 103.53)
 
+    @pytest.mark.parametrize('width', [9, 24])
     @pytest.mark.parametrize('path', ['reference', 'cpu', 'triton'])
-    def test_equal_to_normalised_frames(self, path):
+    def test_equal_to_normalised_frames(self, path, width):
         if path == 'triton':
             pytest.importorskip('triton')
         device = 'cuda' if path == 'triton' and torch.cuda.is_available() else 'cpu'
-        _, weight = make_inputs((1, 3, 3, 6, 9), device=device)
-        raw = torch.randint(0, 256, (1, 3, 3, 6, 9), dtype=torch.uint8, device=device)
+        _, weight = make_inputs((1, 3, 3, 6, width), device=device)
+        raw = torch.randint(0, 256, (1, 3, 3, 6, width), dtype=torch.uint8, device=device)
         mean, std = (weight.new_tensor(v).view(-1, 1, 1) for v in (self.MEAN, self.STD))
         weight.requires_grad_()
         results = []
@@ -137,6 +194,22 @@ class TestRawFrames:
         torch.testing.assert_close(raw_maps, maps, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(raw_grad, grad, rtol=1e-4, atol=1e-4)
 
+    @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+    @pytest.mark.parametrize('width', [9, 24])
+    def test_autocast_with_a_loss_scale(self, backend, device, dtype, width):
+        """Filters of 0.001 over a deviation are subnormal in float16, their gradients too large."""
+        raw = torch.randint(0, 256, (1, 3, 3, 6, width), dtype=torch.uint8, device=device)
+        weight = make_inputs((1, 1, 3, 1, 1), device=device)[1].mul_(0.001).requires_grad_()
+        maps = persistence_of_appearance(raw, weight, std=self.STD, backend='reference')
+        (grad,) = torch.autograd.grad(maps.sum(), weight)
+        with torch.autocast(device, dtype):
+            half = persistence_of_appearance(raw, weight, std=self.STD, backend=backend)
+        (half_grad,) = torch.autograd.grad(half.sum() * 65536, weight)
+        assert half_grad.isfinite().all()
+        bound = 2e-3 if backend == 'triton' else BOUNDS[dtype]  # exact differences in float16
+        assert (half - maps).abs().max() <= bound * maps.max()
+        assert (half_grad / 65536 - grad).abs().max() <= bound * grad.abs().max()
+
     def test_std_goes_with_uint8(self):
         frames, weight = make_inputs((1, 2, 3, 6, 6))
         with pytest.raises(ValueError, match='std goes with raw uint8'):
@@ -148,12 +221,13 @@ class TestRawFrames:
 
 
 class TestGradients:
-    def test_gradcheck(self):
+    @pytest.mark.parametrize('backend', ['auto', 'cpu'])  # 'auto' takes the reference
+    def test_gradcheck(self, backend):
         frames, weight = make_inputs((1, 3, 2, 5, 4), 3, 3, dtype=torch.float64)
         frames.requires_grad_()
         weight.requires_grad_()
         assert gradcheck(
-            lambda f, w: persistence_of_appearance(f, w, backend='cpu'), (frames, weight)
+            lambda f, w: persistence_of_appearance(f, w, backend=backend), (frames, weight)
         )
 
     @pytest.mark.parametrize('eps', [1e-6, 0.0])
@@ -203,6 +277,72 @@ class TestGradients:
         assert naive > 4 * 4 * 8 * 112 * 112 * 4, 'the features of all frames were not counted'
         assert fast <= naive / 6
 
+    def test_same_from_run_to_run(self, backend, device):
+        frames, weight = make_inputs((2, 3, 3, 9, 16), device=device)
+        grad_maps = torch.randn(2, 2, 9, 16, device=device)
+        torch.use_deterministic_algorithms(True)
+        try:
+            first, second = (with_gradients(frames, weight, backend, grad_maps) for _ in range(2))
+        finally:
+            torch.use_deterministic_algorithms(False)
+        assert all(torch.equal(one, other) for one, other in zip(first, second))
+
+    def test_twice_is_for_the_reference(self):
+        frames, weight = make_inputs((1, 2, 3, 5, 6))
+        weight.requires_grad_()
+        maps = persistence_of_appearance(frames, weight, backend='cpu')
+        (grad,) = torch.autograd.grad(maps.sum(), weight, create_graph=True)
+        with pytest.raises(RuntimeError, match='persistence_backward'):
+            grad.sum().backward()
+
+
+class TestOperators:
+    """``pan_mm::persistence`` in graphs: kept, with its backward."""
+
+    @pytest.mark.parametrize('needs', [(True, True), (False, True), (True, False)])
+    def test_registration(self, backend, device, needs):
+        frames, weight = make_inputs((1, 3, 2, 4, 9), 4, 3, device=device)
+        frames.requires_grad_(needs[0])
+        weight.requires_grad_(needs[1])
+        settings = (1e-6, torch.float32, torch.float32, backend)
+        torch.library.opcheck(torch.ops.pan_mm.persistence, (frames, weight, *settings))
+        grad = torch.randn(1, 2, 4, 9, device=device)
+        args = (grad, frames.detach(), weight.detach(), 1e-6, torch.float32, *needs, backend)
+        torch.library.opcheck(torch.ops.pan_mm.persistence_backward, args)
+
+    @pytest.mark.parametrize('compiler', ['aot_eager', pytest.param('inductor', marks=SLOW)])
+    def test_compiled(self, backend, device, compiler):
+        frames, weight = make_inputs((2, 3, 3, 6, 9), device=device)
+        weight.requires_grad_()
+        graphs = []
+
+        def step(frames):
+            return persistence_of_appearance(frames * 2, weight, backend=backend).mean((2, 3))
+
+        def look(graph, inputs):
+            graphs.append({str(node.target) for node in graph.graph.nodes})
+            return torch._dynamo.lookup_backend(compiler)(graph, inputs)
+
+        compiled = torch.compile(step, backend=look, fullgraph=True)
+        for batch in (frames, frames[:1]):
+            (expected,) = torch.autograd.grad(step(batch).sum(), weight)
+            maps = compiled(batch)
+            torch.testing.assert_close(maps, step(batch))
+            torch.testing.assert_close(torch.autograd.grad(maps.sum(), weight)[0], expected)
+        assert all('pan_mm.persistence.default' in targets for targets in graphs)
+
+    def test_exported(self, backend, device):
+        class Model(torch.nn.Module):
+            def forward(self, frames, weight):
+                return persistence_of_appearance(frames, weight, backend=backend)
+
+        frames, weight = make_inputs((2, 3, 3, 6, 9), device=device)
+        batch = torch.export.Dim('batch', min=1, max=8)
+        program = torch.export.export(Model(), (frames, weight), dynamic_shapes=({0: batch}, None))
+        assert 'pan_mm.persistence' in str(program.graph)
+        maps = program.module()(frames[:1], weight)
+        torch.testing.assert_close(maps, Model()(frames[:1], weight))
+
 
 class TestSelection:
     def test_processor(self):
@@ -221,6 +361,9 @@ class TestSelection:
         monkeypatch.setenv('TRITON_INTERPRET', '0')
         with pytest.raises(RuntimeError, match="backend 'triton' needs .*; use backend='auto'"):
             persistence_of_appearance(frames, weight, backend='triton')
+        monkeypatch.setenv('TRITON_INTERPRET', '1')
+        with pytest.raises(RuntimeError, match='takes up to 16 filters of 3 × 3'):
+            persistence_of_appearance(frames, weight[..., :1, :1], backend='triton')
         with pytest.raises(RuntimeError, match="backend 'cpu' needs CPU tensors, got meta"):
             persistence_of_appearance(frames.to('meta'), weight.to('meta'), backend='cpu')
 
@@ -240,22 +383,61 @@ class TestSelection:
         with pytest.raises(ValueError, match=message):
             persistence_of_appearance(*change(*make_inputs((1, 2, 3, 6, 6))))
 
-    def test_graphs_hold_plain_operators(self):
-        class Model(torch.nn.Module):
-            def __init__(self, weight):
-                super().__init__()
-                self.weight = torch.nn.Parameter(weight)
+    @pytest.mark.parametrize('shape', [(8, 3, 9, 9), (17, 3, 7, 7), (8, 9, 7, 7)])
+    def test_filters_without_a_kernel(self, monkeypatch, shape):
+        """On a GPU (tensors without data here) they take the reference, said once."""
+        pytest.importorskip('triton')
+        monkeypatch.setattr(torch.version, 'cuda', '13.0')
+        monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (9, 0))
+        with FakeTensorMode():
+            frames = torch.empty(1, 2, 3, 8, 8, device='cuda')
+            known = torch.empty(8, 3, 7, 7, device='cuda')
+            frames_of_shape = torch.empty(1, 2, shape[1], 8, 8, device='cuda')
+            assert select_backend(frames, known) == 'triton'
+            with pytest.warns(UserWarning, match='plain PyTorch operators: the kernel takes up to'):
+                assert select_backend(frames_of_shape, torch.empty(shape)) == 'reference'
+            with warnings.catch_warnings():
+                warnings.simplefilter('error')
+                assert select_backend(frames_of_shape, torch.empty(shape)) == 'reference'
 
-            def forward(self, frames):
-                return persistence_of_appearance(frames, self.weight)
+    def test_kernel_that_cannot_start(self):
+        """Triton without a GPU and a driver, taken for usable: a warning, the reference, once."""
+        pytest.importorskip('triton')
+        script = (
+            'import warnings, torch\n'
+            'from pan_mm.ops import persistence, persistence_of_appearance as pa\n'
+            "persistence.select_backend = lambda *_: 'triton' if not persistence._unusable else "
+            "'reference'\n"
+            'frames, weight = torch.randn(1, 3, 3, 8, 8), torch.randn(8, 3, 7, 7)\n'
+            'weight.requires_grad_()\n'
+            'with warnings.catch_warnings(record=True) as caught:\n'
+            "    warnings.simplefilter('always')\n"
+            '    maps = [pa(frames, weight) for _ in range(2)]\n'
+            'found, = torch.autograd.grad(maps[0].sum(), weight)\n'
+            "expected = pa(frames, weight, backend='reference')\n"
+            'torch.testing.assert_close(maps[1], expected)\n'
+            'torch.testing.assert_close(found, torch.autograd.grad(expected.sum(), weight)[0])\n'
+            "said = [w for w in caught if 'could not be built or started' in str(w.message)]\n"
+            'assert len(said) == 1, caught\n'
+        )
+        env = dict(os.environ, TRITON_INTERPRET='0')
+        done = subprocess.run(
+            [sys.executable, '-c', script], env=env, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    def test_other_programs_get_plain_operators(self):
+        class Model(torch.nn.Module):
+            def forward(self, frames, weight):
+                return persistence_of_appearance(frames, weight)
 
         frames, weight = make_inputs((1, 2, 3, 6, 6))
-        model = Model(weight).eval()
-        program = torch.export.export(model, (frames,))
-        targets = {str(node.target) for node in program.graph.nodes}
-        assert any('conv2d' in target for target in targets)
-        for graph in (program.module(), torch.jit.trace(model, frames)):
-            torch.testing.assert_close(graph(frames), model(frames), rtol=1e-5, atol=1e-5)
+        traced = torch.jit.trace(Model(), (frames, weight))
+        assert 'pan_mm::' not in str(traced.graph)
+        torch.testing.assert_close(traced(frames, weight), Model()(frames, weight))
+        if importlib.util.find_spec('onnxscript'):
+            program = torch.onnx.export(Model(), (frames, weight), dynamo=True, verbose=False)
+            assert any(node.op_type == 'Conv' for node in program.model.graph)
 
     def test_per_sample_gradients(self):
         frames, weight = make_inputs((3, 2, 3, 6, 6))
