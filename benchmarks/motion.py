@@ -5,10 +5,12 @@
 All are timed in the same run, in turns, on the same frames; reported is the median. A machine's
 limit for PA is the larger of its arithmetic over a matrix-product rate and its bytes over a copy
 rate, both measured in the same run. On a GPU (``--device cuda``) the script checks the kernel
-against the reference first, tries its launch settings, and leaves optical flow out.
+against the reference first, tries a few tiles, and leaves optical flow out; convolutions in
+float32 do not use TF32 there. Results are written after each measurement.
 """
 
 import argparse
+import functools
 import json
 import statistics
 from collections.abc import Callable
@@ -174,39 +176,29 @@ def limit_seconds(raw: Tensor, dtype: torch.dtype, rates: dict) -> float:
 
 
 def tune(raw: Tensor, weight: Tensor) -> list:
-    """Check and time the kernel under its launch settings; leaves the quickest one set."""
+    """Check and time the kernel in a few tiles; leaves the quickest one set."""
     from pan_mm.ops import gpu
 
     expected = persistence_of_appearance(raw.double(), weight.double(), backend='reference')
-    frames, trials = raw.to(weight.dtype), []
-    precisions = ('ieee', 'tf32x3') if weight.dtype == torch.float32 else ('ieee',)
-    for precision in precisions:
-        for block in (32, 64, 128, 256):
-            for warps in (2, 4, 8):
-                gpu.FLOAT32_PRECISION = precision
-                gpu.LAUNCH[weight.dtype] = dict(BLOCK=block, num_warps=warps)
-                trial = dict(precision=precision, block=block, warps=warps)
-                try:
-                    maps = persistence_of_appearance(frames, weight, backend='triton')
-                    trial['error'] = float((maps - expected).abs().max() / expected.abs().max())
-                    times = [
-                        time_once(
-                            lambda: persistence_of_appearance(frames, weight, backend='triton'),
-                            'cuda',
-                        )
-                        for _ in range(20)
-                    ]
-                    trial['ms'] = statistics.median(times) * 1000
-                except Exception as error:  # too much shared memory, for one
-                    trial['refused'] = f'{type(error).__name__}: {error}'[:200]
-                trials.append(trial)
-    bound = 1e-5 if weight.dtype == torch.float32 else 3e-2
+    frames, tiles, trials = raw.to(weight.dtype), gpu.TILES['features'], []
+    exact = weight.dtype == torch.float32
+    for tile in ((64, 4, 4), (64, 2, 4), *([(32, 2, 4)] if exact else [(64, 8, 4), (128, 4, 8)])):
+        tiles[weight.dtype] = tile
+        trial = dict(zip(('block', 'rows', 'warps'), tile))
+        try:
+            maps = persistence_of_appearance(frames, weight, backend='triton')
+            trial['error'] = float((maps - expected).abs().max() / expected.abs().max())
+            run = functools.partial(persistence_of_appearance, frames, weight, backend='triton')
+            trial['ms'] = statistics.median(time_once(run, 'cuda') for _ in range(20)) * 1000
+        except Exception as error:  # too much shared memory, for one
+            trial['refused'] = f'{type(error).__name__}: {error}'[:200]
+        trials.append(trial)
+    bound = 1e-5 if exact else 3e-2
     right = [trial for trial in trials if trial.get('error', 1) <= bound]
     if not right:
-        raise RuntimeError(f'no launch setting equals the reference within {bound}: {trials}')
+        raise RuntimeError(f'no tile equals the reference within {bound}: {trials}')
     best = min(right, key=lambda trial: trial['ms'])
-    gpu.FLOAT32_PRECISION = best['precision']
-    gpu.LAUNCH[weight.dtype] = dict(BLOCK=best['block'], num_warps=best['warps'])
+    tiles[weight.dtype] = (best['block'], best['rows'], best['warps'])
     return trials
 
 
@@ -337,6 +329,7 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
 
 def main(argv: Optional[list] = None) -> None:
     args = parse_args(argv)
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32 in what PA is compared with
     report = dict(environment=environment(args.device), results=[])
     for size in args.sizes:
         segments = read_segments(args.videos, args.batch, size)
@@ -346,10 +339,10 @@ def main(argv: Optional[list] = None) -> None:
                 cv2.setNumThreads(threads)
                 measured = measure(segments, dtype, args)
                 report['results'].append(dict(threads=threads, **measured))
-    if args.out:
-        write_report(args.out, report)
+                print(table(report['results'][-1:]), flush=True)
+                if args.out:
+                    write_report(args.out, report)
     print(json.dumps(report['environment']))
-    print(table(report['results']))
 
 
 if __name__ == '__main__':

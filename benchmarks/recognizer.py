@@ -395,15 +395,17 @@ def main(argv: Optional[list] = None) -> None:
         )
         for name, recognizer in recognizers.items()
     }
-    report['inference'] = measure(recognizers, inference, args.variants, args.batches, args)
-    if args.videos:
-        report['video'] = from_videos(recognizers, args)
     trainable = [variant for variant in args.variants if variant in VARIANTS]
-    report['training'] = measure(recognizers, training, trainable, [args.train_batch], args)
-    if args.growth:
-        report['growth'] = growth(args)
-    if args.out:
-        write_report(args.out, report)
+    parts = dict(
+        training=lambda: measure(recognizers, training, trainable, [args.train_batch], args),
+        inference=lambda: measure(recognizers, inference, args.variants, args.batches, args),
+        video=lambda: from_videos(recognizers, args) if args.videos else None,
+        growth=lambda: growth(args) if args.growth else None,
+    )
+    for name, part in parts.items():  # what is measured is kept, should the next one be stopped
+        report[name] = part()
+        if args.out:
+            write_report(args.out, report)
     print(json.dumps(report['environment']))
     print(table(report))
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pan_mm.datasets.pipelines import VideoPipeline, video_info
 from pan_mm.inference.recognizer import class_names, load_config, load_recognizer
 from pan_mm.inference.runtime import COMPILED, METADATA, SUFFIXES, ExportedModel
+from pan_mm.models import PersistenceOfAppearance
 
 from .quantization import quantize
 
@@ -33,6 +34,9 @@ class FramesToLogits(nn.Module):
         normalizes = hasattr(preprocessor, 'mean')
         self.recognizer = recognizer
         self.flip = preprocessor.to_rgb
+        for module in recognizer.modules():
+            if isinstance(module, PersistenceOfAppearance):
+                module.backend = 'reference'  # the file runs without pan_mm's operator
         self.register_buffer('mean', preprocessor.mean if normalizes else torch.tensor(0.0))
         self.register_buffer('std', preprocessor.std if normalizes else torch.tensor(1.0))
 

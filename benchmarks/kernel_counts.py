@@ -1,0 +1,236 @@
+"""Compile PA's Triton kernels for GPUs that need not be here, and count what a GPU would run.
+
+    python -m benchmarks.kernel_counts --out results/performance/kernels_triton-VERSION.json
+
+Triton brings NVIDIA's assembler and disassembler. Of each kernel are counted registers, spilled
+ones, shared memory, the widths of loads from global memory, matrix instructions, and warp
+instructions per output: all of the kernel for 'features' and 'frames', which run straight through,
+the loop of 'filters', for all rows of one channel. Counts are no times; rates derived from them say
+what instructions would allow, if nothing but their issue held a GPU up.
+"""
+
+import argparse
+import datetime
+import os
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+
+from .timing import write_report
+
+CAPABILITIES = (80, 90, 100)
+# Frames, precision: what pan_mm.ops.gpu can be asked for, where it makes a difference.
+DTYPES = (
+    (torch.bfloat16, torch.bfloat16),
+    (torch.float16, torch.float16),
+    (torch.uint8, torch.float16),
+    (torch.uint8, torch.float32),
+    (torch.float32, torch.float32),
+)
+# Multiprocessors, warp instructions they start in a cycle, GHz: to derive rates on an H100 SXM.
+H100 = (132, 4, 1.755)
+_NAMES = {
+    torch.float32: 'fp32',
+    torch.float16: 'fp16',
+    torch.bfloat16: 'bf16',
+    torch.uint8: 'u8',
+}
+
+
+def compile_kernel(
+    name: str,
+    frames: torch.dtype,
+    precision: torch.dtype,
+    capability: int,
+    num_filters: int = 8,
+    size: int = 7,
+    backward: bool = False,
+) -> tuple[Any, dict]:
+    """A kernel for frames (B, 4, 3, 224, 224), and the settings that it was compiled with."""
+    from triton import compile as compile_triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from pan_mm.ops import gpu
+
+    some = torch.empty(1, 4, 3, 224, 224, dtype=frames)
+    weight = torch.ones(num_filters, 3, size, size)
+    toeplitz, scale = gpu.prepare(some, weight, precision)
+    settings = gpu.settings(name, some, weight, toeplitz, capability)
+    kernel = gpu.KERNELS[name]
+    product = _NAMES[toeplitz.dtype]
+    features = product if len(toeplitz) == 1 else 'fp32'
+    pointers = dict(
+        frames=_NAMES[frames],
+        toeplitz=product,
+        turned=product,
+        grad_features=features,
+        grad_frames=_NAMES[frames],
+        partial='fp32',
+        out=features if backward else _NAMES[precision],
+        grad_maps=_NAMES[precision] if backward else None,
+        scale=None if scale is None else 'fp32',
+        grad_scale='fp32' if scale is not None and (backward or name == 'frames') else None,
+    )
+    options = {key: settings[key] for key in ('num_warps', 'num_stages')}
+    constants = {key: value for key, value in settings.items() if key in kernel.arg_names}
+    signature, attributes = {}, {}
+    for index, argument in enumerate(kernel.arg_names):
+        if argument in constants or pointers.get(argument, '') is None:
+            signature[argument] = 'constexpr'
+            constants.setdefault(argument, None)
+        elif argument in pointers:
+            signature[argument] = '*' + pointers[argument]
+            attributes[(index,)] = [['tt.divisibility', 16]]
+        else:
+            signature[argument] = 'fp32' if argument == 'eps' else 'i32'
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+    target = GPUTarget('cuda', capability, 32)
+    return compile_triton(source, target=target, options=options), settings
+
+
+def disassemble(compiled: Any) -> tuple[list, int]:
+    """Instructions (address, name, operands) of a kernel, and its registers."""
+    import triton
+
+    tool = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'
+    with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
+        file.write(compiled.asm['cubin'])
+        file.flush()
+        text, usage = (
+            subprocess.run([tool, option, file.name], capture_output=True, text=True, check=True)
+            for option in ('-sass', '-res-usage')
+        )
+    lines = re.findall(
+        r'^\s+/\*([0-9a-f]{4,5})\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)(.*?);', text.stdout, re.MULTILINE
+    )
+    instructions = [(int(address, 16), name, rest) for address, name, rest in lines]
+    while instructions and instructions[-1][1] in ('NOP', 'BRA'):  # what fills the last line up
+        instructions.pop()
+    return instructions, int(re.search(r'REG:(\d+)', usage.stdout + usage.stderr)[1])
+
+
+def loop(instructions: list) -> list:
+    """The instructions of the longest loop, all where there is none."""
+    loops = [instructions]
+    for address, name, rest in instructions:
+        target = name == 'BRA' and re.search(r'0x([0-9a-f]+)', rest)
+        if target and int(target[1], 16) < address:
+            loops.append([i for i in instructions if int(target[1], 16) <= i[0] <= address])
+    return max(loops[1:], key=len, default=instructions)
+
+
+def count(
+    name: str, frames: torch.dtype, precision: torch.dtype, capability: int, **kwargs
+) -> dict:
+    """One row of the report; arguments as of :func:`compile_kernel`."""
+    compiled, settings = compile_kernel(name, frames, precision, capability, **kwargs)
+    instructions, registers = disassemble(compiled)
+    kinds = Counter(instruction.split('.')[0] for _, instruction, _ in instructions)
+    widths = Counter()
+    for _, instruction, _ in instructions:
+        if instruction.startswith('LDG'):
+            width = re.search(r'\.(128|64|U8|U16|S8|S16)\b', instruction)
+            widths[{'U8': '8', 'S8': '8', 'U16': '16', 'S16': '16'}.get(width[1], width[1])
+                   if width else '32'] += 1  # fmt: skip
+    if name == 'features':
+        run, passes = instructions, 1
+    elif name == 'filters':
+        run, passes = loop(instructions), settings['ROWS'] // settings['STEP']
+    else:
+        body = loop(instructions)
+        run, passes = instructions + body * (settings['ROWS'] - 1) * (body != instructions), 1
+    outputs = settings['BLOCK'] * 8
+    matrix = sum(n for kind, n in kinds.items() if re.fullmatch(r'HMMA|HGMMA|UTC\w*MMA', kind))
+    return dict(
+        kernel=name + (', backward' if kwargs.get('backward') else ''),
+        capability=capability / 10,
+        frames=str(frames)[6:],
+        precision=str(precision)[6:],
+        filters=kwargs.get('num_filters', 8),
+        size=kwargs.get('size', 7),
+        registers=registers,
+        spills=kinds['STL'] + kinds['LDL'],
+        shared_bytes=compiled.metadata.shared,
+        loads={width: widths[width] for width in sorted(widths, key=int)},
+        matrix_instructions=matrix,
+        matrix_kind=next((k for k in kinds if re.fullmatch(r'HMMA|HGMMA|UTC\w*MMA', k)), ''),
+        atomics=sum(n for kind, n in kinds.items() if kind in ('ATOM', 'ATOMG', 'RED', 'REDG')),
+        instructions_per_output=round(len(run) * settings['num_warps'] * passes / outputs, 2),
+    )
+
+
+def variants(capability: int) -> list:
+    """Arguments of :func:`count` for all that the report shows of a capability."""
+    rows = []
+    for frames, precision in DTYPES:
+        rows.append(dict(name='features', frames=frames, precision=precision))
+        rows.append(dict(rows[-1], backward=True))
+        rows.append(dict(name='filters', frames=frames, precision=precision))
+        if frames != torch.uint8:
+            rows.append(dict(rows[-1], name='frames'))
+    for size, num_filters in ((3, 8), (5, 8), (7, 16)):
+        for frames, precision in (DTYPES[0], DTYPES[2]):
+            some = dict(frames=frames, precision=precision, size=size, num_filters=num_filters)
+            rows.append(dict(some, name='features'))
+    return [dict(row, capability=capability) for row in rows]
+
+
+def derived_rate(instructions_per_output: float, pixels: int = 224 * 224, frames: int = 4) -> float:
+    """Frames per second of an H100 that did nothing but start these instructions."""
+    processors, starts, gigahertz = H100
+    outputs = processors * starts * gigahertz * 1e9 / instructions_per_output
+    return outputs / pixels * frames / (frames - 1)
+
+
+def table(report: dict) -> str:
+    """Markdown of a report."""
+    lines = [
+        '| kernel | capability | frames | precision | filters | registers | spills | shared, KiB | '
+        'loads, by bits | matrix instructions | instructions per output |',
+        '|---' * 11 + '|',
+    ]
+    for row in report['kernels']:
+        loads = ', '.join(f'{n} × {width}' for width, n in row['loads'].items())
+        lines.append(
+            f'| {row["kernel"]} | {row["capability"]} | {row["frames"]} | {row["precision"]} | '
+            f'{row["filters"]} of {row["size"]} × {row["size"]} | {row["registers"]} | '
+            f'{row["spills"]} | {row["shared_bytes"] / 1024:.0f} | {loads} | '
+            f'{row["matrix_instructions"]} {row["matrix_kind"]} | '
+            f'{row["instructions_per_output"]} |'
+        )
+    return '\n'.join(lines)
+
+
+def main(argv: Optional[list] = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--out', type=Path, help='JSON file to write')
+    parser.add_argument('--capabilities', type=int, nargs='+', default=CAPABILITIES)
+    args = parser.parse_args(argv)
+    if os.environ.get('TRITON_INTERPRET') == '1':
+        parser.error('TRITON_INTERPRET is set: kernels would not be compiled; unset it')
+    import triton
+
+    date = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
+    environment = dict(
+        device='no GPU, compiled ahead of time',
+        torch=torch.__version__,
+        triton=triton.__version__,
+        date=date,
+    )
+    report = dict(environment=environment, kernels=[])
+    for capability in args.capabilities:
+        for variant in variants(capability):
+            report['kernels'].append(count(**variant))
+            if args.out:
+                write_report(args.out, report)
+    print(table(report))
+
+
+if __name__ == '__main__':
+    main()
