@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from benchmarks import motion, pipeline
+from benchmarks import kernel_counts, motion, pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = """<!-- Written by `python -m benchmarks.pages.performance` from performance.md.in and
@@ -55,6 +55,24 @@ def folded(summary: str, text: str) -> str:
 
 def motion_text(report: dict) -> str:
     return folded('All measurements', motion.table(report['results']))
+
+
+def kernels_text(report: dict) -> str:
+    """A table of counts, below what they allow at most on one GPU."""
+    lines = [
+        'Derived, not measured: what an H100 could do at 224 × 224 with m = 4 and 8 filters of '
+        '7 × 7, if nothing but starting instructions took time.',
+        '',
+        '| frames | precision | instructions per output | at most, thousand frames/s |',
+        '|---' * 4 + '|',
+    ]
+    for row in report['kernels']:
+        main = row['kernel'], row['capability'], row['filters'], row['size']
+        if main == ('features', 9.0, 8, 7):
+            count = row['instructions_per_output']
+            rate = kernel_counts.derived_rate(count) / 1000
+            lines.append(f'| {row["frames"]} | {row["precision"]} | {count} | {rate:.0f} |')
+    return '\n'.join(lines) + '\n\n' + folded('All counts', kernel_counts.table(report))
 
 
 def plot_motion(report: dict, figure) -> None:
@@ -265,6 +283,7 @@ KINDS = {
         plot_pipeline,
     ),
     'stream': Kind('python -m benchmarks.stream VIDEO --config CONFIG ... --out {}', stream_text),
+    'kernels': Kind('python -m benchmarks.kernel_counts --out {}', kernels_text),
     'int8': Kind(
         'python -m benchmarks.int8 --config CONFIG --checkpoint CHECKPOINT --out {}',
         int8_text,

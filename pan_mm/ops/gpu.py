@@ -229,6 +229,8 @@ def settings(name: str, frames: Tensor, weight: Tensor, toeplitz: Tensor, capabi
     block, step, warps = TILES[name][torch.uint8 if exact else toeplitz.dtype]
     if name == 'features' and toeplitz.dtype == torch.float32 and capability < 90:
         block, step, warps = AMPERE_FLOAT32
+    if filters > 8 and name == 'features':  # twice as many sums, so twice as many registers
+        warps *= 2
     constants = dict(
         CHANNELS=channels,
         SIZE=weight.shape[-1],
@@ -383,7 +385,7 @@ def _features_kernel(
     exists = (y < height)[:, None] & (x >= 0) & (x < width)
     offset = pair * height * width + (y[:, None] * width + x)
     if grad_maps is None:
-        tl.store(out + offset, norm / factor, mask=exists)
+        tl.store(out + offset, norm * (1.0 / factor), mask=exists)  # a power of two: exact
     else:
         grad = tl.load(grad_maps + offset, mask=exists, other=0).to(tl.float32)
         # A norm of zero has the subgradient zero.
@@ -474,7 +476,8 @@ def _frames_kernel(
     exists = (y < height)[:, None] & (x < width) & (channel < CHANNELS)[None, :]
     plane = (frame * CHANNELS + channel) * height * width
     offset = plane[None, :] + (y[:, None] * width + x)
-    tl.store(grad_frames + offset, sums / _value(scale) / _value(grad_scale), mask=exists)
+    unscale = 1.0 / _value(scale) / _value(grad_scale)
+    tl.store(grad_frames + offset, sums * unscale, mask=exists)
 
 
 KERNELS = dict(features=_features_kernel, filters=_filters_kernel, frames=_frames_kernel)
