@@ -21,9 +21,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Pixels of a band: 2 ** 16 pixels of 8 float32 features are 2 MiB. Smaller bands are no quicker
-# with one thread and cost more where threads meet after each operator.
+# Pixels of a band: 2 ** 16 pixels of 8 float32 features are 2 MiB, smaller bands are no quicker.
+# Several threads get bands of 8 times as many: they meet after each operator, and on a machine with
+# other work each meeting waits for a thread that is not running. Larger ones leave the caches.
 BAND_PIXELS = 2**16
+
+
+def _band_pixels() -> int:
+    return BAND_PIXELS if torch.get_num_threads() == 1 else 8 * BAND_PIXELS
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -148,7 +153,7 @@ def _blocks(frames: Tensor, weight: Tensor) -> Iterator[tuple[slice, slice, Tens
     num_pairs = num_frames - 1
     padding = weight.shape[-1] // 2
     columns = (width + 1) // 2 + padding
-    together = BAND_PIXELS // 2 // (height * width * num_pairs)  # samples in a block
+    together = _band_pixels() // 2 // (height * width * num_pairs)  # samples in a block
     size = min(together, batch) * num_pairs or 1
     buffer = torch.zeros(size, height + 2 * padding, columns, 2 * channels, dtype=weight.dtype)
     differences = buffer.permute(0, 3, 1, 2)  # channels-last
@@ -177,8 +182,8 @@ def _inside(folded: Tensor, height: int, width: int, channels: int, padding: int
 
 
 def _bands(height: int, width: int) -> Iterator[slice]:
-    """Slices of rows of nearly equal height, of about ``BAND_PIXELS`` pixels at most."""
-    count = -(-height * width // BAND_PIXELS)
+    """Slices of rows of nearly equal height, of about as many pixels as a band has."""
+    count = -(-height * width // _band_pixels())
     rows = -(-height // count)
     for start in range(0, height, rows):
         yield slice(start, min(start + rows, height))

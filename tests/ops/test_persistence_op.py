@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 from torch.autograd import gradcheck
+from torch.profiler import ProfilerActivity
 
 from benchmarks.timing import peak_of
 from pan_mm.ops import persistence_of_appearance, select_backend
@@ -55,6 +56,14 @@ def assert_equals_reference(frames, weight, backend, bound, **kwargs):
         assert one.shape == other.shape
         error = (one - other).abs().max() / other.abs().max()
         assert error <= bound, f'{name}: {error:.2e}'
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class TestEqualsReference:
@@ -146,6 +155,16 @@ class TestEqualsReference:
         monkeypatch.setattr(cpu, 'BAND_PIXELS', 40)
         frames, weight = make_inputs((2, 3, 3, 23, 17))
         assert_equals_reference(frames, weight, 'cpu', BOUNDS[torch.float32])
+
+    def test_threads_meet_rarely(self, one_thread):
+        frames, weight = make_inputs((3, 4, 3, 112, 112))
+        operators = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as profiler:
+                persistence_of_appearance(frames, weight, backend='cpu')
+            operators.append(sum(e.name == 'aten::mkldnn_convolution' for e in profiler.events()))
+        assert operators[1] <= operators[0] / 3, operators
 
     def test_bfloat16_units_of_a_processor(self, monkeypatch):
         from pan_mm.ops import cpu
@@ -264,7 +283,7 @@ class TestGradients:
         for one, other in ((half, maps), (half_grad, grad)):
             assert (one - other).abs().max() <= BOUNDS[dtype] * other.abs().max()
 
-    def test_memory_of_a_training_step(self):
+    def test_memory_of_a_training_step(self, one_thread):
         from benchmarks.motion import naive_persistence
 
         frames, weight = make_inputs((4, 4, 3, 112, 112))
