@@ -103,7 +103,8 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
         obstacle = _obstacle('triton', frames, weight)
         if obstacle is None:
             return 'triton'
-        _say_once(f'PA is computed by plain PyTorch operators: the kernel {obstacle}')
+        if not _unusable:  # of which a warning has told
+            _say_once(f'PA is computed by plain PyTorch operators: the kernel {obstacle}')
     if _obstacle('cpu', frames, weight) is None and torch.backends.mkldnn.is_available():
         return 'cpu'
     return 'reference'
@@ -185,11 +186,11 @@ def _run(step: str, backend: str, frames: Tensor, weight: Tensor, args: tuple) -
             except Exception as error:
                 if backend == 'triton':
                     raise
+                _unusable.append(error)
                 _say_once(
                     'PA is computed by plain PyTorch operators: its kernel could not be built or '
                     f'started on this machine ({type(error).__name__}: {error})'
                 )
-                _unusable.append(error)
         return _PLAIN[step](*args)
 
 
