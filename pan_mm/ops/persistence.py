@@ -103,7 +103,8 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
         obstacle = _obstacle('triton', frames, weight)
         if obstacle is None:
             return 'triton'
-        _say_once(f'PA is computed by plain PyTorch operators: the kernel {obstacle}')
+        if not _unusable:  # of which a warning has told
+            _say_once(f'PA is computed by plain PyTorch operators: the kernel {obstacle}')
     if _obstacle('cpu', frames, weight) is None and torch.backends.mkldnn.is_available():
         return 'cpu'
     return 'reference'
@@ -185,11 +186,11 @@ def _run(step: str, backend: str, frames: Tensor, weight: Tensor, args: tuple) -
             except Exception as error:
                 if backend == 'triton':
                     raise
+                _unusable.append(error)
                 _say_once(
                     'PA is computed by plain PyTorch operators: its kernel could not be built or '
                     f'started on this machine ({type(error).__name__}: {error})'
                 )
-                _unusable.append(error)
         return _PLAIN[step](*args)
 
 
@@ -288,8 +289,8 @@ def _autocast_dtype(device: torch.device) -> Optional[torch.dtype]:
 
 
 def _wants_plain(weight: Tensor) -> bool:
-    """Whether a graph is made that other programs run, or one that takes gradients of gradients."""
-    if weight.dtype == torch.float64:
+    """Whether others run the graph, take gradients of gradients, or count it on the meta device."""
+    if weight.dtype == torch.float64 or weight.is_meta:
         return True
     if torch.compiler.is_compiling():
         return torch.onnx.is_in_onnx_export()
