@@ -16,6 +16,7 @@ from pan_mm.inference.predictions import (
     ShardedResults,
     fingerprint,
     has_parquet,
+    locked,
     write_results,
 )
 from pan_mm.inference.recognizer import load_config
@@ -136,15 +137,16 @@ def _resume(args, form, inferencer, videos, rank, world_size):
         *(extra for extra in args.optimize or () if extra == 'half'),  # it changes scores
     )
     lines = Path(args.out).with_suffix('.jsonl') if form == 'parquet' else Path(args.out)
-    results = ShardedResults(lines, model, rank, world_size)
-    own = results.share(videos)
-    todo = [video for video in own if video not in results.done]
-    if len(todo) < len(own):
-        print(f'resuming: {len(own) - len(todo)} of {len(own)} videos are done', file=sys.stderr)
-    results.write(_progress(inferencer.iterate(todo), len(todo), show=rank == 0))
-    if form == 'parquet':
-        results.to_parquet()
-    return sum(results.done[video] for video in own), len(own)
+    with ShardedResults(lines, model, rank, world_size) as results:
+        own = results.share(videos)
+        todo = [video for video in own if video not in results.done]
+        if len(todo) < len(own):
+            done = len(own) - len(todo)
+            print(f'resuming: {done} of {len(own)} videos are done', file=sys.stderr)
+        results.write(_progress(inferencer.iterate(todo), len(todo), show=rank == 0))
+        if form == 'parquet':
+            results.to_parquet()
+        return sum(results.done[video] for video in own), len(own)
 
 
 def _write(out, form, inferencer, videos):
@@ -160,7 +162,11 @@ def _write(out, form, inferencer, videos):
     if not to_file:
         write_results(results, out, form, videos)
     else:
-        with written_whole(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
+        with (
+            locked(Path(out)),
+            written_whole(out) as part,
+            open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file,
+        ):
             write_results(results, file, form, videos)
     return len(failed), len(videos)
 

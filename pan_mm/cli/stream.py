@@ -12,6 +12,7 @@ from pan_mm.inference.recognizer import class_names, count_classes, load_config,
 from pan_mm.streaming.events import Event, EventDetector, ScoreSmoother
 from pan_mm.streaming.recognizer import StreamRecognizer, StreamStats, recognize_stream
 from pan_mm.streaming.sources import open_source
+from pan_mm.utils.addresses import without_password
 from pan_mm.utils.errors import VideoError
 
 from .options import add_optimize
@@ -82,10 +83,9 @@ def _run(args, stdout):
 
     def write(result):
         if isinstance(result, Event):
-            print(json.dumps(event_record(result, names), ensure_ascii=False), file=stdout)
+            print(_json(event_record(result, names)), file=stdout)
         elif args.predictions:
-            record = prediction_record(result, names, args.topk, stats.fps)
-            print(json.dumps(record, ensure_ascii=False), file=stdout)
+            print(_json(prediction_record(result, names, args.topk, stats.fps)), file=stdout)
         stdout.flush()
 
     source = open_source(args.source, recognizer.buffer(args.buffer), args.retries)
@@ -104,10 +104,14 @@ def _run(args, stdout):
     if not stats.predictions and not interrupted:
         mend = 'lower --stride' if args.stride > 1 else 'it is too short for this model'
         raise VideoError(
-            f'{args.source} has {stats.frames} frames, but the first prediction needs '
-            f'{recognizer.first_prediction}; {mend}'
+            f'{without_password(args.source)} has {stats.frames} frames, but the first '
+            f'prediction needs {recognizer.first_prediction}; {mend}'
         )
     return 0
+
+
+def _json(record):
+    return json.dumps(record, ensure_ascii=False, allow_nan=False)
 
 
 def event_record(event, names):

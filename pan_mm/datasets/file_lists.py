@@ -11,8 +11,8 @@ from typing import NamedTuple, Optional
 from pan_mm.utils.errors import DataError
 
 from .checks.annotations import read_lines
+from .decoding.door import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = ('.avi', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')
 SPLITS = ('train', 'val')
 

@@ -11,10 +11,9 @@ from mmengine.dataset import Compose, pseudo_collate
 from torch.utils.data import DataLoader
 
 from pan_mm.datasets.pipelines import VideoPipeline, video_info
-from pan_mm.utils.errors import CheckpointError
 
 from . import optimization
-from .recognizer import class_names, count_classes, load_config, load_recognizer
+from .recognizer import class_names, count_classes, load_config, load_recognizer, require_finite
 from .runtime import SUFFIXES, ExportedModel
 
 
@@ -135,11 +134,7 @@ class PANInferencer:
         """
         samples = self.model.test_step(pseudo_collate(list(data)))
         scores = torch.stack([sample.pred_score for sample in samples]).float().cpu()
-        if not scores.isfinite().all():
-            raise CheckpointError(
-                'the model gives scores that are not finite numbers: its training has diverged, '
-                'or the checkpoint is damaged'
-            )
+        require_finite(scores)
         if scores.ndim == 3:  # no average_clips: (N, views, num_classes)
             scores = scores.mean(dim=1)
         return scores if _gives_probabilities(self.model) else scores.softmax(dim=1)

@@ -7,16 +7,41 @@ import importlib.util
 import json
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Union
+
+from filelock import FileLock, Timeout
 
 from pan_mm.utils.files import written_whole
 
 FORMATS = ('table', 'json', 'jsonl', 'csv', 'parquet')
 # Names of files that are no UTF-8 are written with \udcXX for each strange byte, as JSON allows.
 ENCODING_ERRORS = 'backslashreplace'
+LOCK_WAIT = 6  # seconds; data workers of a killed run outlive it by 5
+
+
+@contextmanager
+def locked(*paths: Path) -> Iterator[None]:
+    """Keep other runs from writing the same files of results.
+
+    Raises:
+        ValueError: If another run writes one of them.
+    """
+    with ExitStack() as locks:
+        for path in paths:
+            path = Path(os.path.realpath(path))
+            if path.exists() and not path.is_file():  # such as /dev/null
+                continue
+            try:
+                locks.enter_context(FileLock(path.with_name(f'.{path.name}.lock'), LOCK_WAIT))
+            except Timeout as error:
+                raise ValueError(
+                    f'{path}: another run is writing it; wait for its end, or give another --out'
+                ) from error
+        yield
 
 
 def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ()) -> None:
@@ -30,7 +55,7 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
         videos (Iterable[str]): All names that will come, for the width of the table's column.
     """
     if form == 'json':
-        json.dump(list(results), file, indent=2, ensure_ascii=False)
+        json.dump(list(results), file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write('\n')
     elif form == 'jsonl':
         for result in results:
@@ -56,7 +81,7 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
 
 
 def _json_line(result: dict) -> str:
-    return json.dumps(result, ensure_ascii=False) + '\n'
+    return json.dumps(result, ensure_ascii=False, allow_nan=False) + '\n'
 
 
 def fingerprint(*parts) -> str:
@@ -73,7 +98,8 @@ class ShardedResults:
 
     Each process writes a file of its own, ``NAME-RANK-of-WORLD_SIZE.jsonl`` (``NAME.jsonl`` if
     there is one process), a whole line per video. A later run, also with another number of
-    processes, reads all the files of this NAME and leaves out what is in them.
+    processes, reads all the files of this NAME and leaves out what is in them. Until it is closed
+    (it is a context manager) no other run may write them.
 
     Args:
         path (str | Path): ``NAME.jsonl``.
@@ -82,7 +108,8 @@ class ShardedResults:
         world_size (int): Number of processes. Defaults to 1.
 
     Raises:
-        ValueError: If the files hold lines of another model, or are no results.
+        ValueError: If the files hold lines of another model, are no results, or another run
+            writes them.
     """
 
     def __init__(self, path: Path, model: str, rank: int = 0, world_size: int = 1) -> None:
@@ -94,14 +121,32 @@ class ShardedResults:
         self.done = {}  # video: whether it failed
         self._shards = [self.path]  # that this process looks after
         shards = path.parent.glob(f'{glob.escape(path.stem)}-*-of-*{glob.escape(path.suffix)}')
-        for shard in sorted({path, *shards}):
-            if shard.is_file():
+        found = [shard for shard in sorted({path, *shards}) if shard.is_file()]
+        if rank == 0:  # nobody else would mend what a run with more processes left behind
+            own = [shard_path(path, number, world_size) for number in range(world_size)]
+            self._shards += [shard for shard in found if shard not in own]
+        self._locks = ExitStack()
+        self._locks.enter_context(locked(*self._shards))
+        try:
+            for shard in dict.fromkeys([*found, *self._shards]):
+                if not shard.is_file():
+                    continue
                 self._read(shard)
-                # Nobody but rank 0 would mend what a run with more processes left behind.
-                if rank == 0 and not _belongs(shard, path, world_size):
-                    self._shards.append(shard)
                 if shard in self._shards:
                     _cut_half_line(shard)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> 'ShardedResults':
+        return self
+
+    def __exit__(self, *args) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other runs write the files."""
+        self._locks.close()
 
     def _read(self, path):
         for number, line in enumerate(_complete_lines(path), 1):
@@ -181,10 +226,6 @@ def _parquet_row(line):
     for key in record.keys() & {'video', 'error'}:
         record[key] = record[key].encode(errors=ENCODING_ERRORS).decode()
     return record
-
-
-def _belongs(shard, path, world_size):
-    return shard in [shard_path(path, rank, world_size) for rank in range(world_size)]
 
 
 def _complete_lines(path):

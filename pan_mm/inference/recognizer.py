@@ -10,9 +10,10 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
+from pan_mm.datasets.checks.annotations import read_lines
 from pan_mm.datasets.pipelines import dataset_of
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url
-from pan_mm.utils.errors import CheckpointError
+from pan_mm.utils.errors import CheckpointError, DataError
 
 
 def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = None) -> Config:
@@ -118,6 +119,19 @@ def _shorten(message: str, lines: int = 6, names: int = 4) -> str:
     return '\n'.join(kept)
 
 
+def require_finite(scores: torch.Tensor) -> None:
+    """Refuse scores that are not numbers.
+
+    Raises:
+        CheckpointError: If one is NaN or infinite.
+    """
+    if not scores.isfinite().all():
+        raise CheckpointError(
+            'the model gives scores that are not finite numbers: its training has diverged, or '
+            'the checkpoint is damaged'
+        )
+
+
 def count_classes(model: nn.Module) -> int:
     """Number of classes of a recognizer, or of an ensemble of recognizers.
 
@@ -134,15 +148,13 @@ def read_label_map(path: Union[str, Path]) -> list:
     """Class names from a text file, one a line, in the order of the labels.
 
     Raises:
-        ValueError: If the file is empty, not in UTF-8, or has an empty line between names.
+        DataError: If the file is empty, not in UTF-8, or has an empty line between names.
     """
-    try:
-        lines = Path(path).read_text(encoding='utf-8-sig').rstrip().splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path}: a label map is a text file in UTF-8') from error
-    names = [line.strip() for line in lines]
+    names = [line.strip() for line in read_lines(path)]
+    while names and not names[-1]:
+        names.pop()
     if not all(names) or not names:
-        raise ValueError(f'{path}: a label map has one class name a line and no empty lines')
+        raise DataError(f'{path}: a label map has one class name a line and no empty lines')
     return names
 
 

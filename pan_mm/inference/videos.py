@@ -3,12 +3,11 @@
 import glob
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
-VIDEO_SUFFIXES = (
-    *('.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4'),
-    *('.mpeg', '.mpg', '.mts', '.ogv', '.ts', '.webm', '.wmv'),
-)
+from pan_mm.datasets.checks.annotations import read_lines
+from pan_mm.datasets.decoding.door import VIDEO_SUFFIXES
+from pan_mm.utils.addresses import without_password
+from pan_mm.utils.errors import DataError
 
 
 def find_videos(inputs: Iterable) -> list:
@@ -24,12 +23,18 @@ def find_videos(inputs: Iterable) -> list:
 
     Raises:
         FileNotFoundError: If a list does not exist.
-        ValueError: If a folder holds no videos, a glob matches nothing, or a list is empty.
+        ValueError: If a folder holds no videos, a glob matches nothing, a list is empty, or a
+            name holds a password.
     """
     found = {}
     for item in map(os.fspath, inputs):
         is_list = item.startswith('@') and not os.path.exists(item)
         for name in read_list(item[1:]) if is_list else [item]:
+            if without_password(name) != name:  # it would come to stand in the results
+                raise ValueError(
+                    f'{without_password(name)}: name videos without a password; addresses are '
+                    'for "stream"'
+                )
             found.update(dict.fromkeys(_expand(name)))
     return list(found)
 
@@ -53,13 +58,9 @@ def _expand(item: str) -> list:
 
 def read_list(path: str) -> list:
     """Lines of a list of videos, without the empty ones."""
-    try:
-        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path}: a list of videos is a text file in UTF-8') from error
-    items = [line.strip() for line in lines if line.strip()]
+    items = [line.strip() for line in read_lines(path) if line.strip()]
     if not items:
-        raise ValueError(f'{path}: this list of videos is empty')
+        raise DataError(f'{path}: this list of videos is empty')
     return items
 
 

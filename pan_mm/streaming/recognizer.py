@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pan_mm.datasets.pipelines import VideoPipeline
+from pan_mm.inference.recognizer import require_finite
 from pan_mm.models.causal_shift import is_causal, shift_memory
 from pan_mm.models.streams import recognizers_of, streams_of
 
@@ -154,7 +155,8 @@ class StreamRecognizer:
             Prediction | None: If this frame completes a window.
 
         Raises:
-            ValueError: If the image is no RGB frame.
+            ValueError: If the image is not an RGB frame.
+            CheckpointError: If the model's scores are not finite.
         """
         captured = time.perf_counter() if captured is None else captured
         timestamp = time.time() if timestamp is None else timestamp
@@ -241,6 +243,7 @@ class StreamRecognizer:
             if not is_causal(recognizer.backbone):
                 x = recognizer.backbone.backbone(x)  # (T, C, h, w)
             logits = logits + weight * recognizer.cls_head(x)  # (1, num_classes)
+        require_finite(logits)
         return logits[0].float().softmax(dim=0).cpu().numpy()
 
 

@@ -58,7 +58,7 @@ class TestOutput:
         assert predict(empty, golf, '--topk', 3, '--out', tmp_path / 'a.csv') == 1
         with (tmp_path / 'a.csv').open(newline='') as file:
             bad, *good = csv.DictReader(file)
-        assert 'cannot open' in bad['error']
+        assert 'empty file' in bad['error']
         assert [row['rank'] for row in good] == ['1', '2', '3']
         assert os.listdir(tmp_path) == ['a.csv']
 
@@ -180,7 +180,7 @@ class TestResume:
         good, bad = parquet.read_table(out).to_pylist()
         assert (good['video'], bad['video']) == (str(golf), str(empty))
         assert (len(good['top']), bad['top']) == (5, None)
-        assert 'cannot open' in bad['error']
+        assert 'empty file' in bad['error']
 
     def test_other_topk_is_refused(self, predict, golf, tmp_path, capfd):
         out = tmp_path / 'a.jsonl'

@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+import torch
 
 from pan_mm.cli import main
 from pan_mm.cli import stream as stream_command
@@ -111,3 +112,21 @@ def test_senseless_numbers(stream, options, message):
     status, _, err = stream('none.mp4', *options)
     assert status == 1
     assert message in err
+
+
+def test_a_model_that_has_diverged(config, checkpoint, clips_dir, tmp_path, capsys):
+    state = torch.load(checkpoint)
+    state['state_dict']['cls_head.fc_cls.bias'][0] = float('nan')
+    torch.save(state, tmp_path / 'nan.pth')
+    clip = clips_dir / 'labelled' / 'utd_mhad_a1_s3_t3_color.avi'
+    model = ['--config', config, '--checkpoint', tmp_path / 'nan.pth', '--device', 'cpu']
+    status = main(['stream', *map(str, [clip, '--stride', 4, '--predictions', *model])])
+    out, err = capsys.readouterr()
+    assert (status, out) == (1, '')
+    assert 'error: the model gives scores that are not finite numbers' in err
+
+
+def test_passwords_are_not_shown(stream):
+    status, records, err = stream('rtsp://me:secret@127.0.0.1:9/live')
+    assert (status, records) == (1, [])
+    assert 'rtsp://me:***@127.0.0.1:9/live: cannot be opened' in err and 'secret' not in err

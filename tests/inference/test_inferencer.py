@@ -88,7 +88,7 @@ class TestBadVideos:
         assert [result['video'] for result in results if 'top' in result] == clips[:2]
         errors = {result['video']: result['error'] for result in results if 'error' in result}
         assert 'cannot decode' in errors[bad[0]]
-        assert all('cannot open' in errors[video] for video in bad[1:])
+        assert all('remove or replace' in errors[video] for video in bad[1:])
         assert errors[missing] == 'no such file'
 
     def test_no_permission(self, config, checkpoint, clips, unreadable):
@@ -96,7 +96,7 @@ class TestBadVideos:
         assert 'top' in inferencer(clips[0])[0]
         with unreadable(Path(clips[0])) as path:
             (result,) = inferencer(path)
-        assert 'cannot open' in result['error'] and 'Permission denied' in result['error']
+        assert 'cannot be opened' in result['error'] and 'Permission denied' in result['error']
 
     def test_short_and_odd(self, config, checkpoint, clips_dir):
         odd = sorted(clips_dir.glob('robustness/derived_*')) + [

@@ -4,10 +4,21 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from pan_mm.inference.predictions import ENCODING_ERRORS, ShardedResults, fingerprint, write_results
+from pan_mm.inference import predictions
+from pan_mm.inference.predictions import (
+    ENCODING_ERRORS,
+    ShardedResults,
+    fingerprint,
+    locked,
+    shard_path,
+    write_results,
+)
 
 GOOD = dict(video='a, "b".mp4', top=[dict(label=3, name='läuft', score=0.75)])
 BAD = dict(video='c.mp4', error='no such file')
@@ -42,6 +53,63 @@ class TestWriteResults:
 
     def test_table(self):
         assert written('table') == 'a, "b".mp4   75.0 % läuft\nc.mp4       error: no such file\n'
+
+
+@pytest.mark.parametrize('form', ['json', 'jsonl'])
+def test_what_is_not_a_number_is_not_written(form):
+    nan = float('nan')
+    with pytest.raises(ValueError, match='JSON'):
+        write_results(
+            [dict(video='a', top=[dict(label=0, name='x', score=float('nan'))])],
+            io.StringIO(),
+            form,
+        )
+
+
+class TestLock:
+    """Two runs on one file of results, as when a command is started twice."""
+
+    def other_run(self, path, *rank):
+        """Hold the file in another process, until its end."""
+        code = (
+            'import sys; from pan_mm.inference.predictions import ShardedResults; '
+            'results = ShardedResults(sys.argv[1], "m", *map(int, sys.argv[2:])); '
+            'print("here", flush=True); sys.stdin.read()'
+        )
+        other = subprocess.Popen(
+            [sys.executable, '-W', 'ignore', '-c', code, str(path), *map(str, rank)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert other.stdout.readline() == 'here\n'
+        return other
+
+    @pytest.mark.parametrize('rank', [(), (0, 2)])
+    def test_the_second_is_told_and_changes_nothing(self, tmp_path, monkeypatch, rank):
+        path = tmp_path / 'r.jsonl'
+        shard = shard_path(path, *rank) if rank else path
+        shard.write_text(json.dumps(result('a', model='m')) + '\n')
+        other = self.other_run(path, *rank)
+        try:
+            monkeypatch.setattr(predictions, 'LOCK_WAIT', 0.1)
+            with shard.open('a') as file:
+                file.write('{"video": "b')  # the other is about to finish the line
+            before = shard.read_text()
+            for _ in range(2):
+                with pytest.raises(ValueError, match=f'{shard.name}: another run is writing'):
+                    ShardedResults(path, 'm')
+            assert shard.read_text() == before
+            other.kill()
+            other.wait()
+            assert ShardedResults(path, 'm').done == {'a': False}
+        finally:
+            other.kill()
+            other.communicate()
+
+    def test_devices_need_none(self):
+        with locked(Path('/dev/null')), locked(Path('/dev/null')):
+            pass
 
 
 class TestShardedResults:
@@ -125,6 +193,7 @@ def test_names_that_are_no_utf8(tmp_path):
     results = ShardedResults(tmp_path / 'r.jsonl', 'm')
     assert results.share([name]) == [name]
     results.write([result(name)])
+    results.close()
     assert ShardedResults(tmp_path / 'r.jsonl', 'm').done == {name: False}
     for form in ('csv', 'json', 'jsonl', 'table'):
         with open(tmp_path / form, 'w', newline='', errors=ENCODING_ERRORS) as file:

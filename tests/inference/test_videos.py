@@ -2,6 +2,8 @@
 
 import pytest
 
+from pan_mm.datasets.decoding.door import VIDEO_SUFFIXES
+from pan_mm.datasets.file_lists import list_folder
 from pan_mm.inference.videos import find_videos
 
 
@@ -55,3 +57,26 @@ def test_nothing_meant(folder, item, error):
     (folder / 'blank').write_text('\n')
     with pytest.raises(error, match=item[1:]):
         find_videos([item])
+
+
+def test_a_list_with_a_byte_order_mark(folder):
+    (folder / 'list').write_text('b.mp4\n', encoding='utf-8-sig')
+    assert find_videos(['@list']) == ['b.mp4']
+
+
+def test_a_password_does_not_come_to_stand_in_results(folder):
+    (folder / 'list').write_text('http://me:secret@host/a.mp4\n')
+    with pytest.raises(ValueError, match='http://me:[*]{3}@host/a.mp4: name videos without'):
+        find_videos(['@list'])
+
+
+def test_every_suffix_that_is_found_is_also_listed_for_training(tmp_path):
+    for label in 'ab':
+        (tmp_path / label).mkdir()
+        for suffix in VIDEO_SUFFIXES:
+            (tmp_path / label / f'x{suffix}').touch()
+    assert '.m4v' in VIDEO_SUFFIXES
+    _, videos = list_folder(str(tmp_path))
+    assert sorted(str(tmp_path / video.path) for found in videos for video in found) == find_videos(
+        [tmp_path]
+    )

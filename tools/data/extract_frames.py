@@ -18,7 +18,7 @@ import numpy as np
 from mmengine.utils import ProgressBar
 
 from pan_mm.datasets import VideoDecode, VideoInit
-from pan_mm.datasets.file_lists import VIDEO_SUFFIXES
+from pan_mm.datasets.decoding.door import VIDEO_SUFFIXES
 
 BLOCK = 64  # frames that are decoded at once
 

@@ -1,9 +1,11 @@
 """Checks of annotation files and the data that they list, before time is spent on training."""
 
+import codecs
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from pan_mm.utils.errors import DataError
 
@@ -55,6 +57,9 @@ def check_annotations(
         return [str(error)]
     if not lines:
         return [f'{ann_file}: empty, it needs a line for each video']
+    with open(ann_file, 'rb') as file:
+        if file.read(3) == codecs.BOM_UTF8:  # MMEngine takes it for part of the first name
+            return [f'{ann_file}: begins with a byte-order mark; save it as UTF-8 without one']
     problems = []
     for number, line in enumerate(lines, 1):
         fields = line.split() if rawframes else line.strip().split(delimiter or ' ')
@@ -72,18 +77,18 @@ def check_annotations(
     return problems
 
 
-def read_lines(path: str) -> list:
+def read_lines(path: Union[str, Path]) -> list:
     """Lines of a text file, as MMEngine's ``list_from_file`` takes them apart: at line feeds alone.
 
+    Unlike MMEngine, it leaves out a byte-order mark, which some editors put first.
+
     Raises:
-        DataError: If it is not in UTF-8, or begins with a byte-order mark.
+        DataError: If it is not in UTF-8.
     """
     try:
-        text = Path(path).read_text(encoding='utf-8')
+        text = Path(path).read_text(encoding='utf-8-sig')
     except UnicodeDecodeError as error:
         raise DataError(f'{path}: not a text file in UTF-8') from error
-    if text.startswith('\ufeff'):
-        raise DataError(f'{path}: begins with a byte-order mark; save it as UTF-8 without one')
     lines = text.split('\n')
     return lines if lines[-1] else lines[:-1]
 
@@ -121,8 +126,8 @@ def _check_line(
         if num_classes is not None and not 0 <= label < num_classes:
             yield f'label {label} is outside 0 … {num_classes - 1} (num_classes={num_classes})'
     path = os.path.join(data_prefix, fields[0])
-    if '://' in path:
-        return  # remote storage
+    if re.match(r'[\w.+-]+://', path):
+        return  # remote storage, as MMEngine knows it by what the whole path begins with
     if data_prefix and _leaves(fields[0], data_prefix):
         yield (
             f'{path}: lies outside the data root {data_prefix}; move it there, or, where the list '
@@ -131,7 +136,7 @@ def _check_line(
     elif rawframes:
         yield from _check_frames(path, counts, frame_names)
     elif not os.path.isfile(path):
-        yield f'{path}: no such video'
+        yield f'{path}: {"not a regular file" if os.path.exists(path) else "no such video"}'
     elif not os.path.getsize(path):
         yield f'{path}: empty file'
 

@@ -292,7 +292,7 @@ def _open_regular(path, name):
         raise RefusedVideoError(f'{name}: no such file') from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         reason = getattr(error, 'strerror', None) or str(error)
-        raise RefusedVideoError(f'{name}: cannot be opened ({reason.lower()})') from error
+        raise RefusedVideoError(f'{name}: cannot be opened ({reason})') from error
     kinds = dict(S_ISDIR='folder', S_ISFIFO='pipe', S_ISSOCK='socket')
     what = next((kind for test, kind in kinds.items() if getattr(stat, test)(mode)), 'device')
     raise RefusedVideoError(f'{name}: is a {what}, not a regular file')

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from pan_mm.datasets import check_annotations
@@ -82,6 +84,19 @@ class TestDataRoot:
         assert f'lies outside the data root {tmp_path}/root' in problem
         (problem,) = check(f'{path} 9 0', data_prefix=str(tmp_path / 'root'), rawframes=True)
         assert 'lies outside' in problem
+
+    def test_a_folder_that_looks_like_an_address(self, check, tmp_path):
+        (tmp_path / 'root' / 'x:').mkdir(parents=True)
+        (tmp_path / 'outside.avi').write_bytes(b'secret')
+        assert (tmp_path / 'root' / 'x://../../outside.avi').is_file()
+        (problem,) = check('x://../../outside.avi 0', data_prefix=str(tmp_path / 'root'))
+        assert 'lies outside the data root' in problem
+        assert check('a.mp4 0', data_prefix='s3://bucket') == []
+
+    def test_a_pipe_is_not_a_video(self, check, tmp_path):
+        os.mkfifo(tmp_path / 'pipe.mp4')
+        (problem,) = check('pipe.mp4 0', data_prefix=str(tmp_path))
+        assert 'pipe.mp4: not a regular file' in problem
 
     @pytest.mark.parametrize('path', ['{folder}/2.mp4', '../{name}/2.mp4', 'a..b/../2.mp4'])
     def test_a_path_that_stays_in_it(self, check, videos, path):

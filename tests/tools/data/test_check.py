@@ -79,7 +79,7 @@ def test_label_order_by_folder(tool, own_videos):
     result = tool('check.py', UCF101, '--decode', *on(own_videos, *place))
     assert result.returncode == 1
     assert "YoYo/0.mp4 is 'YoYo', which is label 100, not 2" in result.stdout
-    assert 'cannot open it as a video' in result.stdout
+    assert 'is not a video' in result.stdout
     assert '1 videos are in both, such as' in result.stdout
 
 
