@@ -17,7 +17,7 @@ from pan_mm.datasets.decoding.sparse_pyav import ToRGB
 from pan_mm.utils.addresses import without_password
 from pan_mm.utils.errors import VideoError
 
-ENDLESS = Limits(max_bytes=None, max_pixels=None)  # frames of a file come and go, one by one
+LIMITS = Limits(max_bytes=2**36, max_pixels=None)  # of a file whose frames come and go
 
 
 class Frame(NamedTuple):
@@ -68,7 +68,7 @@ class FileSource:
 
     Args:
         path (str | Path): A file.
-        limits (Limits): What it may cost. By default its size and length do not matter.
+        limits (Limits): What it may cost. By default 64 GiB, and as many frames as there are.
 
     Raises:
         VideoError: If it is missing, may not be read, is not a video or exceeds its limits; while
@@ -79,7 +79,7 @@ class FileSource:
     dropped = 0
     _decoder = 'PyAV'
 
-    def __init__(self, path: Union[str, Path], limits: Limits = ENDLESS) -> None:
+    def __init__(self, path: Union[str, Path], limits: Limits = LIMITS) -> None:
         self.path = str(path)
         self._limits = limits
         with admit(self.path, limits) as video, video.open():

@@ -57,13 +57,9 @@ class TestWriteResults:
 
 @pytest.mark.parametrize('form', ['json', 'jsonl'])
 def test_what_is_not_a_number_is_not_written(form):
-    nan = float('nan')
+    top = [dict(label=0, name='x', score=float('nan'))]
     with pytest.raises(ValueError, match='JSON'):
-        write_results(
-            [dict(video='a', top=[dict(label=0, name='x', score=float('nan'))])],
-            io.StringIO(),
-            form,
-        )
+        write_results([dict(video='a', top=top)], io.StringIO(), form)
 
 
 class TestLock:

@@ -113,9 +113,9 @@ class VideoFile:
             options['format_whitelist'] = self.demuxer
         try:
             container = av.open(self.file, format=None if guess else self.demuxer, options=options)
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             raise RefusedVideoError(
-                f'{self.name}: cannot be opened as a video ({error.strerror}); it is damaged or '
+                f'{self.name}: cannot be opened as a video ({_reason(error)}); it is damaged or '
                 'cut off, remove or replace the file'
             ) from error
         if not container.streams.video:
@@ -160,9 +160,9 @@ class VideoFile:
 
         try:
             yield from container.demux(stream)
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             raise RefusedVideoError(
-                f'{self.name}: cannot be read to its end ({error.strerror}); it is damaged, '
+                f'{self.name}: cannot be read to its end ({_reason(error)}); it is damaged, '
                 'replace it'
             ) from error
 
@@ -291,11 +291,15 @@ def _open_regular(path, name):
     except FileNotFoundError as error:
         raise RefusedVideoError(f'{name}: no such file') from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        reason = getattr(error, 'strerror', None) or str(error)
-        raise RefusedVideoError(f'{name}: cannot be opened ({reason})') from error
+        raise RefusedVideoError(f'{name}: cannot be opened ({_reason(error)})') from error
     kinds = dict(S_ISDIR='folder', S_ISFIFO='pipe', S_ISSOCK='socket')
     what = next((kind for test, kind in kinds.items() if getattr(stat, test)(mode)), 'device')
     raise RefusedVideoError(f'{name}: is a {what}, not a regular file')
+
+
+def _reason(error):
+    """What an error of the system or of FFmpeg says, without the file's name."""
+    return getattr(error, 'strerror', None) or str(error)
 
 
 def _container(head: bytes) -> Optional[str]:
