@@ -71,10 +71,13 @@ DEFAULT = Limits()
 
 
 class _Seek:
-    """FFmpeg may ask for a place before the beginning; for an exception PyAV prints a traceback."""
+    """FFmpeg may ask for a place that cannot be; of an exception PyAV would print the traceback."""
 
     def seek(self, offset, whence=os.SEEK_SET):
-        return -1 if offset < 0 and whence == os.SEEK_SET else super().seek(offset, whence)
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
 
 
 class _File(_Seek, io.FileIO):
