@@ -10,12 +10,14 @@ import io
 import json
 import os
 import pickle
+import socket
 import string
 import tempfile
 import warnings
 import zipfile
 from pathlib import Path
 
+import av
 import numpy as np
 import torch
 from hypothesis import assume, given
@@ -26,8 +28,15 @@ from safetensors.torch import save_file
 
 from pan_mm.convert import convert_official_state_dict, read_architecture
 from pan_mm.convert.official import model_config, official_name
-from pan_mm.datasets import PANSampleFrames, check_annotations
+from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoInit, check_annotations
 from pan_mm.datasets.checks.annotations import read_lines
+from pan_mm.datasets.decoding.door import (
+    CONTAINERS,
+    VIDEO_SUFFIXES,
+    Limits,
+    admit,
+    count_frames,
+)
 from pan_mm.datasets.file_lists import read_label_map, read_official_labels
 from pan_mm.inference.exported_program import check_program
 from pan_mm.inference.predictions import ShardedResults
@@ -36,12 +45,14 @@ from pan_mm.inference.videos import find_videos
 from pan_mm.models import VAPHead
 from pan_mm.ops import persistence_of_appearance
 from pan_mm.utils.checkpoint import load_checkpoint_file
-from pan_mm.utils.errors import CheckpointError, DataError
+from pan_mm.utils.errors import CheckpointError, DataError, VideoError
 from pan_mm.utils.safetensors import save_safetensors
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / 'shared' / 'data'
 FOLDER = Path(tempfile.mkdtemp(prefix='fuzz'))
+
+SUFFIXES = ('', '.m3u8', '.sdp', '.ffconcat', *VIDEO_SUFFIXES)
 
 TARGETS = {}
 
@@ -409,6 +420,98 @@ def _dump():
         for i in range(2)
     ]
     return pickle.dumps(samples, protocol=2)
+
+
+def _videos():
+    """Small videos, one of each container that FFmpeg writes here."""
+    contents = []
+    for form, codec in (
+        *(('mp4', 'mpeg4'), ('matroska', 'mpeg4'), ('avi', 'mjpeg'), ('mpegts', 'mpeg2video')),
+        *(('mpeg', 'mpeg1video'), ('mpeg1video', 'mpeg1video'), ('flv', 'flv'), ('asf', 'mpeg4')),
+    ):
+        path = FOLDER / f'video.{form}'
+        with av.open(str(path), 'w', format=form) as file:
+            stream = file.add_stream(codec, rate=25)
+            stream.width, stream.height = 64, 48
+            stream.pix_fmt = 'yuvj420p' if codec == 'mjpeg' else 'yuv420p'
+            for value in range(6):
+                picture = np.full((48, 64, 3), 40 * value, np.uint8)
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+            file.mux(stream.encode())
+        contents.append(path.read_bytes())
+    return contents
+
+
+VIDEOS = _videos()
+LISTENER = socket.create_server(('127.0.0.1', 0))  # nobody may come
+LISTENER.setblocking(False)
+_ADDRESS = f'http://127.0.0.1:{LISTENER.getsockname()[1]}/a.ts'.encode()
+_LOCAL = str(FOLDER / 'video.mpegts').encode()
+PLAYLISTS = [
+    b'#EXTM3U\n#EXTINF:1,\n%s\n#EXTINF:1,\n%s\n#EXT-X-ENDLIST\n' % (_LOCAL, _ADDRESS),
+    b'ffconcat version 1.0\nfile %s\nfile %s\n' % (_LOCAL, _ADDRESS),
+    b'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n',
+    b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period><BaseURL>%s'
+    b'</BaseURL></Period></MPD>' % _ADDRESS,
+    b'[Reference]\nRef1=%s\n' % _ADDRESS,
+]
+_MAGIC = [mark for marks, _ in CONTAINERS.values() for _, mark in marks]
+_MAGIC += [content[:size] for content in VIDEOS for size in (12, 64, 600)]
+
+
+def _read_video(content, suffix):
+    """What is read of it; None where the door or the decoder refuses it, saying why."""
+    path = str(written(content, suffix))
+    limits = Limits(max_bytes=2**20, max_pixels=1000 * 256 * 256)
+    try:
+        with admit(path, limits) as video:
+            count = count_frames(video)
+            with video.path():
+                pass
+        init = VideoInit('pyav', max_bytes=limits.max_bytes, max_pixels=limits.max_pixels)
+        results = init.transform(dict(filename=path))
+        results['frame_inds'] = np.array([0, results['total_frames'] - 1])
+        images = VideoDecode().transform(results)['imgs']
+    except VideoError as error:
+        assert path in str(error)
+        return None
+    finally:
+        try:
+            LISTENER.accept()
+        except BlockingIOError:
+            pass
+        else:
+            raise AssertionError('an address in the file was asked')
+    assert count >= 1 and all(image.ndim == 3 and image.dtype == np.uint8 for image in images)
+    return images
+
+
+@target(8, content=mutated(VIDEOS, _NOISE + _MAGIC), suffix=st.sampled_from(SUFFIXES))
+def video_files(content, suffix):
+    _read_video(content, suffix)
+
+
+@target(
+    8,
+    head=st.sampled_from([b'', *_MAGIC]),
+    content=mutated(PLAYLISTS, _NOISE + _MAGIC),
+    suffix=st.sampled_from(SUFFIXES),
+)
+def playlists(head, content, suffix):
+    images = _read_video(head + content, suffix)
+    assert images is None or len(head) > 16  # then it is the beginning of a video
+
+
+@target(
+    4,
+    video=mutated(VIDEOS),
+    other=st.one_of(st.sampled_from(VIDEOS), mutated(PLAYLISTS)),
+    place=st.floats(0, 1),
+    suffix=st.sampled_from(SUFFIXES),
+)
+def nested_containers(video, other, place, suffix):
+    at = int(place * len(video))
+    _read_video(video[:at] + other + video[at:], suffix)
 
 
 @target(4, content=mutated([_dump()], _NOISE + _OPCODES + _GLOBALS))

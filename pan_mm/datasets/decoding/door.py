@@ -70,6 +70,24 @@ class Limits(NamedTuple):
 DEFAULT = Limits()
 
 
+class _Seek:
+    """FFmpeg may ask for a place that cannot be; of an exception PyAV would print the traceback."""
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
+class _File(_Seek, io.FileIO):
+    pass
+
+
+class _Bytes(_Seek, io.BytesIO):
+    pass
+
+
 class VideoFile:
     """A file that came through the door: open, regular, of a known container, not too large.
 
@@ -214,7 +232,7 @@ def admit(
         VideoTooLargeError: If it has more than ``limits.max_bytes``.
     """
     if isinstance(source, bytes):
-        file, size, name = io.BytesIO(source), len(source), name or 'the video'
+        file, size, name = _Bytes(source), len(source), name or 'the video'
     else:
         name = name or without_password(os.fspath(source))
         file = _open_regular(source, name)
@@ -283,7 +301,7 @@ def _open_regular(path, name):
         mode = os.stat(path).st_mode  # opening a device may do something
         if stat.S_ISREG(mode):
             flags = os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0)
-            file = io.FileIO(os.open(path, flags), 'rb')
+            file = _File(os.open(path, flags), 'rb')
             mode = os.fstat(file.fileno()).st_mode  # another may be there by now
             if stat.S_ISREG(mode):
                 return file

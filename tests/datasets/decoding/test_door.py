@@ -154,7 +154,8 @@ class TestLimits:
         with av.open(str(path), 'w') as file:
             stream = file.add_stream('mpeg4', rate=25)
             stream.width, stream.height, stream.pix_fmt = 4096, 2304, 'yuv420p'
-            (packet,) = stream.encode(av.VideoFrame(4096, 2304, 'yuv420p'))
+            black = av.VideoFrame.from_ndarray(np.zeros((2304 * 3 // 2, 4096), np.uint8), 'yuv420p')
+            (packet,) = stream.encode(black)
             content = bytes(packet)
             for number in range(7500):
                 packet = av.Packet(content if number == 0 else b'\x00\x00\x01\xb6\x50\x00')
