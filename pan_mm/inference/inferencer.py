@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, TypeVar, Union
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
@@ -16,6 +17,8 @@ from pan_mm.utils.errors import CheckpointError
 from . import optimization
 from .recognizer import class_names, count_classes, load_config, load_recognizer
 from .runtime import SUFFIXES, ExportedModel
+
+Scores = TypeVar('Scores', torch.Tensor, np.ndarray)
 
 
 class PANInferencer:
@@ -134,12 +137,7 @@ class PANInferencer:
             CheckpointError: If they are not finite.
         """
         samples = self.model.test_step(pseudo_collate(list(data)))
-        scores = torch.stack([sample.pred_score for sample in samples]).float().cpu()
-        if not scores.isfinite().all():
-            raise CheckpointError(
-                'the model gives scores that are not finite numbers: its training has diverged, '
-                'or the checkpoint is damaged'
-            )
+        scores = check_finite(torch.stack([s.pred_score for s in samples]).float().cpu())
         if scores.ndim == 3:  # no average_clips: (N, views, num_classes)
             scores = scores.mean(dim=1)
         return scores if _gives_probabilities(self.model) else scores.softmax(dim=1)
@@ -151,6 +149,20 @@ class PANInferencer:
             dict(label=label, name=self.classes[label], score=score)
             for label, score in zip(labels.tolist(), scores.tolist())
         ]
+
+
+def check_finite(scores: Scores) -> Scores:
+    """Scores as they are.
+
+    Raises:
+        CheckpointError: If one of them is not a finite number.
+    """
+    if not torch.as_tensor(scores).isfinite().all():
+        raise CheckpointError(
+            'the model gives scores that are not finite numbers: its training has diverged, or '
+            'the checkpoint is damaged'
+        )
+    return scores
 
 
 class _Videos:
