@@ -1,5 +1,6 @@
 """The server's process: its socket, its temporary files, its end."""
 
+import atexit
 import os
 import resource
 import shutil
@@ -77,8 +78,10 @@ def run_server(
         print(f'http://{address}:{listener.getsockname()[1]}/', flush=True)
         with listener:
             DrainingServer(config, app.state, folder).run(sockets=[listener])
+    # Nothing is left to do, and to leave PyTorch takes seconds.
+    atexit._run_exitfuncs()
     sys.stdout.flush()
-    os._exit(0)  # nothing is left to do, and leaving PyTorch takes seconds
+    os._exit(0)
 
 
 class DrainingServer(uvicorn.Server):

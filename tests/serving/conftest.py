@@ -92,7 +92,7 @@ class Server:
         self.process.terminate()
         assert self.process.wait(300) == 0
         for _ in range(600):  # a browser may still be writing its own
-            if not (left := list(self.folder.glob('pan_mm*'))):
+            if not (left := list(self.folder.glob('p[ay]*'))):
                 return
             time.sleep(0.1)
         raise AssertionError(f'left behind: {left}')

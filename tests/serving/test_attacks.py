@@ -217,7 +217,7 @@ class TestEnd:
         assert [status for status, _ in answers] == [503] * 4
         assert all('error' in answer for _, answer in answers)
         assert not Path(f'/proc/{decoding}').exists()
-        assert list(server.folder.glob('pan_mm*')) == []
+        assert list(server.folder.glob('p[ay]*')) == []
 
     def test_what_is_under_way_is_answered(self, start_server, videos):
         server = start_server()
