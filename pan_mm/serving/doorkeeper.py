@@ -126,7 +126,7 @@ class Doorkeeper:
             self.metrics.bodies -= 1
             path = scope['path']
             route = path if path in ROUTES else path.startswith('/api/cameras/') and 'camera'
-            self.metrics.answered(route or 'other', status, time.monotonic() - began)
+            self.metrics.answered(route or 'other', status or 500, time.monotonic() - began)
 
     def _refusal(self, scope, headers, body) -> Optional[Refusal]:
         path, length = scope['path'], headers.get('content-length', '0')
