@@ -19,7 +19,7 @@ PACKAGES = (
     *('torch', 'torchvision', 'triton', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2', 'numpy'),
     *('opencv-python', 'opencv-contrib-python'),
     *('opencv-python-headless', 'opencv-contrib-python-headless'),
-    *('decord', 'av', 'torchcodec', 'moviepy', 'tensorboard', 'onnx', 'onnxruntime', 'gradio'),
+    *('decord', 'av', 'torchcodec', 'moviepy', 'tensorboard', 'onnx', 'onnxruntime', 'uvicorn'),
     *('importlib_metadata', 'setuptools', 'pip', 'openmim', 'openxlab'),
 )
 

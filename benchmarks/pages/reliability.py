@@ -101,7 +101,28 @@ def stream_row(found: dict) -> tuple:
     )
 
 
-ROWS = dict(kills=kills_row, fuzz=fuzz_row, amp=amp_row, serve=serve_row, stream=stream_row)
+def slow_row(found: dict) -> tuple:
+    slow = found['beside_slow_clients']
+    alone, beside = slow['alone'], slow['beside']
+    load = found['environment']['load_average'][0]
+    return (
+        f'{slow["honest"]} honest clients with as many places, beside {slow["slow"]} slow ones for '
+        f'{beside["minutes"]:g} min',
+        f'{sum(beside["answers"].values()):,}',
+        f'{slow["refused"]} refused; {beside["per_minute"]} videos a minute, alone '
+        f'{alone["per_minute"]}; median {beside["seconds"]["median"]:.1f} s, alone '
+        f'{alone["seconds"]["median"]:.1f} s; slowest {beside["seconds"]["worst"]:.1f} s, alone '
+        f'{alone["seconds"]["worst"]:.1f} s (load average {load:g})',
+    )
+
+
+ROWS = dict(
+    kills=[kills_row],
+    fuzz=[fuzz_row],
+    amp=[amp_row],
+    serve=[serve_row, slow_row],
+    stream=[stream_row],
+)
 
 
 def coverage_row(table: str) -> tuple:
@@ -130,10 +151,11 @@ def fingerprint(results: Path) -> str:
 def section(results: Path) -> str:
     """Markdown of all figures."""
     rows = []
-    for name, row in ROWS.items():
+    for name, makers in ROWS.items():
         path = results / f'{name}.json'
         if path.exists():
-            rows.append(row(json.loads(path.read_text(encoding='utf-8'))))
+            found = json.loads(path.read_text(encoding='utf-8'))
+            rows += [make(found) for make in makers]
     coverage = results / 'coverage.md'
     if coverage.exists():
         rows.append(coverage_row(coverage.read_text(encoding='utf-8')))

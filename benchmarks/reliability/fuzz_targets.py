@@ -5,16 +5,21 @@ something sound or raises the error that it documents, and fails on any other ex
 files are mutated from real ones, so that they get past the first check.
 """
 
+import asyncio
 import collections
+import functools
 import io
 import json
+import logging
 import os
 import pickle
 import socket
 import string
 import tempfile
+import threading
 import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -521,3 +526,91 @@ def score_dumps(content):
         load_scores(written(content, '.pkl'))
     except DataError:
         return
+
+
+# Requests -------------------------------------------------------------------------------------
+
+FORM = (
+    b'--edge\r\nContent-Disposition: form-data; name="video"; filename="a.mp4"\r\n\r\n'
+    b'\0\0\0\x20ftypisom no more\r\n--edge--\r\n'
+)
+
+
+def _request(line, body=b'', *headers):
+    head = [line, b'Host: localhost', b'Content-Length: %d' % len(body), *headers]
+    return b'\r\n'.join([*head, b'', body])
+
+
+_MULTIPART = b'Content-Type: multipart/form-data; boundary=edge'
+REQUESTS = [
+    _request(b'GET / HTTP/1.1'),
+    _request(b'GET /page.js HTTP/1.1', b'', b'Range: bytes=0-9,5-', b'If-None-Match: "a"'),
+    _request(b'HEAD /api/info HTTP/1.1') + _request(b'GET /healthz HTTP/1.1'),
+    _request(b'POST /api/predict?timeline=true&pictures=1 HTTP/1.1', FORM, _MULTIPART),
+    b'POST /api/predict HTTP/1.1\r\nHost: localhost\r\n%s\r\nTransfer-Encoding: chunked\r\n\r\n'
+    b'%x\r\n%s\r\n0\r\n\r\n' % (_MULTIPART, len(FORM), FORM),
+    _request(
+        b'POST /api/cameras/name HTTP/1.1', b'\xff\xd8\xff\xe0 no more', b'Expect: 100-continue'
+    ),
+    _request(b'DELETE /api/cameras/%2e%2e%2fname HTTP/1.0'),
+    _request(b'GET /metrics HTTP/1.1', b'', b'Upgrade: websocket', b'Connection: upgrade'),
+]
+_HEADERS = [b'\r\n', b'\n', b':', b'\r\n\r\n', b'Content-Length: 5\r\n', b'Host: evil.example\r\n']
+_HEADERS += [
+    b'Transfer-Encoding: chunked\r\n',
+    b'--edge',
+    b'../',
+    b'%00',
+    b'%',
+    b'HTTP/9.9',
+    b'?',
+    b'*',
+]
+STATUSES = (200, 201, 204, 206, 304, 400, 403, 404, 405, 408, 410, 413, 415, 416, 422, 429, 503)
+
+
+@functools.cache
+def _server():
+    """Address of the real server with a small model, and what it logs."""
+    import uvicorn
+
+    from pan_mm.inference.inferencer import PANInferencer
+    from pan_mm.serving import doorkeeper, protocol
+    from pan_mm.serving.analysis import VideoAnalyzer
+    from pan_mm.serving.http import Access, create_app
+    from pan_mm.serving.limits import Limits
+
+    protocol.HEADER_SECONDS = doorkeeper.LINGER = 0.05
+    name = 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'
+    inferencer = PANInferencer(ROOT / 'configs' / 'recognition' / 'pan' / name, device='cpu')
+    limits = Limits(max_bytes=2**16, timeout=0.3)
+    app = create_app(VideoAnalyzer(inferencer, limits), FOLDER, 'fuzz', Access(['localhost']))
+    config = uvicorn.Config(
+        app,
+        http=protocol.bounded(1000, None, 0.3),
+        ws='none',
+        log_config=None,
+        limit_concurrency=900,
+    )
+    problems = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: problems.append(handler.format(record))
+    logging.getLogger('uvicorn').addHandler(handler)
+    listener = socket.create_server(('127.0.0.1', 0))
+    run = uvicorn.Server(config).serve([listener])
+    threading.Thread(target=asyncio.run, args=(run,), daemon=True).start()
+    return listener.getsockname(), problems
+
+
+@target(4, content=mutated(REQUESTS, _NOISE + _HEADERS))
+def http_requests(content):
+    address, problems = _server()
+    answer = b''
+    with socket.create_connection(address, 20) as connection, suppress(ConnectionError):
+        connection.sendall(content)
+        while b'\r\n\r\n' not in answer and (part := connection.recv(2**16)):
+            answer += part
+    assert not problems, problems
+    if answer:  # else it was cut off, as a client's fault
+        version, status, *_ = answer.split()
+        assert version == b'HTTP/1.1' and int(status) in STATUSES + (100,), answer

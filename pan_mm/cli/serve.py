@@ -1,5 +1,6 @@
 """``python -m pan_mm serve``: a web page and an HTTP API for a recognizer."""
 
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -7,14 +8,13 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from pan_mm.apis import PANInferencer
-from pan_mm.inference.optimization import PANError
 from pan_mm.inference.recognizer import load_config
 from pan_mm.serving.limits import Limits
-from pan_mm.utils.errors import CheckpointError
 
 from .options import add_allow_native_code, add_optimize
 
-PYTHON = (3, 10)  # Gradio 6 needs it
+EXTRA = 'demo'
+LEAST_TOKEN = 16  # characters
 
 
 def add_arguments(parser):
@@ -35,12 +35,31 @@ def add_arguments(parser):
     parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0 lets other machines in')
     parser.add_argument('--port', type=int, default=7860, help='0 takes a free one')
     parser.add_argument(
+        '--host-name',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='names by which browsers may ask for it, besides localhost and --host',
+    )
+    parser.add_argument(
+        '--token-file', metavar='FILE', help='holds the token that clients of the API must show'
+    )
+    parser.add_argument(
+        '--proxy', metavar='ADDRESS', help='of a reverse proxy, whose X-Forwarded-For is believed'
+    )
+    parser.add_argument(
         '--stride', type=int, default=8, help='frames between segments, of a timeline or a camera'
     )
     parser.add_argument(
         '--max-mib', type=float, default=limits.max_bytes / 2**20, help='of a request'
     )
     parser.add_argument('--max-seconds', type=float, default=limits.max_seconds, help='of a video')
+    parser.add_argument(
+        '--max-gigapixels',
+        type=float,
+        default=limits.max_work / 1e9,
+        help='of a video, its frames together',
+    )
     parser.add_argument(
         '--timeout', type=float, default=limits.timeout, help='seconds to serve a request'
     )
@@ -56,12 +75,9 @@ def add_arguments(parser):
 
 
 def run(args):
-    if sys.version_info < PYTHON:
-        raise ValueError(
-            f'the page needs Python {PYTHON[0]}.{PYTHON[1]} or later, for Gradio does; this is '
-            f'{sys.version.split()[0]}. predict, stream and export work here'
-        )
-    for name in ('stride', 'max_mib', 'max_seconds', 'timeout'):
+    if os.name != 'posix':
+        raise ValueError('serve decodes videos in forked processes; use Linux or macOS')
+    for name in ('stride', 'max_mib', 'max_seconds', 'max_gigapixels', 'timeout'):
         if getattr(args, name) <= 0:
             raise ValueError(f'--{name.replace("_", "-")} must be positive')
     for name in ('waiting', 'cameras'):
@@ -72,29 +88,46 @@ def run(args):
     limits = Limits(
         max_bytes=round(args.max_mib * 2**20),
         max_seconds=args.max_seconds,
+        max_work=args.max_gigapixels * 1e9,
         timeout=args.timeout,
         waiting=args.waiting,
         cameras=args.cameras,
     )
+    token = read_token(args.token_file)
     config = load_config(args.config, args.cfg_options)
-    try:
-        from pan_mm.serving.analysis import VideoAnalyzer
-        from pan_mm.serving.server import run_server
 
-        with redirect_stdout(sys.stderr):  # where MMEngine shall log
-            inferencer = PANInferencer(
-                config,
-                args.checkpoint,
-                device=args.device,
-                label_map=args.label_map,
-                optimize=args.optimize,
-                allow_native_code=args.allow_native_code,
-            )
-            analyzer = VideoAnalyzer(inferencer, limits, args.stride)
-        run_server(analyzer, Path(config.filename or 'PAN').stem, args.host, args.port)
-    except (CheckpointError, PANError, ImportError) as problem:
-        print(f'error: {problem}', file=sys.stderr)
-        if isinstance(problem, ImportError):
-            print("install what serving needs: pip install 'pan_mm[demo]'", file=sys.stderr)
-        return 1
+    from pan_mm.serving.analysis import VideoAnalyzer
+    from pan_mm.serving.decoding import warm_up
+    from pan_mm.serving.server import run_server
+
+    warm_up()  # while the model is loaded
+    with redirect_stdout(sys.stderr):  # where MMEngine shall log
+        inferencer = PANInferencer(
+            config,
+            args.checkpoint,
+            device=args.device,
+            label_map=args.label_map,
+            optimize=args.optimize,
+            allow_native_code=args.allow_native_code,
+        )
+        analyzer = VideoAnalyzer(inferencer, limits, args.stride)
+    title = Path(config.filename or 'PAN').stem
+    run_server(analyzer, title, args.host, args.port, tuple(args.host_name), token, args.proxy)
     return 0
+
+
+def read_token(path):
+    """The token in a file, without the space around it.
+
+    Raises:
+        ValueError: If it is too short to be one, or holds what a header cannot.
+    """
+    if path is None:
+        return None
+    token = Path(path).read_text(encoding='utf-8').strip()
+    if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or ' ' in token:
+        raise ValueError(
+            f'{path} must hold a token of {LEAST_TOKEN} characters or more, without spaces: '
+            'openssl rand -hex 32 makes one'
+        )
+    return token

@@ -1,24 +1,24 @@
 """What the server finds out about a video."""
 
 import time
-import warnings
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
+from mmaction.structures import ActionDataSample
 
-from pan_mm.inference.inferencer import PANInferencer, read_video
+from pan_mm.inference.inferencer import PANInferencer
 from pan_mm.streaming.events import EventDetector, ScoreSmoother
 from pan_mm.streaming.recognizer import StreamRecognizer
-from pan_mm.streaming.sources import FileSource
-from pan_mm.utils.errors import VideoError
 from pan_mm.visualization import Inspection, inspect_clip
 
-from .limits import Gate, Limits, Refusal, check_video, count_frames
+from .decoding import Decoder
+from .limits import Deadline, Gate, Limits, Refusal, Turns
 from .live import Cameras
 
 PREDICTIONS = 100  # of a timeline, about
+DECODERS = 2  # at a time, of clips; as many of timelines, which last longer
 
 
 class Timeline(NamedTuple):
@@ -69,6 +69,8 @@ class VideoAnalyzer:
         self.stride = stride
         self.gate = Gate(limits.waiting)
         self.cameras = Cameras(inferencer, stride, self.gate, limits)
+        self.decoder = Decoder(inferencer.pipeline, limits)
+        self._clips, self._timelines = Turns(DECODERS), Turns(DECODERS)
         try:
             recognizer = StreamRecognizer(inferencer.model, stride)
             image = np.zeros((240, 320, 3), np.uint8)
@@ -77,83 +79,68 @@ class VideoAnalyzer:
         except (ValueError, AttributeError):  # an exported file, or no PAN
             self.streams = False
 
-    def __call__(self, path: Path, inspect: bool = False, timeline: bool = False) -> Analysis:
+    def __call__(
+        self, path: Path, deadline: Deadline, inspect: bool = False, timeline: bool = False
+    ) -> Analysis:
         """Analyse a video file. The caller has a place in ``gate``.
 
         Args:
             path (Path): A file of the server's own.
+            deadline (Deadline): When the answer must be there.
             inspect (bool): Look inside too. Defaults to False.
             timeline (bool): Follow it too, if it is longer than one window. Defaults to False.
 
         Raises:
-            Refusal: 413 if it is too large, 422 if it is no healthy video, 503 if there was no
+            Refusal: 413 if it is too large, 422 if it is not a healthy video, 503 if there was no
                 time for it.
+            CheckpointError: If the model gives scores that are not finite.
         """
-        deadline = time.monotonic() + self.limits.timeout
-        num_frames = check_video(path, self.limits)
-        watch = Stopwatch()
+        with self._clips.turn(deadline):
+            watch = Stopwatch()
+            clip = self.decoder.clip(path, deadline)
+            watch.stop('decoding')
         with self.gate.turn(deadline):
             watch.start()
-            data, num_frames = self.read(path, num_frames)
-            watch.stop('decoding')
+            data = dict(inputs=clip.inputs, data_samples=ActionDataSample())
             (probabilities,) = self.inferencer.probabilities([data])
             watch.stop('recognition')
             inspection = None
             if inspect:
                 with suppress(ValueError):  # no PAN in Python
-                    inspection = inspect_clip(self.inferencer.model, data['inputs'])
+                    inspection = inspect_clip(self.inferencer.model, clip.inputs)
                 watch.stop('inspection')
         followed = None
         if timeline and self.streams:
-            followed = self.follow(path, num_frames, deadline)
+            followed = self.follow(path, clip.num_frames, deadline)
             watch.stop('timeline')
         return Analysis(self.inferencer.top(probabilities), inspection, followed, watch.seconds)
 
-    def read(self, path: Path, num_frames: int) -> tuple:
-        """What the test pipeline makes of a video, and the number of its frames."""
-        copy = path.with_name(f'{path.stem}-copy.avi')
-        try:
-            if not num_frames:
-                num_frames, path = count_frames(path, copy, self.limits), copy
-            data, error = read_video(str(path), self.inferencer.pipeline)
-        finally:
-            copy.unlink(missing_ok=True)
-        if error is not None:
-            raise Refusal(422, error.replace(str(path), 'the file'))
-        height, width = data['inputs'].shape[-2:]
-        if height * width > self.limits.max_input:
-            raise Refusal(
-                413,
-                f'this model takes frames as they are, and {width} × {height} pixels are too many '
-                'for it; make the video smaller',
-            )
-        return data, num_frames
-
-    def follow(self, path: Path, num_frames: int, deadline: float) -> Optional[Timeline]:
+    def follow(self, path: Path, num_frames: int, deadline: Deadline) -> Optional[Timeline]:
         """Timeline of a video until ``deadline``; None if it is too short or OpenCV fails."""
         hop = max(1, num_frames // (self.stride * PREDICTIONS))
         recognizer = StreamRecognizer(self.inferencer.model, self.stride, hop)
-        if 0 < num_frames < recognizer.first_prediction + self.stride * hop:
+        if num_frames < recognizer.first_prediction + self.stride * hop:
             return None
         smoother, detector = ScoreSmoother(0.6), EventDetector()
         times, scores, events = [], [], []
         complete = True
+        segment = self.stride, recognizer.segment_len
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore', UserWarning)  # of a file that is cut off
-                for frame in FileSource(path):
-                    if time.monotonic() > deadline or frame.timestamp > self.limits.max_seconds:
+            with (
+                self._timelines.turn(deadline),
+                closing(self.decoder.frames(path, deadline, segment)) as frames,
+            ):
+                for index, seconds, image in frames:
+                    if seconds > self.limits.max_seconds:  # it had said less
                         complete = False
                         break
                     with self.gate.turn(deadline):  # others come in between
-                        prediction = recognizer.push(frame.image, frame.timestamp, frame.index)
+                        prediction = recognizer.push(image, seconds, index)
                     if prediction is not None:
                         times.append(prediction.end)
                         scores.append(smoother(prediction.scores))
                         events += detector.update(scores[-1], prediction.start, prediction.end)
-        except VideoError:
-            return None
-        except Refusal:
+        except Refusal:  # no time, or no frames any more
             complete = False
         if len(times) < 2:
             return None

@@ -1,10 +1,9 @@
 """Recognition of what visitors' cameras see, while they film."""
 
-import base64
-import binascii
 import io
 import logging
 import math
+import secrets
 import threading
 import time
 from collections import deque
@@ -18,15 +17,17 @@ from pan_mm.inference.inferencer import PANInferencer
 from pan_mm.streaming.events import EventDetector, ScoreSmoother
 from pan_mm.streaming.recognizer import StreamRecognizer
 from pan_mm.streaming.sources import Frame
+from pan_mm.utils.errors import CheckpointError
 from pan_mm.visualization import paint_maps
 
-from .limits import Gate, Limits, Refusal
+from .limits import Deadline, Gate, Limits, Refusal
 
 PATIENCE = 10.0  # seconds without a frame after which a camera is forgotten
-UNDER_WAY = 5.0  # seconds in which frames that were sent before a visitor left may still come
 BREAK = 1.0  # seconds between frames that no segment may span
 EVENTS = 5  # newest ones that are kept
-JPEG = 'data:image/jpeg;base64,'
+# A scan of a few bytes costs a pass over the whole picture: a progressive JPEG of 100 KB may take
+# a minute. What a browser's canvas gives has one; three are for colours that lie apart.
+SCAN, SCANS = b'\xff\xda', 3
 
 
 class LiveResult(NamedTuple):
@@ -73,7 +74,7 @@ class Camera:
         timeout: float,
         patience: float = PATIENCE,
     ) -> None:
-        self.failed = False
+        self.failed = ''  # why it cannot be followed any more
         self.result: Optional[LiveResult] = None
         self.shown: Optional[LiveResult] = None  # what its visitor has already seen
         self._inferencer = inferencer
@@ -115,15 +116,17 @@ class Camera:
         try:
             for frame in self._buffer:
                 self._follow(frame)
-        except Exception:
+        except Exception as error:
             logging.getLogger(__name__).exception('a camera could not be followed')
-            self.failed = True
+            self.failed = 'the server failed at this camera; its log says more'
+            if isinstance(error, CheckpointError):
+                self.failed = str(error)
             for _ in self._buffer:  # until its visitor has seen the message and gone
                 pass
 
     def _follow(self, frame):
         try:
-            with self._gate.turn(time.monotonic() + self._timeout):
+            with self._gate.turn(Deadline(self._timeout)):
                 prediction = self._recognizer.push(
                     frame.image, frame.timestamp, frame.index, frame.captured
                 )
@@ -160,53 +163,72 @@ class Camera:
 
 
 class Cameras:
-    """The cameras that are followed, by their visitors.
+    """The cameras that are followed, each by the name that its visitor was told.
 
     Args:
         inferencer (PANInferencer): Recognizes what they see.
         stride (int): Frames from one segment to the next.
         gate (Gate): Lets one at a time to the model.
-        limits (Limits): ``cameras``, ``max_input``, ``max_pixels`` and ``timeout`` count.
+        limits (Limits): ``cameras``, ``max_input`` and ``timeout`` count.
     """
 
     def __init__(self, inferencer: PANInferencer, stride: int, gate: Gate, limits: Limits) -> None:
         self._make = lambda: Camera(inferencer, stride, gate, limits.timeout, PATIENCE)
         self._limits = limits
-        self._cameras = {}
-        self._left = {}  # when visitors left
+        self._cameras = {}  # name: (client, camera)
         self._lock = threading.Lock()
 
-    def feed(self, visitor: str, picture: str) -> Camera:
-        """Take a frame of a visitor's camera; the first one opens it.
+    def open(self, client: str) -> str:
+        """Follow a camera more.
 
         Args:
-            visitor (str): Who films.
-            picture (str): A JPEG as an address, ``data:image/jpeg;base64,…``.
+            client (str): Whose address. One may have half of the cameras.
+
+        Returns:
+            str: Its name, which nobody can guess.
 
         Raises:
-            Refusal: 422 if it is no picture, 413 if it is too large, 503 if too many film, 410 if
-                the visitor has just left.
+            Refusal: 429 if this client films enough, 503 if too many film.
         """
+        with self._lock:
+            self._forget_silent()
+            own = sum(owner == client for owner, _ in self._cameras.values())
+            if len(self._cameras) >= self._limits.cameras:
+                raise Refusal(
+                    503, 'as many cameras as this server can follow are on; try again later'
+                )
+            if own >= max(1, self._limits.cameras // 2):
+                raise Refusal(429, f'{own} cameras of your address are on; close one')
+            name = secrets.token_urlsafe(16)
+            self._cameras[name] = client, self._make()
+        return name
+
+    def feed(self, name: str, picture: bytes) -> Camera:
+        """Take a frame of a camera.
+
+        Args:
+            name (str): As :meth:`open` gave it.
+            picture (bytes): A JPEG.
+
+        Raises:
+            Refusal: 410 if no such camera is followed, 413 if the picture is too large, 422 if it
+                is not one.
+        """
+        if name not in self._cameras:
+            raise Refusal(410, 'this camera is not followed any more; film again')
         image = decode_picture(picture, self._limits)
         with self._lock:
             self._forget_silent()
-            if visitor in self._left:
-                raise Refusal(410, 'the page of this camera was closed')
-            camera = self._cameras.get(visitor)
-            if camera is None:
-                if len(self._cameras) >= self._limits.cameras:
-                    raise Refusal(
-                        503, 'as many cameras as this server can follow are on; try again later'
-                    )
-                camera = self._cameras[visitor] = self._make()
+            _, camera = self._cameras.get(name, (None, None))
+        if camera is None:
+            raise Refusal(410, 'this camera is not followed any more; film again')
         camera.put(image)
         return camera
 
-    def leave(self, visitor: str) -> None:
-        """Forget a visitor, who may have filmed."""
+    def close(self, name: str) -> None:
+        """Forget a camera, if there is one of this name."""
         with self._lock:
-            self._left[visitor] = time.monotonic()
-            camera = self._cameras.pop(visitor, None)
+            _, camera = self._cameras.pop(name, (None, None))
         if camera is not None:
             camera.close()
 
@@ -217,30 +239,30 @@ class Cameras:
             return len(self._cameras)
 
     def _forget_silent(self):
-        for visitor in [name for name, camera in self._cameras.items() if not camera.alive]:
-            del self._cameras[visitor]
-        now = time.monotonic()
-        self._left = {name: left for name, left in self._left.items() if now - left < UNDER_WAY}
+        for name in [name for name, (_, camera) in self._cameras.items() if not camera.alive]:
+            del self._cameras[name]
 
 
-def decode_picture(picture: str, limits: Limits) -> np.ndarray:
-    """Frame of a JPEG that came as an address, shrunk to ``max_input`` pixels at most.
+def decode_picture(picture: bytes, limits: Limits) -> np.ndarray:
+    """Frame of a JPEG, shrunk to ``max_input`` pixels at most.
 
     Returns:
         np.ndarray: RGB, uint8, shape (H, W, 3).
 
     Raises:
-        Refusal: 422 if it is no JPEG, 413 if it has more than ``max_pixels`` pixels.
+        Refusal: 422 if it is not a JPEG, or one of many scans; 413 if it has more than four times
+            ``max_input`` pixels.
     """
     try:
-        if not picture.startswith(JPEG):
-            raise ValueError('no JPEG')
-        data = base64.b64decode(picture[len(JPEG) :], validate=True)
-        image = Image.open(io.BytesIO(data), formats=['JPEG'])
-        if image.width * image.height > limits.max_pixels:
+        if picture.count(SCAN) > SCANS:
+            raise Refusal(422, 'a frame of the camera must be a JPEG of one scan, not progressive')
+        image = Image.open(io.BytesIO(picture), formats=['JPEG'])
+        if image.width * image.height > 4 * limits.max_input:
             raise Refusal(413, f'a frame has {image.width} × {image.height} pixels; film smaller')
         side = math.isqrt(limits.max_input)
         image.thumbnail((side, side))
         return np.array(image.convert('RGB'))
-    except (ValueError, OSError, binascii.Error) as error:
-        raise Refusal(422, 'a frame of the camera is no picture; film again') from error
+    except Image.DecompressionBombError as error:
+        raise Refusal(413, 'a frame of the camera is too large; film smaller') from error
+    except (ValueError, OSError) as error:
+        raise Refusal(422, 'a frame of the camera is not a picture; film again') from error

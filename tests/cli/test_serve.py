@@ -1,10 +1,11 @@
 """``python -m pan_mm serve``, as far as it comes without a server."""
 
+import resource
 import sys
 
 import pytest
 
-from pan_mm.cli import main, serve
+from pan_mm.cli import main
 
 
 @pytest.fixture
@@ -19,13 +20,6 @@ def run_serve(config, checkpoint, capfd):
     return run
 
 
-def test_python_too_old_for_gradio(run_serve, monkeypatch):
-    monkeypatch.setattr(serve, 'PYTHON', (9, 9))
-    error = run_serve()
-    assert 'the page needs Python 9.9 or later, for Gradio does; this is 3.' in error
-    assert 'predict, stream and export work here' in error
-
-
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -34,6 +28,8 @@ def test_python_too_old_for_gradio(run_serve, monkeypatch):
         (['--device', 'nothing'], "device 'nothing' cannot be used"),
         (['--waiting', '-1'], '--waiting must not be negative'),
         (['--cameras', '-1'], '--cameras must not be negative'),
+        (['--max-gigapixels', '0'], '--max-gigapixels must be positive'),
+        (['--token-file', 'nowhere.txt'], 'nowhere.txt'),
         (['--label-map', 'nowhere.txt'], 'nowhere.txt'),
     ],
 )
@@ -41,11 +37,25 @@ def test_wrong_options(run_serve, options, message):
     assert message in run_serve(*options)
 
 
-def test_gradio_is_missing(run_serve, monkeypatch):
+@pytest.mark.parametrize('token', ['', 'short', 'with spaces in between', 'ümläuts-and-others'])
+def test_no_token(run_serve, tmp_path, token):
+    (tmp_path / 'token').write_text(f'{token}\n', encoding='utf-8')
+    assert 'must hold a token' in run_serve('--token-file', str(tmp_path / 'token'))
+
+
+def test_a_package_is_missing(run_serve, monkeypatch):
     monkeypatch.setitem(sys.modules, 'uvicorn', None)
-    for name in ('GRADIO_TEMP_DIR', 'GRADIO_ANALYTICS_ENABLED'):  # which the server sets
-        monkeypatch.setenv(name, '')
+    monkeypatch.delitem(sys.modules, 'pan_mm.serving.server', raising=False)
     assert "pip install 'pan_mm[demo]'" in run_serve()
+
+
+def test_too_few_descriptors(run_serve):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        assert 'raise them with ulimit -n' in run_serve('--port', '0')
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_optimize(run_serve, monkeypatch):

@@ -43,7 +43,7 @@ def test_tutorials(tmp_path, monkeypatch, run_tool):
                 tool, *args = code.replace('\\\n', ' ').replace('-m pan_mm', MAIN).split()[1:]
                 run_tool(tool, *args, cwd=tmp_path, check=True)
                 continue
-            if not importlib.util.find_spec('gradio'):
+            if not importlib.util.find_spec('uvicorn'):
                 continue
             done = subprocess.run(
                 ['bash', '-e', '-c', code.replace('7861', port)],

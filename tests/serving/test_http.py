@@ -2,21 +2,27 @@
 
 import io
 import os
+import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from mmengine.dataset import Compose
+from PIL import Image
 
 from pan_mm.apis import PANInferencer
 
-pytest.importorskip('fastapi', reason='the extra demo is not installed')
+pytest.importorskip('prometheus_client', reason='the extra demo is not installed')
 testclient = pytest.importorskip('starlette.testclient')
 
 from pan_mm.serving.analysis import VideoAnalyzer  # noqa: E402
-from pan_mm.serving.http import create_api  # noqa: E402
-from pan_mm.serving.limits import Limits, Refusal, check_video  # noqa: E402
+from pan_mm.serving.http import Access, create_app  # noqa: E402
+from pan_mm.serving.limits import Deadline, Limits  # noqa: E402
 
-LIMITS = Limits(max_bytes=300_000, waiting=1, timeout=300)
+TOKEN = '0123456789abcdef'
+
+LIMITS = Limits(max_bytes=300_000, waiting=1, timeout=600)
 
 
 @pytest.fixture(scope='module')
@@ -30,11 +36,21 @@ def analyzer(inferencer):
 
 
 @pytest.fixture
-def client(analyzer, tmp_path):
-    app = create_api(analyzer, tmp_path)
-    with testclient.TestClient(app, raise_server_exceptions=False) as client:
-        yield client
+def open_client(analyzer, tmp_path):
+    """A client of an application with some access."""
+
+    def make(hosts=('testserver',), token=None, analyzer=analyzer):
+        app = create_app(analyzer, tmp_path, 'a model', Access(list(hosts), token))
+        return testclient.TestClient(app, raise_server_exceptions=False)
+
+    yield make
     assert os.listdir(tmp_path) == []  # whatever happened
+
+
+@pytest.fixture
+def client(open_client):
+    with open_client() as client:
+        yield client
 
 
 def post(client, path_or_bytes, name='clip.mp4', **kwargs):
@@ -77,6 +93,15 @@ class TestPredict:
         answer = client.get('/api/info').json()
         assert answer['classes'] == inferencer.classes
         assert answer['limits']['bytes'] == LIMITS.max_bytes
+        assert answer['title'] == 'a model'
+
+    def test_pictures(self, client, videos):
+        result = post(client, videos / '3.mp4', params=dict(pictures=1, timeline=1)).json()
+        assert [picture['name'] for picture in result['pictures']] == ['maps', 'weights', 'times']
+        for picture in result['pictures']:
+            assert picture['image'].startswith('data:image/png;base64,')
+            assert picture['title'] and picture['words']
+        assert 'pictures' not in post(client, videos / '3.mp4').json()
 
 
 class TestRefusals:
@@ -92,7 +117,7 @@ class TestRefusals:
         assert str(tmp_path) not in answer.text
 
     def test_text(self, client):
-        self.check(post(client, b'hello' * 100), 422, 'is no video')
+        self.check(post(client, b'hello' * 100), 422, 'the file: is not a video')
 
     def test_a_path_is_no_video(self, client, videos):
         answer = client.post('/api/predict', data=dict(video=str(videos / '0.mp4')))
@@ -124,10 +149,20 @@ class TestRefusals:
         answer = client.post('/api/predict', content=chunks, headers=headers)
         self.check(answer, 413, 'larger than')
 
-    def test_a_message_is_smaller_than_a_video(self, client):
-        address = '/gradio_api/stream/event'  # of a camera's frame; the page is not there
-        assert client.post(address, content=bytes(LIMITS.max_bytes + 1)).status_code == 404
-        self.check(client.post(address, content=bytes(2**22 + 1)), 413, 'larger than 4 MiB')
+    def test_a_frame_is_smaller_than_a_video(self, client):
+        answer = client.post('/api/cameras/x', content=bytes(2**20 + 1))
+        self.check(answer, 413, 'larger than 1 MiB')
+
+    def test_a_thousand_fields(self, client):
+        fields = [('name', (None, 'value'))] * 999
+        self.check(client.post('/api/predict', files=fields), 400, 'Too many fields')
+
+    def test_too_many_bytes_at_once(self, client, monkeypatch, videos):
+        monkeypatch.setattr('pan_mm.serving.doorkeeper.UPLOADS', 0)
+        self.check(post(client, videos / '0.mp4'), 503, 'too many videos')
+        monkeypatch.undo()
+        assert post(client, videos / '0.mp4').status_code == 200
+        assert client.app.state.metrics.body_bytes == client.app.state.metrics.bodies == 0
 
     def test_queue_is_full(self, client, analyzer, videos):
         with analyzer.gate.place(), analyzer.gate.place():
@@ -141,64 +176,142 @@ class TestRefusals:
         self.check(answer, 422, 'true or false')
 
     def test_the_servers_own_fault(self, client, analyzer, videos, monkeypatch):
-        monkeypatch.setattr(analyzer.inferencer, 'pipeline', lambda results: {})
+        monkeypatch.setattr(analyzer.decoder, '_pipeline', Compose([]))
         answer = post(client, videos / '0.mp4')
         self.check(answer, 500, 'its log says more')
         monkeypatch.undo()
         assert post(client, videos / '0.mp4').status_code == 200
 
 
-def test_frames_too_large_for_the_network(inferencer, videos):
-    analyzer = VideoAnalyzer(inferencer, LIMITS._replace(max_input=64 * 64 - 1))
-    with pytest.raises(Refusal, match='64 × 64 pixels are too many') as refusal:
-        analyzer(videos / '0.mp4')
-    assert refusal.value.status == 413
+class TestAccess:
+    def test_only_its_own_names(self, open_client):
+        """A name that an attacker lets point here (DNS rebinding) is not answered."""
+        with open_client(['localhost', '[::1]']) as client:
+            for host, status in (
+                *(('localhost', 200), ('localhost:80', 200), ('[::1]:80', 200)),
+                *(('evil.example', 400), ('localhost.evil.example', 400), ('', 400)),
+            ):
+                assert client.get('/api/info', headers=dict(host=host)).status_code == status, host
+                assert client.get('/', headers=dict(host=host)).status_code == status, host
 
+    def test_no_other_sites_page(self, client, videos):
+        headers = {'Sec-Fetch-Site': 'cross-site'}
+        assert post(client, videos / '0.mp4', headers=headers).status_code == 403
 
-def test_a_video_that_does_not_say_how_long_it_is(inferencer, videos, tmp_path):
-    """Browsers record such files."""
-    av = pytest.importorskip('av', reason='PyAV is not installed')
-    path = tmp_path / 'video.webm'
+    def test_token(self, open_client, videos):
+        with open_client(token=TOKEN) as client:
+            for path in ('/api/info', '/metrics', '/api/cameras/x'):
+                for given in ({}, {'Authorization': f'Bearer {TOKEN}x'}, {'Authorization': TOKEN}):
+                    answer = client.request('GET', path, headers=given)
+                    assert answer.status_code == 401, path
+                    assert answer.headers['www-authenticate'] == 'Bearer'
+            for path in ('/', '/page.js', '/healthz', '/readyz'):
+                assert client.get(path).status_code == 200, path
+            headers = {'Authorization': f'Bearer {TOKEN}'}
+            assert post(client, videos / '0.mp4', headers=headers).status_code == 200
+            assert client.get('/metrics', headers=headers).status_code == 200
 
-    class Pipe:  # that cannot seek back to note the length
-        def __init__(self):
-            self.file = path.open('wb')
-            self.write = self.file.write
+    def test_page_asks_no_other_server(self, client):
+        answer = client.get('/')
+        assert "default-src 'none'" in answer.headers['content-security-policy']
+        text = answer.text + client.get('/page.js').text + client.get('/page.css').text
+        assert re.findall(r'(?:https?:)?//[\w.-]+\.\w+', text) == []
 
-    pipe = Pipe()
-    with av.open(str(videos / '3.mp4')) as source, av.open(pipe, 'w', 'matroska') as target:
-        stream = target.add_stream('mpeg4', 25)
-        stream.width, stream.height, stream.bit_rate = 64, 48, 4_000_000
-        for frame in source.decode(video=0):
-            frame.pict_type = 0
-            target.mux(stream.encode(frame.reformat(format='yuv420p')))
-        target.mux(stream.encode())
-    pipe.file.close()
-    assert check_video(path, LIMITS) == 0
-    analysis = VideoAnalyzer(inferencer, LIMITS, stride=2)(path, timeline=True)
-    (expected,) = inferencer(videos / '3.mp4')
-    assert analysis.top[0]['label'] == expected['top'][0]['label']
-    assert len(analysis.timeline.times) == 13
-    assert os.listdir(tmp_path) == [path.name]
+    @pytest.mark.parametrize('path', ['/../http.py', '/%2e%2e/http.py', '//etc/passwd'])
+    def test_page_is_all_there_is(self, client, path):
+        assert client.get(path).status_code == 404
 
-
-def test_no_time(inferencer, videos, tmp_path):
-    analyzer = VideoAnalyzer(inferencer, LIMITS, stride=2)
-    client = testclient.TestClient(create_api(analyzer, tmp_path))
-    analyzer.limits = LIMITS._replace(timeout=0)  # from when the video is there
-    with analyzer.gate.turn(time.monotonic()):
+    def test_draining(self, client, videos):
+        client.app.state.life.is_draining = True
         answer = post(client, videos / '0.mp4')
+        assert answer.status_code == 503
+        assert answer.headers['connection'] == 'close'
+        assert client.get('/healthz').status_code == 200
+        assert client.get('/readyz').status_code == 503
+
+
+def test_metrics(client, videos):
+    post(client, videos / '0.mp4')
+    post(client, b'no video')
+    text = client.get('/metrics').text
+    for line in (
+        'pan_mm_requests_total{route="/api/predict",status="200"} 1.0',
+        'pan_mm_requests_total{route="/api/predict",status="422"} 1.0',
+        'pan_mm_request_seconds_count{route="/api/predict"} 2.0',
+        'pan_mm_work_seconds_count{part="recognition"} 1.0',
+        'pan_mm_places 2.0',
+        'pan_mm_places_taken 0.0',
+        'pan_mm_decoders_killed_total 0.0',
+    ):
+        assert f'{line}\n' in text, line
+
+
+class TestCamera:
+    @pytest.fixture
+    def frame(self):
+        file = io.BytesIO()
+        Image.effect_noise((64, 48), 50).convert('RGB').save(file, 'JPEG')
+        return file.getvalue()
+
+    def test_films(self, client, inferencer, frame):
+        name = client.post('/api/cameras').json()['camera']
+        assert client.get('/api/info').json()['cameras'] == 1
+        result = None
+        for _ in range(200):
+            answer = client.post(f'/api/cameras/{name}', content=frame)
+            assert answer.status_code == 200, answer.text
+            result = answer.json() or result
+            if result and result['top']:
+                break
+        assert result['top'][0]['name'] in inferencer.classes
+        assert result['pictures'][0]['image'].startswith('data:image/png;base64,')
+        assert client.delete(f'/api/cameras/{name}').status_code == 204
+        assert client.get('/api/info').json()['cameras'] == 0
+        answer = client.post(f'/api/cameras/{name}', content=frame)
+        assert answer.status_code == 410
+
+    def test_one_client_may_not_have_all(self, client):
+        names = [client.post('/api/cameras').json()['camera'] for _ in range(2)]
+        answer = client.post('/api/cameras')
+        assert (answer.status_code, answer.headers['retry-after']) == (429, '5')
+        for name in names:
+            client.delete(f'/api/cameras/{name}')
+
+    def test_not_a_picture(self, client):
+        name = client.post('/api/cameras').json()['camera']
+        answer = client.post(f'/api/cameras/{name}', content=b'no picture')
+        assert answer.status_code == 422
+        client.delete(f'/api/cameras/{name}')
+
+
+def test_scores_that_are_not_finite(make_config, videos, tmp_path, open_client):
+    config = make_config()
+    model = PANInferencer(config, device='cpu')
+    torch.nn.init.constant_(model.model.cls_head.fc_cls.weight, float('nan'))
+    with open_client(analyzer=VideoAnalyzer(model, LIMITS, stride=2)) as client:
+        answer = post(client, videos / '0.mp4')
+    assert answer.status_code == 500
+    assert 'not finite' in answer.json()['error']
+
+
+def test_no_turn_before_the_server_ends(client, analyzer, videos):
+    with ThreadPoolExecutor(1) as pool, analyzer.gate.turn(Deadline(0)):
+        waiting = pool.submit(post, client, videos / '0.mp4')
+        while not analyzer.gate.taken:
+            time.sleep(0.001)
+        client.app.state.life.end()
+        answer = waiting.result()
     assert answer.status_code == 503
-    assert 'busy for too long' in answer.json()['error']
+    assert 'try again later' in answer.json()['error']
 
 
 def test_a_timeline_stops_when_the_time_is_over(inferencer, videos):
     analyzer = VideoAnalyzer(inferencer, LIMITS, stride=2)
-    assert analyzer.follow(videos / '3.mp4', 36, deadline=0) is None
-    full = analyzer.follow(videos / '3.mp4', 36, deadline=time.monotonic() + 60)
+    assert analyzer.follow(videos / '3.mp4', 36, Deadline(0)) is None
+    full = analyzer.follow(videos / '3.mp4', 36, Deadline(60))
     assert full.complete and len(full.times) == 13
     short = VideoAnalyzer(inferencer, LIMITS._replace(max_seconds=0.8), stride=2)
-    part = short.follow(videos / '3.mp4', 0, deadline=time.monotonic() + 60)
+    part = short.follow(videos / '3.mp4', 36, Deadline(60))
     assert not part.complete
     assert (part.scores == full.scores[: len(part.times)]).all()
 
@@ -209,7 +322,7 @@ def test_an_exported_model_has_no_timeline(inferencer, config, checkpoint, video
 
     export(config, checkpoint, tmp_path / 'a.pt2')
     analyzer = VideoAnalyzer(PANInferencer(config, tmp_path / 'a.pt2'), LIMITS)
-    analysis = analyzer(videos / '3.mp4', inspect=True, timeline=True)
+    analysis = analyzer(videos / '3.mp4', Deadline(60), inspect=True, timeline=True)
     assert (analysis.inspection, analysis.timeline) == (None, None)
     (expected,) = inferencer(videos / '3.mp4')
     assert analysis.top[0]['label'] == expected['top'][0]['label']

@@ -1,23 +1,24 @@
 """Cameras of visitors, in process; ``test_browser.py`` films with a real browser."""
 
-import base64
 import io
+import struct
 import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pan_mm.apis import PANInferencer
 from pan_mm.serving import live
-from pan_mm.serving.limits import Gate, Limits, Refusal
-from pan_mm.serving.live import JPEG, Camera, Cameras, decode_picture
+from pan_mm.serving.limits import Deadline, Gate, Limits, Refusal
+from pan_mm.serving.live import Camera, Cameras, decode_picture
 from pan_mm.streaming.events import ScoreSmoother
 from pan_mm.streaming.recognizer import StreamRecognizer
 from pan_mm.streaming.sources import FileSource
 
 STRIDE = 2
-LIMITS = Limits(cameras=2, timeout=600, max_pixels=400 * 300, max_input=100 * 100)
+LIMITS = Limits(cameras=3, timeout=600, max_input=100 * 100)
 
 
 @pytest.fixture(scope='module')
@@ -29,7 +30,6 @@ def inferencer(config, checkpoint):
 def slow_machine(monkeypatch):
     """However long the machine takes from frame to frame, a film has no breaks and no end."""
     monkeypatch.setattr(live, 'BREAK', float('inf'))
-    monkeypatch.setattr(live, 'UNDER_WAY', float('inf'))
     monkeypatch.setattr(live, 'PATIENCE', None)
 
 
@@ -42,14 +42,21 @@ def gate():
 def cameras(inferencer, gate):
     cameras = Cameras(inferencer, STRIDE, gate, LIMITS)
     yield cameras
-    for visitor in ('one', 'other'):
-        cameras.leave(visitor)
+    for name in list(cameras._cameras):
+        cameras.close(name)
 
 
-def picture(width=64, height=48, value=100):
+def picture(width=64, height=48, value=100, **options):
     file = io.BytesIO()
-    Image.new('RGB', (width, height), (value, 0, 0)).save(file, 'JPEG')
-    return JPEG + base64.b64encode(file.getvalue()).decode()
+    Image.new('RGB', (width, height), (value, 0, 0)).save(file, 'JPEG', **options)
+    return file.getvalue()
+
+
+def claiming(width, height):
+    """A small picture whose header says another size."""
+    content = picture()
+    at = content.index(b'\xff\xc0') + 5
+    return content[:at] + struct.pack('>HH', height, width) + content[at + 4 :]
 
 
 def wait(condition, seconds=300):
@@ -92,7 +99,7 @@ def test_same_scores_as_the_stream_engine(inferencer, gate, videos):
 def test_latency_and_memory_are_bounded_while_the_model_is_busy(inferencer, gate, videos):
     camera = Camera(inferencer, STRIDE, gate, timeout=600)
     frames = [frame.image for frame in FileSource(videos / '0.mp4')]
-    with gate.turn(time.monotonic()):
+    with gate.turn(Deadline(0)):
         for number in range(200):
             camera.put(frames[number % len(frames)])
         assert len(camera._buffer._frames) <= camera._buffer.capacity
@@ -124,48 +131,60 @@ def test_a_failure_is_known_and_ends_no_thread(inferencer, gate, monkeypatch, ca
     wait(lambda: not camera.alive)
 
 
+def test_scores_that_are_not_finite(make_config, gate, videos):
+    broken = PANInferencer(make_config(), device='cpu')
+    torch.nn.init.constant_(broken.model.cls_head.fc_cls.weight, float('nan'))
+    camera = Camera(broken, STRIDE, gate, timeout=600)
+    for frame in FileSource(videos / '3.mp4'):
+        camera.put(frame.image)
+        wait(lambda: not camera._buffer._frames)
+    wait(lambda: camera.failed)
+    assert 'not finite numbers' in camera.failed
+    assert camera.result is None or not camera.result.top
+    camera.close()
+    wait(lambda: not camera.alive)
+
+
 class TestCameras:
-    def test_one_state_per_visitor(self, cameras):
-        one, other = cameras.feed('one', picture()), cameras.feed('other', picture())
-        assert cameras.feed('one', picture()) is one
-        assert one is not other
+    def test_one_state_per_camera(self, cameras):
+        one, other = cameras.open('here'), cameras.open('there')
+        camera = cameras.feed(one, picture())
+        assert cameras.feed(one, picture()) is camera
+        assert cameras.feed(other, picture()) is not camera
         assert cameras.count() == 2
 
     def test_no_more_than_the_limit(self, cameras):
-        cameras.feed('one', picture())
-        cameras.feed('other', picture())
+        first, *_ = [cameras.open(client) for client in ('one', 'other', 'third')]
         with pytest.raises(Refusal, match='as many cameras') as refusal:
-            cameras.feed('third', picture())
+            cameras.open('fourth')
         assert refusal.value.status == 503
-        cameras.leave('one')
-        cameras.leave('nobody')
-        assert cameras.count() == 1
-        cameras.feed('third', picture())
-        cameras.leave('third')
+        cameras.close(first)
+        cameras.close('nothing')
+        assert cameras.count() == 2
+        cameras.open('fourth')
 
-    def test_leaving_ends_the_thread(self, cameras):
-        camera = cameras.feed('one', picture())
-        cameras.leave('one')
+    def test_one_client_may_not_have_all(self, cameras):
+        cameras.open('one')
+        with pytest.raises(Refusal, match='1 cameras of your address') as refusal:
+            cameras.open('one')
+        assert refusal.value.status == 429
+
+    def test_closing_ends_the_thread(self, cameras):
+        name = cameras.open('here')
+        camera = cameras.feed(name, picture())
+        cameras.close(name)
         wait(lambda: not camera.alive)
         assert cameras.count() == 0
-
-    def test_a_frame_that_comes_after_its_visitor_left_opens_nothing(self, cameras, monkeypatch):
-        cameras.feed('one', picture())
-        cameras.leave('one')
-        with pytest.raises(Refusal, match='closed') as refusal:
-            cameras.feed('one', picture())
+        with pytest.raises(Refusal, match='not followed') as refusal:  # a frame on its way
+            cameras.feed(name, picture())
         assert refusal.value.status == 410
-        assert cameras.count() == 0
-        monkeypatch.setattr(live, 'UNDER_WAY', 0.0)  # as if long ago
-        cameras.feed('one', picture())
-        assert cameras.count() == 1
 
     def test_the_silent_make_room(self, cameras):
-        camera = cameras.feed('one', picture())
+        camera = cameras.feed(cameras.open('here'), picture())
         camera.close()  # as patience would
         wait(lambda: not camera.alive)
         assert cameras.count() == 0
-        assert cameras.feed('one', picture()) is not camera
+        cameras.open('here')
 
 
 class TestPicture:
@@ -176,22 +195,29 @@ class TestPicture:
         assert abs(image.reshape(-1, 3).mean(0) - (200, 0, 0)).max() < 3
 
     def test_is_shrunk_to_the_limit(self):
-        assert decode_picture(picture(400, 300), LIMITS).shape == (75, 100, 3)
-
-    def test_too_large(self):
-        with pytest.raises(Refusal, match='401 × 300') as refusal:
-            decode_picture(picture(401, 300), LIMITS)
-        assert refusal.value.status == 413
+        assert decode_picture(picture(200, 150), LIMITS).shape == (75, 100, 3)
 
     @pytest.mark.parametrize(
-        'text',
+        ('content', 'status', 'message'),
         [
-            *('', '/etc/passwd', 'http://127.0.0.1/a.jpg', 'file:///etc/passwd', JPEG),
-            *(JPEG + 'no base64!', JPEG + base64.b64encode(b'no picture').decode()),
-            picture()[:600],
+            (picture(201, 200), 413, '201 × 200'),
+            (claiming(6000, 5000), 413, '6000 × 5000'),
+            (claiming(60000, 50000), 413, 'too large'),
+            (picture(progressive=True), 422, 'not progressive'),
+            *((content, 422, 'is not a picture') for content in (b'', b'no picture')),
+            (picture()[:600], 422, 'is not a picture'),
         ],
     )
-    def test_no_picture(self, text):
-        with pytest.raises(Refusal, match='is no picture') as refusal:
-            decode_picture(text, LIMITS)
-        assert refusal.value.status == 422
+    def test_refused(self, content, status, message):
+        with pytest.raises(Refusal, match=message) as refusal:
+            decode_picture(content, LIMITS)
+        assert refusal.value.status == status
+
+    def test_a_scan_is_cheap_to_send_and_dear_to_decode(self):
+        """Scans of a few bytes, of which each costs a pass over the picture."""
+        whole = picture(200, 150)
+        start = whole.index(b'\xff\xda')
+        length = int.from_bytes(whole[start + 2 : start + 4], 'big')
+        scan = whole[start : start + 2 + length] + b'\0\0'
+        with pytest.raises(Refusal, match='one scan'):
+            decode_picture(whole[:start] + 8000 * scan + b'\xff\xd9', LIMITS)

@@ -15,7 +15,7 @@ CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshape
 @pytest.mark.slow
 def test_fifty_at_once(videos, tmp_path):
     """Each of 50 requests at once is served or refused politely, and nothing is left."""
-    pytest.importorskip('gradio', reason='the extra demo is not installed')
+    pytest.importorskip('uvicorn', reason='the extra demo is not installed')
     import torch
 
     from pan_mm.inference.recognizer import load_recognizer
@@ -35,3 +35,7 @@ def test_fifty_at_once(videos, tmp_path):
     assert result['left_behind'] == []
     assert result['answers']['good: 200'] > 0
     assert sum(result['answers'].values()) >= 50
+    slow = result['beside_slow_clients']
+    assert slow['refused'] == 0
+    assert set(slow['beside']['answers']) == {'200'}
+    assert sum(slow['beside']['slow_clients'].values()) >= 40

@@ -1,0 +1,56 @@
+"""Pictures of an analysis, as a page shows them."""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from pan_mm.visualization import paint_maps, tile, timeline_chart, weights_chart
+
+from .analysis import Analysis
+
+
+def pictures(analysis: Analysis, classes: list) -> list:
+    """Those that there are: PA maps, VAP's weights, timeline.
+
+    Returns:
+        list[dict]: ``name`` ('maps', 'weights' or 'times'), ``title``, ``words`` that say what is
+        seen, and ``image``, a PNG as a data address.
+    """
+    seen, timeline = analysis.inspection, analysis.timeline
+    found = []
+    if seen is not None:
+        rows, names = [list(seen.frames[:, 0])], ['frame']
+        title, words = 'Frames', 'First frame of each segment'
+        if seen.pa_maps is not None:
+            rows += [list(pair) for pair in paint_maps(seen.pa_maps).swapaxes(0, 1)]
+            names += [f'PA {i + 1}' for i in range(len(rows) - 1)]
+            title = 'What moves: persistence of appearance'
+            words += ', below it the PA map of each pair of adjacent frames, bright where it moves'
+        columns = [f'segment {i + 1}' for i in range(len(seen.frames))]
+        found.append(_picture('maps', title, words, tile(rows, names, columns, width=132)))
+    if seen is not None and seen.vap_weights is not None:
+        words = 'Weight of each window of time in the decision, from the whole clip (s = 1) down'
+        found.append(_picture('weights', 'Timescales', words, weights_chart(seen.vap_weights)))
+    if timeline is not None:
+        words = 'Scores of a window that slides over the video; bars below are events'
+        if not timeline.complete:
+            words += f'. The time sufficed for the first {timeline.times[-1]:.0f} s'
+        chart = timeline_chart(timeline.times, timeline.scores, classes, timeline.events)
+        found.append(_picture('times', 'Timeline', words, chart))
+    return found
+
+
+def moving(maps: np.ndarray) -> dict:
+    """PA maps of a camera's newest segment, uint8, shape (m - 1, H, W, 3), as one picture."""
+    names = [f'PA {number}' for number in range(1, len(maps) + 1)]
+    words = 'PA maps of the newest segment, one for each pair of adjacent frames'
+    return _picture('live-maps', 'What moves', words, tile([list(maps)], (), names, width=200))
+
+
+def _picture(name, title, words, image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, 'PNG')
+    data = base64.b64encode(file.getvalue()).decode()
+    return dict(name=name, title=title, words=words, image=f'data:image/png;base64,{data}')
