@@ -60,9 +60,9 @@ def motion_text(report: dict) -> str:
 def kernels_text(report: dict) -> str:
     """A table of counts, below what they allow at most on one GPU."""
     lines = [
-        'Derived, not measured: what an H100 (132 multiprocessors that start 4 instructions a cycle '
-        'at 1.755 GHz) could do at 224 × 224 with m = 4 and 8 filters of 7 × 7, if nothing but '
-        'starting instructions took time.',
+        'Derived, not measured: what an H100 (132 multiprocessors that start 4 instructions a '
+        'cycle at 1.755 GHz) could do at 224 × 224 with m = 4 and 8 filters of 7 × 7, if nothing '
+        'but starting instructions took time.',
         '',
         '| frames | precision | instructions per output | at most, thousand frames/s |',
         '|---' * 4 + '|',
