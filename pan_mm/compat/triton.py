@@ -11,42 +11,49 @@ _INTERPRETER = 'triton.runtime.interpreter'
 _ARITHMETIC = ('create_fadd', 'create_fsub', 'create_fmul', 'create_fdiv')
 
 
-def _handle(module, values):
-    """``values`` as bfloat16."""
-    exact = module.TensorHandle(np.asarray(values, np.float32), module.tl.float32)
-    return module.InterpreterBuilder().cast_impl(exact, module.tl.bfloat16)
+def _bits(values):
+    """bfloat16 of float32: rounded to the nearest, ties to even, as a GPU does."""
+    bits = np.asarray(values, np.float32).view(np.uint32)
+    finite = bits & 0x7F800000 != 0x7F800000
+    rounded = np.where(finite, bits + 0x7FFF + (bits >> 16 & 1), bits)
+    return (rounded >> 16).astype(np.uint16)
 
 
 def _adds_bits(triton):
     module = importlib.import_module(_INTERPRETER)
-    one = _handle(module, [1.0])
+    one = module.TensorHandle(_bits([1.0]), module.tl.bfloat16)
     total = module.InterpreterBuilder().create_fadd(one, one)
-    return not np.array_equal(total.data, _handle(module, [2.0]).data)
+    return not np.array_equal(total.data, _bits([2.0]))
 
 
 def _widen(triton: ModuleType) -> None:
-    """Let bfloat16 be computed in float32 and rounded, as a GPU does."""
+    """Let bfloat16 be computed in float32 and rounded."""
     module = importlib.import_module(_INTERPRETER)
-    builder, tl = module.InterpreterBuilder, module.tl
+    builder, tl, handle = module.InterpreterBuilder, module.tl, module.TensorHandle
+    cast, dot = builder.cast_impl, builder.create_dot
 
-    def wide(self, handle):
-        return self.cast_impl(handle, tl.float32) if handle.dtype.scalar == tl.bfloat16 else handle
+    def wide(value):
+        if value.dtype.scalar != tl.bfloat16:
+            return value
+        return handle((value.data.astype(np.uint32) << 16).view(np.float32), tl.float32)
+
+    def cast_impl(self, value, dtype):
+        kinds = value.dtype.scalar, dtype.scalar
+        if kinds == (tl.float32, tl.bfloat16):
+            return handle(_bits(value.data), tl.bfloat16)
+        return wide(value) if kinds == (tl.bfloat16, tl.float32) else cast(self, value, dtype)
 
     def arithmetic(method):
-        def compute(self, lhs, rhs):
-            result = method(self, wide(self, lhs), wide(self, rhs))
-            if lhs.dtype.scalar == tl.bfloat16:
-                bits = result.data.view(np.uint32)
-                rounded = bits + 0x7FFF + (bits >> 16 & 1)  # to the nearest, ties to even
-                finite = bits & 0x7F800000 != 0x7F800000
-                result.data = np.where(finite, rounded, bits).astype(np.uint32).view(np.float32)
-                return self.cast_impl(result, tl.bfloat16)
+        def compute(self, left, right):
+            result = method(self, wide(left), wide(right))
+            if left.dtype.scalar == tl.bfloat16:
+                result = handle(_bits(result.data), tl.bfloat16)
             return result
 
         return compute
 
-    dot = builder.create_dot
-    builder.create_dot = lambda self, a, b, *args: dot(self, wide(self, a), wide(self, b), *args)
+    builder.cast_impl = cast_impl
+    builder.create_dot = lambda self, a, b, *args: dot(self, wide(a), wide(b), *args)
     for name in _ARITHMETIC:
         setattr(builder, name, arithmetic(getattr(builder, name)))
 
