@@ -16,7 +16,6 @@ from pan_mm.inference.predictions import (
     ShardedResults,
     fingerprint,
     has_parquet,
-    locked,
     write_results,
 )
 from pan_mm.inference.recognizer import load_config
@@ -164,11 +163,7 @@ def _write(out, form, inferencer, videos):
     if not to_file:
         write_results(results, out, form, videos)
     else:
-        with (
-            locked(Path(out)),
-            written_whole(out) as part,
-            open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file,
-        ):
+        with written_whole(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
             write_results(results, file, form, videos)
     return len(failed), len(videos)
 

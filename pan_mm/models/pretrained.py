@@ -27,10 +27,6 @@ def load_pretrained(module: nn.Module, source: Union[str, Callable]) -> None:
     """
     if callable(source):
         state, source = source(), 'the file'
-    elif str(source).endswith('.safetensors'):
-        from safetensors.torch import load_file
-
-        state = load_file(source)
     else:
         state = CheckpointLoader.load_checkpoint(source, 'cpu', logger='current')
         state = state.get('state_dict', state)

@@ -107,8 +107,8 @@ def test_int8(make_config, checkpoint, videos, tmp_path, monkeypatch):
     (tmp_path / 'list.txt').write_text(''.join(f'{videos}/{i}.mp4 {i}\n' for i in range(4)))
     config = make_config(more=LOADERS.format(list=tmp_path / 'list.txt'))
     arguments = ['--config', config, '--checkpoint', checkpoint, '--out', tmp_path / 'int8.json']
-    monkeypatch.setattr('sys.argv', ['benchmark_int8.py', *map(str, arguments)])
-    runpy.run_path(str(ROOT / 'benchmarks/int8.py'), run_name='__main__')
+    monkeypatch.setattr('sys.argv', ['int8', *map(str, arguments)])
+    runpy.run_module('benchmarks.int8', run_name='__main__')
     result = json.loads((tmp_path / 'int8.json').read_text())
     assert (result['videos'], result['calibration_videos'], result['same_top1']) == (4, 4, 100)
     assert result['figures']['pytorch']['top1'] == result['figures']['float32']['top1']

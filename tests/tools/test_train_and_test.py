@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import pan_mm
-from benchmarks.records.records import collect_run, read_record
+from benchmarks.records.collect import collect_run
+from benchmarks.records.records import read_record
 from benchmarks.records.runs import read_run
 
 pytestmark = pytest.mark.slow
