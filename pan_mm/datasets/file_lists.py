@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 from pan_mm.utils.errors import DataError
 
@@ -49,17 +49,21 @@ class Video(NamedTuple):
         )
 
 
-def read_label_map(path: str) -> list:
+def read_label_map(path: Union[str, Path]) -> list:
     """Class names of a ``label_map.txt``, one per line, in the order of the labels.
 
     Raises:
-        DataError: If the file is missing, has an empty line or a name twice.
+        DataError: If the file is missing or empty, has an empty line between names or a name twice.
     """
     if not os.path.isfile(path):
         raise DataError(f'{path}: no such label map; it needs a class name per line')
-    names = read_lines(path)
+    names = [line.strip() for line in read_lines(path)]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise DataError(f'{path}: empty; a label map has a class name per line')
     for number, name in enumerate(names, 1):
-        if not name.strip():
+        if not name:
             raise DataError(f'{path}:{number}: empty line, each line must name a class')
         if names.index(name) != number - 1:
             raise DataError(f'{path}:{number}: class {name!r} is listed twice')

@@ -10,10 +10,10 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import Tensor, nn
 
-from pan_mm.datasets.checks.annotations import read_lines
+from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.datasets.pipelines import dataset_of
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
-from pan_mm.utils.errors import CheckpointError, DataError
+from pan_mm.utils.errors import CheckpointError
 
 
 def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = None) -> Config:
@@ -181,20 +181,6 @@ def count_classes(model: nn.Module) -> int:
         if isinstance(module, BaseHead):
             return module.num_classes
     raise ValueError(f'{type(model).__name__} has no classification head of MMAction2')
-
-
-def read_label_map(path: Union[str, Path]) -> list:
-    """Class names from a text file, one a line, in the order of the labels.
-
-    Raises:
-        DataError: If the file is empty, not in UTF-8, or has an empty line between names.
-    """
-    names = [line.strip() for line in read_lines(path)]
-    while names and not names[-1]:
-        names.pop()
-    if not all(names) or not names:
-        raise DataError(f'{path}: a label map has one class name a line and no empty lines')
-    return names
 
 
 def class_names(

@@ -249,6 +249,8 @@ def _check(frames: Tensor, weight: Tensor, std: Optional[Sequence[float]]) -> No
         raise ValueError(
             f'frames must have the shape (B, m, C, H, W) with m >= 2, got {tuple(frames.shape)}'
         )
+    if not frames.shape[3] or not frames.shape[4]:
+        raise ValueError(f'frames have no pixels: their shape is {tuple(frames.shape)}')
     channels = frames.shape[2]
     if weight.ndim != 4 or weight.shape[1] != channels:
         raise ValueError(

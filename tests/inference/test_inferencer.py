@@ -173,8 +173,8 @@ class TestClasses:
         ('text', 'message'),
         [
             ('run\njump', 'names 2 classes, but the model has 19'),
-            ('', 'one class name a line'),
-            ('run\n\njump', 'no empty lines'),
+            ('', 'a class name per line'),
+            ('run\n\njump', ':2: empty line'),
         ],
     )
     def test_bad_label_map(self, config, checkpoint, tmp_path, text, message):

@@ -391,6 +391,7 @@ class TestSelection:
         [
             (lambda f, w: (f[0], w), 'B, m, C, H, W'),
             (lambda f, w: (f[:, :1], w), 'm >= 2'),
+            (lambda f, w: (f[:, :, :, :0], w), 'frames have no pixels'),
             (lambda f, w: (f, w[:, :2]), r'\(K, 3, k, k\)'),
             (lambda f, w: (f, w[..., 1:]), 'square filters of odd size'),
             (lambda f, w: (f.half(), w), 'give both one dtype'),
