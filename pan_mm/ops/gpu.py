@@ -260,7 +260,7 @@ def _launcher(frames: Tensor, weight: Tensor, toeplitz: Tensor) -> Callable:
     def launch(name: str, units: int, *args: Any) -> None:
         options = settings(name, frames, weight, toeplitz, capability)
         cells = height * (triton.cdiv(width, 8) if name == 'frames' else _cells_per_row(width))
-        grid = (units * triton.cdiv(cells, options['BLOCK']),)
+        grid: tuple = (units * triton.cdiv(cells, options['BLOCK']),)
         if name == 'filters':
             partial = args[0]
             grid = (len(partial), len(partial[0]) * partial.shape[2] // options['STEP'])

@@ -136,9 +136,8 @@ def _persistence(
 def _persistence_backward(
     grad_maps: Tensor, frames: Tensor, weight: Tensor, *args: Any
 ) -> list[Tensor]:
-    *args, backend = args
-    args = (grad_maps, frames, weight, *args)
-    grads = _run('backward', backend, frames, weight, args)
+    *others, backend = args
+    grads = _run('backward', backend, frames, weight, (grad_maps, frames, weight, *others))
     return [grad for grad in grads if grad is not None]
 
 
@@ -241,7 +240,7 @@ def _plain_inputs(frames: Tensor, weight: Tensor, precision: torch.dtype) -> tup
     return frames.to(precision), weight.to(precision)
 
 
-_PLAIN = dict(forward=_plain_forward, backward=_plain_backward)
+_PLAIN: dict[str, Any] = dict(forward=_plain_forward, backward=_plain_backward)
 
 
 def _check(frames: Tensor, weight: Tensor, std: Optional[Sequence[float]]) -> None:
