@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.datasets.pipelines import dataset_of
+from pan_mm.utils.addresses import without_password
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
 from pan_mm.utils.errors import CheckpointError
 
@@ -71,11 +72,11 @@ def load_recognizer(
     model.dataset_meta = {}
     if checkpoint is not None:
         load = load_checkpoint_url if '://' in str(checkpoint) else load_checkpoint_file
-        state = load(str(checkpoint), map_location='cpu')
-        load_weights(model, weights_of(state, str(checkpoint)), str(checkpoint))
-        meta = _dict(state.get('meta'), f'{checkpoint}: its meta')
-        _check_normalisation(model, meta, str(checkpoint))
-        model.dataset_meta = _dataset_meta(meta, str(checkpoint))
+        state, source = load(str(checkpoint), map_location='cpu'), without_password(checkpoint)
+        load_weights(model, weights_of(state, source), source)
+        meta = _dict(state.get('meta'), f'{source}: its meta')
+        _check_normalisation(model, meta, source)
+        model.dataset_meta = _dataset_meta(meta, source)
     try:
         return model.to(device or get_device())
     except (RuntimeError, AssertionError) as error:  # PyTorch's for what is not there

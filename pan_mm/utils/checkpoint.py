@@ -19,6 +19,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO, Optional, Union
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ import torch
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.utils import digit_version
 
+from .addresses import without_password
 from .errors import CheckpointError
 
 __all__ = [
@@ -339,11 +341,15 @@ def load_checkpoint_url(
     path = os.path.join(folder, name)
     if not os.path.exists(path):
         os.makedirs(folder, exist_ok=True)
-        print(f'Downloading: "{url}" to {path}', file=sys.stderr)
+        print(f'Downloading: "{without_password(url)}" to {path}', file=sys.stderr)
         found = torch.hub.HASH_REGEX.search(name) if check_hash else None
-        torch.hub.download_url_to_file(url, path, found and found.group(1), progress=progress)
+        try:
+            torch.hub.download_url_to_file(url, path, found and found.group(1), progress=progress)
+        except (OSError, HTTPException) as error:
+            reason = without_password(error)
+            raise OSError(f'{without_password(url)}: cannot be downloaded ({reason})') from error
     try:
-        return _load(path, map_location, url)
+        return _load(path, map_location, without_password(url))
     except CheckpointError as error:
         raise CheckpointError(
             f'{error} (kept as {path}; remove that file to download it again)'

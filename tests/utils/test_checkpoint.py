@@ -108,6 +108,12 @@ class TestData:
         assert CheckpointLoader.load_checkpoint(url, 'cpu')['best'] == 0.5
         assert load_checkpoint_url(url)['best'] == 0.5
 
+    def test_passwords_of_addresses_are_not_shown(self, tmp_path, capfd):
+        with pytest.raises(OSError, match=r'user:\*\*\*@.* cannot be downloaded') as refused:
+            load_checkpoint_url('http://user:secret@127.0.0.1:1/file.pth', model_dir=str(tmp_path))
+        assert 'secret' not in str(refused.value) + ''.join(capfd.readouterr())
+        assert list(tmp_path.iterdir()) == []
+
 
 class TestRefusal:
     @pytest.mark.parametrize(
