@@ -179,13 +179,16 @@ class Runner:
         runs (Sequence[Run]): In the order in which they start.
         out (str | Path): Gets a folder for each run.
         lanes (int): Runs at a time, of one thread each. Defaults to 1.
+        nice (int): How much the runs give way to other work, 0 to 19. Defaults to 19.
 
     Raises:
         ListError: If ``out`` holds a run of the same name with other settings.
     """
 
-    def __init__(self, runs: Sequence[Run], out: Union[str, Path], lanes: int = 1) -> None:
-        self.runs, self.out, self.lanes = runs, Path(out).resolve(), lanes
+    def __init__(
+        self, runs: Sequence[Run], out: Union[str, Path], lanes: int = 1, nice: int = 19
+    ) -> None:
+        self.runs, self.out, self.lanes, self.nice = runs, Path(out).resolve(), lanes, nice
         self.took: dict = {}
         self.started: dict = {}
         self.children: set = set()
@@ -330,8 +333,9 @@ class Runner:
                 )
                 self.children.add(child)
             with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, child.pid, 19)
-                Path(f'/proc/{child.pid}/autogroup').write_text('19')  # Linux weighs sessions too
+                os.setpriority(os.PRIO_PROCESS, child.pid, self.nice)
+                # Linux weighs sessions too.
+                Path(f'/proc/{child.pid}/autogroup').write_text(str(self.nice))
             child.wait()
         self.children.discard(child)
         if self.stopping:
@@ -362,7 +366,12 @@ def parse_args(argv: Optional[list]) -> argparse.Namespace:
     parser.add_argument('list', help='YAML file')
     parser.add_argument('--out', required=True, help='folder that gets a folder for each run')
     parser.add_argument('--lanes', type=int, default=1, help='runs at a time, of one thread each')
+    parser.add_argument(
+        '--nice', type=int, default=19, help='0: full priority, 19 (default): what is left over'
+    )
     args = parser.parse_args(argv)
+    if not 0 <= args.nice <= 19:
+        parser.error(f'--nice must be 0 to 19, got {args.nice}')
     if args.lanes < 1:
         parser.error(f'--lanes must be at least 1, got {args.lanes}')
     return args
@@ -376,7 +385,7 @@ def main(argv: Optional[list] = None) -> None:
     args = parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        failed = Runner(read_list(args.list), args.out, args.lanes).work()
+        failed = Runner(read_list(args.list), args.out, args.lanes, args.nice).work()
     except ListError as error:
         sys.exit(f'error: {error}')
     except KeyboardInterrupt:

@@ -38,6 +38,9 @@ class PacedVideo:
         self.count = 0
         self.started = None
 
+    def set(self, prop, value):
+        return False
+
     def isOpened(self):  # noqa: N802, OpenCV's name
         return True
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -68,6 +69,14 @@ class Server:
             if line.rpartition(' ')[0] == name:
                 return float(line.rpartition(' ')[2])
         raise AssertionError(f'{name} is not measured')
+
+    def places_and_answers(self):
+        """How many videos are in the server's hands or have been answered."""
+        text = self.ask('metrics')[1]
+        counted = re.findall(
+            r'^pan_mm_(?:places_taken|requests_total{.*predict.*}) (.*)$', text, re.MULTILINE
+        )
+        return sum(map(float, counted))
 
     def upload(self, content, source='127.0.0.1'):
         """A connection that has sent the headers of an upload and some of its body."""

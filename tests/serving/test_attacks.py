@@ -226,7 +226,7 @@ class TestEnd:
         content = (videos / '3.mp4').read_bytes()
         with ThreadPoolExecutor(5) as pool:
             running = [pool.submit(server.predict, content) for _ in range(4)]
-            wait(lambda: server.metric('pan_mm_places_taken') > 0)
+            wait(lambda: server.places_and_answers() >= 4)
             trickling = server.upload(content)
             server.process.terminate()
             assert [future.result()[0] for future in running] == [200] * 4

@@ -19,7 +19,7 @@ import pan_mm  # noqa: F401  registers the dataset
 from pan_mm.datasets.motion_shapes.dataset import render_motion_shapes
 from pan_mm.datasets.motion_shapes.render import CLASSES
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FEW = dict(num_train=24, num_val=12, num_test=12)
 PIPELINE = [
     dict(type='DecordInit', num_threads=1),
