@@ -460,8 +460,8 @@ PLAYLISTS = [
     b'</BaseURL></Period></MPD>' % _ADDRESS,
     b'[Reference]\nRef1=%s\n' % _ADDRESS,
 ]
-_MAGIC = [mark for marks, _ in CONTAINERS.values() for _, mark in marks]
-_MAGIC += [content[:size] for content in VIDEOS for size in (12, 64, 600)]
+_MARKS = [mark for marks, _ in CONTAINERS.values() for _, mark in marks]
+_MAGIC = [*_MARKS, *(content[:size] for content in VIDEOS for size in (12, 64, 600))]
 
 
 def _read_video(content, suffix):
@@ -499,13 +499,12 @@ def video_files(content, suffix):
 @target(
     8,
     head=st.sampled_from([b'', *_MAGIC]),
-    content=mutated(PLAYLISTS, _NOISE + _MAGIC),
+    content=mutated(PLAYLISTS, _NOISE + _MARKS),  # no whole beginning of a video
     suffix=st.sampled_from(SUFFIXES),
 )
 def playlists(head, content, suffix):
     images = _read_video(head + content, suffix)
-    starts = [magic for magic in _MAGIC if len(magic) > 16]  # whole beginnings of videos
-    assert images is None or any((head + content).startswith(start) for start in starts)
+    assert images is None or len(head) > 16  # then it is the beginning of a video
 
 
 @target(
