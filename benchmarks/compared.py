@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pan_mm.datasets.file_lists import read_label_map
+
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / 'results' / 'utd_mhad'
 RECORDS_MOTIONSHAPES = ROOT / 'results' / 'motionshapes'
@@ -70,4 +72,4 @@ PAIRS = (
 
 def class_names() -> list:
     """Of UTD-MHAD, by label."""
-    return LABEL_MAP.read_text(encoding='utf-8').splitlines()
+    return read_label_map(LABEL_MAP)
