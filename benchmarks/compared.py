@@ -7,6 +7,7 @@ from pan_mm.datasets.file_lists import read_label_map
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / 'results' / 'utd_mhad'
 RECORDS_MOTIONSHAPES = ROOT / 'results' / 'motionshapes'
+RECORDS_JHMDB = ROOT / 'results' / 'jhmdb'
 CONFIGS = ROOT / 'configs' / 'recognition'
 SEEDS = (0, 1, 2)
 MODELS = {
@@ -61,6 +62,16 @@ MODELS_MOTIONSHAPES = {
     'TSM': 'tsm_r18_1xb16-1x1x8-4e_motionshapes-rgb',
     'TSN': 'tsn_r18_1xb16-1x1x8-4e_motionshapes-rgb',
 }
+JHMDB = '_imagenet-pretrained-efficientnet-lite0_1xb16-{}x1x8-15e-112px_jhmdb-rgb'
+MODELS_JHMDB = {
+    'PAN RGB': 'pan-rgb' + JHMDB.format(1),
+    'PAN PA': 'pan-pa' + JHMDB.format(4),
+    'PAN Lite': 'pan-lite' + JHMDB.format(4),
+    "PAN Lite, the paper's stem": 'pan-lite-mean' + JHMDB.format(4),
+    'PAN Lite, motion from zero': 'pan-lite-zero-motion' + JHMDB.format(4),
+    'Lite with differences': 'pan-lite-difference' + JHMDB.format(4),
+}
+SPLITS_JHMDB = {'split 1': 'test', 'split 2': 'split2', 'split 3': 'split3'}
 STREAMS = {'rgb': 'PAN RGB', 'pa': 'PAN PA', 'lite': 'PAN Lite'}
 LABEL_MAP = ROOT / 'tools' / 'data' / 'utd_mhad' / 'label_map.txt'
 PAIRS = (

@@ -2,7 +2,11 @@
 
     python -m benchmarks.order_test WORK_DIR ...
 
-Tests finished runs, their test clips played backwards and forwards, and keeps the scores.
+Tests finished runs, their test clips played backwards and forwards, and keeps the scores. With
+pairs of classes that are each other's reversal, it prints how far a model reads their order:
+
+    python -m benchmarks.order_test WORK_DIR --pairs 12:13 23:24
+    python -m benchmarks.order_test WORK_DIR --label-map label_map.txt --pairs "sit:stand"
 """
 
 import argparse
@@ -16,7 +20,9 @@ import numpy as np
 from mmaction.registry import RUNNERS
 from mmengine.config import Config, DictAction
 
+from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.datasets.pipelines import kind_of
+from pan_mm.inference.score_fusion import load_scores, scores_and_labels
 from pan_mm.utils.errors import DataError
 
 from .records.runs import ReportError, read_logs
@@ -35,6 +41,27 @@ def play_backwards(cfg: Config) -> Config:
         raise ValueError('the test pipeline has no decoder for ReverseFrames to stand before')
     pipeline.insert(places[0], dict(type='ReverseFrames'))
     return cfg
+
+
+def read_pairs(texts: Sequence[str], names: Sequence[str] = ()) -> list:
+    """Pairs of labels, of 'LABEL:LABEL' or, with the names of the classes, 'NAME:NAME'.
+
+    Raises:
+        DataError: If a text is not a pair of two labels or names.
+    """
+    labels = {name: label for label, name in enumerate(names)}
+    pairs = []
+    for text in texts:
+        parts = [part.strip() for part in text.split(':')]
+        found = [labels.get(part, int(part) if part.isdecimal() else None) for part in parts]
+        if len(found) != 2 or None in found or found[0] == found[1]:
+            unknown = [repr(part) for part, label in zip(parts, found) if label is None]
+            what = f'; no class is named {" or ".join(unknown)}' if unknown and names else ''
+            raise DataError(
+                f'--pairs takes LABEL:LABEL, or names with --label-map; got {text!r}{what}'
+            )
+        pairs.append(tuple(found))
+    return pairs
 
 
 def run_both_ways(work_dir: Union[str, Path], options: dict) -> None:
@@ -97,9 +124,22 @@ def order_accuracies(
     return {name: float(100 * hits.mean()) if hits.size else 0.0 for name, hits in shares.items()}
 
 
+def accuracies_of(work_dir: Union[str, Path], pairs: Sequence[tuple]) -> dict:
+    """:func:`order_accuracies` of the scores that :func:`run_both_ways` kept in a work_dir."""
+    both = [load_scores(Path(work_dir) / f'{name}.pkl') for name in ('forwards', 'backwards')]
+    (forwards, labels), (backwards, _) = map(scores_and_labels, both)
+    return order_accuracies(forwards, backwards, labels, pairs)
+
+
 def parse_args():
-    parser = argparse.ArgumentParser(description='Test finished runs backwards and forwards.')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('work_dirs', nargs='+', help='folders of runs, trained to their last epoch')
+    parser.add_argument(
+        '--pairs', nargs='+', default=[], metavar='A:B', help='classes that are reversals'
+    )
+    parser.add_argument('--label-map', help='names of the classes, a line each')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -112,10 +152,18 @@ def parse_args():
 
 def main():
     args = parse_args()
+    try:
+        pairs = read_pairs(args.pairs, read_label_map(args.label_map) if args.label_map else ())
+    except DataError as error:
+        sys.exit(f'error: {error}')
     problems = []
     for work_dir in args.work_dirs:
         try:
             run_both_ways(work_dir, args.cfg_options)
+            if pairs:
+                shares = accuracies_of(work_dir, pairs).items()
+                text = ', '.join(f'{name.replace("_", " ")} {share:.1f}' for name, share in shares)
+                print(f'{work_dir}: {text} %')
         except (ReportError, DataError) as error:
             problems.append(str(error))
     for problem in problems:

@@ -1,11 +1,15 @@
-"""What differences rest on: the people in the test, and how far each model is trained."""
+"""What differences rest on: people, chance, equal cost, and how far each model is trained."""
 
+import itertools
 import re
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Optional
 
 import numpy as np
-from scipy.stats import t
+from scipy.stats import binomtest, t
+
+from benchmarks.records.by_model import fuse
 
 DIFFERENCES = (
     ('TSM', 'TSN'),
@@ -17,18 +21,41 @@ DIFFERENCES = (
     ('PAN Lite', 'PAN PA'),
     ('PAN Full', 'PAN Lite'),
 )
+# Do the filters of PA do more than plain differences of the same frames?
+RIVALS = (
+    ('PAN PA', 'TSM'),
+    ('PAN Lite', 'TSM'),
+    ('PAN PA', 'PAN RGB'),
+    ('PAN Lite', 'PAN RGB'),
+    ('PAN PA', 'Differences'),
+    ('PAN PA', 'Signed differences'),
+    ('PAN PA', 'Stack'),
+    ('PAN Lite', 'Lite with differences'),
+    ('Differences', 'TSM'),
+    ('TSM with maximum', 'TSM'),
+    ('PAN RGB', 'TSM with maximum'),
+    ("TSM with VAP's dropout", 'TSM'),
+)
+FUSED = ('PAN Full', 'PAN En')
+
+
+def subject_of(clip: str) -> Optional[int]:
+    """The person in a clip of UTD-MHAD, named a3_s2_t1_depth.mp4; None for other names."""
+    match = re.search(r'_s(\d+)_', clip)
+    return int(match[1]) if match else None
+
+
+def hits_of(result) -> np.ndarray:
+    """Which clips are recognized, bool, shape (N,)."""
+    return result.scores.argmax(1) == result.labels
 
 
 def by_subject(results: Sequence) -> dict:
-    """Percent recognized of the clips of each person, mean over the results of a model.
-
-    UTD-MHAD's clips are named a3_s2_t1_depth.mp4; those named otherwise are left out.
-    """
+    """Percent recognized of the clips of each person, mean over the results of a model."""
     shares: dict = {}
     for result in results:
-        hits = result.scores.argmax(1) == result.labels
-        found = [re.search(r'_s(\d+)_', clip) for clip, _ in result.clips]
-        subjects = np.array([int(match.group(1)) if match else 0 for match in found])
+        hits = hits_of(result)
+        subjects = np.array([subject_of(clip) or 0 for clip, _ in result.clips])
         for subject in set(subjects.tolist()) - {0}:
             shares.setdefault(subject, []).append(100 * hits[subjects == subject].mean())
     return {subject: statistics.mean(values) for subject, values in sorted(shares.items())}
@@ -40,30 +67,79 @@ def interval(values: Sequence[float]) -> tuple:
     return statistics.mean(values) - half, statistics.mean(values) + half
 
 
+def bootstrap(values: Sequence[float], resamples: int = 10_000) -> tuple:
+    """95 % percentile interval of the mean when its values are drawn anew, seed 0."""
+    values = np.asarray(values)
+    drawn = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
+    low, high = np.percentile(values[drawn].mean(1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def mcnemar(one, other) -> float:
+    """Two-sided p of McNemar's exact test on what two results make of the same clips."""
+    first, second = hits_of(one), hits_of(other)
+    wins, losses = int((first & ~second).sum()), int((second & ~first).sum())
+    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+
+
+def paired(ones: Sequence, others: Sequence) -> list:
+    """Results of two models with the same seed and the same test clips."""
+    own = {(result.seed, tuple(result.clips)): result for result in others}
+    keys = ((result, (result.seed, tuple(result.clips))) for result in ones)
+    return [(result, own[key]) for result, key in keys if key in own]
+
+
 def differences_by_subject(found: Mapping, pairs: Sequence[tuple] = DIFFERENCES) -> dict:
-    """Points by which one model is ahead of another, {pair: {subject: points}}."""
+    """Points by which one model is ahead of another, {pair: {subject: points}}.
+
+    A subject whom one of the two was not tested on is left out.
+    """
     models = {model for pair in pairs for model in pair if found.get(model)}
     shares = {model: by_subject(found[model]) for model in models}
     return {
-        (one, other): {s: shares[one][s] - shares[other][s] for s in shares[one]}
+        (one, other): {
+            s: shares[one][s] - shares[other][s] for s in shares[one] if s in shares[other]
+        }
         for one, other in pairs
         if one in shares and other in shares
     }
 
 
-def subject_rows(found: Mapping) -> tuple:
+def subject_rows(found: Mapping, pairs: Sequence[tuple] = DIFFERENCES) -> tuple:
     """Head and rows of the table of differences by subject."""
-    differences = differences_by_subject(found)
+    differences = differences_by_subject(found, pairs)
     subjects = sorted({subject for own in differences.values() for subject in own})
-    head = ['difference', *(f'subject {s}' for s in subjects), 'mean', '95 % interval']
+    head = ['difference', *(f'subject {s}' for s in subjects), 'mean']
+    head += ['95 %, t', '95 %, bootstrap', "McNemar's p"]
     rows = []
     for (one, other), own in differences.items():
         points = list(own.values())
-        if len(points) > 1:
-            numbers = [f'{point:+.1f}' for point in (*points, statistics.mean(points))]
-            low, high = interval(points)
-            rows.append([f'{one} − {other}', *numbers, f'{low:+.1f} … {high:+.1f}'])
-    return head, [[cell.replace('-', '−') for cell in row] for row in rows]
+        if len(points) < 2:
+            continue
+        cells = [f'{own[s]:+.1f}' if s in own else '' for s in subjects]
+        cells.append(f'{statistics.mean(points):+.1f}')
+        cells += [f'{a:+.1f} … {b:+.1f}' for a, b in (interval(points), bootstrap(points))]
+        cells = [cell.replace('-', '−') for cell in cells]
+        p_values = [mcnemar(*pair) for pair in paired(found[one], found[other])]
+        rows.append([f'{one} − {other}', *cells, f'{max(p_values):.2g}' if p_values else ''])
+    return head, rows
+
+
+def ensemble_rows(found: Mapping, model: str = 'PAN PA', others: Sequence = FUSED) -> tuple:
+    """Head and rows of fused streams beside as many networks of one model, of other seeds."""
+    results = found.get(model, [])
+    rows = []
+    for size in range(2, len(results) + 1):
+        groups = list(itertools.combinations(results, size))
+        fused = [fuse(group, [1] * size) for group in groups]
+        rows.append((f'{model} × {size}', len(groups), fused))
+    rows += [(other, len(found[other]), found[other]) for other in others if found.get(other)]
+    head = ['networks', 'GMACs', 'params, M', 'ensembles', 'top-1, mean']
+    return head, [
+        [name, f'{own[0].gmacs:.2f}', f'{own[0].params:.2f}', str(count)]
+        + [f'{statistics.mean(result.accuracies["top1"] for result in own):.1f}']
+        for name, count, own in rows
+    ]
 
 
 def final_loss(result) -> float:

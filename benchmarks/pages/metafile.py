@@ -44,6 +44,7 @@ DATASETS = {  # by their names in configs, as the zoo lists them; '' are the use
     'custom-rawframes': '',
     'motionshapes': 'MotionShapes',
     'utd-mhad': 'UTD-MHAD',
+    'jhmdb': 'JHMDB',
 }
 PA = 'PersistenceOfAppearance'
 STREAMS = ('rgb', 'pa', 'lite', 'rgb + pa', 'rgb + pa + lite')

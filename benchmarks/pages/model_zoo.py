@@ -9,9 +9,11 @@ from benchmarks.compared import (
     CONFIGS,
     MODELS,
     MODELS_64,
+    MODELS_JHMDB,
     MODELS_MOTIONSHAPES,
     MODELS_R50,
     RECORDS,
+    RECORDS_JHMDB,
     RECORDS_MOTIONSHAPES,
     ROOT,
 )
@@ -30,8 +32,8 @@ GMACs are multiply-accumulates of one view (a clip and a crop) times views; para
 millions. Accuracies are top-1 / top-5 on the validation set, in percent: `paper` is what the
 paper reports for the authors' models, `ours` what runs whose results lie in this repository
 reached, mean ± sample standard deviation over seeds: on MotionShapes one seed
-([README](README.md)), on UTD-MHAD the runs of [docs/results.md](docs/results.md), beside TSN, TSM
-and others.
+([README](README.md)), on UTD-MHAD and on split 1 of JHMDB the runs of
+[docs/results.md](docs/results.md), next to TSN, TSM and others.
 No weights are published here; `tools/convert/official_to_pan.py` converts those of the authors.
 """
 
@@ -45,10 +47,10 @@ def papers_accuracy(metrics):
 def own_accuracies(records=None):
     """Top-1 / top-5 of the configs that runs are of, by default those in results/."""
     if records is None:
-        folders = (RECORDS, RECORDS_MOTIONSHAPES)
+        folders = (RECORDS, RECORDS_MOTIONSHAPES, RECORDS_JHMDB)
         records = [record for folder in folders for record in read_records(folder, CONFIGS)[0]]
     texts = {}
-    for models in (MODELS, MODELS_64, MODELS_R50, MODELS_MOTIONSHAPES):
+    for models in (MODELS, MODELS_64, MODELS_R50, MODELS_MOTIONSHAPES, MODELS_JHMDB):
         for model, results in results_by_model(records, models)[0].items():
             if results:
                 values = [result.accuracies for result in results]

@@ -11,6 +11,8 @@ from benchmarks.compared import MODELS, class_names
 from benchmarks.records.by_model import results_by_model
 from benchmarks.records.records import Record
 
+from .evidence import bootstrap, by_subject
+
 
 def best_model(found: dict) -> Optional[str]:
     """The model whose confusions are shown: of those with runs the largest of the paper's."""
@@ -83,7 +85,34 @@ def plot_curves(found: dict, figure) -> None:
     axes.legend(fontsize=8)
 
 
-PICTURES = {'classes': plot_classes, 'confusion': plot_confusion, 'curves': plot_curves}
+def plot_cost(found: dict, figure) -> None:
+    """Top-1 of each model against its cost, with the bootstrap interval over subjects."""
+    figure.set_size_inches(8.4, 4.2)
+    axes = figure.subplots()
+    for number, (model, results) in enumerate(m for m in found.items() if m[1]):
+        shares = list(by_subject(results).values())
+        if not shares:
+            continue
+        low, high = bootstrap(shares)
+        mean = np.mean([result.accuracies['top1'] for result in results])
+        style = dict(fmt='o' if model.startswith('PAN') else 's', color=f'C{number}', capsize=3)
+        gmacs = results[0].gmacs
+        axes.errorbar(gmacs, mean, yerr=[[mean - low], [high - mean]], label=model, **style)
+    axes.set_xscale('log', base=2)
+    axes.xaxis.set_major_formatter('{x:g}')
+    axes.set_xlabel('GMACs for one video')
+    axes.set_ylabel('top-1, %')
+    axes.grid(alpha=0.3)
+    if axes.containers:
+        figure.legend(fontsize=8, loc='outside right upper')
+
+
+PICTURES = {
+    'cost': plot_cost,
+    'classes': plot_classes,
+    'confusion': plot_confusion,
+    'curves': plot_curves,
+}
 
 
 def write_pictures(records: Sequence[Record], folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The tables of docs/results.md, and the notes that go with them."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -57,6 +57,29 @@ def main_table(found: dict) -> str:
         rows[-1] += spreads(accuracies, ('top1', 'top5', 'mean_class'))
         rows[-1] += [*(f'{value:.2f}' for value in cost), f'{minutes:.1f}']
     return table(head, rows)
+
+
+def splits_table(found: Mapping) -> str:
+    """Top-1 of each model on several splits, and its mean where there are all of them.
+
+    Args:
+        found (dict): Of ``results_by_model`` for each name of a split.
+    """
+    rows = []
+    for model in next(iter(found.values())):
+        results = [of_split[model] for of_split in found.values()]
+        if not any(results):
+            continue
+        values = [[result.accuracies['top1'] for result in own] for own in results]
+        cells = [spread(own) if own else '' for own in values]
+        if len(values) > 1:
+            means = [statistics.mean(own) for own in values if own]
+            cells.append(f'{statistics.mean(means):.1f}' if all(values) else '')
+        first = next(own for own in results if own)[0]
+        seeds = ', '.join(map(str, sorted({r.seed for own in results for r in own})))
+        rows.append([model, seeds, *cells, f'{first.gmacs:.2f}', f'{first.params:.2f}'])
+    head = ['model', 'seeds', *found, *(['mean'] if len(found) > 1 else []), 'GMACs', 'params, M']
+    return table(head, rows) if rows else NONE
 
 
 def order_table(found: dict) -> str:

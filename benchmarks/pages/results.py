@@ -17,10 +17,13 @@ from benchmarks.ablations import OPTIONS
 from benchmarks.compared import (
     CONFIGS,
     MODELS_64,
+    MODELS_JHMDB,
     MODELS_R50,
     RECORDS,
+    RECORDS_JHMDB,
     RECORDS_MOTIONSHAPES,
     ROOT,
+    SPLITS_JHMDB,
 )
 from benchmarks.markdown import fill, table, write_page
 from benchmarks.records.by_model import results_by_model
@@ -28,7 +31,7 @@ from benchmarks.records.collect import collect_run
 from benchmarks.records.records import Record, read_records
 from benchmarks.records.runs import ReportError, read_run
 
-from .evidence import loss_rows, subject_rows
+from .evidence import RIVALS, ensemble_rows, loss_rows, subject_rows
 from .result_pictures import best_model, write_pictures
 from .result_tables import (
     NONE,
@@ -38,6 +41,7 @@ from .result_tables import (
     not_run,
     order_table,
     runs_table,
+    splits_table,
     ties,
 )
 
@@ -51,11 +55,19 @@ def page(
     template: str,
     records: Sequence[Record],
     motionshapes: Sequence[Record],
+    jhmdb: Sequence[Record],
     problems: Sequence[str],
 ) -> str:
-    """Text of docs/results.md, of records of UTD-MHAD and of MotionShapes."""
+    """Text of docs/results.md, of records of UTD-MHAD, MotionShapes and JHMDB."""
     found, missing = results_by_model(records)
     found_64, missing_64 = results_by_model(records, MODELS_64)
+    swapped, missing_swapped = results_by_model(records, MODELS_64, 'swap')
+    both = {model: [*found_64[model], *swapped[model]] for model in MODELS_64}
+    by_split = {
+        name: results_by_model(jhmdb, MODELS_JHMDB, split)[0]
+        for name, split in SPLITS_JHMDB.items()
+    }
+    dev = {'dev': results_by_model(jhmdb, MODELS_JHMDB, 'dev')[0]}
     found_r50, missing_r50 = results_by_model(records, MODELS_R50)
     best = best_model(found)
 
@@ -69,6 +81,13 @@ def page(
         'LOSSES': table(*loss_rows(found)),
         'SMALL': main_table(found_64),
         'MISSING_SMALL': not_run(missing_64) if any(found_64.values()) else '',
+        'SWAPPED': main_table(swapped),
+        'MISSING_SWAPPED': not_run(missing_swapped) if any(swapped.values()) else '',
+        'RIVALS': table(*subject_rows(both, RIVALS)) if any(both.values()) else NONE,
+        'COST': picture('cost', 'top-1 against GMACs'),
+        'ENSEMBLES': table(*ensemble_rows(found)),
+        'JHMDB': splits_table(by_split),
+        'JHMDB_DEV': splits_table(dev),
         'R50': main_table(found_r50),
         'MISSING_R50': not_run(missing_r50) if any(found_r50.values()) else '',
         'PROBLEMS': '\n'.join(f'- Left out: {problem}' for problem in problems),
@@ -80,8 +99,8 @@ def page(
         'ABLATIONS_MOTIONSHAPES': ablation_table(motionshapes),
         'ABLATION_COMMANDS': ablation_commands(),
         'OPTION_COMMANDS': ablation_commands(OPTIONS),
-        'TIES': ties([*records, *motionshapes]),
-        'RUNS': runs_table([*records, *motionshapes]),
+        'TIES': ties([*records, *motionshapes, *jhmdb]),
+        'RUNS': runs_table([*records, *motionshapes, *jhmdb]),
     }
     return HEADER + fill(template, sections)
 
@@ -112,10 +131,11 @@ def write(check: bool) -> list:
     """docs/results.md and its pictures; returns what was left out."""
     records, problems = read_records(RECORDS, CONFIGS)
     motionshapes, others = read_records(RECORDS_MOTIONSHAPES, CONFIGS)
-    problems += others
+    jhmdb, of_jhmdb = read_records(RECORDS_JHMDB, CONFIGS)
+    problems += others + of_jhmdb
     docs = ROOT / 'docs'
     template = (docs / 'results.md.in').read_text(encoding='utf-8')
-    text = page(template, records, motionshapes, problems)
+    text = page(template, records, motionshapes, jhmdb, problems)
     write_page(docs / 'results.md', text, COMMAND, check)
     if not check:
         write_pictures(records, docs / 'results')

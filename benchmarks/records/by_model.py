@@ -69,17 +69,20 @@ def fuse(results: Sequence[Result], weights: Sequence[float]) -> Result:
     )
 
 
-def results_by_model(records: Sequence[Record], models: Mapping = MODELS) -> tuple:
-    """Results on the test split of the configs as they are, by model, and what is missing.
+def results_by_model(
+    records: Sequence[Record], models: Mapping = MODELS, split: str = 'test'
+) -> tuple:
+    """Results on one split of the configs as they are, by model, and what is missing.
 
     Args:
         records (Sequence[Record]): Of any runs.
         models (dict): Names of configs by model.
+        split (str): As records tell it. Defaults to 'test'.
 
     Returns:
         tuple: ``{model: [Result]}`` by seed, and a text for each model that lacks runs.
     """
-    plain = [r for r in records if r.info['split'] == 'test' and not r.changes]
+    plain = [r for r in records if r.info['split'] == split and not r.changes]
     found = {}
     for model, config in models.items():
         results = [_result(record) for record in plain if record.info['config'] == config]

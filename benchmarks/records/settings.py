@@ -98,8 +98,9 @@ def split_name(own: list, config: list) -> str:
     """What runs on these lists are called, next to the lists of their config.
 
     Returns:
-        str: 'test' for the lists of the config, 'swap' for the same the other way round, and
-        NAME for the lists NAME_train.txt and NAME_val.txt or NAME_test.txt, such as 'dev'.
+        str: 'test' for the lists of the config, 'swap' for the same the other way round, NAME
+        for the lists NAME_train.txt and NAME_val.txt or NAME_test.txt, such as 'dev', and
+        'split2' for train2.txt and test2.txt.
 
     Raises:
         ReportError: If the lists are others.
@@ -111,6 +112,8 @@ def split_name(own: list, config: list) -> str:
     match = re.fullmatch(r'(\w+)_train\.txt/\1_(val|test)\.txt', '/'.join(own))
     if match and match[1] not in ('test', 'swap'):
         return match[1]
+    if match := re.fullmatch(r'train(\d+)\.txt/test\1\.txt', '/'.join(own)):
+        return f'split{match[1]}'
     raise ReportError(
         f'trained on {own[0] or "no list"} and tested on {own[1] or "no list"}, not on the split '
         f'of the config ({", ".join(config)}) nor on NAME_train.txt and NAME_val.txt'

@@ -24,6 +24,7 @@ CLASSES = {
     'HMDB51': 51,
     'MotionShapes': 12,
     'UTD-MHAD': 27,
+    'JHMDB': 21,
 }
 PER_STREAM = 'pan-{}_imagenet-pretrained-r{}_8xb8-{}x1x8-{}e_{}-rgb'
 DATASET_NAMES = ('sthv1', 'sthv2', 'jester', 'kinetics400', 'ucf101', 'hmdb51')
@@ -111,7 +112,7 @@ def test_accurate_protocol_takes_what_the_model_takes(name):
         return
     samplers = [
         next(t for t in pipeline if t.type == 'PANSampleFrames')
-        for pipeline in (cfg.accurate_pipeline, cfg.val_dataloader.dataset.pipeline)
+        for pipeline in (cfg.accurate_pipeline, cfg.test_dataloader.dataset.pipeline)
     ]
     assert samplers[0] == dict(samplers[1], twice_sample=True)
 

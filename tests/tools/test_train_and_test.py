@@ -113,7 +113,8 @@ def test_a_newcomer_sees_no_warnings_of_others(trained, run, folder, command):
 
 
 def test_clips_backwards_and_the_record_of_the_run(trained, run_tool, folder):
-    run_tool('benchmarks.order_test', 'work', cwd=folder, check=True)
+    done = run_tool('benchmarks.order_test', 'work', '--pairs', '0:1', cwd=folder, check=True)
+    assert 'work: forwards ' in done.stdout and 'as partner ' in done.stdout
     record = read_record(
         collect_run(trained, folder / 'records', ROOT / 'configs'), ROOT / 'configs'
     )

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.pages import evidence
 from benchmarks.pages import results as report
-from benchmarks.records.by_model import results_by_model
+from benchmarks.records.by_model import Result, results_by_model
 from benchmarks.records.records import read_records
 
 
@@ -18,8 +18,8 @@ def result(recognized, **kwargs):
 
 
 def test_difference_by_subject_is_of_the_means_over_seeds():
-    tsm = [result({2: 2, 4: 1, 6: 0, 8: 0}), result({2: 2, 4: 0, 6: 0, 8: 1})]
-    tsn = [result({2: 1, 4: 1, 6: 0, 8: 0})]
+    tsm = [result({2: 2, 4: 1, 6: 0, 8: 0}, seed=0), result({2: 2, 4: 0, 6: 0, 8: 1}, seed=1)]
+    tsn = [result({2: 1, 4: 1, 6: 0, 8: 0}, seed=0)]
     found = {'TSM': tsm, 'TSN': tsn, 'PAN RGB': []}
     assert evidence.differences_by_subject(found) == {
         ('TSM', 'TSN'): {2: 50.0, 4: -25.0, 6: 0.0, 8: 25.0}
@@ -32,6 +32,49 @@ def test_difference_by_subject_is_of_the_means_over_seeds():
     wanted = pytest.approx((12.5 - half, 12.5 + half), 1e-4)
     assert evidence.interval([50.0, -25.0, 0.0, 25.0]) == wanted
     assert row[6] == '−38.9 … +63.9'
+    assert len(row) == len(head)
+
+
+def test_bootstrap_draws_values_anew():
+    low, high = evidence.bootstrap([10.0, 10.0, 10.0])
+    assert low == high == 10
+    low, high = evidence.bootstrap(range(100))
+    # The mean of 100 draws has a standard deviation of 28.87 / 10.
+    assert (low, high) == pytest.approx((49.5 - 1.96 * 2.887, 49.5 + 1.96 * 2.887), abs=0.3)
+
+
+def test_mcnemar_counts_the_clips_on_which_two_models_disagree():
+    all_hits, no_hits = (result(dict.fromkeys((2, 4, 6, 8), hits)) for hits in (2, 0))
+    half = result(dict.fromkeys((2, 4, 6, 8), 1))
+    assert evidence.mcnemar(all_hits, all_hits) == 1
+    assert evidence.mcnemar(all_hits, no_hits) == pytest.approx(2 * 0.5**8)
+    assert evidence.mcnemar(no_hits, all_hits) == pytest.approx(2 * 0.5**8)
+    assert evidence.mcnemar(half, no_hits) == pytest.approx(2 * 0.5**4)
+
+
+def test_only_results_of_one_seed_and_split_are_paired():
+    first, second = (result(dict.fromkeys((2, 4, 6, 8), 1), seed=seed) for seed in (0, 1))
+    others = [result(dict.fromkeys((2, 4, 6, 8), 2), seed=seed) for seed in (1, 2)]
+    assert evidence.paired([first, second], others) == [(second, others[0])]
+    others[0].clips = others[0].clips[::-1]
+    assert evidence.paired([first, second], others) == []
+
+
+def test_ensembles_of_one_model_are_of_all_pairs_of_seeds():
+    labels = np.array([0, 0])
+    clips = [('a1_s2_t1_depth.mp4', 0), ('a1_s2_t2_depth.mp4', 0)]
+    # Each seed is right on one clip by little or much; the mean of the logits decides.
+    logits = ([[3, 0], [0, 1]], [[0, 1], [3, 0]], [[0, 1], [0, 1]])
+    runs = [
+        Result(seed, clips, np.array(own, float), None, 2.0, 5.0, 1.0, {})
+        for seed, own in enumerate(logits)
+    ]
+    assert all((run.labels == labels).all() for run in runs)
+    head, rows = evidence.ensemble_rows({'PAN PA': runs, 'PAN Full': runs[:1]})
+    assert [row[0] for row in rows] == ['PAN PA × 2', 'PAN PA × 3', 'PAN Full']
+    assert rows[0][1:] == ['4.00', '10.00', '3', f'{(100 + 50 + 50) / 3:.1f}']
+    assert rows[1][1:] == ['6.00', '15.00', '1', '100.0']
+    assert rows[2][1:] == ['2.00', '5.00', '1', '50.0'] and len(head) == 5
 
 
 def test_final_loss_is_of_the_last_epoch_and_all_seeds():

@@ -21,7 +21,13 @@ from benchmarks.compared import (
 from benchmarks.pages import results as report
 from benchmarks.pages.model_zoo import own_accuracies
 from benchmarks.pages.result_pictures import PICTURES, write_pictures
-from benchmarks.pages.result_tables import ablation_name, ablation_table, main_table, ties
+from benchmarks.pages.result_tables import (
+    ablation_name,
+    ablation_table,
+    main_table,
+    splits_table,
+    ties,
+)
 from benchmarks.records.by_model import fuse, results_by_model
 from benchmarks.records.records import Record, read_records
 from benchmarks.records.runs import ReportError, read_run
@@ -123,6 +129,17 @@ def records():
     runs += [record('PAN Lite', 0, 10, dict(ABLATIONS[0].options))]
     runs += [record('PAN Lite', 0, 20, {'optim_wrapper.optimizer.lr': 1}, split='dev', pixels=64)]
     return runs
+
+
+def test_mean_over_splits_is_of_models_that_have_all_of_them(records):
+    found, _ = results_by_model(records)
+    tsm = {'split 1': {'TSM': found['TSM'], 'TSN': []}, 'split 2': {'TSM': [], 'TSN': []}}
+    assert '| TSM | 0, 1 | 50.9 ± 1.3 |  |  | 1.50 | 2.00 |' in splits_table(tsm)
+    tsm['split 2']['TSM'] = found['PAN PA']
+    table = splits_table(tsm)
+    assert '| TSM | 0, 1 | 50.9 ± 1.3 | 100.0 | 75.5 | 1.50 | 2.00 |' in table
+    assert 'TSN' not in table
+    assert 'mean' not in splits_table({'dev': tsm['split 1']})
 
 
 def test_page_is_fresh():
@@ -230,7 +247,7 @@ def test_streams_of_one_seed_are_fused_by_their_weights(records):
 
 def test_page_tells_all_that_there_is(records):
     template = (ROOT / 'docs' / 'results.md.in').read_text(encoding='utf-8')
-    text = report.page(template, records, records[-2:], ['work_dirs/x: stopped'])
+    text = report.page(template, records, records[-2:], [], ['work_dirs/x: stopped'])
     assert '- Left out: work_dirs/x: stopped' in text and '\n@' not in text
     assert f'| PAN Lite, {ABLATIONS[0].name} | test | 112 | 30 | 0 | 18.5 | 50.0 | 1.50 |' in text
     assert '| PAN Lite, `optim_wrapper.optimizer.lr=1` | dev | 64 | 30 | 0 | 37.0 |' in text
@@ -251,7 +268,7 @@ def test_page_names_the_records_that_a_tie_decides(records):
 
 
 def test_page_without_runs_names_them(tmp_path):
-    text = report.page('@MAIN@\n\n@MISSING@\n\n@CLASSES@\n\n@ABLATIONS@\n', [], [], [])
+    text = report.page('@MAIN@\n\n@MISSING@\n\n@CLASSES@\n\n@ABLATIONS@\n', [], [], [], [])
     assert 'Not run yet: TSN: seed 0, 1, 2; ' in text
     assert text.count('No runs yet.') == 3
     write_pictures([], tmp_path / 'pictures')

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from benchmarks.compared import CONFIGS
-from benchmarks.order_test import order_accuracies, play_backwards
+from benchmarks.order_test import order_accuracies, play_backwards, read_pairs
 from benchmarks.records.collect import collect_run
 from benchmarks.records.records import read_record, read_records, write_record
 from benchmarks.records.runs import ReportError
@@ -25,6 +25,7 @@ from benchmarks.records.settings import (
     split_name,
     without_scale,
 )
+from pan_mm.utils.errors import DataError
 
 NAME = 'tsn_r18_1xb16-1x1x8-30e_utd-mhad-depth'
 PATH = CONFIGS / 'tsn' / f'{NAME}.py'
@@ -185,11 +186,22 @@ def test_names_stay_short_and_differ_where_settings_do():
     assert len(names) == 4 and all(n.startswith('x_dev_') and len(n) < 45 for n in names)
 
 
+def test_pairs_of_classes_by_label_or_name():
+    assert read_pairs(['0:1', '3:12']) == [(0, 1), (3, 12)]
+    assert read_pairs(['stand: sit'], ['sit', 'stand']) == [(1, 0)]
+    for text in ('1', '1:1', '1:x', '1:2:3'):
+        with pytest.raises(DataError, match='LABEL:LABEL'):
+            read_pairs([text])
+    with pytest.raises(DataError, match="no class is named 'run'"):
+        read_pairs(['run:sit'], ['sit', 'stand'])
+
+
 def test_splits():
     config = ['train.txt', 'test.txt']
     assert split_name(config, config) == 'test'
     assert split_name(config[::-1], config) == 'swap'
     assert split_name(['dev_train.txt', 'dev_val.txt'], config) == 'dev'
+    assert split_name(['train2.txt', 'test2.txt'], config) == 'split2'
     assert split_name(['subject3_train.txt', 'subject3_test.txt'], config) == 'subject3'
     for lists_of_two in (['dev_train.txt', 'test.txt'], ['train.txt', 'train.txt'], ['', 'a.txt']):
         with pytest.raises(ReportError, match='not on the split of the config'):

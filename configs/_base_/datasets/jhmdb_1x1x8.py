@@ -1,0 +1,6 @@
+# JHMDB for models that see one frame of each segment.
+_base_ = './jhmdb.py'
+
+_base_.train_dataloader.dataset.pipeline[1].clip_len = 1
+_base_.test_dataloader.dataset.pipeline[1].clip_len = 1
+_base_.accurate_pipeline[1].clip_len = 1
