@@ -141,30 +141,28 @@ def launch():
 
     Gloo's thread polls while data waits for its reader. A process of the tests was seen to run
     under SCHED_FIFO, which some library had set; under that policy the thread lets nothing else
-    run, not even the timer of watched.py. So the script gets the ordinary policy, and processes
-    that starve all the same are ended from outside and started once more.
+    run. So the script gets the ordinary policy.
     """
 
     def run(processes, script):
         command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
         command += ['--nproc_per_node', str(processes), Path(__file__).with_name('watched.py')]
         env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
-        for _ in range(2):
-            launcher = subprocess.Popen(
-                [*command, script],
-                env=env,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                preexec_fn=_ordinary_scheduling,
-            )
-            try:
-                outputs = launcher.communicate(timeout=660)
-                return subprocess.CompletedProcess(command, launcher.returncode, *outputs)
-            except subprocess.TimeoutExpired:
-                launcher.terminate()  # it ends what it has started
-                launcher.communicate()
-        pytest.fail(f'{script} starved twice')
+        launcher = subprocess.Popen(
+            [*command, script],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_ordinary_scheduling,
+        )
+        try:
+            outputs = launcher.communicate(timeout=660)
+        except subprocess.TimeoutExpired:
+            launcher.terminate()  # it ends what it has started
+            outputs = launcher.communicate()
+            pytest.fail(f'{script} hung:\n{outputs[1]}')
+        return subprocess.CompletedProcess(command, launcher.returncode, *outputs)
 
     return run
 

@@ -340,8 +340,8 @@ REPAIRS = (
     Repair(
         name='package-look-up',
         reason='"package::config" needs pkg_resources, which setuptools 82 dropped, and looks '
-        'for editable installs in site-packages (mmengine/utils/package_utils.py)',
-        until='MMEngine looks packages up with importlib.metadata and importlib.util',
+        'for editable installs in site-packages (mmengine#1676; mmengine/utils/package_utils.py)',
+        until='a release of MMEngine has #1676, which looks packages up with importlib',
         only='setuptools 82 and later, and editable installs',
         module='mmengine.utils.package_utils',
         needed=_looks_in_the_wrong_place,
@@ -350,7 +350,7 @@ REPAIRS = (
     Repair(
         name='scope-pan_mm',
         reason='"pan_mm::config" needs a name in a table of MMEngine that nobody can register '
-        'in (mmengine/config/utils.py)',
+        'in (mmengine#1410; mmengine/config/utils.py)',
         until='MODULE2PACKAGE takes third parties in',
         module='mmengine.config.utils',
         needed=lambda config_utils: 'pan_mm' not in config_utils.MODULE2PACKAGE,
