@@ -17,6 +17,7 @@ COMMANDS = {
     'predict': 'name the actions in video files',
     'stream': 'find events in a video, a camera or a network stream',
     'export': 'write a recognizer as ONNX, OpenVINO or torch.export, and check it',
+    'publish': 'write the weights of a checkpoint, without the optimizer, to hand on',
     'serve': 'show a recognizer as a web page and an HTTP API',
     'doctor': 'say what is installed, what is broken, and how to mend it',
 }

@@ -74,9 +74,9 @@ def load_recognizer(
         load = load_checkpoint_url if '://' in str(checkpoint) else load_checkpoint_file
         state, source = load(str(checkpoint), map_location='cpu'), without_password(checkpoint)
         load_weights(model, weights_of(state, source), source)
-        meta = _dict(state.get('meta'), f'{source}: its meta')
+        meta = meta_of(state, source)
         _check_normalisation(model, meta, source)
-        model.dataset_meta = _dataset_meta(meta, source)
+        model.dataset_meta = dataset_meta_of(meta, source)
     try:
         return model.to(device or get_device())
     except (RuntimeError, AssertionError) as error:  # PyTorch's for what is not there
@@ -120,7 +120,17 @@ def _dict(value, name):
     return value or {}
 
 
-def _dataset_meta(meta, source):
+def meta_of(checkpoint: dict, source: str) -> dict:
+    """What a checkpoint says of itself; empty where it says nothing."""
+    return _dict(checkpoint.get('meta'), f'{source}: its meta')
+
+
+def dataset_meta_of(meta: dict, source: str) -> dict:
+    """What the ``meta`` of a checkpoint says of its dataset, such as ``classes``.
+
+    Raises:
+        CheckpointError: If the classes are not a list of names.
+    """
     dataset_meta = _dict(meta.get('dataset_meta'), f'{source}: its dataset_meta')
     classes = dataset_meta.get('classes') or []
     named = isinstance(classes, (list, tuple)) and all(isinstance(c, (str, int)) for c in classes)
