@@ -81,6 +81,40 @@ def _float_scores(base):
     base.BaseHead.predict_by_feat = in_float(base.BaseHead.predict_by_feat)
 
 
+# Recognizers ------------------------------------------------------------------------------
+
+
+def _counts_frames(recognizer2d):
+    import torch
+
+    class HalfAsMany:
+        clip_len = 2
+
+        def __call__(self, frames):
+            return frames[::2]
+
+    model = SimpleNamespace(backbone=HalfAsMany(), backbone_from='mmaction2', test_cfg=None)
+    extract_feat = recognizer2d.Recognizer2D.extract_feat
+    _, kwargs = extract_feat(model, torch.zeros(1, 4, 3, 1, 1), stage='backbone')
+    return kwargs['num_segs'] != 2
+
+
+def _count_feature_maps(recognizer2d):
+    extract_feat = recognizer2d.Recognizer2D.extract_feat
+
+    @functools.wraps(extract_feat)
+    def with_segments(self, inputs, stage='neck', *args, **kwargs):
+        before_head = 'neck' if stage == 'head' else stage
+        feats, head_kwargs = extract_feat(self, inputs, before_head, *args, **kwargs)
+        if not self.with_neck:
+            head_kwargs['num_segs'] //= getattr(self.backbone, 'clip_len', 1)
+        if stage == 'head':
+            feats = self.cls_head(feats, **head_kwargs)
+        return feats, head_kwargs
+
+    recognizer2d.Recognizer2D.extract_feat = with_segments
+
+
 # Backbones --------------------------------------------------------------------------------
 
 
@@ -187,6 +221,16 @@ REPAIRS = (
         module='mmaction.models.heads.base',
         needed=_loss_takes_no_bfloat16,
         apply=_float_scores,
+    ),
+    Repair(
+        name='feature-maps',
+        reason='Recognizer2D tells its head the number of frames for that of feature maps; '
+        'PANBackbone gives one for each clip_len frames, so that FeatureHead and TSNHead fail '
+        '(mmaction/models/recognizers/recognizer2d.py)',
+        until='num_segs is counted behind the backbone',
+        module='mmaction.models.recognizers.recognizer2d',
+        needed=_counts_frames,
+        apply=_count_feature_maps,
     ),
     *(
         Repair(

@@ -170,7 +170,7 @@ def _shorten(message: str, lines: int = 6, names: int = 4) -> str:
 
 
 def require_finite(scores: torch.Tensor) -> None:
-    """Refuse scores that are not numbers.
+    """Refuse scores, or features, that are not numbers.
 
     Raises:
         CheckpointError: If one is NaN or infinite.

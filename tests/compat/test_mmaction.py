@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 from mmaction.engine.hooks import VisualizationHook
-from mmaction.models import MobileNetV2TSM, ResNetTSM, TSNHead
+from mmaction.models import MobileNetV2TSM, Recognizer2D, ResNetTSM, TSNHead
 from mmaction.models.heads import BaseHead
 from mmaction.models.localizers import DRN
+from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
 import pan_mm
@@ -86,6 +87,24 @@ class TestBFloat16:
         head = TSNHead(num_classes=6, in_channels=4, average_clips='prob')
         (sample, _) = head.predict_by_feat(torch.randn(2, 6).bfloat16(), self.samples())
         assert sample.pred_score.numpy().sum() == pytest.approx(1)
+
+
+def test_heads_count_feature_maps(upstream_fault):
+    """Two views of 4 segments of 4 frames, behind heads that count on ``num_segs``."""
+    backbone = dict(type='PANBackbone', num_segments=4, backbone=dict(type='ResNet', depth=18))
+    backbone['backbone']['pretrained'] = None
+    frames = torch.randn(1, 32, 3, 32, 32)
+    for head, shape in (
+        (dict(type='TSNHead', num_classes=6, in_channels=512, average_clips='score'), (1, 6)),
+        (dict(type='FeatureHead', average_clips='score'), (1, 512)),
+    ):
+        model = MODELS.build(dict(type='Recognizer2D', backbone=backbone, cls_head=head)).eval()
+        assert model.extract_feat(frames, stage='head')[0].shape == shape
+        (found,) = model.predict(frames, [ActionDataSample()])
+        assert (found.shape if torch.is_tensor(found) else found.pred_score.shape) == shape[1:]
+        assert model.extract_feat(frames)[1]['num_segs'] == 8
+        with upstream_fault('feature-maps', RuntimeError, 'invalid for input|is invalid'):
+            unwrap(Recognizer2D.extract_feat)(model, frames, stage='head')
 
 
 class TestFromScratch:
