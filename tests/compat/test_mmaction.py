@@ -1,5 +1,6 @@
 import importlib
 import pkgutil
+import shutil
 import warnings
 from importlib.machinery import PathFinder
 from inspect import unwrap
@@ -45,6 +46,29 @@ class TestDRN:
             except ModuleNotFoundError as error:
                 # An optional package that MMAction2 asks for, as transformers.
                 assert not error.name.startswith('mmaction'), name
+
+
+@pytest.mark.slow
+def test_source_tree_without_torchvision(python, tmp_path, upstream_fault):
+    """A tree as a checkout of MMAction2 has it: DRN's folder, which imports torchvision."""
+    shutil.copytree(Path(mmaction.__file__).parent, tmp_path / 'mmaction')
+    drn = tmp_path / 'mmaction' / 'models' / 'localizers' / 'drn'
+    (drn / 'drn_utils').mkdir(parents=True, exist_ok=True)
+    (drn / 'drn.py').write_text('from .drn_utils import loss\n\nclass DRN:\n    loss = loss\n')
+    (drn / 'drn_utils' / '__init__.py').write_text('')
+    (drn / 'drn_utils' / 'loss.py').write_text('import torchvision\n')
+    absent, there = (
+        'import sys; sys.modules["torchvision"] = None; ',
+        ('import sys, types; sys.modules["torchvision"] = types.ModuleType("torchvision"); '),
+    )
+    use = 'from mmaction.models.localizers import DRN; DRN(); print(DRN.loss.__name__)'
+    with upstream_fault('drn', AssertionError, 'torchvision'):
+        done = python(absent + use, path=[tmp_path])
+        assert done.returncode == 0, done.stderr
+    done = python(f'{absent}import pan_mm; {use}', path=[tmp_path])
+    assert 'NotImplementedError: DRN needs torchvision' in done.stderr
+    done = python(f'{there}import pan_mm; {use}', path=[tmp_path])
+    assert done.stdout.strip() == 'mmaction.models.localizers.drn.drn_utils.loss', done.stderr
 
 
 @pytest.mark.slow
