@@ -10,9 +10,7 @@ from mmengine.config import Config
 METRICS = {'acc/top1': 'top1', 'acc/top5': 'top5', 'acc/mean1': 'mean_class'}
 SEED = r'^ *seed: (\d+)'
 # What EarlyStoppingHook logs when it ends a training.
-STOPPED = (
-    r'(did not improve in the last|Stopping threshold reached|Monitored .* is infinite)'
-)
+STOPPED = r'(did not improve in the last|Stopping threshold reached|Monitored .* is infinite)'
 
 
 class ReportError(ValueError):

@@ -14,6 +14,7 @@ from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.datasets.pipelines import dataset_of
 from pan_mm.utils.addresses import without_password
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
+from pan_mm.utils.configs import config_path
 from pan_mm.utils.errors import CheckpointError
 
 
@@ -21,7 +22,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     """Read a config that holds a model; a ``Config`` is copied.
 
     Args:
-        config (str | Path | Config): The config.
+        config (str | Path | Config): The config; a file, or the name of one of ours.
         cfg_options (dict, optional): What to change in it, by dotted keys.
 
     Raises:
@@ -30,7 +31,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     if isinstance(config, Config):
         config = config.copy()
     else:
-        name = str(config)
+        name = str(config_path(config))
         if not Path(name).is_file():
             raise FileNotFoundError(f'{name}: no such config file')
         try:
