@@ -78,12 +78,12 @@ def run_both_ways(work_dir: Union[str, Path], options: dict) -> None:
         ReportError: If the training did not finish.
     """
     work_dir = Path(work_dir)
-    trained = read_logs(work_dir).cfg
+    trained, epochs, *_ = read_logs(work_dir)
     # Under the name of the training's config, or a copy under another one would lie beside it.
     cfg = Config(trained.to_dict(), filename=str(next(work_dir.glob('*.py'))))
     cfg.merge_from_dict(options)
     cfg.work_dir = str(work_dir)
-    cfg.load_from = str(work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth')
+    cfg.load_from = str(work_dir / f'epoch_{epochs}.pth')
     cfg.resume = False
     evaluator = cfg.test_evaluator
     evaluators = list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]

@@ -9,6 +9,8 @@ from mmengine.config import Config
 
 METRICS = {'acc/top1': 'top1', 'acc/top5': 'top5', 'acc/mean1': 'mean_class'}
 SEED = r'^ *seed: (\d+)'
+# What EarlyStoppingHook logs when it ends a training.
+STOPPED = r'(did not improve in the last|Stopping threshold reached|Monitored .* is infinite)'
 
 
 class ReportError(ValueError):
@@ -20,19 +22,22 @@ class Logs(NamedTuple):
 
     Attributes:
         cfg (Config): The training's.
+        epochs (int): How many it took: those of the config, or fewer where EarlyStoppingHook
+            ended it.
         steps (list[dict]): The logged steps of the training that its end came from, in order.
         trainings (list[str]): Text of the logs of the training, the last one last.
         tests (list[tuple]): Metrics and config of each finished test, the last one last.
     """
 
     cfg: Config
+    epochs: int
     steps: list
     trainings: list
     tests: list
 
 
 def read_logs(work_dir: Union[str, Path]) -> Logs:
-    """Read the logs of a run that was trained to its last epoch.
+    """Read the logs of a run that was trained to its last epoch, or to its early stop.
 
     Raises:
         ReportError: If the training did not finish, or was gone on with under another seed.
@@ -49,13 +54,15 @@ def read_logs(work_dir: Union[str, Path]) -> Logs:
     # A training that was resumed has done some steps twice; the later ones count.
     latest = {line['step']: line for path in trained for line in scalars[path] if 'loss' in line}
     steps = [latest[number] for number in sorted(latest)]
+    trainings = [path.read_text(encoding='utf-8') for path in trained]
     epochs = cfg.train_cfg.max_epochs
+    if _find(trainings[-1], STOPPED):
+        epochs = steps[-1]['epoch']
     if not (work_dir / f'epoch_{epochs}.pth').exists() or steps[-1]['epoch'] != epochs:
         raise ReportError(
-            f'{work_dir}: the training stopped in epoch {steps[-1]["epoch"]} of {epochs}; go on '
-            'with tools/train.py --resume'
+            f'{work_dir}: the training stopped in epoch {steps[-1]["epoch"]} of {epochs}; continue '
+            'it with tools/train.py --resume'
         )
-    trainings = [path.read_text(encoding='utf-8') for path in trained]
     seeds = {_find(log, SEED) for log in trainings}
     if len(seeds) > 1:
         raise ReportError(
@@ -69,14 +76,15 @@ def read_logs(work_dir: Union[str, Path]) -> Logs:
         for line in _json_lines(path.with_suffix('.json'))
         if 'acc/top1' in line
     ]
-    return Logs(cfg, steps, trainings, tests)
+    return Logs(cfg, epochs, steps, trainings, tests)
 
 
 def read_run(work_dir: Union[str, Path]) -> dict:
     """What a run was and what it reached, from the files that MMEngine's runner wrote.
 
     Args:
-        work_dir (str | Path): Folder of a run that was trained to its last epoch, then tested.
+        work_dir (str | Path): Folder of a run that was trained to its last epoch, or to its early
+            stop, then tested.
 
     Returns:
         dict: ``config`` (name), ``dataset``, ``epochs``, ``batch_size``, ``seed``, ``top1``,
@@ -86,7 +94,7 @@ def read_run(work_dir: Union[str, Path]) -> dict:
     Raises:
         ReportError: If the training or the test did not finish, or the seeds differ.
     """
-    cfg, steps, trainings, tests = read_logs(work_dir)
+    cfg, epochs, steps, trainings, tests = read_logs(work_dir)
     tests = [metrics for metrics, test_cfg in tests if not is_reversed(test_cfg)]
     if not tests:
         raise ReportError(f'{work_dir}: trained but not tested; run tools/test.py')
@@ -106,7 +114,7 @@ def read_run(work_dir: Union[str, Path]) -> dict:
     return dict(
         config=next(Path(work_dir).glob('*.py')).stem,
         dataset=cfg.test_dataloader.dataset.type,
-        epochs=cfg.train_cfg.max_epochs,
+        epochs=epochs,
         batch_size=cfg.train_dataloader.batch_size,
         seed=int(_find(log, SEED)),
         **{n: round(100 * tests[-1][key], 2) for key, n in METRICS.items() if key in tests[-1]},

@@ -9,7 +9,7 @@ raises an error of ``pan_mm.utils.errors``, which is caught here.
 import argparse
 import os
 import sys
-from importlib import import_module
+from importlib import import_module, metadata
 
 import pan_mm
 
@@ -17,7 +17,9 @@ COMMANDS = {
     'predict': 'name the actions in video files',
     'stream': 'find events in a video, a camera or a network stream',
     'export': 'write a recognizer as ONNX, OpenVINO or torch.export, and check it',
+    'publish': 'write the weights of a checkpoint, without the optimizer, to hand on',
     'serve': 'show a recognizer as a web page and an HTTP API',
+    'tool': 'run a tool of MMAction2, from any installation',
     'doctor': 'say what is installed, what is broken, and how to mend it',
 }
 
@@ -67,8 +69,18 @@ def main(argv=None):
         print(f'error: {error}', file=sys.stderr)
         extra = getattr(command, 'EXTRA', None)
         if extra and isinstance(error, ImportError):
-            print(f"what it needs comes with: pip install 'pan_mm[{extra}]'", file=sys.stderr)
+            print(f'what it needs comes with: pip install {_packages(extra)}', file=sys.stderr)
         return 1
+
+
+def _packages(extra):
+    """What the extra of the installed package brings, for a command line."""
+    try:
+        needs = [line.partition(';') for line in metadata.requires('pan_mm') or ()]
+    except metadata.PackageNotFoundError:
+        needs = []
+    names = [f'"{name.strip()}"' for name, _, mark in needs if f'extra == "{extra}"' in mark]
+    return ' '.join(names) or f'-e ".[{extra}]"'
 
 
 def _may_import(name):

@@ -12,10 +12,12 @@ from mmengine.utils import ProgressBar
 from pan_mm.apis import PANInferencer
 from pan_mm.inference.predictions import (
     ENCODING_ERRORS,
+    FEATURE_FORMATS,
     FORMATS,
     ShardedResults,
     fingerprint,
     has_parquet,
+    write_features,
     write_results,
 )
 from pan_mm.inference.recognizer import load_config
@@ -52,9 +54,17 @@ def add_arguments(parser):
     add_allow_native_code(parser)
     parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
     parser.add_argument('--topk', type=int, default=5, help='classes to show')
+    parser.add_argument(
+        '--features',
+        action='store_true',
+        help="write the backbone's features instead of classes, C numbers a video, to NAME.npz "
+        '(arrays video and features), NAME.jsonl or NAME.json',
+    )
     parser.add_argument('--out', metavar='FILE', help='results; by default they are printed')
     parser.add_argument(
-        '--format', choices=FORMATS, help="by default --out's suffix says it, and is table if none"
+        '--format',
+        choices=(*FORMATS, 'npz'),
+        help="by default --out's suffix says it, and is table if none",
     )
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE in the config'
@@ -90,7 +100,8 @@ def _run(args, stdout):
         if form in SHARDED and args.out:
             failed, total = _resume(args, form, inferencer, videos, rank, world_size)
         else:
-            failed, total = _write(args.out or stdout, form, inferencer, videos)
+            found = inferencer.iterate(videos, args.features)
+            failed, total = _write(args.out or stdout, form, found, videos)
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as error:
@@ -102,9 +113,14 @@ def _run(args, stdout):
 
 
 def _format(args, world_size):
-    form = args.format or (Path(args.out).suffix[1:] if args.out else 'table')
-    if form not in FORMATS:
-        raise ValueError(f'{args.out}: give --format, one of {", ".join(FORMATS)}')
+    formats = FEATURE_FORMATS if args.features else FORMATS
+    default = Path(args.out).suffix[1:] if args.out else 'jsonl' if args.features else 'table'
+    form = args.format or default
+    if form not in formats:
+        what = 'features are' if args.features else 'results are'
+        raise ValueError(f'{args.out}: {what} written as {", ".join(formats)}; give --format')
+    if form == 'npz' and not (args.out and args.out.endswith('.npz')):
+        raise ValueError('arrays are written to files: give --out NAME.npz')
     if world_size > 1 and not (args.out and form in SHARDED):
         raise ValueError(
             'several processes write JSON lines or Parquet: give --out NAME.jsonl or NAME.parquet'
@@ -136,6 +152,7 @@ def _resume(args, form, inferencer, videos, rank, world_size):
         inferencer.classes,
         inferencer.topk,
         *(extra for extra in args.optimize or () if extra == 'half'),  # it changes scores
+        *(['features'] if args.features else []),
     )
     lines = Path(args.out).with_suffix('.jsonl') if form == 'parquet' else Path(args.out)
     with ShardedResults(lines, model, rank, world_size) as results:
@@ -144,13 +161,14 @@ def _resume(args, form, inferencer, videos, rank, world_size):
         if len(todo) < len(own):
             done = len(own) - len(todo)
             print(f'resuming: {done} of {len(own)} videos are done', file=sys.stderr)
-        results.write(_progress(inferencer.iterate(todo), len(todo), show=rank == 0))
+        found = inferencer.iterate(todo, args.features)
+        results.write(_progress(found, len(todo), show=rank == 0))
         if form == 'parquet':
             results.to_parquet()
         return sum(results.done[video] for video in own), len(own)
 
 
-def _write(out, form, inferencer, videos):
+def _write(out, form, found, videos):
     to_file = isinstance(out, str)
     failed = []
 
@@ -159,9 +177,12 @@ def _write(out, form, inferencer, videos):
             failed.extend([result['video']] if 'error' in result else [])
             yield result
 
-    results = watch(_progress(inferencer.iterate(videos), len(videos), show=to_file))
+    results = watch(_progress(found, len(videos), show=to_file))
     if not to_file:
         write_results(results, out, form, videos)
+    elif form == 'npz':
+        with written_whole(out) as part:
+            write_features(results, part)
     else:
         with written_whole(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
             write_results(results, file, form, videos)

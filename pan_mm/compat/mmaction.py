@@ -5,8 +5,8 @@ import importlib.abc
 import importlib.machinery
 import importlib.metadata
 import importlib.util
-import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -17,34 +17,51 @@ from .repair import Repair
 _DRN = 'mmaction.models.localizers.drn'
 
 
-class _AbsentDRN(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Offers the missing package; as the last finder it never hides a real one."""
+class _OptionalDRN(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds DRN where it is, and offers one that explains itself where it cannot be had."""
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname not in (_DRN, f'{_DRN}.drn'):
             return None
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=fullname == _DRN)
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        if spec is None:
+            return importlib.machinery.ModuleSpec(fullname, self, is_package=fullname == _DRN)
+        if fullname != _DRN:
+            exec_module = spec.loader.exec_module
+
+            def exec_or_explain(module):
+                try:
+                    exec_module(module)
+                except ModuleNotFoundError as error:
+                    if error.name != 'torchvision':
+                        raise
+                    module.DRN = _absent(f'DRN needs torchvision: {error}')
+
+            spec.loader.exec_module = exec_or_explain
+        return spec
 
     def exec_module(self, module):
-        if module.__name__ == _DRN:
-            return
+        if module.__name__ != _DRN:
+            module.DRN = _absent(
+                'DRN is missing from the MMAction2 that PyPI has (mmaction2#2714); to use it '
+                'install MMAction2 from its source: '
+                'pip install git+https://github.com/open-mmlab/mmaction2.git'
+            )
 
-        class DRN:
-            """Stands where MMAction2's wheel lacks DRN."""
 
-            def __init__(self, *args, **kwargs):
-                raise NotImplementedError(
-                    'DRN is missing from the MMAction2 that PyPI has (mmaction2#2714); to use it '
-                    'install MMAction2 from its source: '
-                    'pip install git+https://github.com/open-mmlab/mmaction2.git'
-                )
+def _absent(why):
+    class DRN:
+        """In the place of MMAction2's DRN."""
 
-        module.DRN = DRN
+        def __init__(self, *args, **kwargs):
+            raise NotImplementedError(why)
+
+    return DRN
 
 
 def _drn_missing(module):
-    package = os.path.dirname(importlib.util.find_spec('mmaction').origin)
-    return not os.path.exists(os.path.join(package, 'models', 'localizers', 'drn'))
+    drn = Path(importlib.util.find_spec('mmaction').origin).parent / 'models/localizers/drn'
+    return not drn.exists() or any('import torchvision' in p.read_text() for p in drn.rglob('*.py'))
 
 
 # Heads ------------------------------------------------------------------------------------
@@ -79,6 +96,40 @@ def _float_scores(base):
     # NumPy, which counts top-k and takes the predicted scores, has no bfloat16.
     base.BaseHead.loss_by_feat = in_float(base.BaseHead.loss_by_feat)
     base.BaseHead.predict_by_feat = in_float(base.BaseHead.predict_by_feat)
+
+
+# Recognizers ------------------------------------------------------------------------------
+
+
+def _counts_frames(recognizer2d):
+    import torch
+
+    class HalfAsMany:
+        clip_len = 2
+
+        def __call__(self, frames):
+            return frames[::2]
+
+    model = SimpleNamespace(backbone=HalfAsMany(), backbone_from='mmaction2', test_cfg=None)
+    extract_feat = recognizer2d.Recognizer2D.extract_feat
+    _, kwargs = extract_feat(model, torch.zeros(1, 4, 3, 1, 1), stage='backbone')
+    return kwargs['num_segs'] != 2
+
+
+def _count_feature_maps(recognizer2d):
+    extract_feat = recognizer2d.Recognizer2D.extract_feat
+
+    @functools.wraps(extract_feat)
+    def with_segments(self, inputs, stage='neck', *args, **kwargs):
+        before_head = 'neck' if stage == 'head' else stage
+        feats, head_kwargs = extract_feat(self, inputs, before_head, *args, **kwargs)
+        if not self.with_neck:
+            head_kwargs['num_segs'] //= getattr(self.backbone, 'clip_len', 1)
+        if stage == 'head':
+            feats = self.cls_head(feats, **head_kwargs)
+        return feats, head_kwargs
+
+    recognizer2d.Recognizer2D.extract_feat = with_segments
 
 
 # Backbones --------------------------------------------------------------------------------
@@ -173,11 +224,11 @@ REPAIRS = (
     ),
     Repair(
         name='drn',
-        reason="mmaction.models.localizers.drn is missing from MMAction2's wheel, so "
-        'mmaction.models cannot be imported (mmaction2#2714)',
-        until='the wheel on PyPI has the package drn',
+        reason="mmaction.models.localizers.drn is missing from MMAction2's wheel; in its source it "
+        'imports torchvision, so that mmaction.models cannot be imported (mmaction2#2714)',
+        until='the wheel on PyPI has the package drn, which does without torchvision',
         needed=_drn_missing,
-        apply=lambda module: sys.meta_path.append(_AbsentDRN()),
+        apply=lambda module: sys.meta_path.insert(0, _OptionalDRN()),
     ),
     Repair(
         name='bfloat16-scores',
@@ -187,6 +238,16 @@ REPAIRS = (
         module='mmaction.models.heads.base',
         needed=_loss_takes_no_bfloat16,
         apply=_float_scores,
+    ),
+    Repair(
+        name='feature-maps',
+        reason='Recognizer2D tells its head the number of frames for that of feature maps; '
+        'PANBackbone gives one for each clip_len frames, so that FeatureHead and TSNHead fail '
+        '(mmaction/models/recognizers/recognizer2d.py)',
+        until='num_segs is counted behind the backbone',
+        module='mmaction.models.recognizers.recognizer2d',
+        needed=_counts_frames,
+        apply=_count_feature_maps,
     ),
     *(
         Repair(

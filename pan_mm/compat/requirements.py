@@ -15,7 +15,7 @@ class Requirement(NamedTuple):
 
 
 MMCV = (
-    'pip install "pan_mm[lite]" brings mmcv-lite, a plain wheel that is enough for PAN; '
+    'pip install "mmcv-lite>=2.1,<2.2" brings a plain wheel that is enough for PAN; '
     'for compiled operators use: pip install -U openmim && mim install "mmcv>=2.0.1,<2.2.0"'
 )
 REQUIREMENTS = (

@@ -9,7 +9,7 @@ from .hooks.visualization_hook import PANVisualizationHook
 from .optim_constructor import PANOptimWrapperConstructor
 from .preflight import preflight
 from .runner import CheckedRunner
-from .upstream import upstream_tool
+from .upstream import run_tool
 
 __all__ = [
     'ChannelsLastHook',
@@ -21,5 +21,5 @@ __all__ = [
     'PANVisualizationHook',
     'SafeCheckpointHook',
     'preflight',
-    'upstream_tool',
+    'run_tool',
 ]

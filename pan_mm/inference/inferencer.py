@@ -94,21 +94,30 @@ class PANInferencer:
         self.topk = min(topk, num_classes)
         self.num_workers = num_workers
 
-    def __call__(self, videos: Union[str, Path, Iterable]) -> list:
+    def __call__(self, videos: Union[str, Path, Iterable], features: bool = False) -> list:
         """Recognize one or more videos; see :meth:`iterate`."""
-        return list(self.iterate([videos] if isinstance(videos, (str, Path)) else videos))
+        videos = [videos] if isinstance(videos, (str, Path)) else videos
+        return list(self.iterate(videos, features))
 
-    def iterate(self, videos: Iterable) -> Iterator[dict]:
+    def iterate(self, videos: Iterable, features: bool = False) -> Iterator[dict]:
         """Recognize videos, batch by batch.
 
         Args:
             videos (Iterable[str | Path]): Video files.
+            features (bool): Give what :meth:`features` computes instead of classes. Defaults to
+                False.
 
         Yields:
             dict: For each video, in the order given, ``video`` and either ``top``, a list of
-            ``dict(label, name, score)`` with the most probable class first, or ``error``, what
-            is wrong with the file. Scores are probabilities.
+            ``dict(label, name, score)`` with the most probable class first, or ``features``, a list
+            of C floats, or ``error``, what is wrong with the file. Scores are probabilities.
+
+        Raises:
+            ValueError: If features are asked of an exported model.
         """
+        if features and isinstance(self.model, ExportedModel):
+            raise ValueError(f'{self.model.path} gives logits alone; give the checkpoint')
+        compute = self.features if features else self.probabilities
         loader = DataLoader(
             _Videos([str(video) for video in videos], self.pipeline),
             batch_size=self.batch_size,
@@ -121,10 +130,12 @@ class PANInferencer:
             # Frames of another shape or number would be padded and change the scores.
             for _, group in groupby(sorted(good, key=_shape), key=_shape):
                 names, data, _ = zip(*group)
-                results.update(zip(names, self.probabilities(data)))
+                results.update(zip(names, compute(data)))
             for video, _, error in batch:
                 if error is not None:
                     yield dict(video=video, error=error)
+                elif features:
+                    yield dict(video=video, features=results[video].tolist())
                 else:
                     yield dict(video=video, top=self.top(results[video]))
 
@@ -141,6 +152,27 @@ class PANInferencer:
         if scores.ndim == 3:  # no average_clips: (N, views, num_classes)
             scores = scores.mean(dim=1)
         return scores if _gives_probabilities(self.model) else scores.softmax(dim=1)
+
+    @torch.no_grad()
+    def features(self, data: Iterable) -> torch.Tensor:
+        """Features (N, C) of N outputs of the pipeline: what the backbone gives, mean over views,
+        time and space, as MMAction2's ``FeatureHead`` has it.
+
+        C is that of the backbone; the streams of a ``PANEnsemble`` stand one after another, and so
+        do the pathways of SlowFast.
+
+        Raises:
+            CheckpointError: If they are not finite.
+        """
+        inputs = self.model.data_preprocessor(pseudo_collate(list(data)))['inputs']
+        maps: list = []
+        for recognizer in getattr(self.model, 'streams', {'': self.model}).values():
+            own, _ = recognizer.extract_feat(inputs, stage='backbone', test_mode=True)
+            maps += own if isinstance(own, (tuple, list)) else [own]  # (N·views·…, C, …)
+        means = [m.float().flatten(2).mean(2).unflatten(0, (len(inputs), -1)).mean(1) for m in maps]
+        features = torch.cat(means, dim=1).cpu()
+        require_finite(features)
+        return features
 
     def top(self, probabilities: torch.Tensor) -> list:
         """The most probable classes of one video."""

@@ -13,11 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Union
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from pan_mm.utils.files import written_whole
 
 FORMATS = ('table', 'json', 'jsonl', 'csv', 'parquet')
+FEATURE_FORMATS = ('npz', 'json', 'jsonl')
 # Names of files that are no UTF-8 are written with \udcXX for each strange byte, as JSON allows.
 ENCODING_ERRORS = 'backslashreplace'
 LOCK_WAIT = 6  # seconds; data workers of a killed run outlive it by 5
@@ -82,6 +84,25 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
 
 def _json_line(result: dict) -> str:
     return json.dumps(result, ensure_ascii=False, allow_nan=False) + '\n'
+
+
+def write_features(results: Iterable, path: str) -> None:
+    """Write features as arrays: ``video`` (N,), ``features`` (N, C), ``error`` (N,).
+
+    A video that failed has an error, and NaN for features.
+
+    Args:
+        results (Iterable[dict]): As :meth:`PANInferencer.iterate` yields them with ``features``.
+        path (str): A name that ends in ``.npz``.
+    """
+    results = list(results)
+    size = next((len(result['features']) for result in results if 'features' in result), 0)
+    np.savez(
+        path,
+        video=[result['video'] for result in results],
+        features=np.array([r.get('features', [np.nan] * size) for r in results], np.float32),
+        error=[result.get('error', '') for result in results],
+    )
 
 
 def fingerprint(*parts) -> str:

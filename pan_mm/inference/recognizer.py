@@ -14,6 +14,7 @@ from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.datasets.pipelines import dataset_of
 from pan_mm.utils.addresses import without_password
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
+from pan_mm.utils.configs import config_path
 from pan_mm.utils.errors import CheckpointError
 
 
@@ -21,7 +22,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     """Read a config that holds a model; a ``Config`` is copied.
 
     Args:
-        config (str | Path | Config): The config.
+        config (str | Path | Config): The config; a file, or the name of one of ours.
         cfg_options (dict, optional): What to change in it, by dotted keys.
 
     Raises:
@@ -30,7 +31,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     if isinstance(config, Config):
         config = config.copy()
     else:
-        name = str(config)
+        name = str(config_path(config))
         if not Path(name).is_file():
             raise FileNotFoundError(f'{name}: no such config file')
         try:
@@ -74,9 +75,9 @@ def load_recognizer(
         load = load_checkpoint_url if '://' in str(checkpoint) else load_checkpoint_file
         state, source = load(str(checkpoint), map_location='cpu'), without_password(checkpoint)
         load_weights(model, weights_of(state, source), source)
-        meta = _dict(state.get('meta'), f'{source}: its meta')
+        meta = meta_of(state, source)
         _check_normalisation(model, meta, source)
-        model.dataset_meta = _dataset_meta(meta, source)
+        model.dataset_meta = dataset_meta_of(meta, source)
     try:
         return model.to(device or get_device())
     except (RuntimeError, AssertionError) as error:  # PyTorch's for what is not there
@@ -120,7 +121,17 @@ def _dict(value, name):
     return value or {}
 
 
-def _dataset_meta(meta, source):
+def meta_of(checkpoint: dict, source: str) -> dict:
+    """What a checkpoint says of itself; empty where it says nothing."""
+    return _dict(checkpoint.get('meta'), f'{source}: its meta')
+
+
+def dataset_meta_of(meta: dict, source: str) -> dict:
+    """What the ``meta`` of a checkpoint says of its dataset, such as ``classes``.
+
+    Raises:
+        CheckpointError: If the classes are not a list of names.
+    """
     dataset_meta = _dict(meta.get('dataset_meta'), f'{source}: its dataset_meta')
     classes = dataset_meta.get('classes') or []
     named = isinstance(classes, (list, tuple)) and all(isinstance(c, (str, int)) for c in classes)
@@ -160,7 +171,7 @@ def _shorten(message: str, lines: int = 6, names: int = 4) -> str:
 
 
 def require_finite(scores: torch.Tensor) -> None:
-    """Refuse scores that are not numbers.
+    """Refuse scores, or features, that are not numbers.
 
     Raises:
         CheckpointError: If one is NaN or infinite.

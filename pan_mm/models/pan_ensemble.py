@@ -2,6 +2,7 @@
 
 from typing import Optional
 
+import torch
 from mmaction.registry import MODELS
 from mmaction.utils import SampleList
 from mmengine.config import Config
@@ -158,13 +159,16 @@ class PANEnsemble(BaseModel):
     ) -> tuple:
         """Fuse the streams' logits, called as ``Recognizer2D.extract_feat`` is.
 
+        Features of MMAction2's ``FeatureHead``, a head without classes, are joined instead.
+
         Args:
             inputs (Tensor): Normalised frames, shape (N, views·T·m, 3, H, W).
             stage (str): 'head'; the streams' features are not fused.
             test_mode (bool): Whether ``test_cfg`` is heeded. Defaults to False.
 
         Returns:
-            tuple: Logits of shape (N·views, num_classes) and an empty dict.
+            tuple: Logits of shape (N·views, num_classes), or features of shape
+            (N·views, streams·C), and an empty dict.
 
         Raises:
             ValueError: If ``stage`` is another one.
@@ -174,11 +178,13 @@ class PANEnsemble(BaseModel):
                 f"PANEnsemble fuses logits, stage='head'; for stage={stage!r} ask a stream, such "
                 f'as model.streams[{next(iter(self.streams))!r}]'
             )
-        logits = 0
-        for name, recognizer in self.streams.items():
-            own, _ = recognizer.extract_feat(inputs, stage='head', test_mode=test_mode)
-            logits = logits + self.weights[name] * own  # (N·views, num_classes)
-        return logits, {}
+        own = {
+            name: recognizer.extract_feat(inputs, stage='head', test_mode=test_mode)[0]
+            for name, recognizer in self.streams.items()
+        }
+        if all(recognizer.cls_head.num_classes is None for recognizer in self.streams.values()):
+            return torch.cat(list(own.values()), dim=1), {}  # (N·views, streams·C)
+        return sum(self.weights[name] * logits for name, logits in own.items()), {}
 
     def forward(
         self,

@@ -39,6 +39,7 @@ __all__ = [
     'load_checkpoint_file',
     'load_checkpoint_url',
     'load_data',
+    'plain_copies',
     'weights_of',
 ]
 
@@ -412,6 +413,32 @@ def weights_of(checkpoint: Any, source: str) -> dict:
         names = ' and '.join(sorted(str(dtype).removeprefix('torch.') for dtype in half))
         print_log(f'{source} holds weights of {names}; the model keeps its own type', 'current')
     return weights
+
+
+def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
+    """Copies of weights that share no memory, on the CPU, so that a file holds no more than them.
+
+    Args:
+        weights (dict[str, Tensor]): Weights by name; other data stay.
+        dtype (torch.dtype, optional): Of the floating-point weights. Defaults to their own.
+
+    Raises:
+        CheckpointError: If a finite weight is too large for ``dtype``.
+    """
+    copies = {}
+    for name, weight in weights.items():
+        if not isinstance(weight, torch.Tensor):
+            copies[name] = weight
+            continue
+        wanted = dtype if weight.is_floating_point() else None
+        copy = weight.detach().to('cpu', wanted or weight.dtype)
+        copies[name] = copy.clone(memory_format=torch.contiguous_format)
+        if wanted and not torch.equal(copy.isfinite(), weight.isfinite().cpu()):
+            raise CheckpointError(
+                f'{name} has values up to {weight.abs().max():.3g}, which {dtype} cannot hold; '
+                'leave the weights as they are'
+            )
+    return copies
 
 
 def check_resumable(checkpoint: Any, source: str) -> None:

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 
 from pan_mm.version import __version__
 
+from .checkpoint import plain_copies
 from .errors import CheckpointError
 from .files import written_whole
 
@@ -74,16 +75,10 @@ def save_safetensors(
         **texts (str | list): Further texts; lists are written as JSON.
 
     Raises:
-        CheckpointError: If the file, read again, is not what was to be written.
+        CheckpointError: If the file, read again, is not what was to be written, or a weight is too
+            large for ``dtype``.
     """
-    weights = {
-        # A copy, for the format has no tensors that share memory.
-        name: torch.clone(
-            weight.detach().to('cpu', dtype if weight.is_floating_point() else weight.dtype),
-            memory_format=torch.contiguous_format,
-        )
-        for name, weight in weights.items()
-    }
+    weights = plain_copies(weights, dtype)
     table = {
         key: text if isinstance(text, str) else json.dumps(text) for key, text in texts.items()
     }

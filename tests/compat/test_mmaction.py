@@ -1,5 +1,6 @@
 import importlib
 import pkgutil
+import shutil
 import warnings
 from importlib.machinery import PathFinder
 from inspect import unwrap
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from mmaction.engine.hooks import VisualizationHook
-from mmaction.models import MobileNetV2TSM, ResNetTSM, TSNHead
+from mmaction.models import MobileNetV2TSM, Recognizer2D, ResNetTSM, TSNHead
 from mmaction.models.heads import BaseHead
 from mmaction.models.localizers import DRN
+from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
 import pan_mm
@@ -44,6 +46,29 @@ class TestDRN:
             except ModuleNotFoundError as error:
                 # An optional package that MMAction2 asks for, as transformers.
                 assert not error.name.startswith('mmaction'), name
+
+
+@pytest.mark.slow
+def test_source_tree_without_torchvision(python, tmp_path, upstream_fault):
+    """A tree as a checkout of MMAction2 has it: DRN's folder, which imports torchvision."""
+    shutil.copytree(Path(mmaction.__file__).parent, tmp_path / 'mmaction')
+    drn = tmp_path / 'mmaction' / 'models' / 'localizers' / 'drn'
+    (drn / 'drn_utils').mkdir(parents=True, exist_ok=True)
+    (drn / 'drn.py').write_text('from .drn_utils import loss\n\nclass DRN:\n    loss = loss\n')
+    (drn / 'drn_utils' / '__init__.py').write_text('')
+    (drn / 'drn_utils' / 'loss.py').write_text('import torchvision\n')
+    absent, there = (
+        'import sys; sys.modules["torchvision"] = None; ',
+        ('import sys, types; sys.modules["torchvision"] = types.ModuleType("torchvision"); '),
+    )
+    use = 'from mmaction.models.localizers import DRN; DRN(); print(DRN.loss.__name__)'
+    with upstream_fault('drn', AssertionError, 'torchvision'):
+        done = python(absent + use, path=[tmp_path])
+        assert done.returncode == 0, done.stderr
+    done = python(f'{absent}import pan_mm; {use}', path=[tmp_path])
+    assert 'NotImplementedError: DRN needs torchvision' in done.stderr
+    done = python(f'{there}import pan_mm; {use}', path=[tmp_path])
+    assert done.stdout.strip() == 'mmaction.models.localizers.drn.drn_utils.loss', done.stderr
 
 
 @pytest.mark.slow
@@ -86,6 +111,24 @@ class TestBFloat16:
         head = TSNHead(num_classes=6, in_channels=4, average_clips='prob')
         (sample, _) = head.predict_by_feat(torch.randn(2, 6).bfloat16(), self.samples())
         assert sample.pred_score.numpy().sum() == pytest.approx(1)
+
+
+def test_heads_count_feature_maps(upstream_fault):
+    """Two views of 4 segments of 4 frames, behind heads that count on ``num_segs``."""
+    backbone = dict(type='PANBackbone', num_segments=4, backbone=dict(type='ResNet', depth=18))
+    backbone['backbone']['pretrained'] = None
+    frames = torch.randn(1, 32, 3, 32, 32)
+    for head, shape in (
+        (dict(type='TSNHead', num_classes=6, in_channels=512, average_clips='score'), (1, 6)),
+        (dict(type='FeatureHead', average_clips='score'), (1, 512)),
+    ):
+        model = MODELS.build(dict(type='Recognizer2D', backbone=backbone, cls_head=head)).eval()
+        assert model.extract_feat(frames, stage='head')[0].shape == shape
+        (found,) = model.predict(frames, [ActionDataSample()])
+        assert (found.shape if torch.is_tensor(found) else found.pred_score.shape) == shape[1:]
+        assert model.extract_feat(frames)[1]['num_segs'] == 8
+        with upstream_fault('feature-maps', RuntimeError, 'invalid for input|is invalid'):
+            unwrap(Recognizer2D.extract_feat)(model, frames, stage='head')
 
 
 class TestFromScratch:

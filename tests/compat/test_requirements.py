@@ -22,7 +22,7 @@ def test_unsupported_version():
 @pytest.mark.parametrize(
     ('module', 'mends'),
     [
-        ('mmcv', ['"pan_mm[lite]"', 'mim install']),
+        ('mmcv', ['"mmcv-lite>=2.1,<2.2"', 'mim install']),
         ('mmaction', ['mmaction2']),
         ('mmengine', ['pip install "mmengine']),
         ('torch', ['https://pytorch.org']),
@@ -45,7 +45,7 @@ def test_import_with_a_too_new_mmcv(python, tmp_path):
     (tmp_path / 'mmcv' / '__init__.py').write_text("__version__ = '2.2.0'")
     error = python('import pan_mm', path=[tmp_path]).stderr.splitlines()[-1]
     assert error.startswith('ImportError: pan_mm needs mmcv>=2.0.0rc4,<2.2.0, but 2.2.0')
-    assert 'pan_mm[lite]' in error and 'mim install' in error
+    assert 'mmcv-lite' in error and 'mim install' in error
 
 
 @pytest.mark.slow

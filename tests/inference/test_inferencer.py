@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from mmaction.apis import inference_recognizer
+from mmaction.registry import MODELS
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 
 from pan_mm.apis import PANInferencer
+from pan_mm.datasets.pipelines import video_info
 from pan_mm.inference.recognizer import class_names, load_recognizer
 from pan_mm.utils.errors import CheckpointError
 
@@ -107,6 +110,37 @@ class TestBadVideos:
         for result in results:
             assert len(result['top']) == 5
             assert 0 < sum(item['score'] for item in result['top']) <= 1.0001
+
+
+class TestFeatures:
+    @pytest.mark.parametrize(
+        ('name', 'channels'),
+        [
+            ('pan/pan-lite_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth', 512),
+            ('pan/pan-en_r18_4x1x8-64px_utd-mhad-depth', 3 * 512),
+            ('tsm/tsm_r18_1xb16-1x1x8-4view-30e-64px_utd-mhad-depth', 512),
+            ('slowonly/slowonly_r18_1xb16-8x1-30e_utd-mhad-depth', 512),
+        ],
+    )
+    def test_are_those_of_feature_head(self, name, channels, videos):
+        inferencer = PANInferencer(ROOT / f'configs/recognition/{name}.py', device='cpu')
+        names = [str(videos / '2.mp4'), str(videos / '3.mp4')]
+        found = torch.tensor([r['features'] for r in inferencer(names, features=True)])
+        assert found.shape == (2, channels) and not torch.equal(found[0], found[1])
+        model, tsm = inferencer.model, dict(backbone_name='tsm', num_segments=8)
+        for recognizer in getattr(model, 'streams', {'': model}).values():
+            head = dict(type='FeatureHead', average_clips='score', **(tsm if 'tsm' in name else {}))
+            recognizer.cls_head = MODELS.build(head)
+        expected = model.test_step(
+            pseudo_collate([inferencer.pipeline(video_info(name)) for name in names])
+        )
+        torch.testing.assert_close(found, torch.stack(list(expected)), rtol=1e-4, atol=1e-5)
+
+    def test_optimized(self, config, checkpoint, videos):
+        (plain,) = PANInferencer(config, checkpoint, 'cpu')(videos / '3.mp4', features=True)
+        fast = PANInferencer(config, checkpoint, 'cpu', optimize=())
+        (other,) = fast(videos / '3.mp4', features=True)
+        assert other['features'] == pytest.approx(plain['features'], rel=1e-3, abs=1e-4)
 
 
 class TestCheckpoint:

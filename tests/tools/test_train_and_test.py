@@ -77,6 +77,22 @@ def test_the_test_prints_and_dumps_scores(trained, run, folder):
     assert row['top1'] in (0, 25, 50, 75, 100)
 
 
+def test_a_published_checkpoint_gets_the_same_scores(trained, run, run_tool, folder):
+    published = folder / 'published'
+    published.mkdir()
+    command = ['publish', 'work/epoch_2.pth', '--out', 'published/pan.pth']
+    run_tool('pan_mm', *command, cwd=folder, check=True)
+    (path,) = published.iterdir()
+    assert path.stat().st_size < 0.55 * (trained / 'epoch_2.pth').stat().st_size
+    for checkpoint, dump in (('work/epoch_2.pth', 'whole.pkl'), (path, 'published.pkl')):
+        run('test.py', checkpoint, '--dump', dump, extra=['work_dir=published_test'])
+    whole, own = (
+        pickle.loads((folder / f'{name}.pkl').read_bytes()) for name in ('whole', 'published')
+    )
+    for one, other in zip(whole, own):
+        assert torch.equal(one['pred_score'], other['pred_score'])
+
+
 @pytest.mark.parametrize(
     'command',
     [

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 
 from pan_mm.datasets.pipelines import VideoPipeline
 from pan_mm.inference.complexity import get_complexity
+from pan_mm.utils.configs import config_path
 from pan_mm.utils.errors import errors_end_the_program
 from pan_mm.utils.terminal import print_table
 
@@ -33,7 +34,7 @@ def parse_args():
 @errors_end_the_program()
 def main():
     args = parse_args()
-    cfg = Config.fromfile(args.config)
+    cfg = Config.fromfile(config_path(args.config))
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     views = 1
     if args.shape and len(args.shape) == 4:

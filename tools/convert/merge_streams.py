@@ -6,6 +6,7 @@ import argparse
 from mmengine.config import Config
 
 from pan_mm.convert import merge_streams
+from pan_mm.utils.configs import config_path
 from pan_mm.utils.errors import errors_end_the_program
 
 
@@ -28,7 +29,7 @@ def parse_args():
 @errors_end_the_program()
 def main():
     args = parse_args()
-    cfg = Config.fromfile(args.config)
+    cfg = Config.fromfile(config_path(args.config))
     merge_streams(cfg, args.checkpoints, args.dst)
     print(f'{args.dst}: {", ".join(args.checkpoints)}')
     print(f'next: python tools/test.py {args.config} {args.dst}')

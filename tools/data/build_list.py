@@ -50,8 +50,10 @@ def train_command(folder, num_classes, example):
             )
     for split in ('train', 'val', 'test'):
         options += [f"'{split}_dataloader.dataset.{key}={val}'" for key, val in common.items()]
+    in_checkout = os.path.exists('tools/train.py') and os.path.exists('configs')
+    tool = 'tools/train.py configs/recognition/pan/' if in_checkout else '-m pan_mm tool train '
     lines = [
-        f'python tools/train.py configs/recognition/pan/{config}',
+        f'python {tool}{config}',
         '--auto-scale-lr --cfg-options',
         *options,
     ]

@@ -13,6 +13,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 
+from pan_mm.utils.configs import config_path
 from pan_mm.utils.errors import DataError, errors_end_the_program
 from pan_mm.datasets.checks.dataset import (
     check_decoding,
@@ -64,7 +65,7 @@ def check_split(cfg, split, args):
 @errors_end_the_program()
 def main():
     args = parse_args()
-    cfg = Config.fromfile(args.config)
+    cfg = Config.fromfile(config_path(args.config))
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmaction'))

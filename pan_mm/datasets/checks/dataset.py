@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Optional
 
 import numpy as np
+from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS, TRANSFORMS
 
 from pan_mm.datasets.file_lists import OFFICIAL_FILES, read_official_labels
@@ -58,7 +59,9 @@ def check_list(cfg: dict, num_classes: Optional[int] = None, labelled: bool = Tr
 
 
 def open_dataset(cfg: dict, num_classes: Optional[int] = None) -> tuple:
-    """Read the annotations of a ``VideoDataset`` or ``RawframeDataset``.
+    """Read the annotations of a ``VideoDataset`` or ``RawframeDataset``, or of a kind of these.
+
+    MotionShapes, which writes its own list, is rendered if it is not there.
 
     Args:
         cfg (dict): Config of the dataset.
@@ -71,9 +74,12 @@ def open_dataset(cfg: dict, num_classes: Optional[int] = None) -> tuple:
         DataError: If the config is of another type of dataset.
     """
     if not has_list(cfg):
-        raise DataError(
-            f'{_class_name(cfg)} has no annotation list; only VideoDataset and RawframeDataset do'
-        )
+        cls = DATASETS.get(cfg['type'])
+        if not (cls and issubclass(cls, (VideoDataset, RawframeDataset))):
+            raise DataError(
+                f'{_class_name(cfg)} has no annotation list; check the datasets inside it'
+            )
+        return DATASETS.build(dict(cfg, pipeline=[], test_mode=True)), []
     problems = check_list(cfg, num_classes)
     try:
         return DATASETS.build(dict(cfg, pipeline=[], test_mode=True)), problems

@@ -83,6 +83,23 @@ def test_unfinished_training(work_dir):
         read_run(work_dir)
 
 
+@pytest.mark.parametrize(
+    'why',
+    [
+        'the monitored metric did not improve in the last 2 records. best score: 0.1.',
+        'Stopping threshold reached: `acc/top1` = 0.9 is greater than 0.8',
+    ],
+)
+def test_early_stop(work_dir, why):
+    """Words of MMEngine's EarlyStoppingHook, in epoch 2 of 6."""
+    config = work_dir / '20260101_000000' / 'vis_data' / 'config.py'
+    config.write_text(CONFIG.replace('max_epochs=2', 'max_epochs=6'))
+    with pytest.raises(ReportError, match='stopped in epoch 2 of 6'):
+        read_run(work_dir)
+    (work_dir / '20260101_000000' / '20260101_000000.log').write_text(f'{LOG}{why}\n')
+    assert read_run(work_dir)['epochs'] == 2
+
+
 def test_untested(work_dir):
     next(work_dir.glob('*_010000/*.json')).unlink()
     with pytest.raises(ReportError, match='trained but not tested'):

@@ -6,11 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmengine.config import Config
 
+from pan_mm.utils.configs import config_path
+
+ROOT = Path(__file__).resolve().parents[3]
 CONFIG = 'configs/recognition/pan/pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_{}-rgb.py'
 
 
@@ -80,6 +84,17 @@ def test_own_videos_get_lists_and_a_command(tool, own_videos):
     assert again.returncode == 1 and '--overwrite' in again.stderr
     assert tool('build_list.py', own_videos, '--overwrite').returncode == 0
     assert (own_videos / 'train.txt').read_text().splitlines() == train
+
+
+def test_the_command_exists_for_the_installation(tool, own_videos, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    result = tool('build_list.py', own_videos)
+    assert '\npython tools/train.py configs/recognition/pan/pan-lite' in result.stdout
+    monkeypatch.chdir(tmp_path)
+    result = tool('build_list.py', own_videos, '--overwrite')
+    command = result.stdout[result.stdout.index('\npython ') :].split()
+    assert command[:5] == ['python', '-m', 'pan_mm', 'tool', 'train']
+    assert config_path(command[5]).is_file()
 
 
 def test_own_frames_get_their_names(tool, own_videos, tmp_path):

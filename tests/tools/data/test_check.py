@@ -32,6 +32,21 @@ def test_sound_dataset(tool, prepared):
     assert 'train: 2 videos of 2 classes' in result.stdout and 'No problem' in result.stdout
 
 
+def test_the_embedded_dataset_is_rendered_and_checked(tool, tmp_path):
+    few = [f'{split}_dataloader.dataset.{key}={value}' for split in ('train', 'val')
+           for key, value in (('num_train', 12), ('num_val', 12), ('num_test', 1))]
+    config = 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'  # by its name, as mim run gives it
+    result = tool('check.py', config, *on(tmp_path / 'shapes', *few))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert 'val: 12 videos of 12 classes' in result.stdout
+    repeated = [
+        'train_dataloader.dataset._delete_=True',
+        'train_dataloader.dataset.type=RepeatDataset',
+    ]
+    result = tool('check.py', config, '--cfg-options', *repeated)
+    assert result.returncode == 1 and 'RepeatDataset has no annotation list' in result.stderr
+
+
 def test_frames(tool, prepared):
     (prepared / 'rawframes' / '7' / '00003.jpg').unlink()
     (prepared / 'rawframes' / '9' / '00007.jpg').write_bytes(b'')
