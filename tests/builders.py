@@ -149,6 +149,17 @@ def tiny_config(folder, root, names, **changes):
     return cfg
 
 
+def shrink(node):
+    """Make frames a quarter as high and wide in a config's pipelines, in place."""
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in list(items):
+        if key in ('scale', 'input_size', 'crop_size'):
+            whole = isinstance(value, int)
+            node[key] = value // 4 if whole else tuple(v // 4 if v > 0 else v for v in value)
+        elif isinstance(value, (dict, list)):
+            shrink(value)
+
+
 class Camera:
     """Stands for ``cv2.VideoCapture``: a real file as a camera that goes away and comes back.
 

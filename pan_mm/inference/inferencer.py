@@ -26,8 +26,8 @@ class PANInferencer:
     The recognizer need not be a PAN.
 
     Args:
-        config (str | Path | Config): Config of a recognizer. Its ``test_pipeline``, or else the
-            pipeline of its test dataset, opens and prepares the videos.
+        config (str | Path | Config): Config of a recognizer. The pipeline of its test dataset
+            opens and prepares the videos, or, where that reads frames, its ``test_pipeline``.
         checkpoint (str | Path, optional): File or URL of its weights, or a model that
             ``python -m pan_mm export`` wrote. Without one the weights are random.
         device (str | torch.device, optional): Defaults to the accelerator, or the CPU. An

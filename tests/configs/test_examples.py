@@ -10,20 +10,10 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.runner import Runner
 
+from builders import shrink
 from pan_mm.models import PersistenceOfAppearance, VAPHead
 
 EXAMPLES = Path(__file__).parents[2] / 'configs' / 'recognition' / 'examples'
-SMALLER = {224: 64, 256: 72, (-1, 256): (-1, 72), (224, 224): (64, 64)}
-
-
-def shrink(node):
-    """Make the crops of a config's pipelines small, in place."""
-    items = node.items() if isinstance(node, dict) else enumerate(node)
-    for key, value in list(items):
-        if key in ('scale', 'input_size', 'crop_size'):
-            node[key] = SMALLER[tuple(value) if isinstance(value, (list, tuple)) else value]
-        elif isinstance(value, (dict, list)):
-            shrink(value)
 
 
 @pytest.fixture(scope='module')

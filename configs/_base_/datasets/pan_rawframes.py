@@ -1,5 +1,6 @@
 # Videos as folders of JPEG frames; a dataset adds where they are and what the files are called.
-_base_ = './pan.py'
+# The `test_pipeline` for single videos remains the one that opens a file.
+_base_ = './pan_videos.py'
 
 train_pipeline = [
     _base_.sample.train,

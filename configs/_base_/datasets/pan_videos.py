@@ -1,4 +1,5 @@
-# Videos as files; a dataset adds where they are.
+# Videos as files; a dataset adds where they are. `test_pipeline` is what tools for single videos
+# use: it prepares a video as the test does.
 _base_ = './pan.py'
 
 train_pipeline = [
@@ -15,6 +16,7 @@ val_pipeline = [
     *_base_.augment.val,
     *_base_.pack,
 ]
+test_pipeline = val_pipeline
 accurate_pipeline = [
     dict(type='VideoInit'),
     _base_.sample.accurate,

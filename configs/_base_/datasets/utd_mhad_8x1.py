@@ -5,3 +5,4 @@ train, test = _base_.train_dataloader.dataset.pipeline, _base_.test_dataloader.d
 train[1] = dict(type='UniformSample', clip_len=8)
 test[1] = dict(type='UniformSample', clip_len=8, test_mode=True)
 train[-2].input_format = test[-2].input_format = 'NCTHW'
+test_pipeline = test

@@ -14,3 +14,4 @@ val_dataloader.dataset.pipeline[0] = dict(type='PANSampleFrames', clip_len=4, te
 test_dataloader.dataset.pipeline[0] = dict(
     type='PANSampleFrames', clip_len=4, test_mode=True, twice_sample=True
 )
+test_pipeline = test_dataloader.dataset.pipeline

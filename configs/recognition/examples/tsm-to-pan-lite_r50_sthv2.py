@@ -20,3 +20,4 @@ val_dataloader.dataset.pipeline[1] = dict(type='PANSampleFrames', clip_len=4, te
 test_dataloader.dataset.pipeline[1] = dict(
     type='PANSampleFrames', clip_len=4, test_mode=True, twice_sample=True
 )
+test_pipeline = test_dataloader.dataset.pipeline

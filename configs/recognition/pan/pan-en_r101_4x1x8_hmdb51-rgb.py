@@ -11,3 +11,4 @@ model = dict(
 )
 train_dataloader = None  # each stream is trained with its own config
 test_dataloader = dict(dataset=dict(pipeline=_base_.accurate_pipeline))
+test_pipeline = _base_.accurate_pipeline

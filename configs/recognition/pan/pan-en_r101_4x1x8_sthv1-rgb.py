@@ -11,3 +11,9 @@ model = dict(
 )
 train_dataloader = None  # each stream is trained with its own config
 test_dataloader = dict(dataset=dict(pipeline=_base_.accurate_pipeline))
+test_pipeline = [
+    _base_.test_pipeline[0],
+    _base_.accurate_pipeline[0],
+    _base_.test_pipeline[2],
+    *_base_.accurate_pipeline[2:],
+]

@@ -12,3 +12,4 @@ model = dict(
     backbone=dict(stream='lite'), cls_head=dict(num_classes=400), test_cfg=dict(fcn_test=True)
 )
 test_dataloader = dict(dataset=dict(pipeline=_base_.accurate_pipeline))
+test_pipeline = _base_.accurate_pipeline

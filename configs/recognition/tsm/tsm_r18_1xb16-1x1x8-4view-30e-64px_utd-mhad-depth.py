@@ -7,6 +7,6 @@ _base_ = [
 ]
 
 model = dict(cls_head=dict(num_classes=27))
-pipeline = _base_.test_dataloader.dataset.pipeline
-pipeline[1] = dict(type='UniformSample', clip_len=8, num_clips=4, test_mode=True)
-test_dataloader = dict(dataset=dict(pipeline=pipeline))
+test_pipeline = _base_.test_pipeline
+test_pipeline[1] = dict(type='UniformSample', clip_len=8, num_clips=4, test_mode=True)
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
