@@ -80,7 +80,8 @@ TOOLS = (
     Row(
         'clip_feature_extraction.py',
         'clip_feature_extraction CONFIG CHECKPOINT OUT --video-list LIST --video-root VIDEOS',
-        'a file per video, (C,); `python -m pan_mm predict --features` gives the same numbers',
+        'a file per video, (C,); LIST and VIDEOS by their whole paths where the config has a '
+        'data_root; `python -m pan_mm predict --features` gives the same numbers',
         leaves='0.mp4.pkl',
     ),
     Row(

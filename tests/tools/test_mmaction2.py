@@ -4,14 +4,15 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from mmaction.apis import inference_recognizer, init_recognizer
 from mmengine import load
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
 from benchmarks.pages.mmaction2 import APIS, LONG_VIDEO, PIPELINES, TESTING, TOOLS, TRAINING, main
-from builders import write_config
-from pan_mm.apis import PANInferencer
+from builders import ROOT, write_config
+from pan_mm.apis import PANInferencer, load_recognizer
 
 pytestmark = pytest.mark.slow
 
@@ -118,14 +119,21 @@ def test_api(row, check, words, tmp_path):
     check(row, f'{tmp_path}/script.py')
 
 
-def test_features_are_those_of_predict(check, folder, words, tmp_path):
+@pytest.mark.parametrize('stream', ['lite', 'en'])
+def test_features_are_those_of_predict(stream, check, folder, words, tmp_path):
+    """A config of the zoo by its name; it has a data_root, so the list goes by its whole path."""
     row = next(row for row in TOOLS if row.name == 'clip_feature_extraction.py')
-    check(row, row.line)
-    recognize = PANInferencer(folder / words['CONFIG'], folder / words['CHECKPOINT'], 'cpu')
+    config = next(ROOT.glob(f'configs/recognition/pan/pan-{stream}_r18_*4x1x8*64px_utd*.py'))
+    model = load_recognizer(config, device='cpu')
+    checkpoint = tmp_path / 'random.pth'
+    torch.save(dict(state_dict=model.state_dict()), checkpoint)
+    own = dict(CONFIG=config.name, CHECKPOINT=str(checkpoint), LIST=str(folder / 'list.txt'))
+    check(row, row.line, **own)
+    recognize = PANInferencer(config, checkpoint, 'cpu')
     for index in range(4):
-        (own,) = recognize(f'{words["VIDEOS"]}/{index}.mp4', features=True)
+        (found,) = recognize(f'{words["VIDEOS"]}/{index}.mp4', features=True)
         theirs = load(tmp_path / f'{index}.mp4.pkl')
-        assert theirs.tolist() == pytest.approx(own['features'], rel=1e-4, abs=1e-5)
+        assert theirs.tolist() == pytest.approx(found['features'], rel=1e-4, abs=1e-5)
 
 
 def test_long_video_demo(folder, words):
