@@ -59,9 +59,13 @@ def _absent(why):
     return DRN
 
 
+def _imports_torchvision(path):
+    return 'import torchvision' in path.read_text(encoding='utf-8')
+
+
 def _drn_missing(module):
     drn = Path(importlib.util.find_spec('mmaction').origin).parent / 'models/localizers/drn'
-    return not drn.exists() or any('import torchvision' in p.read_text() for p in drn.rglob('*.py'))
+    return not drn.exists() or any(map(_imports_torchvision, drn.rglob('*.py')))
 
 
 # Heads ------------------------------------------------------------------------------------

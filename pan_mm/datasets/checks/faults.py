@@ -58,6 +58,11 @@ class WatchedPipeline:
         self.in_a_row = 0
         self.unsent = []
 
+    @property
+    def transforms(self) -> list:
+        """Those of the pipeline, which MMAction2's ``RepeatAugDataset`` calls itself, unwatched."""
+        return self.pipeline.transforms
+
     def __call__(self, data: dict) -> Optional[Any]:
         """Result of the pipeline; None or :class:`Unreadable` where it fails."""
         worker = get_worker_info()
