@@ -2,7 +2,15 @@
 
 from pan_mm.export import export
 from pan_mm.inference.inferencer import PANInferencer
-from pan_mm.inference.recognizer import load_recognizer
+from pan_mm.inference.recognizer import get_model, load_recognizer
+from pan_mm.inference.zoo import list_models
 from pan_mm.streaming.recognizer import StreamRecognizer
 
-__all__ = ['PANInferencer', 'StreamRecognizer', 'export', 'load_recognizer']
+__all__ = [
+    'PANInferencer',
+    'StreamRecognizer',
+    'export',
+    'get_model',
+    'list_models',
+    'load_recognizer',
+]

@@ -15,14 +15,16 @@ from pan_mm.datasets.pipelines import dataset_of
 from pan_mm.utils.addresses import without_password
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
 from pan_mm.utils.configs import config_path
-from pan_mm.utils.errors import CheckpointError
+from pan_mm.utils.errors import CheckpointError, PANError
+
+from .zoo import choose, find_model, is_path
 
 
 def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = None) -> Config:
     """Read a config that holds a model; a ``Config`` is copied.
 
     Args:
-        config (str | Path | Config): The config; a file, or the name of one of ours.
+        config (str | Path | Config): The config, a file or the name of a model of the zoo.
         cfg_options (dict, optional): What to change in it, by dotted keys.
 
     Raises:
@@ -32,6 +34,8 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
         config = config.copy()
     else:
         name = str(config_path(config))
+        if not is_path(name):
+            name = str(find_model(name).config)
         if not Path(name).is_file():
             raise FileNotFoundError(f'{name}: no such config file')
         try:
@@ -85,6 +89,34 @@ def load_recognizer(
             f'device {str(device)!r} cannot be used ({str(error).splitlines()[0]}); this machine '
             f'has {get_device()!r}'
         ) from error
+
+
+def get_model(
+    name: Optional[str] = None,
+    pretrained: bool = True,
+    device: Union[str, torch.device, None] = None,
+) -> nn.Module:
+    """Build a recognizer by its name.
+
+    Args:
+        name (str, optional): One of :func:`pan_mm.list_models`. Defaults to the trained model that
+            comes with the package.
+        pretrained (bool): Load its weights; otherwise they are random. Defaults to True.
+        device (str | torch.device, optional): Defaults to the accelerator, or the CPU.
+
+    Returns:
+        nn.Module: As of :func:`load_recognizer`.
+
+    Raises:
+        PANError: If there is no such model, or it has no weights here.
+    """
+    model = find_model(name)
+    if pretrained and model.weights is None:
+        raise PANError(
+            f'no weights of {model.name} come with pan_mm; take pretrained=False, or '
+            'load_recognizer with a checkpoint of yours'
+        )
+    return load_recognizer(*(choose(model.name) if pretrained else (model.config,)), device=device)
 
 
 def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:

@@ -5,7 +5,6 @@ Names are those that MMAction2's ``Recognizer2D`` takes: ``ResNetTSM``, ``timm.N
 """
 
 import copy
-import difflib
 import functools
 import importlib
 import inspect
@@ -17,6 +16,8 @@ from typing import Any, Optional
 import torch
 from mmaction.registry import MODELS
 from torch import Tensor, nn
+
+from pan_mm.utils.errors import nearest
 
 from .efficientnet_lite import EfficientNetLite0
 from .temporal_shift import insert_shift
@@ -237,8 +238,7 @@ def _known(library: str, name: str, names: Iterable[str]) -> str:
     names = list(names)
     if name in names:
         return name
-    nearest = difflib.get_close_matches(name, names, 3, 0.0)
-    raise ValueError(f'{library} has no network {name!r}; the nearest: {", ".join(nearest)}')
+    raise ValueError(f'{library} has no network {name!r}; {nearest(name, names)}')
 
 
 def _check_maps(module: nn.Module, name: str) -> None:
