@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.datasets.pipelines import dataset_of
+from pan_mm.engine.scale import apply_scale
 from pan_mm.utils.addresses import without_password
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
 from pan_mm.utils.configs import config_path
@@ -25,7 +26,8 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
 
     Args:
         config (str | Path | Config): The config, a file or the name of a model of the zoo.
-        cfg_options (dict, optional): What to change in it, by dotted keys.
+        cfg_options (dict, optional): What to change in it, by dotted keys, and ``size`` and
+            ``epochs`` (:mod:`pan_mm.engine.scale`).
 
     Raises:
         ValueError: If the file is no config, or has no ``model``.
@@ -45,6 +47,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     if not config.get('model'):
         raise ValueError(f'{config.filename or "the config"} has no model; give a leaf config')
     config.merge_from_dict(cfg_options or {})
+    apply_scale(config)
     return config
 
 
