@@ -37,6 +37,11 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
                 problems += [f'{split}: {p}' for p in _check_sampling(model, dataset)]
             labelled = split == 'train' or _is_evaluated(cfg.get(f'{split}_evaluator'))
             num_classes = (recognizers[0].get('cls_head') or {}).get('num_classes')
+            if dataset.get('multi_class') and dataset.get('num_classes') != num_classes:
+                problems.append(
+                    f'{split}: num_classes={dataset.get("num_classes")} of {dataset["type"]} but '
+                    f'model.cls_head.num_classes={num_classes}; set both to the same number'
+                )
             if has_list(dataset):  # others know their own annotations
                 found = check_list(dataset, num_classes, labelled)
                 problems += [f'{split}: {problem}' for problem in found]

@@ -11,6 +11,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from torch.utils.data import DataLoader
 
 from pan_mm.datasets.pipelines import VideoPipeline, video_info
+from pan_mm.models.probabilities import to_probabilities
 
 from . import optimization
 from .recognizer import class_names, count_classes, load_config, load_recognizer, require_finite
@@ -156,7 +157,7 @@ class PANInferencer:
         require_finite(scores)
         if scores.ndim == 3:  # no average_clips: (N, views, num_classes)
             scores = scores.mean(dim=1)
-        return scores if _gives_probabilities(self.model) else scores.softmax(dim=1)
+        return scores if _gives_probabilities(self.model) else to_probabilities(scores, self.model)
 
     @torch.no_grad()
     def features(self, data: Iterable) -> torch.Tensor:
