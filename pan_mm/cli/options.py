@@ -15,8 +15,8 @@ def add_model(parser: ArgumentParser, weights: str = 'file or URL') -> None:
     parser.add_argument(
         '--model',
         metavar='NAME',
-        help='a model by its name in the model zoo; by default, without --config, the trained one '
-        'that comes with pan_mm',
+        help='a model by its name in the model zoo, or hf://OWNER/NAME; by default, without '
+        '--config, the trained one that comes with pan_mm',
     )
     parser.add_argument('--config', help='config of a recognizer, in place of --model')
     parser.add_argument('--checkpoint', help=f'its weights, {weights}')

@@ -32,12 +32,13 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     Raises:
         ValueError: If the file is no config, or has no ``model``.
     """
+    if not isinstance(config, Config):
+        name = str(config)
+        config = config_path(name) if is_path(name) else find_model(name).config
     if isinstance(config, Config):
         config = config.copy()
     else:
-        name = str(config_path(config))
-        if not is_path(name):
-            name = str(find_model(name).config)
+        name = str(config)
         if not Path(name).is_file():
             raise FileNotFoundError(f'{name}: no such config file')
         try:
@@ -102,8 +103,9 @@ def get_model(
     """Build a recognizer by its name.
 
     Args:
-        name (str, optional): One of :func:`pan_mm.list_models`. Defaults to the trained model that
-            comes with the package.
+        name (str, optional): One of :func:`pan_mm.list_models`, ``hf://OWNER/NAME`` on the Hugging
+            Face Hub, or a folder of :func:`pan_mm.apis.save_pretrained`. Defaults to the trained
+            model that comes with the package.
         pretrained (bool): Load its weights; otherwise they are random. Defaults to True.
         device (str | torch.device, optional): Defaults to the accelerator, or the CPU.
 

@@ -15,6 +15,8 @@ from pan_mm.utils.configs import PACKAGE, configs
 from pan_mm.utils.errors import PANError, nearest
 from pan_mm.utils.safetensors import SUFFIX, read_texts
 
+from .hub import is_hub, open_hub
+
 PRETRAINED = PACKAGE / 'pretrained'
 
 
@@ -23,12 +25,12 @@ class Model(NamedTuple):
 
     Attributes:
         name (str): The name.
-        config (Path): Its config file.
+        config (Path | Config): Its config file; of a model of the hub, its config.
         weights (Path, optional): Of a trained model, else None.
     """
 
     name: str
-    config: Path
+    config: Union[Path, Config]
     weights: Optional[Path] = None
 
 
@@ -54,11 +56,15 @@ def find_model(name: Optional[str] = None) -> Model:
     """The model of a name.
 
     Args:
-        name (str, optional): Defaults to the first trained model that comes with the package.
+        name (str, optional): Of :func:`list_models`, ``hf://OWNER/NAME``, or a folder that
+            :func:`pan_mm.apis.save_pretrained` wrote. Defaults to the first trained model that
+            comes with the package.
 
     Raises:
         PANError: If there is no such model; the nearest names are in the error.
     """
+    if name is not None and is_hub(name):
+        return Model(name, *open_hub(name))
     trained = list_models(pretrained=True)
     if name is None and not trained:
         raise PANError('this pan_mm comes without a trained model; give a config and a checkpoint')
@@ -99,11 +105,14 @@ def choose(
     model = find_model(config)
     if checkpoint is None and model.weights:
         card = model.weights.with_suffix('.md')
-        print(f'model: {model.name}, described in {card}', file=sys.stderr)
+        more = f', see {card}' if card.is_file() else ''
+        print(f'model: {model.name}{more}', file=sys.stderr)
     return model.config, checkpoint or model.weights
 
 
 def is_path(config: str) -> bool:
     """Whether a text means a file, not a name."""
     path = Path(config)
+    if is_hub(config):
+        return False
     return path.is_file() or path.name != config or path.suffix in ('.py', '.json', '.yaml', '.yml')

@@ -106,7 +106,7 @@ class TestCommands:
         video = str(videos / '0.mp4')
         assert main(['predict', video, '--device', 'cpu', '--format', 'json']) == 0
         said = capfd.readouterr()
-        assert f'model: {trained}, described in ' in said.err
+        assert f'model: {trained}\n' in said.err
         (result,) = json.loads(said.out)
         assert PANInferencer(device='cpu')(video)[0]['top'] == result['top']
         assert {top['name'] for top in result['top']} == {'left', 'right'}
