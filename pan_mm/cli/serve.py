@@ -6,6 +6,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from pan_mm.apis import PANInferencer
+from pan_mm.inference.zoo import find_model
 from pan_mm.serving.limits import Limits
 
 from .options import (
@@ -110,7 +111,7 @@ def run(args):
             allow_native_code=args.allow_native_code,
         )
         analyzer = VideoAnalyzer(inferencer, limits, args.stride)
-    title = args.model or Path(config.filename or 'PAN').stem
+    title = Path(args.config).stem if args.config else args.model or find_model().name
     run_server(analyzer, title, args.host, args.port, tuple(args.host_name), token, args.proxy)
     return 0
 
