@@ -24,10 +24,12 @@ except Exception as error:
         raise
     import_error = error
 
-__all__ = ['__version__', 'datasets', 'engine', 'models', 'registry']
+__all__ = ['__version__', 'datasets', 'engine', 'get_model', 'list_models', 'models', 'registry']
 
 
 def __getattr__(name):
+    if name in ('get_model', 'list_models'):
+        return getattr(importlib.import_module(f'{__name__}.apis'), name)
     if name in __all__:
         return importlib.import_module(f'{__name__}.{name}')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -15,6 +15,7 @@ __all__ = []
 LOCATIONS = {
     'MODELS': 'pan_mm.models',
     'DATASETS': 'pan_mm.datasets',
+    'DATA_SAMPLERS': 'pan_mm.datasets',
     'TRANSFORMS': 'pan_mm.datasets',
     'HOOKS': 'pan_mm.engine',
     'RUNNERS': 'pan_mm.engine',

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 import pan_mm  # noqa: F401  registers the parts
 from pan_mm.inference.recognizer import load_recognizer
+from pan_mm.utils.safetensors import save_safetensors
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_CLASSES = 19
@@ -59,6 +60,28 @@ def write_checkpoint(folder, config, **meta):
             torch.nn.init.normal_(weight, std=0.3)
     path = folder / 'pan.pth'
     torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    return path
+
+
+TRAINED_CONFIG = 'pan-lite_imagenet-pretrained-efficientnet-lite0_8xb8-4x1x8-80e_custom-rgb'
+
+
+def write_trained_model(folder, name='pan-test', config=TRAINED_CONFIG, classes=('left', 'right')):
+    """Save random weights as a model that comes with the package; returns the file's path."""
+    torch.manual_seed(0)
+    model = load_recognizer(config, device='cpu')
+    torch.nn.init.normal_(model.cls_head.fc_cls.weight, std=0.01)
+    path = folder / f'{name}.safetensors'
+    statistics = [127.5] * 3
+    save_safetensors(
+        path,
+        model.state_dict(),
+        torch.float16,
+        config=config,
+        classes=[*classes],
+        mean=statistics,
+        std=statistics,
+    )
     return path
 
 

@@ -29,7 +29,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 if not torch.cuda.is_available():
     os.environ.setdefault('TRITON_INTERPRET', '1')
 
-from builders import write_checkpoint, write_config  # noqa: E402
+from builders import write_checkpoint, write_config, write_trained_model  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
@@ -221,6 +221,20 @@ def config(make_config):
 @pytest.fixture(scope='session')
 def checkpoint(make_checkpoint, config):
     return make_checkpoint(config)
+
+
+@pytest.fixture(scope='session')
+def trained_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('pretrained')
+    write_trained_model(folder)
+    return folder
+
+
+@pytest.fixture
+def trained(trained_folder, monkeypatch):
+    """Name of a model that comes with the package: random weights of EfficientNet-Lite0."""
+    monkeypatch.setattr('pan_mm.inference.zoo.PRETRAINED', trained_folder)
+    return 'pan-test'
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ PATH = FOLDER / 'metafile.yml'
 COMMAND = 'python -m benchmarks.pages.metafile'
 HEADER = f"""# Written by `{COMMAND}` from the configs here and paper.yml; edit those.
 # FLOPs are the multiply-accumulates of one view, as executed. `(paper)` marks accuracies that the
-# paper reports for the authors' models. No weights are published here.
+# paper reports for the authors' models. Weights of a trained model are in pan_mm/pretrained.
 """
 COLLECTION = dict(
     Name='PAN',

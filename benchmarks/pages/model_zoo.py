@@ -34,7 +34,8 @@ paper reports for the authors' models, `ours` what runs whose results lie in thi
 reached, mean ± sample standard deviation over seeds: on MotionShapes one seed
 ([README](README.md)), on UTD-MHAD and on split 1 of JHMDB the runs of
 [docs/results.md](docs/results.md), next to TSN, TSM and others.
-No weights are published here; `tools/convert/official_to_pan.py` converts those of the authors.
+The weights published here are those of the trained model in `pan_mm/pretrained`;
+`tools/convert/official_to_pan.py` converts those of the authors.
 """
 
 

@@ -2,6 +2,10 @@ custom_imports = dict(imports=['pan_mm'], allow_failed_imports=False)
 default_scope = 'mmaction'
 runner_type = 'CheckedRunner'  # checks config, data and checkpoint first
 
+# `--cfg-options size=112 epochs=15` changes pipelines and schedule to these.
+size = None
+epochs = None
+
 default_hooks = dict(
     runtime_info=dict(type='RuntimeInfoHook'),
     timer=dict(type='IterTimerHook'),

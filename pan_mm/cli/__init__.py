@@ -68,7 +68,7 @@ def main(argv=None):
     except (OSError, ValueError, ImportError) as error:  # bad input; the message names the fix
         print(f'error: {error}', file=sys.stderr)
         extra = getattr(command, 'EXTRA', None)
-        if extra and isinstance(error, ImportError):
+        if extra and isinstance(error, ImportError) and 'pip install' not in str(error):
             print(f'what it needs comes with: pip install {_packages(extra)}', file=sys.stderr)
         return 1
 

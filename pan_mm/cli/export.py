@@ -2,13 +2,14 @@
 
 from pan_mm.export.exporter import export
 
+from .options import add_model, chosen_model
+
 EXTRA = 'export'
 FORMATS = ('onnx', 'xml', 'pt2', 'aoti.pt2', 'safetensors')
 
 
 def add_arguments(parser):
-    parser.add_argument('--config', required=True, help='config of the recognizer')
-    parser.add_argument('--checkpoint', required=True, help='its weights, file or URL')
+    add_model(parser)
     parser.add_argument(
         '--out',
         required=True,
@@ -39,8 +40,7 @@ def run(args):
     if args.format and not args.out.endswith(f'.{args.format}'):
         raise ValueError(f'{args.out}: its name must end in .{args.format}')
     error = export(
-        args.config,
-        args.checkpoint,
+        *chosen_model(args),
         args.out,
         dtype=args.dtype,
         size=args.size,

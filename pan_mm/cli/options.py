@@ -1,6 +1,49 @@
 """Options that several commands have."""
 
+from argparse import ArgumentParser, Namespace
+
+from mmengine.config import DictAction
+
 from pan_mm.inference.optimization import EXTRAS
+from pan_mm.inference.recognizer import load_config
+from pan_mm.inference.zoo import choose
+from pan_mm.utils.errors import PANError
+
+
+def add_model(parser: ArgumentParser, weights: str = 'file or URL') -> None:
+    """``--model``, ``--config`` and ``--checkpoint``, which :func:`chosen_model` reads."""
+    parser.add_argument(
+        '--model',
+        metavar='NAME',
+        help='a model by its name in the model zoo, or hf://OWNER/NAME; by default, without '
+        '--config, the trained one that comes with pan_mm',
+    )
+    parser.add_argument('--config', help='config of a recognizer, in place of --model')
+    parser.add_argument('--checkpoint', help=f'its weights, {weights}')
+
+
+def chosen_model(args: Namespace) -> tuple:
+    """Config, with ``--cfg-options``, and checkpoint that the command line names.
+
+    Raises:
+        PANError: If there is no such model, both a model and a config are named, or the weights
+            are missing.
+    """
+    if args.model and args.config:
+        raise PANError('--model and --config name two models; give one of them')
+    config, checkpoint = choose(args.model or args.config, args.checkpoint)
+    if checkpoint is None:
+        raise PANError(
+            f'no weights of {args.model or args.config} come with pan_mm; give --checkpoint'
+        )
+    return load_config(config, getattr(args, 'cfg_options', None)), str(checkpoint)
+
+
+def add_cfg_options(parser: ArgumentParser) -> None:
+    """``--cfg-options``, as MMAction2's tools have it."""
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE in the config'
+    )
 
 
 def add_optimize(parser):

@@ -6,7 +6,6 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.utils import ProgressBar
 
 from pan_mm.apis import PANInferencer
@@ -20,11 +19,16 @@ from pan_mm.inference.predictions import (
     write_features,
     write_results,
 )
-from pan_mm.inference.recognizer import load_config
 from pan_mm.inference.videos import find_videos
 from pan_mm.utils.files import written_whole
 
-from .options import add_allow_native_code, add_optimize
+from .options import (
+    add_allow_native_code,
+    add_cfg_options,
+    add_model,
+    add_optimize,
+    chosen_model,
+)
 
 SECONDS = 30  # between lines of progress where there is no terminal
 SHARDED = ('jsonl', 'parquet')  # formats that several processes write and a later run resumes
@@ -43,10 +47,7 @@ def add_arguments(parser):
         help='a file, a folder, a glob in quotes, or @FILE with one of these a line',
     )
     parser.add_argument('--list', metavar='FILE', help='the same as @FILE')
-    parser.add_argument('--config', required=True, help='config of the recognizer')
-    parser.add_argument(
-        '--checkpoint', required=True, help='its weights (file or URL), or an exported model'
-    )
+    add_model(parser, 'file or URL, or an exported model')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
     parser.add_argument('--batch-size', type=int, default=8, help='videos in a batch')
     parser.add_argument('--workers', type=int, default=0, help='processes that decode')
@@ -66,9 +67,7 @@ def add_arguments(parser):
         choices=(*FORMATS, 'npz'),
         help="by default --out's suffix says it, and is table if none",
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE in the config'
-    )
+    add_cfg_options(parser)
 
 
 def run(args):
@@ -85,10 +84,10 @@ def _run(args, stdout):
         videos = find_videos([*args.videos, *([f'@{args.list}'] if args.list else [])])
         if not videos:
             raise ValueError('no videos; name files, folders, globs, or a list with --list')
-        config = load_config(args.config, args.cfg_options)
+        config, checkpoint = chosen_model(args)
         inferencer = PANInferencer(
             config,
-            args.checkpoint,
+            checkpoint,
             device=_device(args.device, world_size),
             batch_size=args.batch_size,
             label_map=args.label_map,
@@ -98,7 +97,7 @@ def _run(args, stdout):
             allow_native_code=args.allow_native_code,
         )
         if form in SHARDED and args.out:
-            failed, total = _resume(args, form, inferencer, videos, rank, world_size)
+            failed, total = _resume(args, form, inferencer, checkpoint, videos, rank, world_size)
         else:
             found = inferencer.iterate(videos, args.features)
             failed, total = _write(args.out or stdout, form, found, videos)
@@ -143,12 +142,12 @@ def _device(device, world_size):
     return device
 
 
-def _resume(args, form, inferencer, videos, rank, world_size):
-    checkpoint = args.checkpoint if '://' in args.checkpoint else Path(args.checkpoint)
+def _resume(args, form, inferencer, checkpoint, videos, rank, world_size):
+    checkpoint = checkpoint if '://' in checkpoint else Path(checkpoint)
     model = fingerprint(
         inferencer.config.pretty_text,
         checkpoint,
-        *([checkpoint.with_suffix('.bin')] if args.checkpoint.endswith('.xml') else []),  # OpenVINO
+        *([checkpoint.with_suffix('.bin')] if str(checkpoint).endswith('.xml') else []),  # OpenVINO
         inferencer.classes,
         inferencer.topk,
         *(extra for extra in args.optimize or () if extra == 'half'),  # it changes scores

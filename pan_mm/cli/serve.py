@@ -5,13 +5,17 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from pan_mm.apis import PANInferencer
-from pan_mm.inference.recognizer import load_config
+from pan_mm.inference.zoo import find_model
 from pan_mm.serving.limits import Limits
 
-from .options import add_allow_native_code, add_optimize
+from .options import (
+    add_allow_native_code,
+    add_cfg_options,
+    add_model,
+    add_optimize,
+    chosen_model,
+)
 
 EXTRA = 'demo'
 LEAST_TOKEN = 16  # characters
@@ -24,10 +28,7 @@ def add_arguments(parser):
         'http://127.0.0.1:7860/api/predict. Nothing is asked of other servers. Exit status: 1 if '
         'it cannot start.'
     )
-    parser.add_argument('--config', required=True, help='config of the recognizer')
-    parser.add_argument(
-        '--checkpoint', required=True, help='its weights (file or URL), or an exported model'
-    )
+    add_model(parser, 'file or URL, or an exported model')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
     parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
     add_optimize(parser)
@@ -69,9 +70,7 @@ def add_arguments(parser):
     parser.add_argument(
         '--cameras', type=int, default=limits.cameras, help='followed at once while they film'
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE in the config'
-    )
+    add_cfg_options(parser)
 
 
 def run(args):
@@ -94,24 +93,25 @@ def run(args):
         cameras=args.cameras,
     )
     token = read_token(args.token_file)
-    config = load_config(args.config, args.cfg_options)
+    with redirect_stdout(sys.stderr):  # where MMEngine shall log
+        config, checkpoint = chosen_model(args)
 
     from pan_mm.serving.analysis import VideoAnalyzer
     from pan_mm.serving.decoding import warm_up
     from pan_mm.serving.server import run_server
 
     warm_up()  # while the model is loaded
-    with redirect_stdout(sys.stderr):  # where MMEngine shall log
+    with redirect_stdout(sys.stderr):
         inferencer = PANInferencer(
             config,
-            args.checkpoint,
+            checkpoint,
             device=args.device,
             label_map=args.label_map,
             optimize=args.optimize,
             allow_native_code=args.allow_native_code,
         )
         analyzer = VideoAnalyzer(inferencer, limits, args.stride)
-    title = Path(config.filename or 'PAN').stem
+    title = Path(args.config).stem if args.config else args.model or find_model().name
     run_server(analyzer, title, args.host, args.port, tuple(args.host_name), token, args.proxy)
     return 0
 

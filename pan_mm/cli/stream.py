@@ -5,17 +5,15 @@ import signal
 import sys
 from contextlib import contextmanager, redirect_stdout
 
-from mmengine.config import DictAction
-
 from pan_mm.inference.optimization import optimize
-from pan_mm.inference.recognizer import class_names, count_classes, load_config, load_recognizer
+from pan_mm.inference.recognizer import class_names, count_classes, load_recognizer
 from pan_mm.streaming.events import Event, EventDetector, ScoreSmoother
 from pan_mm.streaming.recognizer import StreamRecognizer, StreamStats, recognize_stream
 from pan_mm.streaming.sources import open_source
 from pan_mm.utils.addresses import without_password
 from pan_mm.utils.errors import VideoError
 
-from .options import add_optimize
+from .options import add_cfg_options, add_model, add_optimize, chosen_model
 
 
 def add_arguments(parser):
@@ -25,8 +23,7 @@ def add_arguments(parser):
         'SIGTERM. Exit status: 0, or 1 if the source failed or is shorter than a window.'
     )
     parser.add_argument('source', help='video file, number of a camera, rtsp:// or http:// address')
-    parser.add_argument('--config', required=True, help='config of the recognizer')
-    parser.add_argument('--checkpoint', required=True, help='its weights (file or URL)')
+    add_model(parser)
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
     parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
     add_optimize(parser)
@@ -46,9 +43,7 @@ def add_arguments(parser):
     parser.add_argument(
         '--retries', type=int, help='attempts to reopen a live source; by default endless'
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE in the config'
-    )
+    add_cfg_options(parser)
 
 
 def run(args):
@@ -73,8 +68,8 @@ def _run(args, stdout):
             raise ValueError(f'--{name} must be at least 1, got {value}')
     smoother = ScoreSmoother(args.smoothing)
     detector = EventDetector(args.on, args.off, args.min_duration)
-    config = load_config(args.config, args.cfg_options)
-    model = load_recognizer(config, args.checkpoint, args.device)
+    config, checkpoint = chosen_model(args)
+    model = load_recognizer(config, checkpoint, args.device)
     names = class_names(count_classes(model), args.label_map, model.dataset_meta, model.cfg)
     if args.optimize is not None:
         optimize(model, args.optimize)

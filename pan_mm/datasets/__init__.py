@@ -1,6 +1,7 @@
 """Which frames are read, how they are decoded, and whether lists and files are sound."""
 
 from .checks.annotations import check_annotations
+from .class_balanced_sampler import ClassBalancedSampler
 from .decoding.sparse_pyav import SparsePyAVDecode, SparsePyAVInit
 from .decoding.video import VideoDecode, VideoInit
 from .motion_shapes.dataset import MotionShapesDataset
@@ -8,6 +9,7 @@ from .rand_augment import ClipRandAugment
 from .sampling import PANSampleFrames, ReverseFrames
 
 __all__ = [
+    'ClassBalancedSampler',
     'ClipRandAugment',
     'MotionShapesDataset',
     'PANSampleFrames',

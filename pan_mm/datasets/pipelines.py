@@ -40,6 +40,19 @@ def kind_of(transform: dict) -> str:
     return 'change'
 
 
+def frame_size_of(transforms: list) -> Optional[tuple]:
+    """(H, W) of the frames after the transforms of these configs; None if none of them fixes it."""
+    size = None
+    for transform in transforms:
+        kind = str(transform['type'])
+        if 'Crop' in kind:
+            size = transform.get('crop_size', transform.get('input_size'))
+            size = size[::-1] if isinstance(size, (tuple, list)) else size  # it is (W, H)
+        elif 'Resize' in kind and not transform.get('keep_ratio', True):
+            size = transform['scale'][::-1]
+    return (size, size) if isinstance(size, int) else size and tuple(size)
+
+
 class VideoPipeline:
     """The pipeline that prepares a video for a recognizer's test.
 
@@ -113,14 +126,7 @@ class VideoPipeline:
         size = None
         if str(self.dataset.get('type')).endswith('MotionShapesDataset'):
             size = self.dataset.get('size', 64)  # rendered so; no transform tells it
-        for transform in self.transforms:
-            kind = str(transform['type'])
-            if 'Crop' in kind:
-                size = transform.get('crop_size', transform.get('input_size'))
-                size = size[::-1] if isinstance(size, (tuple, list)) else size  # it is (W, H)
-            elif 'Resize' in kind and not transform.get('keep_ratio', True):
-                size = transform['scale'][::-1]
-        return (size, size) if isinstance(size, int) else size and tuple(size)
+        return frame_size_of(self.transforms) or (size and (size, size))
 
     def view_shape(self, size: Optional[tuple] = None) -> tuple:
         """Shape (T·m, 3, H, W) of a view.

@@ -12,6 +12,7 @@ from pan_mm.datasets.checks.dataset import check_list, has_list
 from pan_mm.datasets.pipelines import leaf_datasets
 from pan_mm.models.backbone_2d import pixel_statistics, same_statistics
 from pan_mm.models.pan_ensemble import stream_configs
+from pan_mm.models.pretrained import PIP, find_in_pip
 from pan_mm.utils.errors import DataError
 
 
@@ -30,6 +31,8 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
     if 'train' in splits and _is_ensemble(cfg.model):
         problems.append('train: PANEnsemble only tests; train each stream with its own config')
     problems += [p for model in recognizers for p in _check_statistics(model, cfg.model)]
+    if 'train' in splits:
+        problems += [p for model in recognizers for p in _check_pretrained(model)]
     for split in splits:
         dataloader = cfg.get(f'{split}_dataloader')
         for dataset in leaf_datasets(dataloader and dataloader.get('dataset')):
@@ -37,6 +40,11 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
                 problems += [f'{split}: {p}' for p in _check_sampling(model, dataset)]
             labelled = split == 'train' or _is_evaluated(cfg.get(f'{split}_evaluator'))
             num_classes = (recognizers[0].get('cls_head') or {}).get('num_classes')
+            if dataset.get('multi_class') and dataset.get('num_classes') != num_classes:
+                problems.append(
+                    f'{split}: num_classes={dataset.get("num_classes")} of {dataset["type"]} but '
+                    f'model.cls_head.num_classes={num_classes}; set both to the same number'
+                )
             if has_list(dataset):  # others know their own annotations
                 found = check_list(dataset, num_classes, labelled)
                 problems += [f'{split}: {problem}' for problem in found]
@@ -71,11 +79,28 @@ def _argument(part: dict, name: str) -> Any:
     return part.get(name, None if default is inspect.Parameter.empty else default)
 
 
-def _check_statistics(recognizer: dict, model: dict) -> Iterator[str]:
-    """Whether frames are normalised as for the weights of a backbone that tells how."""
+def _inner_backbone(recognizer: dict) -> tuple:
+    """Config of the 2D network of a recognizer, and where it stands."""
     backbone, where = recognizer.get('backbone') or {}, 'model.backbone'
     if 'PANBackbone' in str(backbone.get('type')):
         backbone, where = backbone.get('backbone') or {}, 'model.backbone.backbone'
+    return backbone, where
+
+
+def _check_pretrained(recognizer: dict) -> Iterator[str]:
+    """Whether the package is there that brings the weights of a backbone."""
+    backbone, where = _inner_backbone(recognizer)
+    source = backbone.get('pretrained')
+    try:
+        if isinstance(source, str) and source.startswith(PIP):
+            find_in_pip(source)
+    except (ImportError, ValueError) as error:
+        yield f'{where}.pretrained: {error}'
+
+
+def _check_statistics(recognizer: dict, model: dict) -> Iterator[str]:
+    """Whether frames are normalised as for the weights of a backbone that tells how."""
+    backbone, where = _inner_backbone(recognizer)
     kind = backbone.get('type')
     try:
         wanted = pixel_statistics(kind) if kind else None

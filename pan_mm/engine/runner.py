@@ -1,5 +1,6 @@
 """MMEngine's runner, with a look at config, data and checkpoint before the work starts."""
 
+import copy
 import logging
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from mmaction.registry import RUNNERS
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+from mmengine.runner.runner import ConfigType
 from torch import nn
 
 from pan_mm.datasets.checks.annotations import listed
@@ -21,6 +23,7 @@ from pan_mm.utils.errors import CheckpointError, DataError, PANError
 from .hooks.checkpoint_hook import latest_checkpoint
 from .hooks.data_fault_hook import DataFaultHook
 from .preflight import preflight
+from .scale import apply_scale
 
 
 @RUNNERS.register_module()
@@ -48,6 +51,13 @@ class CheckedRunner(Runner):
         finally:
             for handler, level in self._terminals:
                 handler.setLevel(level)
+
+    @classmethod
+    def from_cfg(cls, cfg: ConfigType) -> 'CheckedRunner':
+        """Build it from a config, whose options ``size`` and ``epochs`` are resolved first."""
+        cfg = copy.deepcopy(cfg)
+        apply_scale(cfg)
+        return super().from_cfg(cfg)
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build it, name config and device, and leave warnings alone on the terminal for now."""

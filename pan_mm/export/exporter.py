@@ -117,7 +117,14 @@ def export(
     average = next((m.average_clips for m in model.modules() if hasattr(m, 'average_clips')), None)
     num_classes = expected[0].shape[1]
     names = class_names(num_classes, label_map, model.recognizer.dataset_meta, config)
-    metadata = dict(classes=names, average_clips=average, frames=[*shape], dtype=dtype)
+    several = any(getattr(module, 'multi_class', False) for module in model.modules())
+    metadata = dict(
+        classes=names,
+        average_clips=average,
+        multi_class=several,
+        frames=[*shape],
+        dtype=dtype,
+    )
     # Beside the target, so that the finished file can be moved there at once.
     with tempfile.TemporaryDirectory(dir=out.absolute().parent) as folder:
         path = Path(folder) / out.name

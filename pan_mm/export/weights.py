@@ -29,6 +29,7 @@ def export_weights(
     out: Union[str, Path],
     label_map: Optional[Union[str, Path]] = None,
     dtype: Optional[torch.dtype] = None,
+    texts: Optional[dict] = None,
 ) -> None:
     """Write weights, config, class names and normalisation as a safetensors file.
 
@@ -39,12 +40,13 @@ def export_weights(
         label_map (str | Path, optional): Class names, one a line.
         dtype (torch.dtype, optional): Of the floating-point weights, such as ``torch.float16``.
             Defaults to their own.
+        texts (dict, optional): Further texts, or others for those above.
 
     Raises:
         CheckpointError: If the checkpoint is damaged or does not fit the config.
     """
-    weights, texts = _described(config, checkpoint, label_map)
-    save_safetensors(out, weights, dtype, **texts)
+    weights, own = _described(config, checkpoint, label_map)
+    save_safetensors(out, weights, dtype, **{**own, **(texts or {})})
 
 
 def _described(config, checkpoint, label_map):

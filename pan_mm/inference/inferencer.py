@@ -11,10 +11,12 @@ from mmengine.dataset import Compose, pseudo_collate
 from torch.utils.data import DataLoader
 
 from pan_mm.datasets.pipelines import VideoPipeline, video_info
+from pan_mm.models.probabilities import to_probabilities
 
 from . import optimization
 from .recognizer import class_names, count_classes, load_config, load_recognizer, require_finite
 from .runtime import SUFFIXES, ExportedModel
+from .zoo import choose
 
 
 class PANInferencer:
@@ -26,10 +28,13 @@ class PANInferencer:
     The recognizer need not be a PAN.
 
     Args:
-        config (str | Path | Config): Config of a recognizer. The pipeline of its test dataset
-            opens and prepares the videos, or, where that reads frames, its ``test_pipeline``.
+        config (str | Path | Config, optional): Config of a recognizer, or the name of a model
+            (:func:`pan_mm.list_models`). The pipeline of its test dataset opens and prepares the
+            videos, or, where that reads frames, its ``test_pipeline``. Defaults to the trained
+            model that comes with the package.
         checkpoint (str | Path, optional): File or URL of its weights, or a model that
-            ``python -m pan_mm export`` wrote. Without one the weights are random.
+            ``python -m pan_mm export`` wrote. Defaults to the weights of a trained model; those of
+            a config are random without one.
         device (str | torch.device, optional): Defaults to the accelerator, or the CPU. An
             exported model runs on the CPU.
         batch_size (int): Videos in a batch. Defaults to 8.
@@ -59,7 +64,7 @@ class PANInferencer:
 
     def __init__(
         self,
-        config: Union[str, Path, Config],
+        config: Union[str, Path, Config, None] = None,
         checkpoint: Optional[Union[str, Path]] = None,
         device: Union[str, torch.device, None] = None,
         batch_size: int = 8,
@@ -76,6 +81,7 @@ class PANInferencer:
         ):
             if value < least:
                 raise ValueError(f'{name} must be at least {least}, got {value}')
+        config, checkpoint = choose(config, checkpoint)
         self.config = load_config(config)
         if Path(str(checkpoint)).suffix in SUFFIXES:
             if optimize is not None:
@@ -151,7 +157,7 @@ class PANInferencer:
         require_finite(scores)
         if scores.ndim == 3:  # no average_clips: (N, views, num_classes)
             scores = scores.mean(dim=1)
-        return scores if _gives_probabilities(self.model) else scores.softmax(dim=1)
+        return scores if _gives_probabilities(self.model) else to_probabilities(scores, self.model)
 
     @torch.no_grad()
     def features(self, data: Iterable) -> torch.Tensor:

@@ -12,26 +12,33 @@ from torch import Tensor, nn
 
 from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.datasets.pipelines import dataset_of
+from pan_mm.engine.scale import apply_scale
 from pan_mm.utils.addresses import without_password
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
 from pan_mm.utils.configs import config_path
-from pan_mm.utils.errors import CheckpointError
+from pan_mm.utils.errors import CheckpointError, PANError
+
+from .zoo import choose, find_model, is_path
 
 
 def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = None) -> Config:
     """Read a config that holds a model; a ``Config`` is copied.
 
     Args:
-        config (str | Path | Config): The config; a file, or the name of one of ours.
-        cfg_options (dict, optional): What to change in it, by dotted keys.
+        config (str | Path | Config): The config, a file or the name of a model of the zoo.
+        cfg_options (dict, optional): What to change in it, by dotted keys, and ``size`` and
+            ``epochs`` (:mod:`pan_mm.engine.scale`).
 
     Raises:
         ValueError: If the file is no config, or has no ``model``.
     """
+    if not isinstance(config, Config):
+        name = str(config)
+        config = config_path(name) if is_path(name) else find_model(name).config
     if isinstance(config, Config):
         config = config.copy()
     else:
-        name = str(config_path(config))
+        name = str(config)
         if not Path(name).is_file():
             raise FileNotFoundError(f'{name}: no such config file')
         try:
@@ -41,6 +48,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     if not config.get('model'):
         raise ValueError(f'{config.filename or "the config"} has no model; give a leaf config')
     config.merge_from_dict(cfg_options or {})
+    apply_scale(config)
     return config
 
 
@@ -85,6 +93,35 @@ def load_recognizer(
             f'device {str(device)!r} cannot be used ({str(error).splitlines()[0]}); this machine '
             f'has {get_device()!r}'
         ) from error
+
+
+def get_model(
+    name: Optional[str] = None,
+    pretrained: bool = True,
+    device: Union[str, torch.device, None] = None,
+) -> nn.Module:
+    """Build a recognizer by its name.
+
+    Args:
+        name (str, optional): One of :func:`pan_mm.list_models`, ``hf://OWNER/NAME`` on the Hugging
+            Face Hub, or a folder of :func:`pan_mm.apis.save_pretrained`. Defaults to the trained
+            model that comes with the package.
+        pretrained (bool): Load its weights; otherwise they are random. Defaults to True.
+        device (str | torch.device, optional): Defaults to the accelerator, or the CPU.
+
+    Returns:
+        nn.Module: As of :func:`load_recognizer`.
+
+    Raises:
+        PANError: If there is no such model, or it has no weights here.
+    """
+    model = find_model(name)
+    if pretrained and model.weights is None:
+        raise PANError(
+            f'no weights of {model.name} come with pan_mm; take pretrained=False, or '
+            'load_recognizer with a checkpoint of yours'
+        )
+    return load_recognizer(*(choose(model.name) if pretrained else (model.config,)), device=device)
 
 
 def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:

@@ -57,6 +57,7 @@ class ExportedModel(nn.Module):
         self.dataset_meta = dict(classes=metadata['classes'])
         self.num_classes = len(metadata['classes'])
         self.average_clips = metadata['average_clips']
+        self.multi_class = metadata.get('multi_class', False)
         self.frames = tuple(metadata['frames'])  # (T·m, 3, H, W)
         self.dtype = getattr(torch, metadata['dtype'])
 

@@ -84,7 +84,8 @@ def load_scores(path: Union[str, Path]) -> list:
     for index, sample in enumerate(samples):
         fields = sample if isinstance(sample, dict) else {}
         score, label = fields.get('pred_score'), fields.get('gt_label')
-        if not _is(score, floating=True) or not _is(label, floating=False):
+        several = _is(label, floating=True) and getattr(score, 'shape', None) == label.shape
+        if not _is(score, floating=True) or not (_is(label, floating=False) or several):
             raise DataError(f'{path}: sample {index} has no pred_score and gt_label')
         classes = classes or score.shape
         if score.ndim != 1 or score.shape != classes:
@@ -198,15 +199,18 @@ def scores_and_labels(samples: list) -> tuple:
 
     Returns:
         tuple[np.ndarray, np.ndarray]: Scores, float32, shape (N, num_classes), and labels, int,
-        shape (N,).
+        shape (N,); where videos have several, zeros and ones, shape (N, num_classes).
 
     Raises:
-        DataError: If a video has more than one label.
+        DataError: If only some videos have several labels.
     """
-    if any(sample['gt_label'].numel() != 1 for sample in samples):
-        raise DataError('accuracies need one label of each video')
     scores = torch.stack([sample['pred_score'].float() for sample in samples])
-    return scores.numpy(), np.array([int(sample['gt_label']) for sample in samples])
+    labels = [sample['gt_label'] for sample in samples]
+    if all(label.is_floating_point() for label in labels):
+        return scores.numpy(), torch.stack(labels).int().numpy()
+    if any(label.numel() != 1 for label in labels):
+        raise DataError('some videos have one label, others several; accuracies need one kind')
+    return scores.numpy(), np.array([int(label) for label in labels])
 
 
 def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict:
@@ -221,7 +225,12 @@ def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict:
 
     Returns:
         dict[str, float]: ``top1``, ``top5``, ``mean_class``.
+
+    Raises:
+        DataError: If the videos have several labels.
     """
+    if labels.ndim != 1:
+        raise DataError('accuracies need one label of each video; see tools/analysis/per_class.py')
     hits = np.argsort(-scores, axis=1, kind='stable')[:, :5] == labels[:, None]
     shares = hits[:, 0].mean(), hits.any(1).mean(), mean_class_accuracy(list(scores), list(labels))
     return {k: 100 * float(v) for k, v in zip(('top1', 'top5', 'mean_class'), shares)}

@@ -5,7 +5,6 @@ Names are those that MMAction2's ``Recognizer2D`` takes: ``ResNetTSM``, ``timm.N
 """
 
 import copy
-import difflib
 import functools
 import importlib
 import inspect
@@ -18,9 +17,13 @@ import torch
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
+from pan_mm.utils.errors import nearest
+
+from .efficientnet_lite import EfficientNetLite0
 from .temporal_shift import insert_shift
 
 LIBRARIES = ('timm', 'torchvision', 'mmpretrain', 'mmcls')
+OWN = {'tf_efficientnet_lite0': EfficientNetLite0}  # of timm's networks, for want of timm
 
 
 def build_backbone(cfg: dict, num_segments: int) -> tuple:
@@ -85,6 +88,8 @@ def pixel_statistics(kind: Any) -> Optional[tuple]:
         tuple[list, list] | None: Of the three RGB channels; None where the library does not say.
     """
     library, name = split_type(kind)
+    if library == 'timm' and name in OWN:
+        return list(OWN[name].mean), list(OWN[name].std)
     if library == 'timm':
         cfg = _timm_with(name).get_pretrained_cfg(name)
         if cfg is None:
@@ -124,6 +129,8 @@ def _from_registry(cfg, num_segments):
 
 
 def _from_timm(library, name, cfg, own):
+    if name in OWN and not cfg and not own and not _has_timm():
+        return OWN[name](), None
     create = functools.partial(
         _timm_with(name).create_model, name, num_classes=0, global_pool='', **cfg
     )
@@ -135,6 +142,13 @@ def _timm_with(name):
     if not timm.is_model(name):  # knows the tags of weights too, as in 'resnet18.a1_in1k'
         _known('timm', name, timm.list_models())
     return timm
+
+
+def _has_timm():
+    try:
+        return bool(_import('timm'))
+    except ImportError:
+        return False
 
 
 def _timm_weights(create):
@@ -224,8 +238,7 @@ def _known(library: str, name: str, names: Iterable[str]) -> str:
     names = list(names)
     if name in names:
         return name
-    nearest = difflib.get_close_matches(name, names, 3, 0.0)
-    raise ValueError(f'{library} has no network {name!r}; the nearest: {", ".join(nearest)}')
+    raise ValueError(f'{library} has no network {name!r}; {nearest(name, names)}')
 
 
 def _check_maps(module: nn.Module, name: str) -> None:

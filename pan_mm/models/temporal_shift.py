@@ -45,6 +45,8 @@ RULES = {
     'timm.models._efficientnet_blocks.EdgeResidual': _TIMM['conv_exp'],
     'timm.models._efficientnet_blocks.DepthwiseSeparableConv': _TIMM['conv_dw'],
     'timm.models._efficientnet_blocks.InvertedResidual': _TIMM['conv_pw'],
+    'pan_mm.models.efficientnet_lite.DepthwiseSeparableConv': _TIMM['conv_dw'],
+    'pan_mm.models.efficientnet_lite.InvertedResidual': _TIMM['conv_pw'],
     'timm.models._efficientnet_blocks.UniversalInvertedResidual': ShiftRule(
         ('dw_start', 'pw_exp'), 'has_skip'
     ),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pan_mm.datasets.pipelines import VideoPipeline
 from pan_mm.inference.recognizer import require_finite
 from pan_mm.models.causal_shift import is_causal, shift_memory
+from pan_mm.models.probabilities import to_probabilities
 from pan_mm.models.streams import recognizers_of, streams_of
 
 from .events import Event, EventDetector, ScoreSmoother
@@ -244,7 +245,7 @@ class StreamRecognizer:
                 x = recognizer.backbone.backbone(x)  # (T, C, h, w)
             logits = logits + weight * recognizer.cls_head(x)  # (1, num_classes)
         require_finite(logits)
-        return logits[0].float().softmax(dim=0).cpu().numpy()
+        return to_probabilities(logits[0].float(), self.model).cpu().numpy()
 
 
 class StreamStats:

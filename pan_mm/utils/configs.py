@@ -4,13 +4,19 @@ from pathlib import Path
 from typing import Union
 
 PACKAGE = Path(__file__).resolve().parents[1]
+# A wheel and an editable install have them where mim looks, a bare checkout beside the package.
+FOLDERS = (PACKAGE / '.mim' / 'configs', PACKAGE.parent / 'configs')
+
+
+def configs() -> dict:
+    """Path of each config of a model by its name."""
+    folder = next((folder for folder in FOLDERS if folder.is_dir()), FOLDERS[0])
+    return {path.stem: path for path in sorted(folder.glob('recognition/*/*.py'))}
 
 
 def config_path(name: Union[str, Path]) -> Path:
     """The config of that path, or else of that name among ours, such as 'pan-en_r50_….py'."""
     path = Path(name)
     if not path.exists() and path.name == str(path):
-        for folder in (PACKAGE.parent / 'configs', PACKAGE / '.mim' / 'configs'):
-            for found in sorted(folder.rglob(path.name)):
-                return found
+        return configs().get(path.name.removesuffix('.py'), path)
     return path

@@ -1,7 +1,8 @@
 """Errors that say what is wrong, where, and how to fix it."""
 
+import difflib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -19,6 +20,11 @@ class DataError(PANError):
 
 class VideoError(PANError):
     """A video that cannot be opened or decoded."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Words for an error about an unknown name: the three names that are most like it."""
+    return f'the nearest: {", ".join(difflib.get_close_matches(name, names, 3, 0.0))}'
 
 
 @contextmanager

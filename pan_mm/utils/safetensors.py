@@ -3,7 +3,7 @@
 The file has tensors by name and one table of texts, which here are:
 
 ==================  ==============================================================
-``config``          text of the config; never evaluated
+``config``          text of the config, never evaluated, or its name in the zoo
 ``classes``         names of the classes, JSON
 ``mean``, ``std``   of the channels, as the model normalises frames, JSON
 ``pan_mm_version``  of the writer
@@ -15,6 +15,7 @@ Any reader of the format takes it. Files of other writers are read without ``crc
 
 import json
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional, Union
 
@@ -89,6 +90,29 @@ def save_safetensors(
         load_safetensors(part)
 
 
+@contextmanager
+def _opened(path, source):
+    try:
+        with safe_open(path, framework='pt', device='cpu') as file:
+            yield file
+    except (SafetensorError, ValueError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f'{source} is not a safetensors file, or is damaged: {str(error).splitlines()[0]}'
+        ) from error
+
+
+def read_texts(path: Union[str, Path]) -> dict:
+    """The texts of a file, without reading its weights.
+
+    Raises:
+        CheckpointError: If the file is damaged or is not a safetensors file.
+    """
+    with _opened(path, path) as file:
+        return file.metadata() or {}
+
+
 def load_safetensors(
     path: Union[str, Path], device: Union[str, torch.device] = 'cpu', source: Optional[str] = None
 ) -> dict:
@@ -107,20 +131,13 @@ def load_safetensors(
         CheckpointError: If the file is damaged or is not a safetensors file.
     """
     source = source or str(path)
-    try:
-        with safe_open(path, framework='pt', device='cpu') as file:
-            texts = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with _opened(path, source) as file:
+        texts = file.metadata() or {}
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         ours = 'crc32' in texts or 'pan_mm_version' in texts
         if ours and texts.pop('crc32', None) != _crc32(texts, weights):
             raise CheckpointError(f'{source} is damaged: its contents have another CRC')
         lists = {key: json.loads(texts[key]) for key in ('classes', 'mean', 'std') if key in texts}
-    except (SafetensorError, ValueError, RecursionError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(
-            f'{source} is not a safetensors file, or is damaged: {str(error).splitlines()[0]}'
-        ) from error
     meta = _Weights(source, lists)
     if 'classes' in meta:
         meta['dataset_meta'] = dict(classes=meta.pop('classes'))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pan_mm.models import VariousTimescaleAggregation
+from pan_mm.models.probabilities import to_probabilities
 from pan_mm.models.streams import streams_of
 
 
@@ -69,7 +70,7 @@ def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
         if isinstance(aggregation, VariousTimescaleAggregation):
             vectors = aggregation.pool(features.mean(dim=(2, 3)).unsqueeze(0))  # (1, T−1, C)
             vap_weights = aggregation.weigh(vectors)[0]
-        scores = recognizer.cls_head(features, num_segs=num_frames)[0].softmax(dim=0)
+        scores = to_probabilities(recognizer.cls_head(features, num_segs=num_frames)[0], recognizer)
     finally:
         recognizer.train(training)
     frames = inputs.unflatten(0, (-1, backbone.clip_len)).permute(0, 1, 3, 4, 2)

@@ -6,12 +6,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmaction.registry import RUNNERS
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.hub import get_config
 from mmengine.runner import Runner
 
 from builders import shrink
+from pan_mm.apis import PANInferencer
+from pan_mm.datasets.pipelines import video_info
+from pan_mm.engine import preflight
 from pan_mm.models import PersistenceOfAppearance, VAPHead
+from pan_mm.utils.errors import DataError
 
 EXAMPLES = Path(__file__).parents[2] / 'configs' / 'recognition' / 'examples'
 
@@ -98,3 +104,55 @@ def test_lite_takes_the_stock_backbone_and_schedule():
     stock = Config.fromfile(EXAMPLES / 'tsm-vap_r50_sthv2.py')
     assert lite.model.backbone.backbone == stock.model.backbone
     assert lite.param_scheduler == stock.param_scheduler
+
+
+def own_videos(name, data, work_dir, lines, **changes):
+    """The example ``name`` on a list of the rendered videos, for one epoch from scratch."""
+    cfg = Config.fromfile(EXAMPLES / f'{name}_efficientnet-lite0_custom.py')
+    (work_dir / 'list.txt').write_text(lines)
+    for split in ('train', 'val', 'test'):
+        loader = cfg[f'{split}_dataloader']
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        loader.dataset.update(data_root=str(data), ann_file=str(work_dir / 'list.txt'))
+    cfg.merge_from_dict({'model.backbone.backbone.pretrained': None, **changes})
+    cfg.update(size=64, epochs=1, work_dir=str(work_dir))
+    return cfg
+
+
+@pytest.mark.slow
+def test_class_balanced_example(data, tmp_path):
+    lines = '0.mp4 0\n' * 5 + '1.mp4 1\n'
+    runner = RUNNERS.build(own_videos('pan-lite-class-balanced', data, tmp_path, lines))
+    runner.train()
+    indices = list(runner.train_dataloader.sampler)
+    assert len(indices) == 6 and indices.count(5) == 3
+    assert set(runner.test()) == {'acc/top1', 'acc/top5', 'acc/mean1'}
+
+
+@pytest.mark.slow
+def test_multi_label_example(data, tmp_path):
+    lines = '0.mp4 0 3\n1.mp4 1\n0.mp4 3 0\n'
+    cfg = own_videos('pan-lite-multi-label', data, tmp_path, lines)
+    runner = RUNNERS.build(cfg)
+    head = runner.model.cls_head.fc_cls
+    before = head.weight.detach().clone()
+    runner.train()
+    assert not head.weight.equal(before)
+    ((name, value),) = runner.test().items()
+    assert name == 'acc/mean_average_precision' and 0 < value <= 1
+    assert list(tmp_path.glob('best_acc_mean_average_precision_epoch_1.pth'))
+    (config,) = tmp_path.glob('*.py')
+    recognize = PANInferencer(config, tmp_path / 'epoch_1.pth', device='cpu')
+    (found,) = recognize(data / '0.mp4')
+    logits = recognize.model.test_step(
+        pseudo_collate([recognize.pipeline(video_info(data / '0.mp4'))])
+    )
+    own = logits[0].pred_score.sigmoid().sort(descending=True).values.tolist()
+    assert [top['score'] for top in found['top']] == pytest.approx(own)
+
+
+def test_multi_label_classes_that_do_not_fit(data, tmp_path):
+    changes = {'model.cls_head.num_classes': 4}
+    cfg = own_videos('pan-lite-multi-label', data, tmp_path, '0.mp4 0 3\n', **changes)
+    with pytest.raises(DataError, match='num_classes=5 of VideoDataset but .*num_classes=4'):
+        preflight(cfg)

@@ -54,7 +54,6 @@ def test_blending():
 
 class TestStatisticsOfABackbone:
     def test_reach_the_frames(self):
-        pytest.importorskip('timm')
         kind = 'timm.tf_efficientnet_lite0'
         (clip,) = clips((4, 3, 7, 9))
         preprocessor = MODELS.build(dict(type='PANDataPreprocessor', mean_std_of=kind))

@@ -18,7 +18,8 @@ def test_get_flops(run_tool):
     assert 'one view of 32 × 3 × 256 × 256, 2 view(s)' in done.stdout
     assert float(lines['all views'][2]) == pytest.approx(2 * (46.6 + 88.4), rel=0.015)
     assert 'streams.lite.backbone.persistence' in lines
-    done = run_tool('tools/analysis/get_flops.py', config, '--shape', 32, 3, 224, 224)
+    name = Path(config).stem
+    done = run_tool('tools/analysis/get_flops.py', name, '--shape', 32, 3, 224, 224)
     assert 'one view of 32 × 3 × 224 × 224, 1 view(s)' in done.stdout
 
 

@@ -5,19 +5,18 @@ import argparse
 
 import torch
 from mmaction.registry import MODELS
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from pan_mm.datasets.pipelines import VideoPipeline
 from pan_mm.inference.complexity import get_complexity
-from pan_mm.utils.configs import config_path
+from pan_mm.inference.recognizer import load_config
 from pan_mm.utils.errors import errors_end_the_program
 from pan_mm.utils.terminal import print_table
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config')
+    parser.add_argument('config', help='a file, or the name of a model of the zoo')
     parser.add_argument(
         '--shape',
         type=int,
@@ -34,7 +33,7 @@ def parse_args():
 @errors_end_the_program()
 def main():
     args = parse_args()
-    cfg = Config.fromfile(config_path(args.config))
+    cfg = load_config(args.config)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     views = 1
     if args.shape and len(args.shape) == 4:

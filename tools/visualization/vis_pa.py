@@ -10,6 +10,7 @@ from PIL import Image
 
 from pan_mm.datasets.pipelines import VideoPipeline, video_info
 from pan_mm.inference.recognizer import load_recognizer
+from pan_mm.inference.zoo import choose
 from pan_mm.models.streams import streams_of
 from pan_mm.utils.errors import errors_end_the_program
 from pan_mm.visualization import inspect_clip, weights_chart, write_animation
@@ -19,8 +20,11 @@ from pan_mm.visualization.layers import frames_of, grad_cam, grid_of, layers_of
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('video')
-    parser.add_argument('--config', required=True, help='config of a model with PA')
-    parser.add_argument('--checkpoint', help='its weights; random without')
+    parser.add_argument(
+        '--config',
+        help='config or name of a model with PA; by default the one that comes with pan_mm',
+    )
+    parser.add_argument('--checkpoint', help='its weights; those of a config are random without')
     parser.add_argument('--out', required=True, type=Path, help='.png, .jpg, .gif or .mp4')
     parser.add_argument('--flow', action='store_true', help='optical flow beside the maps')
     parser.add_argument('--cam', action='store_true', help='GradCAM of the highest score')
@@ -37,7 +41,7 @@ def parse_args():
 @errors_end_the_program()
 def main():
     args = parse_args()
-    model = load_recognizer(args.config, args.checkpoint, args.device)
+    model = load_recognizer(*choose(args.config, args.checkpoint), args.device)
     if not {'pa', 'lite'} & {stream.backbone.stream for stream in streams_of(model).values()}:
         sys.exit("error: the model computes no PA; give a config of stream 'pa' or 'lite'")
     data = pseudo_collate([VideoPipeline(model.cfg).reader()(video_info(args.video))])

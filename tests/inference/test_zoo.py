@@ -1,0 +1,147 @@
+"""Models by name, from Python and on the command line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import pan_mm
+from builders import ROOT, TRAINED_CONFIG, write_trained_model
+from pan_mm.apis import PANInferencer
+from pan_mm.cli import main
+from pan_mm.inference import zoo
+from pan_mm.inference.recognizer import get_model, load_config, load_recognizer
+from pan_mm.utils.errors import CheckpointError, PANError
+
+SMALL = 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb'
+
+
+class TestNames:
+    def test_trained_models_come_first(self, trained):
+        names = pan_mm.list_models()
+        leaves = {path.stem for path in (ROOT / 'configs' / 'recognition').rglob('*.py')}
+        assert names[0] == trained
+        assert set(names[1:]) == leaves and len(names) == len(leaves) + 1
+        assert pan_mm.list_models(pretrained=True) == [trained]
+        assert pan_mm.list_models('tsm_r18*motion*') == ['tsm_r18_1xb16-1x1x8-4e_motionshapes-rgb']
+
+    def test_of_a_config(self):
+        model = pan_mm.get_model(SMALL, pretrained=False, device='cpu')
+        assert model.cls_head.num_classes == 12
+        assert load_config(SMALL).filename == str(zoo.configs()[SMALL])
+
+    def test_of_a_trained_model(self, trained):
+        model = get_model(trained, device='cpu')
+        assert model.dataset_meta['classes'] == ['left', 'right']
+        again, random = get_model(device='cpu'), get_model(trained, False, 'cpu')
+        assert again.cls_head.fc_cls.weight.equal(model.cls_head.fc_cls.weight)
+        assert not random.cls_head.fc_cls.weight.equal(model.cls_head.fc_cls.weight)
+
+    def test_import_stays_light(self):
+        code = 'import pan_mm, sys; sys.exit("pan_mm.inference" in sys.modules)'
+        assert (
+            subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=ROOT).returncode == 0
+        )
+
+
+class TestErrors:
+    def test_unknown_name(self, trained):
+        for name in ('pan-tset', SMALL.replace('r18', 'r19')):
+            with pytest.raises(
+                PANError, match=f"no model is called '{name}'; the nearest: "
+            ) as info:
+                get_model(name)
+            assert str(info.value).count(', ') == 2
+        assert f'nearest: {SMALL}, ' in str(info.value)
+
+    def test_no_weights(self, trained):
+        with pytest.raises(PANError, match=f'no weights of {SMALL} come with pan_mm'):
+            get_model(SMALL)
+
+    def test_nothing_comes_with_it(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(zoo, 'PRETRAINED', tmp_path)
+        with pytest.raises(PANError, match='comes without a trained model; give a config'):
+            PANInferencer()
+
+    def test_checkpoint_of_nothing(self, trained, checkpoint):
+        with pytest.raises(PANError, match='name the config, or the model'):
+            PANInferencer(checkpoint=checkpoint)
+
+    def test_weights_of_another_architecture(self, trained, checkpoint):
+        with pytest.raises(CheckpointError, match='does not fit|another PAN'):
+            PANInferencer(trained, checkpoint, device='cpu')
+
+    def test_class_count_that_does_not_fit(self, trained, tmp_path):
+        config = load_config(trained)
+        config.model.cls_head.num_classes = 3
+        weights = zoo.find_model(trained).weights
+        with pytest.raises(CheckpointError, match=r'fc_cls.weight.*\[2, 1280\].*\[3, 1280\]'):
+            load_recognizer(config, weights)
+        labels = tmp_path / 'labels.txt'
+        labels.write_text('a\nb\nc\n')
+        with pytest.raises(ValueError, match='names 3 classes, but the model has 2'):
+            PANInferencer(trained, label_map=labels, device='cpu')
+
+    def test_weights_of_no_config(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(zoo, 'PRETRAINED', tmp_path)
+        path = write_trained_model(tmp_path)
+        header = path.read_bytes()
+        path.write_bytes(header.replace(TRAINED_CONFIG.encode(), b'x' * len(TRAINED_CONFIG)))
+        with pytest.raises(PANError, match="no config 'xxx"):
+            PANInferencer()
+
+    def test_damaged_weights(self, trained_folder, tmp_path, monkeypatch):
+        monkeypatch.setattr(zoo, 'PRETRAINED', tmp_path)
+        (tmp_path / 'cut.safetensors').write_bytes(
+            (trained_folder / 'pan-test.safetensors').read_bytes()[:-1000]
+        )
+        with pytest.raises(CheckpointError, match='cut.safetensors is not a safetensors file'):
+            get_model('cut')
+
+
+class TestCommands:
+    def test_predict_without_a_model_named(self, trained, videos, capfd):
+        video = str(videos / '0.mp4')
+        assert main(['predict', video, '--device', 'cpu', '--format', 'json']) == 0
+        said = capfd.readouterr()
+        assert f'model: {trained}\n' in said.err
+        (result,) = json.loads(said.out)
+        assert PANInferencer(device='cpu')(video)[0]['top'] == result['top']
+        assert {top['name'] for top in result['top']} == {'left', 'right'}
+        more = ['--model', trained, '--cfg-options', 'model.cls_head.average_clips=prob']
+        assert main(['predict', video, '--device', 'cpu', '--format', 'json', *more]) == 0
+        (same,) = json.loads(capfd.readouterr().out)
+        scores = ([top['score'] for top in r['top']] for r in (same, result))
+        assert next(scores) == pytest.approx(next(scores))
+
+    def test_stream(self, trained, videos, capfd):
+        source = ['stream', str(videos / '3.mp4'), '--device', 'cpu', '--stride', '4']
+        assert main([*source, '--predictions']) == 0
+        said = capfd.readouterr()
+        assert f'model: {trained}' in said.err
+        assert set(json.loads(said.out.splitlines()[0])['top']) == {'left', 'right'}
+
+    def test_export_keeps_the_names(self, trained, videos, tmp_path):
+        out = tmp_path / 'a.safetensors'
+        assert main(['export', '--model', trained, '--out', str(out)]) == 0
+        again = PANInferencer(trained, out, device='cpu')
+        assert again.classes == ['left', 'right']
+        theirs = PANInferencer(trained, device='cpu').model.state_dict()
+        assert all(torch.equal(w, theirs[name]) for name, w in again.model.state_dict().items())
+
+    @pytest.mark.parametrize(
+        ('model', 'message'),
+        [
+            (['--model', 'pan-tset'], "no model is called 'pan-tset'; the nearest: pan-test, "),
+            (['--model', SMALL], f'no weights of {SMALL} come with pan_mm; give --checkpoint'),
+            (['--model', SMALL, '--config', 'x.py'], '--model and --config name two models'),
+            (['--config', 'x.py', '--checkpoint', 'x.pth'], 'x.py: no such config file'),
+            (['--checkpoint', 'x.pth'], 'x.pth: name the config, or the model'),
+        ],
+    )
+    def test_bad_input(self, model, message, trained, capsys):
+        assert main(['predict', 'a.mp4', *model]) == 2
+        assert main(['export', '--out', 'a.onnx', *model]) == 1
+        assert capsys.readouterr().err.count(f'error: {message}') == 2

@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Print the accuracy of each class and its confusions, of scores that tools/test.py --dump wrote.
+
+Of videos with several labels, the average precision of each class.
+"""
+
+import argparse
+import math
+
+from pan_mm.datasets.file_lists import read_label_map
+from pan_mm.inference.per_class import per_class
+from pan_mm.inference.score_fusion import load_scores, scores_and_labels
+from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.terminal import print_table
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('scores', help='file of tools/test.py --dump')
+    parser.add_argument('--label-map', help='class names, one a line; by default their numbers')
+    return parser.parse_args()
+
+
+@errors_end_the_program()
+def main():
+    args = parse_args()
+    scores, labels = scores_and_labels(load_scores(args.scores))
+    numbers = map(str, range(scores.shape[1]))
+    names = read_label_map(args.label_map) if args.label_map else list(numbers)
+    results = per_class(scores, labels, names)
+    several = labels.ndim == 2
+    head = ('class', 'videos', 'average precision' if several else 'accuracy')
+    rows = [
+        (result.name, str(result.videos), shown(result.value))
+        + (() if several else (shown(result.precision), taken_for(result)))
+        for result in sorted(results, key=lambda result: result.value)
+    ]
+    print_table(head if several else (*head, 'precision', 'taken for'), rows)
+
+
+def shown(percent):
+    return '–' if math.isnan(percent) else f'{percent:.1f}%'
+
+
+def taken_for(result):
+    return ', '.join(f'{name} ({count})' for name, count in result.mistaken[:3])
+
+
+if __name__ == '__main__':
+    main()
