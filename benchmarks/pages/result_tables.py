@@ -82,6 +82,13 @@ def splits_table(found: Mapping) -> str:
     return table(head, rows) if rows else NONE
 
 
+def run_table(runs: list) -> str:
+    """Of :func:`benchmarks.records.runs.read_run`, in percent of the test split."""
+    head = ['config', 'top-1', 'top-5', 'mean class', 'training, min']
+    keys = ('top1', 'top5', 'mean_class', 'train_minutes')
+    return table(head, ([run['config'], *(f'{run[key]:.1f}' for key in keys)] for run in runs))
+
+
 def order_table(found: dict) -> str:
     """Who reads the order of time."""
     names = class_names()
