@@ -20,7 +20,8 @@ class PANDataPreprocessor(ActionDataPreprocessor):
     Args:
         mean_std_of (str, optional): ``type`` of a backbone, such as 'timm.resnet18', whose ImageNet
             weights say mean and std. Instead of ``mean`` and ``std``.
-        *args, **kwargs: Arguments of ``ActionDataPreprocessor``.
+        *args: Positional arguments of ``ActionDataPreprocessor``.
+        **kwargs: Its keyword arguments.
 
     Raises:
         ValueError: If ``mean`` or ``std`` are other than those of ``mean_std_of``, or its library
