@@ -79,7 +79,7 @@ def run(transforms: list, preprocess, video: Path) -> tuple:
     inputs = preprocess(pseudo_collate([results]))['inputs']
     if inputs.is_cuda:
         torch.cuda.synchronize()
-    seconds['collate, move, normalise'] = time.perf_counter() - started
+    seconds['collate, move, normalize'] = time.perf_counter() - started
     return seconds, inputs
 
 
