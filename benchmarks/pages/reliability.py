@@ -126,7 +126,7 @@ ROWS = dict(
 
 
 def coverage_row(table: str) -> tuple:
-    """Of the Markdown table of ``coverage report``."""
+    """From the Markdown table of ``coverage report``."""
     total = re.search(
         r'\*\*TOTAL\*\*\s*\|\s*\**(\d+)\**\s*\|.*?\|\s*\**(\d+)%\**\s*\|$', table, re.M
     )

@@ -24,7 +24,7 @@ class PANInferencer:
 
     Unlike MMAction2's ``ActionRecogInferencer``, it runs the config's own test pipeline (that
     one replaces the decoder and multi-crops, so its scores differ from the test's), yields
-    results while it works, goes on after a bad file, and refuses a checkpoint that does not fit.
+    results while it works, continues after a bad file, and refuses a checkpoint that does not fit.
     The recognizer need not be a PAN.
 
     Args:

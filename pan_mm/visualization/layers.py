@@ -17,9 +17,9 @@ def layers_of(seen: Inspection, flow: bool = False, cam: Optional[np.ndarray] = 
     """Painted layers of a clip.
 
     Args:
-        seen (Inspection): Of a model with PA.
+        seen (Inspection): From a model with PA.
         flow (bool): Add optical flow, to compare PA with. Defaults to False.
-        cam (np.ndarray, optional): Of :func:`grad_cam`.
+        cam (np.ndarray, optional): From :func:`grad_cam`.
 
     Returns:
         dict[str, np.ndarray]: RGB, uint8, shape (T, P, H, W, 3); P is m - 1, the pairs of adjacent

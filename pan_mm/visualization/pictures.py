@@ -16,7 +16,7 @@ LINES = (BAR, (200, 85, 40), (45, 135, 75), (130, 80, 160), (115, 115, 115))
 
 
 def paint_maps(maps: np.ndarray, peak: Optional[float] = None) -> np.ndarray:
-    """Colour non-negative maps, dark (0) to bright (``peak`` and above).
+    """Color non-negative maps, dark (0) to bright (``peak`` and above).
 
     Args:
         maps (np.ndarray): Shape (…, H, W).
@@ -48,7 +48,7 @@ def optical_flow(frames: np.ndarray) -> np.ndarray:
 
 
 def paint_flow(flow: np.ndarray, peak: Optional[float] = None) -> np.ndarray:
-    """Colour flow: hue is its direction, brightness its speed up to ``peak``.
+    """Color flow: hue is its direction, brightness its speed up to ``peak``.
 
     Args:
         flow (np.ndarray): Shape (…, H, W, 2).
@@ -158,7 +158,7 @@ def timeline_chart(
         times (np.ndarray): Seconds, increasing, shape (P,).
         scores (np.ndarray): Probabilities, shape (P, num_classes). The five classes that rise
             highest are drawn.
-        names (list[str]): Of all classes.
+        names (list[str]): Names of all classes.
         events (list[tuple]): Each (label, start, end, …), as
             :class:`pan_mm.streaming.events.Event`.
         width (int): Pixels. Defaults to 900.
