@@ -55,7 +55,8 @@ myst_enable_extensions = ['colon_fence', 'deflist']
 myst_heading_anchors = 3
 
 autodoc_typehints = 'none'  # docstrings name types and shapes
-autodoc_class_signature = 'separated'
+add_module_names = False  # a config names the class
+toc_object_entries_show_parents = 'hide'
 autodoc_default_options = {'members': True, 'member-order': 'bysource'}
 autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False
