@@ -84,7 +84,8 @@ def publish(
             the text that MMEngine's runner leaves in a checkpoint, which is not run.
         label_map (str | Path, optional): Class names, one a line, to go with ``config``. Defaults
             to those of the checkpoint, or of the config.
-        dtype (torch.dtype, optional): Of the floating-point weights, such as ``torch.float16``.
+        dtype (torch.dtype, optional): Type of the floating-point weights, such as
+            ``torch.float16``.
             Defaults to their own.
 
     Returns:

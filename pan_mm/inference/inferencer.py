@@ -122,7 +122,7 @@ class PANInferencer:
             ValueError: If features are asked of an exported model.
         """
         if features and isinstance(self.model, ExportedModel):
-            raise ValueError(f'{self.model.path} gives logits alone; give the checkpoint')
+            raise ValueError(f'{self.model.path} gives only logits; give the checkpoint')
         compute = self.features if features else self.probabilities
         loader = DataLoader(
             _Videos([str(video) for video in videos], self.pipeline),

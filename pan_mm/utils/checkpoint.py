@@ -420,7 +420,7 @@ def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
 
     Args:
         weights (dict[str, Tensor]): Weights by name; other data stay.
-        dtype (torch.dtype, optional): Of the floating-point weights. Defaults to their own.
+        dtype (torch.dtype, optional): Type of the floating-point weights. Defaults to their own.
 
     Raises:
         CheckpointError: If a finite weight is too large for ``dtype``.

@@ -13,6 +13,7 @@ from mmengine.registry import Registry
 import pan_mm.datasets
 import pan_mm.engine
 import pan_mm.models  # noqa: F401
+from pan_mm.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -42,8 +43,9 @@ def test_every_registered_name_is_documented(site):
     assert missing and set(missing) <= shown
 
 
-def test_commands_show_their_options(site):
+def test_every_command_shows_its_options(site):
     page = (site / 'docs/api/commands.html').read_text(encoding='utf-8')
+    assert all(f'python -m pan_mm {name} [-h]' in page for name in COMMANDS)
     assert '--max-gigapixels' in page and '--batch-size' in page
 
 
