@@ -38,7 +38,7 @@ def _persistence(name, **options):
 
 ABLATIONS = (
     Ablation('without PA', {'model.backbone.stream': 'rgb'}),
-    Ablation('PA alone', {'model.backbone.stream': 'pa'}),
+    Ablation('PA only', {'model.backbone.stream': 'pa'}),
     Ablation('PA as attention', {'model.backbone.stream': 'attention'}),
     _clip_len(2),
     _clip_len(3),

@@ -40,9 +40,9 @@ MODELS_64 = {
     'PAN PA': 'pan-pa_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'Lite with differences': 'pan-lite-difference_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
-    'PAN PA, normalised': 'pan-pa-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN PA, normalized': 'pan-pa-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN PA, two scales': 'pan-pa-scales_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
-    'PAN Lite, normalised': 'pan-lite-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN Lite, normalized': 'pan-lite-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'TSM, RandAugment': 'tsm_r18_1xb16-randaugment-1x1x8-30e-64px_utd-mhad-depth',
     'PAN Lite, RandAugment': 'pan-lite_r18_1xb16-randaugment-4x1x8-30e-64px_utd-mhad-depth',
     'PAN Full': 'pan-full_r18_4x1x8-64px_utd-mhad-depth',
@@ -82,5 +82,5 @@ PAIRS = (
 
 
 def class_names() -> list:
-    """Of UTD-MHAD, by label."""
+    """Those of UTD-MHAD, by label."""
     return read_label_map(LABEL_MAP)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.kernel_counts --out results/performance/kernels_triton-VERSION.json
 
-Triton brings NVIDIA's assembler and disassembler. Of each kernel are counted registers, spilled
+Triton brings NVIDIA's assembler and disassembler. It counts for each kernel registers, spilled
 ones, shared memory, the widths of loads from global memory, matrix instructions, and warp
 instructions per output: of 'features' all, of 'filters' its loop, for all rows of one channel, of
 'frames' all, the loop as often as it runs. Counts are not times; rates derived from them say what

@@ -128,7 +128,7 @@ def flow_runner(flow: Callable, segment: np.ndarray) -> Callable[[], None]:
 
 
 def persistence_runners(raw: Tensor, weight: Tensor, compiled: bool) -> dict:
-    """Each formulation of PA on normalised frames in the dtype of ``weight``."""
+    """Each formulation of PA on normalized frames in the dtype of ``weight``."""
     mean, std = (torch.tensor(v, device=raw.device).view(3, 1, 1) for v in (MEAN, STD))
     frames = ((raw - mean) / std).to(weight.dtype)
     inputs, raw_inputs = [frames], [raw]
@@ -177,7 +177,7 @@ def limit_seconds(raw: Tensor, dtype: torch.dtype, rates: dict) -> float:
 
 
 def tune(raw: Tensor, weight: Tensor) -> list:
-    """Check and time the kernel in a few tiles; leaves the quickest one set."""
+    """Check and time the kernel in a few tiles; leaves the fastest one set."""
     from pan_mm.ops import gpu
 
     expected = persistence_of_appearance(raw.double(), weight.double(), backend='reference')
@@ -319,7 +319,7 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     for video in args.videos:
         if not video.is_file():
-            parser.error(f'{video} is no file; give videos to take the frames from')
+            parser.error(f'{video} is not a file; give videos to take the frames from')
     if args.batch < 1 or args.repeats < 1:
         parser.error('--batch and --repeats must be at least 1')
     if args.device == 'cuda' and not torch.cuda.is_available():

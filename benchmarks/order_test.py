@@ -38,7 +38,7 @@ def play_backwards(cfg: Config) -> Config:
     pipeline = cfg.test_dataloader.dataset.pipeline
     places = [i for i, transform in enumerate(pipeline) if kind_of(transform) == 'decode']
     if not places:
-        raise ValueError('the test pipeline has no decoder for ReverseFrames to stand before')
+        raise ValueError('the test pipeline has no decoder for ReverseFrames to precede')
     pipeline.insert(places[0], dict(type='ReverseFrames'))
     return cfg
 
@@ -106,7 +106,7 @@ def order_accuracies(
 
     Returns:
         dict[str, float]: Percent. ``forwards`` and ``backwards``: top-1 of all clips by their own
-        labels. Of the clips of the pairs, with scores of all classes: ``pairs``, top-1;
+        labels. For the clips of the pairs, with scores of all classes: ``pairs``, top-1;
         ``as_partner``, backwards and taken for the partner, which is right; ``as_before``,
         backwards and still taken for what they are forwards.
     """

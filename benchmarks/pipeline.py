@@ -3,7 +3,7 @@
 
     python -m benchmarks.pipeline VIDEO [VIDEO ...] --out FILE.json
 
-The test pipeline of PAN_Lite's config stands beside MMAction2's stock one, which has its Decord
+The test pipeline of PAN_Lite's config is compared with MMAction2's stock one, which has its Decord
 transforms and its data preprocessor and is otherwise the same, with one and with more decoding
 threads. They take turns on each video. What they give the model is compared, too.
 """
@@ -58,7 +58,7 @@ def make_pipelines(threads: int) -> dict:
 
 
 def make_preprocessors(device: str) -> dict:
-    """Data preprocessors, which move, stack and normalise, MMAction2's own and the config's."""
+    """Data preprocessors, which move, stack and normalize, MMAction2's own and the config's."""
     cfg = Config.fromfile(ROOT / 'configs/recognition/pan' / CONFIG).model.data_preprocessor
     stock = dict(cfg, type='ActionDataPreprocessor')
     return {
@@ -79,7 +79,7 @@ def run(transforms: list, preprocess, video: Path) -> tuple:
     inputs = preprocess(pseudo_collate([results]))['inputs']
     if inputs.is_cuda:
         torch.cuda.synchronize()
-    seconds['collate, move, normalise'] = time.perf_counter() - started
+    seconds['collate, move, normalize'] = time.perf_counter() - started
     return seconds, inputs
 
 
@@ -157,7 +157,7 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     for video in args.videos:
         if not video.is_file():
-            parser.error(f'{video} is no file')
+            parser.error(f'{video} is not a file')
     if args.repeats < 1:
         parser.error('--repeats must be at least 1')
     if args.device == 'cuda' and not torch.cuda.is_available():

@@ -75,7 +75,7 @@ class Recognizer(NamedTuple):
     Attributes:
         config (str): Name of the config.
         model (nn.Module): On its device.
-        shape (tuple[int]): Of a clip as the pipeline gives it, uint8.
+        shape (tuple[int]): Shape of a clip as the pipeline gives it, uint8.
         pipeline (list[dict]): From a video file to that.
     """
 
@@ -180,7 +180,7 @@ def training(model: nn.Module, shape: tuple, batch: int, variant: str, device: s
     wrappers = [
         OptimWrapper(torch.optim.SGD(part.parameters(), lr=1e-6, momentum=0.9)) for part in parts
     ]
-    for part in parts:  # the streams of an ensemble leave normalisation to it
+    for part in parts:  # the streams of an ensemble leave normalization to it
         part.data_preprocessor = model.data_preprocessor
 
     def run():
@@ -366,7 +366,7 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     for video in args.videos:
         if not video.is_file():
-            parser.error(f'{video} is no file')
+            parser.error(f'{video} is not a file')
     on_gpu = args.device == 'cuda'
     if on_gpu and not torch.cuda.is_available():
         parser.error('--device cuda, but PyTorch sees no GPU')

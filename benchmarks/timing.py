@@ -58,7 +58,7 @@ def time_once(function: Callable[[], object], device: str) -> float:
 
 
 def summary(seconds: list) -> dict:
-    """Median, quickest and slowest of some runs, in ms."""
+    """Median, fastest and slowest of some runs, in ms."""
     return dict(
         ms=statistics.median(seconds) * 1000, spread=[min(seconds) * 1000, max(seconds) * 1000]
     )

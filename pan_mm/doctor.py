@@ -1,4 +1,4 @@
-"""What is installed, what of it is broken, and how to mend it.
+"""What is installed, what of it is broken, and how to fix it.
 
 Runs also where ``import pan_mm`` fails, so nothing but the standard library is imported here
 before it is tried.

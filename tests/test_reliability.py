@@ -99,8 +99,9 @@ def test_the_figures_are_those_of_the_result_files(tmp_path):
         'loss within 10%, val top-1 within 5 points) | 2 epochs of 24 clips | last epoch: bfloat16 '
         'loss +1.0%, top-1 -2.0 points |',
         '50 at once for 2 min | 100 | 70 served, 29 refused with a reason, 1 without',
-        '| 5 honest clients with as many places, beside 4 slow ones for 2 min | 1,058 | 0 refused; '
-        '29 videos a minute, alone 30; median 2.1 s, alone 2.0 s; slowest 4.2 s, alone 4.0 s (load '
+        '| 5 good clients with as many places, with 4 slow ones for 2 min | 1,058 | 0 refused; '
+        '29 videos a minute, without slow clients 30; median 2.1 s, without 2.0 s; slowest 4.2 s, '
+        'without 4.0 s (load '
         'average 7.5) |',
         '| 36,000 | 1,000 dropped in whole segments, 400 predictions, the slowest 100 ms',
         '| 1,000 | 92 % of them were run |',

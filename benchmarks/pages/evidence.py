@@ -68,7 +68,7 @@ def interval(values: Sequence[float]) -> tuple:
 
 
 def bootstrap(values: Sequence[float], resamples: int = 10_000) -> tuple:
-    """95 % percentile interval of the mean when its values are drawn anew, seed 0."""
+    """95 % percentile interval of the mean when its values are drawn again, seed 0."""
     values = np.asarray(values)
     drawn = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
     low, high = np.percentile(values[drawn].mean(1), (2.5, 97.5))

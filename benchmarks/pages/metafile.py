@@ -54,14 +54,14 @@ NETWORKS = {'timm.tf_efficientnet_lite0': 'EfficientNet-Lite0'}
 
 
 def architecture(network: ConfigDict) -> str:
-    """Of the 2D network of a ``PANBackbone``."""
+    """The 2D network of a ``PANBackbone``."""
     name = network.type.replace('CausalTSM', 'TSM').replace('TSM', '')
     causal = ', causal' if 'Causal' in network.type else ''
     return f'{NETWORKS.get(name, name)}{network.get("depth", "")}{causal}'
 
 
 def cue_of(persistence: dict) -> str:
-    """What stands where PA does, with its options but for the start of the weights."""
+    """What replaces PA, with its options except the start of the weights."""
     inner = [cue_of(cue) for cue in persistence.get('cues', [])]
     skipped = ('type', 'cues', 'init_std')
     inner += [f'{key}={value}' for key, value in persistence.items() if key not in skipped]
@@ -116,7 +116,7 @@ def entry(path: Path, paper: dict, known: Optional[dict] = None) -> dict:
 
 
 def place(model: dict) -> tuple:
-    """Where a model stands in the metafile and the zoo: by dataset, size and streams."""
+    """Where a model is in the metafile and the zoo: by dataset, size and streams."""
     data = model['Metadata']
     size = [int(number) for number in re.findall(r'ResNet(\d+)', data['Architecture'])]
     dataset = list(DATASETS.values()).index(data.get('Training Data', ''))

@@ -30,10 +30,10 @@ HEADER = """# Model zoo
 
 GMACs are multiply-accumulates of one view (a clip and a crop) times views; params are in
 millions. Accuracies are top-1 / top-5 on the validation set, in percent: `paper` is what the
-paper reports for the authors' models, `ours` what runs whose results lie in this repository
-reached, mean ± sample standard deviation over seeds: on MotionShapes one seed
-([README](README.md)), on UTD-MHAD and on split 1 of JHMDB the runs of
-[docs/results.md](docs/results.md), next to TSN, TSM and others.
+paper reports for the authors' models; `ours` is what the runs recorded in this repository
+reached, mean ± sample standard deviation over seeds: one seed on MotionShapes
+([get started](docs/get_started.md#test)), and on UTD-MHAD and split 1 of JHMDB the runs in
+[results](docs/results.md), with TSN, TSM and others for comparison.
 The weights published here are those of the trained model in `pan_mm/pretrained`;
 `tools/convert/official_to_pan.py` converts those of the authors.
 """

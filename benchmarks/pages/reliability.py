@@ -3,7 +3,7 @@
 
     python -m benchmarks.pages.reliability
 
-What stands in the page from "## Figures" on is written anew; all above it stays.
+It rewrites the page from "## Figures" on; all above stays.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from benchmarks.markdown import is_check, table, write_page
 HEADING = '## Figures\n'
 PLOT = 'reliability/memory.png'
 INTRODUCTION = """
-From the files in `results/reliability`, which the commands below make.
+From the files in `results/reliability`, which the commands below write.
 
 """
 COMMANDS = """
@@ -106,12 +106,12 @@ def slow_row(found: dict) -> tuple:
     alone, beside = slow['alone'], slow['beside']
     load = found['environment']['load_average'][0]
     return (
-        f'{slow["honest"]} honest clients with as many places, beside {slow["slow"]} slow ones for '
+        f'{slow["honest"]} good clients with as many places, with {slow["slow"]} slow ones for '
         f'{beside["minutes"]:g} min',
         f'{sum(beside["answers"].values()):,}',
-        f'{slow["refused"]} refused; {beside["per_minute"]} videos a minute, alone '
-        f'{alone["per_minute"]}; median {beside["seconds"]["median"]:.1f} s, alone '
-        f'{alone["seconds"]["median"]:.1f} s; slowest {beside["seconds"]["worst"]:.1f} s, alone '
+        f'{slow["refused"]} refused; {beside["per_minute"]} videos a minute, without slow clients '
+        f'{alone["per_minute"]}; median {beside["seconds"]["median"]:.1f} s, without '
+        f'{alone["seconds"]["median"]:.1f} s; slowest {beside["seconds"]["worst"]:.1f} s, without '
         f'{alone["seconds"]["worst"]:.1f} s (load average {load:g})',
     )
 
@@ -126,7 +126,7 @@ ROWS = dict(
 
 
 def coverage_row(table: str) -> tuple:
-    """Of the Markdown table of ``coverage report``."""
+    """From the Markdown table of ``coverage report``."""
     total = re.search(
         r'\*\*TOTAL\*\*\s*\|\s*\**(\d+)\**\s*\|.*?\|\s*\**(\d+)%\**\s*\|$', table, re.M
     )
@@ -144,7 +144,7 @@ def plotted(results: Path) -> dict:
 
 
 def fingerprint(results: Path) -> str:
-    """Stands in the plot, and says which result files it shows."""
+    """Is stored in the plot, and says which result files it shows."""
     return hashlib.sha256(b'\0'.join(plotted(results).values())).hexdigest()
 
 
@@ -161,7 +161,7 @@ def section(results: Path) -> str:
         rows.append(coverage_row(coverage.read_text(encoding='utf-8')))
     text = f'{INTRODUCTION}{table(("tried", "how often", "outcome"), rows)}\n'
     if plotted(results):
-        text += f'\nMemory of the process that is under load:\n\n![memory]({PLOT})\n'
+        text += f'\nMemory of the process under load:\n\n![memory]({PLOT})\n'
     return text + COMMANDS
 
 

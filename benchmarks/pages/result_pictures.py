@@ -20,7 +20,7 @@ def best_model(found: dict) -> Optional[str]:
 
 
 def plot_classes(found: dict, figure) -> None:
-    """Accuracy of each class and model, mean over seeds, as a table of colours."""
+    """Accuracy of each class and model, mean over seeds, as a table of colors."""
     names = class_names()
     models = [model for model, results in found.items() if results]
     values = np.array([np.mean([_recalls(r) for r in found[m]], axis=0) for m in models]).T
@@ -35,7 +35,7 @@ def plot_classes(found: dict, figure) -> None:
 
 
 def _heat(axes, percent, fontsize, least=0, aspect='equal'):
-    """Cells coloured by their percent, with the numbers from ``least`` on."""
+    """Cells colored by their percent, with the numbers from ``least`` on."""
     axes.imshow(percent, cmap='Blues', vmin=0, vmax=100, aspect=aspect)
     for (row, column), value in np.ndenumerate(percent):
         if value >= least:

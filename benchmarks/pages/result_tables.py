@@ -63,7 +63,7 @@ def splits_table(found: Mapping) -> str:
     """Top-1 of each model on several splits, and its mean where there are all of them.
 
     Args:
-        found (dict): Of ``results_by_model`` for each name of a split.
+        found (dict): From ``results_by_model`` for each name of a split.
     """
     rows = []
     for model in next(iter(found.values())):
@@ -82,6 +82,13 @@ def splits_table(found: Mapping) -> str:
     return table(head, rows) if rows else NONE
 
 
+def run_table(runs: list) -> str:
+    """From :func:`benchmarks.records.runs.read_run`, in percent of the test split."""
+    head = ['config', 'top-1', 'top-5', 'mean class', 'training, min']
+    keys = ('top1', 'top5', 'mean_class', 'train_minutes')
+    return table(head, ([run['config'], *(f'{run[key]:.1f}' for key in keys)] for run in runs))
+
+
 def order_table(found: dict) -> str:
     """Who reads the order of time."""
     names = class_names()
@@ -97,7 +104,7 @@ def order_table(found: dict) -> str:
 
 
 def ablation_name(changes: dict, known: Sequence[Ablation] = ABLATIONS) -> str:
-    """Of changed settings the ablation that they are, or else what they are."""
+    """The ablation that changed settings are, or else the settings."""
     for ablation in known:
         if ablation.options == changes:
             return ablation.name

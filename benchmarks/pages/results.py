@@ -40,6 +40,7 @@ from .result_tables import (
     main_table,
     not_run,
     order_table,
+    run_table,
     runs_table,
     splits_table,
     ties,
@@ -103,13 +104,6 @@ def page(
         'RUNS': runs_table([*records, *motionshapes, *jhmdb]),
     }
     return HEADER + fill(template, sections)
-
-
-def run_table(runs: Sequence[dict]) -> str:
-    """Of :func:`benchmarks.records.runs.read_run`, in percent of the test split."""
-    head = ['config', 'top-1', 'top-5', 'mean class', 'training, min']
-    keys = ('top1', 'top5', 'mean_class', 'train_minutes')
-    return table(head, ([run['config'], *(f'{run[key]:.1f}' for key in keys)] for run in runs))
 
 
 def collect(args: argparse.Namespace) -> list:

@@ -75,7 +75,7 @@ def results_by_model(
     """Results on one split of the configs as they are, by model, and what is missing.
 
     Args:
-        records (Sequence[Record]): Of any runs.
+        records (Sequence[Record]): Records of any runs.
         models (dict): Names of configs by model.
         split (str): As records tell it. Defaults to 'test'.
 

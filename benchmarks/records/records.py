@@ -117,7 +117,7 @@ def read_record(path: Union[str, Path], configs: Union[str, Path]) -> Record:
     except ReportError as error:
         raise ReportError(f'{path}: {error}') from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ReportError(f'{path} is no whole record of a run: {error}') from error
+        raise ReportError(f'{path} is not a whole record of a run: {error}') from error
 
 
 def _check(record, configs):

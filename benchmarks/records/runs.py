@@ -40,7 +40,7 @@ def read_logs(work_dir: Union[str, Path]) -> Logs:
     """Read the logs of a run that was trained to its last epoch, or to its early stop.
 
     Raises:
-        ReportError: If the training did not finish, or was gone on with under another seed.
+        ReportError: If the training did not finish, or was resumed with another seed.
     """
     work_dir = Path(work_dir)
     paths = sorted(work_dir.glob('*/*.log'))

@@ -76,7 +76,7 @@ def dataset(cfg: Config) -> str:
 
 
 def changed_settings(own: dict, other: dict) -> dict:
-    """Settings that differ from others; None for those that the others alone have."""
+    """Settings that differ from others; None for those that only the others have."""
     return {
         key: own.get(key)
         for key in sorted(own.keys() | other.keys())

@@ -6,7 +6,7 @@
 The config is the project's own for MotionShapes, on fewer and smaller clips. Autocast trains as
 well as float32 if in the last epoch the mean loss and the accuracy in validation are within BOUND
 of float32's; exits with 1 if they are not. A run of float32 with another seed says how far chance
-alone takes them. On a GPU it is the GPU's autocast. On a CPU bfloat16 is what `--amp` gives;
+takes them. On a GPU it is the GPU's autocast. On a CPU bfloat16 is what `--amp` gives;
 float16, which MMEngine does not offer there and which took over 20 times as long, is simulated: the
 numbers are rounded where a GPU rounds them. Under 10 minutes on two cores.
 """

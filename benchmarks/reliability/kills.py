@@ -60,7 +60,7 @@ def config(folder):
 
 
 def start(folder):
-    """Train, or go on, in a process of its own; returns its id."""
+    """Train, or continue, in a process of its own; returns its id."""
     pid = os.fork()
     if pid:
         return pid

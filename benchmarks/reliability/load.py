@@ -9,9 +9,9 @@ good videos, some of them followed by the stream engine too, text that calls its
 that is cut off, and bodies over the limit. It counts the answers, watches the server's memory, and
 looks for what is left when it has ended.
 
-Then a server with a place for each of ``--parallel`` honest clients gets only good videos, at first
-from them alone, for half the time, then beside ``--slow`` clients that send headers or bodies byte
-by byte, or do not read their answers. No honest client may be refused.
+Then a server with a place for each of ``--parallel`` good clients gets only good videos: for half
+the time only theirs, then with ``--slow`` clients that send headers or bodies byte by byte, or do
+not read their answers. No good client may be refused.
 
 Every client has an address of loopback of its own. Exit status 1: a request had no proper answer, a
 good video no result, an honest client was refused, or something was left. Linux only.
@@ -246,7 +246,7 @@ def run_mixed(args, folder):
 
 
 def run_beside_slow(args, folder):
-    """Honest clients alone, then beside slow ones."""
+    """Good clients by themselves, then with slow ones."""
     good = args.video.read_bytes()
     with served(args, folder, '--waiting', str(args.parallel - 1)) as (_, address):
         post(address, good)  # warm up

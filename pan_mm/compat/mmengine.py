@@ -322,7 +322,7 @@ REPAIRS = (
         name='ddp-on-cpu',
         reason='Runner.wrap_model passes device_ids for modules on the CPU, which '
         'DistributedDataParallel refuses',
-        until='Runner.wrap_model passes device_ids for accelerators alone',
+        until='Runner.wrap_model passes device_ids only for accelerators',
         only='machines without an accelerator',
         module='mmengine.model.wrappers.distributed',
         needed=_no_accelerator,

@@ -23,7 +23,7 @@ class Status(NamedTuple):
 
 @dataclass
 class Repair:
-    """A mend of one upstream fault.
+    """A repair of one upstream fault.
 
     Args:
         name (str): Short name, unique.
@@ -31,7 +31,7 @@ class Repair:
         until (str): When the repair can go.
         needed (Callable): Looks for the fault in the installed stack; gets the module.
         apply (Callable): Mends it; gets the module.
-        module (str, optional): Module to wait for. None: probe and mend at once.
+        module (str, optional): Module to wait for. None: probe and repair at once.
         only (str, optional): The environments that have the fault. None: all, so that a repair
             that is not needed has outlived its fault.
     """

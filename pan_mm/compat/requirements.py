@@ -6,7 +6,7 @@ from typing import NamedTuple, Optional
 
 
 class Requirement(NamedTuple):
-    """A module that must be importable, its versions [``floor``, ``ceiling``), the mend."""
+    """A module that must be importable, its versions [``floor``, ``ceiling``), the fix."""
 
     module: str
     mend: str
@@ -31,7 +31,7 @@ def check(requirements=REQUIREMENTS) -> None:
     """Raise a clear ImportError for the first missing or unsupported package.
 
     Raises:
-        ImportError: Names the package, the version found, and the mend.
+        ImportError: Names the package, the version found, and the fix.
     """
     for module, mend, floor, ceiling in requirements:
         if importlib.util.find_spec(module) is None:

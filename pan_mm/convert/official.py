@@ -151,7 +151,7 @@ def convert_official_state_dict(
     Args:
         state_dict (dict): ``state_dict`` of a file of the authors, of any stream and ResNet.
         label_order (str | Sequence[str], optional): 'sthv1', 'jester', or class names in the
-            order in which your annotations number them: the classifier's rows, which stand in
+            order in which your annotations number them: the classifier's rows, which are in
             the order of the sorted names, are permuted to it. Right for weights on
             Something-Something V1 and Jester. Defaults to None, which keeps the rows: right for
             Something-Something V2.
@@ -237,7 +237,7 @@ def convert_official_checkpoint(
 
     Raises:
         CheckpointError: If the file holds no PAN of the authors.
-        CheckpointError: If the file is damaged, is no checkpoint, or would run code.
+        CheckpointError: If the file is damaged, is not a checkpoint, or would run code.
         ValueError: If ``label_order`` does not fit, or ``src`` is ``dst``.
         OSError: If a file cannot be read or written.
     """

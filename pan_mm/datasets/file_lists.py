@@ -220,7 +220,7 @@ def split_videos(videos: list, val_ratio: float, seed: int = 0) -> dict:
         videos (list[list[Video]]): The videos of each class.
         val_ratio (float): Share for validation; of each class at least one video goes there and at
             least one stays.
-        seed (int): Of the random choice. Defaults to 0.
+        seed (int): Seed of the random choice. Defaults to 0.
 
     Returns:
         dict[str, list[Video]]: 'train' and 'val'.
@@ -286,7 +286,7 @@ def _given_split(folder):
 
 
 def frame_names(folder: Path) -> FrameNames:
-    """How the frames in a folder are called; where optical flow lies beside them, ``img_*``.
+    """How the frames in a folder are called; with optical flow next to them, ``img_*``.
 
     Raises:
         DataError: If they are not numbered, or not without gaps, or of several kinds.

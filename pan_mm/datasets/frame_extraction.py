@@ -63,7 +63,7 @@ def extract_frames(
         folder (str | Path): Is made; it must not be there.
         short_side (int, optional): Pixels that frames are scaled to. By default they keep their
             size.
-        quality (int): Of JPEG. Defaults to 95.
+        quality (int): JPEG quality. Defaults to 95.
 
     Raises:
         VideoError: If the video cannot be decoded.

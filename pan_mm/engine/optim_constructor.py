@@ -36,7 +36,7 @@ class PANOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Builds one parameter group per parameter with the multipliers of the authors' recipe.
 
     ``TSMOptimWrapperConstructor`` has others. Of MMEngine's ``paramwise_cfg``, ``custom_keys``
-    with ``lr_mult`` and ``decay_mult`` are honoured, on top of the recipe.
+    with ``lr_mult`` and ``decay_mult`` are honored, on top of the recipe.
 
     Args:
         optim_wrapper_cfg (dict): Config of the optimizer wrapper; its optimizer has an ``lr``.
@@ -52,7 +52,7 @@ class PANOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         unknown = sorted(set(self.paramwise_cfg) - {'custom_keys'})
         if unknown:
             raise ValueError(
-                f'paramwise_cfg of PANOptimWrapperConstructor takes custom_keys alone, got '
+                f'paramwise_cfg of PANOptimWrapperConstructor takes only custom_keys, got '
                 f'{", ".join(unknown)}; the multipliers of layers are those of the recipe'
             )
         if self.base_lr is None:

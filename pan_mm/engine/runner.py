@@ -31,13 +31,13 @@ class CheckedRunner(Runner):
     """A ``Runner`` that refuses what would fail later or give wrong scores silently.
 
     Chosen by ``runner_type = 'CheckedRunner'`` in a config, so it works under any tool that
-    honours ``runner_type``. :func:`pan_mm.engine.preflight` runs before training and testing,
-    and testing needs a checkpoint that fits the model to the last weight. A run goes on from its
+    honors ``runner_type``. :func:`pan_mm.engine.preflight` runs before training and testing,
+    and testing needs a checkpoint that fits the model to the last weight. A run continues from its
     last whole checkpoint, and data workers that die or hang are named with their files where
     ``DataFaultHook`` watches them.
 
     On the terminal a run begins with the config's name and the device; MMEngine's description of
-    the system, config and hooks is in the log file alone.
+    the system, config and hooks is only in the log file.
 
     Raises:
         DataError: From :meth:`train` and :meth:`test`, naming what is wrong.
@@ -60,7 +60,7 @@ class CheckedRunner(Runner):
         return super().from_cfg(cfg)
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
-        """Build it, name config and device, and leave warnings alone on the terminal for now."""
+        """Build it, name config and device, and show only warnings on the terminal for now."""
         logger = super().build_logger(*args, **kwargs)
         name = Path(self.cfg.filename).name if self.cfg.filename else self.experiment_name
         logger.info(f'{name} on {get_device()}, log in {self.log_dir}')
@@ -90,10 +90,10 @@ class CheckedRunner(Runner):
         super().load_or_resume()
 
     def resume(self, filename: str, *args, **kwargs) -> None:
-        """Go on where a checkpoint was written.
+        """Continue where a checkpoint was written.
 
         Raises:
-            CheckpointError: If it is damaged, or holds weights alone.
+            CheckpointError: If it is damaged, or holds only weights.
         """
         self._resume = True
         try:
@@ -128,7 +128,7 @@ class CheckedRunner(Runner):
         number of classes. The log then names what is not from there.
 
         Raises:
-            CheckpointError: If it is damaged, or a training is to be resumed from weights alone.
+            CheckpointError: If it is damaged, or a training is to be resumed from only weights.
             DataError: If no weight of the checkpoint fits.
         """
         strict = strict or getattr(self, '_strict', False)

@@ -12,7 +12,7 @@ from pan_mm.utils.errors import PANError
 
 
 def find_tool(name: str) -> Path:
-    """The file of one of the tools that MMAction2 brings along.
+    """The file of one of the tools that MMAction2 includes.
 
     Args:
         name (str): Path in MMAction2's tools folder, or the file's name, with or without '.py'; or

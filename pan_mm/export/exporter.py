@@ -24,7 +24,7 @@ OPSET = 18
 
 
 class FramesToLogits(nn.Module):
-    """A recognizer from raw frames on: its normalisation, then its network.
+    """A recognizer from raw frames on: its normalization, then its network.
 
     Args:
         recognizer (nn.Module): A 2D recognizer of MMAction2, or ``PANEnsemble``.
@@ -64,7 +64,7 @@ def export(
     """Write a recognizer as ONNX, OpenVINO or ``torch.export`` and compare it with PyTorch.
 
     The model takes RGB frames with values 0 … 255, shape (N, T·m, 3, H, W), N free, and gives
-    logits (N, num_classes); normalisation is inside.
+    logits (N, num_classes); normalization is inside.
 
     Args:
         config (str | Path | Config): Config of the recognizer.
@@ -73,11 +73,11 @@ def export(
             ``NAME.pt2`` (``torch.export``), ``NAME.aoti.pt2`` (compiled by AOTInductor for this
             kind of processor; takes minutes and a C++ compiler), or ``NAME.safetensors`` (the
             weights, see :func:`pan_mm.export.weights.export_weights`).
-        dtype (str): Of the frames, 'uint8' or 'float32'. Defaults to 'uint8'.
+        dtype (str): Type of the frames, 'uint8' or 'float32'. Defaults to 'uint8'.
         size (tuple[int], optional): (H, W). Defaults to the crop of the test pipeline.
         videos (Iterable[str | Path]): Compare on these as well as on random frames.
         label_map (str | Path, optional): Class names to store in the file, one a line.
-        int8 (bool): Quantise the ONNX model, calibrated on ``videos``; see
+        int8 (bool): Quantize the ONNX model, calibrated on ``videos``; see
             :func:`pan_mm.export.quantization.quantize`. Defaults to False.
 
     Returns:
@@ -86,7 +86,7 @@ def export(
 
     Raises:
         ValueError: If an argument is wrong, or the file's logits differ from PyTorch's by more
-            than 0.1 % (before they are quantised); nothing is then left at ``out``.
+            than 0.1 % (before they are quantized); nothing is then left at ``out``.
         ImportError: If a package of the extra ``export`` is missing.
     """
     out = Path(out)
@@ -152,7 +152,7 @@ def difference(
     """Largest difference of a logit, relative to the largest logit of its sample.
 
     Raises:
-        ValueError: If it exceeds ``tolerance``, or a logit is no number.
+        ValueError: If it exceeds ``tolerance``, or a logit is not a number.
     """
     worst = 0.0
     for frames, logits in zip(samples, expected):

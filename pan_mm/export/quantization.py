@@ -7,12 +7,12 @@ from typing import Union
 import numpy as np
 
 # The convolutions, which are nearly all the work, and what stands between them in a ResNet, so
-# that a block stays in eight bits. The rest (normalisation, PA's norm, VAP) stays in float32.
+# that a block stays in eight bits. The rest (normalization, PA's norm, VAP) stays in float32.
 OPERATORS = ('Conv', 'Gemm', 'Add', 'MaxPool')
 
 
 def quantize(model: Union[str, Path], out: Union[str, Path], clips: Iterable[np.ndarray]) -> None:
-    """Quantise weights (int8, per channel) and activations (uint8) of an ONNX model.
+    """Quantize weights (int8, per channel) and activations (uint8) of an ONNX model.
 
     The ranges of the activations are the extremes over ``clips``. The file has pairs of
     QuantizeLinear and DequantizeLinear, which ONNX Runtime, OpenVINO and TensorRT understand.

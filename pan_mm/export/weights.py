@@ -1,4 +1,4 @@
-"""The weights of a recognizer as a file to hand on: nothing in it can run."""
+"""The weights of a recognizer as a file to share: nothing in it can run."""
 
 import hashlib
 import io
@@ -31,15 +31,15 @@ def export_weights(
     dtype: Optional[torch.dtype] = None,
     texts: Optional[dict] = None,
 ) -> None:
-    """Write weights, config, class names and normalisation as a safetensors file.
+    """Write weights, config, class names and normalization as a safetensors file.
 
     Args:
         config (str | Path | Config): Config of the recognizer.
         checkpoint (str | Path): Its weights.
         out (str | Path): The file, ``NAME.safetensors``; replaced once the new one is whole.
         label_map (str | Path, optional): Class names, one a line.
-        dtype (torch.dtype, optional): Of the floating-point weights, such as ``torch.float16``.
-            Defaults to their own.
+        dtype (torch.dtype, optional): Type of the floating-point weights, such as
+            ``torch.float16``. Defaults to their own.
         texts (dict, optional): Further texts, or others for those above.
 
     Raises:
@@ -84,7 +84,8 @@ def publish(
             the text that MMEngine's runner leaves in a checkpoint, which is not run.
         label_map (str | Path, optional): Class names, one a line, to go with ``config``. Defaults
             to those of the checkpoint, or of the config.
-        dtype (torch.dtype, optional): Of the floating-point weights, such as ``torch.float16``.
+        dtype (torch.dtype, optional): Type of the floating-point weights, such as
+            ``torch.float16``.
             Defaults to their own.
 
     Returns:

@@ -24,7 +24,7 @@ class PANInferencer:
 
     Unlike MMAction2's ``ActionRecogInferencer``, it runs the config's own test pipeline (that
     one replaces the decoder and multi-crops, so its scores differ from the test's), yields
-    results while it works, goes on after a bad file, and refuses a checkpoint that does not fit.
+    results while it works, continues after a bad file, and refuses a checkpoint that does not fit.
     The recognizer need not be a PAN.
 
     Args:
@@ -122,7 +122,7 @@ class PANInferencer:
             ValueError: If features are asked of an exported model.
         """
         if features and isinstance(self.model, ExportedModel):
-            raise ValueError(f'{self.model.path} gives logits alone; give the checkpoint')
+            raise ValueError(f'{self.model.path} gives only logits; give the checkpoint')
         compute = self.features if features else self.probabilities
         loader = DataLoader(
             _Videos([str(video) for video in videos], self.pipeline),

@@ -124,12 +124,12 @@ class ShardedResults:
 
     Args:
         path (str | Path): ``NAME.jsonl``.
-        model (str): Fingerprint of what makes the results; it stands in each line.
+        model (str): Fingerprint of what makes the results; each line holds it.
         rank (int): Number of this process. Defaults to 0.
         world_size (int): Number of processes. Defaults to 1.
 
     Raises:
-        ValueError: If the files hold lines of another model, are no results, or another run
+        ValueError: If the files hold lines of another model, are not results, or another run
             writes them.
     """
 

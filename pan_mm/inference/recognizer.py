@@ -30,7 +30,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
             ``epochs`` (:mod:`pan_mm.engine.scale`).
 
     Raises:
-        ValueError: If the file is no config, or has no ``model``.
+        ValueError: If the file is not a config, or has no ``model``.
     """
     if not isinstance(config, Config):
         name = str(config)
@@ -59,7 +59,7 @@ def load_recognizer(
 ) -> nn.Module:
     """Build the recognizer of a config and load its weights, all of them or none.
 
-    MMAction2's ``init_recognizer`` builds it, but would load by halves a checkpoint that does
+    MMAction2's ``init_recognizer`` builds it, but would load partially a checkpoint that does
     not fit, and lets a checkpoint run code.
 
     Args:
@@ -190,7 +190,7 @@ def _check_normalisation(model, meta, source):
             same = False
         if not same:
             raise CheckpointError(
-                f'{source} was trained on frames normalised with {key} {wanted!r:.80}, but the '
+                f'{source} was trained on frames normalized with {key} {wanted!r:.80}, but the '
                 f'config has {own.flatten().tolist()}; give the config that it was trained with'
             )
 

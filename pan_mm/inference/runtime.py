@@ -51,7 +51,7 @@ class ExportedModel(nn.Module):
             raise
         except Exception as error:  # each runtime has errors of its own
             raise CheckpointError(
-                f'{path} is no model that `python -m pan_mm export` wrote, or is damaged '
+                f'{path} is not a model that `python -m pan_mm export` wrote, or is damaged '
                 f'({type(error).__name__}: {error})'
             ) from error
         self.dataset_meta = dict(classes=metadata['classes'])

@@ -36,7 +36,7 @@ class _DataUnpickler(pickle._Unpickler):
             ('__builtin__', 'bytes'): lambda: b'',
         }
         if (module, name) not in allowed:
-            raise DataError(f'it asks for {module}.{name}, which is no part of dumped scores')
+            raise DataError(f'it asks for {module}.{name}, which is not part of dumped scores')
         return allowed[module, name]
 
 
@@ -67,7 +67,7 @@ def load_scores(path: Union[str, Path]) -> list:
     """Read a file of ``DumpResults`` (``tools/test.py --dump``); no code in it is run.
 
     Returns:
-        list[dict]: Of each video at least ``pred_score`` and ``gt_label``, tensors.
+        list[dict]: For each video at least ``pred_score`` and ``gt_label``, tensors.
 
     Raises:
         DataError: If the file is damaged, no dump of scores, or would run code.
@@ -77,7 +77,7 @@ def load_scores(path: Union[str, Path]) -> list:
     try:
         samples = _DataUnpickler(io.BytesIO(content)).load()
     except Exception as error:  # a damaged file makes the unpickler fail in any way at all
-        raise DataError(f'{path} is no file of dumped scores: {error}') from error
+        raise DataError(f'{path} is not a file of dumped scores: {error}') from error
     if not isinstance(samples, list) or not samples:
         raise DataError(f'{path} holds no list of scores; write it with tools/test.py --dump')
     classes = None
@@ -125,7 +125,7 @@ def _aligned(samples: list, like: list, path: str, first: str) -> list:
         if odd:
             where = path if odd[0] in place else first
             raise DataError(
-                f'{first} and {path} are not of the same videos: {len(odd)} are in one alone, '
+                f'{first} and {path} are not of the same videos: {len(odd)} are in only one, '
                 f'such as {odd[0]} in {where}'
             )
         samples = [samples[place[name]] for name in wanted]

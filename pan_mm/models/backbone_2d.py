@@ -85,7 +85,7 @@ def pixel_statistics(kind: Any) -> Optional[tuple]:
         kind: ``type`` of a 2D backbone in a config.
 
     Returns:
-        tuple[list, list] | None: Of the three RGB channels; None where the library does not say.
+        tuple[list, list] | None: For the three RGB channels; None where the library does not say.
     """
     library, name = split_type(kind)
     if library == 'timm' and name in OWN:
@@ -106,7 +106,7 @@ def pixel_statistics(kind: Any) -> Optional[tuple]:
 
 
 def same_statistics(one: Iterable[float], other: Iterable[float]) -> bool:
-    """Whether means or standard deviations are the same but for rounding (127 and 127.5)."""
+    """Whether means or standard deviations are the same except for rounding (127 and 127.5)."""
     one, other = list(one), list(other)
     return len(one) == len(other) and all(abs(a - b) <= 1 for a, b in zip(one, other))
 
@@ -121,7 +121,7 @@ def _from_registry(cfg, num_segments):
         if given != num_segments:
             raise ValueError(
                 f'the 2D backbone has num_segments={given}, PANBackbone {num_segments}; '
-                'set it on PANBackbone alone'
+                'set it only on PANBackbone'
             )
     if 'pretrained2d' in arguments:
         cfg['pretrained2d'] = False
@@ -242,7 +242,7 @@ def _known(library: str, name: str, names: Iterable[str]) -> str:
 
 
 def _check_maps(module: nn.Module, name: str) -> None:
-    """Refuse what does not turn (N, 3, H, W) into (N, C, h, w), by shapes alone."""
+    """Refuse, from shapes only, what does not turn (N, 3, H, W) into (N, C, h, w)."""
     with torch.no_grad():
         try:
             twin = copy.deepcopy(module).to('meta')

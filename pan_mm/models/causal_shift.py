@@ -1,4 +1,4 @@
-"""Uni-directional temporal shift: segments see the past only, so that streams go on in steps."""
+"""Uni-directional temporal shift: segments see the past only, so that streams continue in steps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Normalisation of frames at the speed of memory."""
+"""Normalization of frames at the speed of memory."""
 
 from typing import Optional
 
@@ -11,7 +11,7 @@ from .backbone_2d import pixel_statistics, same_statistics
 
 @MODELS.register_module()
 class PANDataPreprocessor(ActionDataPreprocessor):
-    """``ActionDataPreprocessor`` that gives the same numbers sooner, for uint8 frames in NCHW.
+    """``ActionDataPreprocessor`` that gives the same numbers faster, for uint8 frames in NCHW.
 
     Subtracting and dividing along a dimension of three channels, MMAction2 keeps a processor busy
     for three times as long as it takes along rows of pixels, and copies once more. Takes the
@@ -20,7 +20,8 @@ class PANDataPreprocessor(ActionDataPreprocessor):
     Args:
         mean_std_of (str, optional): ``type`` of a backbone, such as 'timm.resnet18', whose ImageNet
             weights say mean and std. Instead of ``mean`` and ``std``.
-        *args, **kwargs: Arguments of ``ActionDataPreprocessor``.
+        *args: Positional arguments of ``ActionDataPreprocessor``.
+        **kwargs: Its keyword arguments.
 
     Raises:
         ValueError: If ``mean`` or ``std`` are other than those of ``mean_std_of``, or its library
@@ -41,7 +42,7 @@ class PANDataPreprocessor(ActionDataPreprocessor):
         super().__init__(*args, **kwargs)
 
     def preprocess(self, inputs: list, data_samples: list, training: bool = False) -> tuple:
-        """Stack and normalise.
+        """Stack and normalize.
 
         Args:
             inputs (list[Tensor]): N clips of shape (M, 3, H, W).

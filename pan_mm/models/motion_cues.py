@@ -19,13 +19,13 @@ COMPRESSIONS = {
 
 
 def _pairs(frames):
-    """Earlier and later frames of each pair, (N·T, m − 1, C, H, W); frames must be normalised."""
+    """Earlier and later frames of each pair, (N·T, m − 1, C, H, W); frames must be normalized."""
     if frames.ndim != 5 or frames.shape[1] < 2:
         raise ValueError(
             f'frames must have the shape (B, m, C, H, W) with m >= 2, got {tuple(frames.shape)}'
         )
     if not frames.is_floating_point():
-        raise ValueError(f'frames must be normalised and floating point, got {frames.dtype}')
+        raise ValueError(f'frames must be normalized and floating point, got {frames.dtype}')
     return frames[:, :-1], frames[:, 1:]
 
 
@@ -50,7 +50,7 @@ class FrameDifference(nn.Module):
         """Subtract.
 
         Args:
-            frames (Tensor): Normalised frames, shape (N·T, m, C, H, W), m >= 2.
+            frames (Tensor): Normalized frames, shape (N·T, m, C, H, W), m >= 2.
 
         Returns:
             Tensor: Shape (N·T, (m − 1)·maps_per_pair, H, W), the dtype of ``frames``.
@@ -89,7 +89,7 @@ class FrameStack(nn.Module):
 
 @MODELS.register_module()
 class MotionCues(nn.Module):
-    """Several cues side by side, compressed and normalised.
+    """Several cues side by side, compressed and normalized.
 
     PA at two scales of filters, in logarithms, each to a standard deviation of one:
 

@@ -75,13 +75,13 @@ class PANBackbone(BaseModule):
         adapt_recognizer(self)
 
     def init_weights(self) -> None:
-        """Initialise from scratch, then load the 2D backbone's pretrained weights if given."""
+        """Initialize from scratch, then load the 2D backbone's pretrained weights if given."""
         super().init_weights()
         if self.pretrained:
             load_pretrained(self.backbone, self.pretrained)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Feature maps (N·T, C, h, w) of normalised frames in temporal order, (N·T·m, 3, H, W).
+        """Feature maps (N·T, C, h, w) of normalized frames in temporal order, (N·T·m, 3, H, W).
 
         Raises:
             ValueError: If the number of frames is not a multiple of ``clip_len``.

@@ -20,7 +20,7 @@ def stream_configs(model: dict) -> dict:
         model (dict): Config of the ensemble.
 
     Returns:
-        dict[str, tuple]: Of each stream its recognizer's config, weight and checkpoint.
+        dict[str, tuple]: For each stream its recognizer's config, weight and checkpoint.
 
     Raises:
         ValueError: If there is no stream.
@@ -43,7 +43,7 @@ def stream_configs(model: dict) -> dict:
 class PANEnsemble(BaseModel):
     """Recognizes with several streams and fuses their logits.
 
-    The clip is decoded and normalised once; each stream sees the same frames. The fused logits
+    The clip is decoded and normalized once; each stream sees the same frames. The fused logits
     are the weighted mean of the streams' logits; views of a video are averaged afterwards.
     With its base config, PAN_En is::
 
@@ -59,8 +59,8 @@ class PANEnsemble(BaseModel):
     every tool of MMAction2 takes, or from ``checkpoint`` of each stream, for a model built in
     Python. It is not trained: train each stream with its own config.
 
-    The RGB stream sees the first frame of each segment of ``clip_len`` frames. Tested alone with
-    ``clip_len=1`` it is given frames up to ``clip_len - 1`` later; to fuse scores made so, use
+    The RGB stream sees the first frame of each segment of ``clip_len`` frames. Tested by itself
+    with ``clip_len=1`` it gets frames up to ``clip_len - 1`` later; to fuse scores made so, use
     ``tools/analysis/fuse_scores.py``.
 
     Args:
@@ -100,7 +100,7 @@ class PANEnsemble(BaseModel):
             if own is not None and own != data_preprocessor:
                 raise ValueError(
                     f'stream {name!r} has a data_preprocessor of its own; frames are preprocessed '
-                    'once, so set it on PANEnsemble alone'
+                    'once, so set it only on PANEnsemble'
                 )
             self.streams[name] = MODELS.build(cfg)
         weights = {name: float(weight) for name, (_, weight, _) in configs.items()}
@@ -137,7 +137,7 @@ class PANEnsemble(BaseModel):
                 raise ValueError(f'stream {name!r} does not load from {path}: {error}') from error
 
     def init_weights(self) -> None:
-        """Initialise; streams with a checkpoint load it."""
+        """Initialize; streams with a checkpoint load it."""
         super().init_weights()
         self._load_streams()
 
@@ -162,7 +162,7 @@ class PANEnsemble(BaseModel):
         Features of MMAction2's ``FeatureHead``, a head without classes, are joined instead.
 
         Args:
-            inputs (Tensor): Normalised frames, shape (N, views·T·m, 3, H, W).
+            inputs (Tensor): Normalized frames, shape (N, views·T·m, 3, H, W).
             stage (str): 'head'; the streams' features are not fused.
             test_mode (bool): Whether ``test_cfg`` is heeded. Defaults to False.
 
@@ -196,8 +196,8 @@ class PANEnsemble(BaseModel):
         """Recognize, as ``Recognizer2D`` does.
 
         Args:
-            inputs (Tensor): Normalised frames, shape (N, views·T·m, 3, H, W).
-            data_samples (list[ActionDataSample], optional): Of each video; 'predict' fills them.
+            inputs (Tensor): Normalized frames, shape (N, views·T·m, 3, H, W).
+            data_samples (list[ActionDataSample], optional): One per video; 'predict' fills them.
             mode (str): 'tensor' or 'predict'. Defaults to 'tensor'.
 
         Returns:

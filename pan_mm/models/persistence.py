@@ -22,7 +22,7 @@ class PersistenceOfAppearance(nn.Module):
         num_filters (int): Filters of the shallow convolution. Defaults to 8.
         kernel_size (int): Size of a filter, odd. Defaults to 7.
         init_std (float): Standard deviation of the filters at the start. Defaults to 0.001.
-        init_delta (float): Added at the centre of filter c for channel c, so that with a small
+        init_delta (float): Added at the center of filter c for channel c, so that with a small
             ``init_std`` PA starts as the norm of the frames' differences. Defaults to 0.
         eps (float): Added to each feature difference before the norm. Defaults to 1e-6.
         std (Sequence[float], optional): Standard deviation of each channel, in the units of raw
@@ -61,7 +61,7 @@ class PersistenceOfAppearance(nn.Module):
         weight += init_delta * nn.init.dirac_(torch.empty_like(weight))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Maps (N·T, m - 1, H, W) of frames (N·T, m, C, H, W), normalised or, with ``std``, raw.
+        """Maps (N·T, m - 1, H, W) of frames (N·T, m, C, H, W), normalized or, with ``std``, raw.
 
         Their dtype is that of the frames; for uint8 frames, that of the filters.
         """

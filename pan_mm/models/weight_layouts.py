@@ -1,6 +1,6 @@
 """Weights of other layouts, on their way into a PAN.
 
-Of a checkpoint, :class:`PANBackbone` adapts what it finds, from the outside in:
+:class:`PANBackbone` adapts what it finds in a checkpoint, from the outside in:
 
 1. The recognizer: a plain 2D recognizer (TSN, TSM) has at ``backbone.`` what a PAN has at
    ``backbone.backbone.``; the checkpoint of another stream is refused.
@@ -35,7 +35,7 @@ def _adapt_recognizer(pan, state_dict, prefix, *args):
 
 
 def _check_stream(pan, theirs):
-    """Refuse the checkpoint of another stream, which MMEngine would load by halves."""
+    """Refuse the checkpoint of another stream, which MMEngine would load partially."""
 
     stem = torchvision_name(f'backbone.{pan.stem_name}.weight')
 

@@ -1,10 +1,10 @@
 """Persistence of Appearance for processors: oneDNN convolutions in blocks, no compiler needed.
 
 A convolution from 3 to 8 channels leaves most of a vector unit idle. In channels-last memory two
-neighbouring columns of 3 channels *are* one column of 6 (a view, no copy), and two neighbouring
+neighboring columns of 3 channels *are* one column of 6 (a view, no copy), and two neighboring
 outputs of K filters are one output of 2K; only the filters have to be rewritten, as 2K filters of
 size k × (k + 1) / 2 over 2C channels. They hold (k + 1) / k as many products, and oneDNN runs
-them near its best rate. Of the foldings tried (1 to 6 columns by 1 to 6 rows, either memory
+them near its best rate. Among the foldings tried (1 to 6 columns by 1 to 6 rows, either memory
 format, and the plain convolution) this one was the fastest and the only one without shuffles.
 
 Large frames are taken pair by pair and their features in bands of rows, small ones several pairs

@@ -46,7 +46,7 @@ PROGRAMS = 256  # partial sums of a channel's filters' gradient
 CHUNK = 2**24  # most features whose gradient is held at a time
 
 # How kernels run, by the dtype of the products: cells of a block, rows of a window in a product,
-# warps of a program. Chosen among their neighbours by what `python -m benchmarks.kernel_counts`
+# warps of a program. Chosen among their neighbors by what `python -m benchmarks.kernel_counts`
 # counts: no spilled registers in 16 bits, then fewest instructions.
 TILES = {
     'features': {
@@ -288,9 +288,9 @@ def _cells(
     frames, unit, stride_b, stride_t, num_frames, height, width,
     ALIGNED: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Of a block of cells: first frame, pair, block in the pair, row y and place j of each cell.
+    """For a block of cells: first frame, pair, block in the pair, row y and place j of each cell.
 
-    Cells past the end lie below the frame.
+    Cells past the end are below the frame.
     """
     per_row = (width + 11) // 8
     blocks = tl.cdiv(per_row * height, BLOCK)

@@ -28,13 +28,13 @@ def persistence_of_appearance(
     """PA_t(x, y) = ‖F_t(x, y) − F_{t+1}(x, y) + ε‖₂ for each pair of adjacent frames.
 
     Args:
-        frames (Tensor): Frames of shape (B, m, C, H, W), m >= 2, any strides. Normalised and
+        frames (Tensor): Frames of shape (B, m, C, H, W), m >= 2, any strides. Normalized and
             floating point, or raw uint8 together with ``std``.
         weight (Tensor): Filters of the shallow convolution, shape (K, C, k, k), k odd.
         eps (float): Added to each feature difference before the norm. Defaults to 1e-6.
         std (Sequence[float], optional): Standard deviation of each channel, in the units of the
-            raw frames. Normalisation is then folded into the filters: the mean cancels in a
-            difference. Required for uint8 frames, and for them alone. Defaults to None.
+            raw frames. Normalization is then folded into the filters: the mean cancels in a
+            difference. Required for uint8 frames, and only for them. Defaults to None.
         backend (str): 'reference' (plain PyTorch), 'cpu' (blocks for oneDNN), 'triton' (fused
             kernel for CUDA), or 'auto', the best of them for these tensors: see
             :func:`select_backend`. All agree within rounding. Only 'reference' can be
@@ -265,13 +265,13 @@ def _check(frames: Tensor, weight: Tensor, std: Optional[Sequence[float]]) -> No
     if frames.dtype == torch.uint8:
         if std is None or len(std) != channels:
             raise ValueError(
-                f'uint8 frames need std, the {channels} standard deviations that normalise '
+                f'uint8 frames need std, the {channels} standard deviations that normalize '
                 f'their channels, got {std}'
             )
         return
     if std is not None:
         raise ValueError(
-            f'std goes with raw uint8 frames, but frames are {frames.dtype}: pass normalised '
+            f'std goes with raw uint8 frames, but frames are {frames.dtype}: pass normalized '
             'frames without std'
         )
     if not frames.is_floating_point():

@@ -27,7 +27,7 @@ class Timeline(NamedTuple):
     Attributes:
         times (np.ndarray): End of each window in seconds, shape (P,), P at least 2.
         scores (np.ndarray): Probabilities, shape (P, num_classes).
-        events (list[Event]): What was recognised over a span.
+        events (list[Event]): What was recognized over a span.
         complete (bool): Whether the time sufficed for the whole video.
     """
 

@@ -37,7 +37,7 @@ class Clip(NamedTuple):
 
     Attributes:
         inputs (torch.Tensor): Frames as ``PackActionInputs`` packs them.
-        num_frames (int): Of the video.
+        num_frames (int): Frames of the video.
     """
 
     inputs: torch.Tensor

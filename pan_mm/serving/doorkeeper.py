@@ -58,7 +58,7 @@ class State:
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[Deadline]:
-        """A deadline for the work on a request; it comes sooner when the server ends."""
+        """A deadline for the work on a request; it comes earlier when the server ends."""
         deadline = Deadline(seconds)
         if self.is_over:
             deadline.call_off()

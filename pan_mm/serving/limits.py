@@ -28,13 +28,13 @@ class Limits(NamedTuple):
     """What a request may cost.
 
     Attributes:
-        max_bytes (int): Of a request's body.
-        max_seconds (float): Of a video.
-        max_pixels (int): Of a frame. The default is 4K, 4096 × 2304.
+        max_bytes (int): Size of a request's body.
+        max_seconds (float): Length of a video.
+        max_pixels (int): Pixels of a frame. The default is 4K, 4096 × 2304.
         max_work (float): Pixels × frames of a video. The default is ten minutes of 1280 × 720 at
             30 frames a second, and a fifth more.
         max_input (int): Pixels of a frame as the network gets it; a test pipeline that does not
-            resize hands on what comes.
+            resize passes on what comes.
         max_memory (int): Bytes that a process which decodes may take.
         timeout (float): Seconds to send a request, and seconds to serve it, waiting included. A
             video may be decoded for half of them.

@@ -26,7 +26,7 @@ PATIENCE = 10.0  # seconds without a frame after which a camera is forgotten
 BREAK = 1.0  # seconds between frames that no segment may span
 EVENTS = 5  # newest ones that are kept
 # A scan of a few bytes costs a pass over the whole picture: a progressive JPEG of 100 KB may take
-# a minute. What a browser's canvas gives has one; three are for colours that lie apart.
+# a minute. What a browser's canvas gives has one; three are for colors that lie apart.
 SCAN, SCANS = b'\xff\xda', 3
 
 
@@ -35,7 +35,7 @@ class LiveResult(NamedTuple):
 
     Attributes:
         top (list[dict]): As ``PANInferencer`` gives it, smoothed; empty before the first window.
-        events (list[Event]): The newest ones, those that go on included.
+        events (list[Event]): The newest ones, including those in progress.
         latency (float): Seconds from the arrival of the newest window's last frame to its scores.
         fps (float): Frames that come in a second.
         dropped (int): Frames that were left out because the server was too slow.

@@ -43,7 +43,7 @@ class Metrics:
         )
         self._parts = Histogram(
             'pan_mm_work_seconds',
-            'Of the parts of a request',
+            'Parts of a request',
             ['part'],
             buckets=SECONDS,
             registry=self.registry,

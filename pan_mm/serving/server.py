@@ -35,7 +35,7 @@ def run_server(
 ) -> None:
     """Serve page and API until the process is told to end; then it ends with status 0.
 
-    Videos lie in one folder, which is removed at the end.
+    Videos are in one folder, which is removed at the end.
 
     Args:
         analyzer (VideoAnalyzer): Does the work.

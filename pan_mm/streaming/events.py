@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Event(NamedTuple):
-    """Something that was recognised over a span of a stream.
+    """Something that was recognized over a span of a stream.
 
     Attributes:
         label (int): Its class.
@@ -25,7 +25,7 @@ class ScoreSmoother:
     """Exponential moving average of scores.
 
     Args:
-        weight (float): Of the newest scores, in (0, 1]; 1 leaves them as they are.
+        weight (float): Weight of the newest scores, in (0, 1]; 1 leaves them as they are.
 
     Raises:
         ValueError: If ``weight`` is outside (0, 1].
@@ -73,7 +73,7 @@ class EventDetector:
 
     @property
     def active(self) -> list:
-        """Events that go on at the moment, ``end`` being the newest prediction's."""
+        """Events in progress, ``end`` being the newest prediction's."""
         return [event for event, since in self._active.values() if self._lasted(event, since)]
 
     def update(self, scores: np.ndarray, start: float, end: float) -> list:
@@ -103,7 +103,7 @@ class EventDetector:
         return ended
 
     def finish(self) -> list:
-        """End of the stream: the events that still went on."""
+        """End of the stream: the events still in progress."""
         ended = self.active
         self._active.clear()
         return ended

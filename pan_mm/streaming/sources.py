@@ -48,7 +48,7 @@ def open_source(
             OpenCV opens (``rtsp://…``, ``http://…``). A network address that announces a number
             of frames is a video with an end.
         keep (FrameBuffer, optional): Where frames of a live source wait.
-        retries (int, optional): Of a live source, see :class:`LiveSource`.
+        retries (int, optional): Retries of a live source, see :class:`LiveSource`.
 
     Raises:
         VideoError: If it cannot be opened.

@@ -183,9 +183,9 @@ def _guard(source: str) -> Iterator[None]:
                 f'{source} is not a checkpoint, or is damaged: {_last_line(error)}'
             ) from None
         raise CheckpointError(
-            f'{source} was refused: it asks for {found.group(1)!r}, which is no part of a '
+            f'{source} was refused: it asks for {found.group(1)!r}, which is not part of a '
             'checkpoint and could run code. If you trust whoever wrote it, have them save a '
-            'state_dict of tensors alone.'
+            'state_dict that holds only tensors.'
         ) from None
     except (OSError, MemoryError):
         raise
@@ -238,7 +238,7 @@ def check_archive(file: BinaryIO, source: str) -> zipfile.ZipFile:
 
 
 def load_data(file: BinaryIO, source: str, device: Union[str, torch.device] = 'cpu') -> Any:
-    """Load what ``torch.save`` wrote, as data alone.
+    """Load what ``torch.save`` wrote, only as data.
 
     Args:
         file (BinaryIO): The file, at any position.
@@ -296,7 +296,7 @@ def load_checkpoint_file(path: Union[str, Path], map_location: Any = 'cpu') -> A
 
     Raises:
         FileNotFoundError: There is no such file.
-        CheckpointError: The file is damaged, is no checkpoint, or would run code.
+        CheckpointError: The file is damaged, is not a checkpoint, or would run code.
     """
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
@@ -378,7 +378,7 @@ def weights_of(checkpoint: Any, source: str) -> dict:
         dict[str, Tensor]: Weights by name; names that end in ``_extra_state`` hold other data.
 
     Raises:
-        CheckpointError: If there is anything else, or a weight is complex, quantised, of eight
+        CheckpointError: If there is anything else, or a weight is complex, quantized, of eight
             bits with a sign, sparse, or without data.
     """
     if not isinstance(checkpoint, dict):
@@ -404,7 +404,7 @@ def weights_of(checkpoint: Any, source: str) -> dict:
         if weight.dtype not in _DTYPES or weight.layout != torch.strided or weight.is_meta:
             kind = 'meta' if weight.is_meta else weight.dtype
             raise CheckpointError(
-                f'{source}: {name!r} is of the kind {kind}, {weight.layout}, which is no weight '
+                f'{source}: {name!r} is of the kind {kind}, {weight.layout}, which is not a weight '
                 'of a model; save the weights as float32'
             )
     half = {weight.dtype for weight in weights.values() if isinstance(weight, torch.Tensor)}
@@ -420,7 +420,7 @@ def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
 
     Args:
         weights (dict[str, Tensor]): Weights by name; other data stay.
-        dtype (torch.dtype, optional): Of the floating-point weights. Defaults to their own.
+        dtype (torch.dtype, optional): Type of the floating-point weights. Defaults to their own.
 
     Raises:
         CheckpointError: If a finite weight is too large for ``dtype``.

@@ -5,7 +5,7 @@ The file has tensors by name and one table of texts, which here are:
 ==================  ==============================================================
 ``config``          text of the config, never evaluated, or its name in the zoo
 ``classes``         names of the classes, JSON
-``mean``, ``std``   of the channels, as the model normalises frames, JSON
+``mean``, ``std``   of the channels, as the model normalizes frames, JSON
 ``pan_mm_version``  of the writer
 ``crc32``           of the texts and the tensors, as the format has no checksum
 ==================  ==============================================================
@@ -33,7 +33,7 @@ SUFFIX = '.safetensors'
 
 
 class _Weights(dict):
-    """A checkpoint of weights alone; says so where a training is to be resumed from it."""
+    """A checkpoint with only weights; says so where a training is to be resumed from it."""
 
     def __init__(self, source, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -41,7 +41,7 @@ class _Weights(dict):
 
     def __missing__(self, key):
         raise CheckpointError(
-            f'{self.source} holds weights alone, without {key!r}, optimizer and schedules, so no '
+            f'{self.source} holds only weights, without {key!r}, optimizer and schedules, so no '
             'training can be resumed from it; to start a new one from its weights set load_from'
         )
 
@@ -72,7 +72,7 @@ def save_safetensors(
     Args:
         path (str | Path): The file.
         weights (dict[str, Tensor]): State dict of a model.
-        dtype (torch.dtype, optional): Of the floating-point weights. Defaults to their own.
+        dtype (torch.dtype, optional): Type of the floating-point weights. Defaults to their own.
         **texts (str | list): Further texts; lists are written as JSON.
 
     Raises:

@@ -16,8 +16,8 @@ class Inspection(NamedTuple):
 
     Attributes:
         frames (np.ndarray): RGB, uint8, shape (T, m, H, W, 3).
-        pa_maps (np.ndarray | None): Of PA or another cue, shape (T, m - 1, H, W) where it has one
-            map of each pair; None for the RGB stream.
+        pa_maps (np.ndarray | None): Maps of PA or another cue, shape (T, m - 1, H, W) where it
+            has one map of each pair; None for the RGB stream.
         vap_weights (np.ndarray | None): Shape (T - 1,), coarsest level first, sum 1; None for a
             head without VAP.
         scores (np.ndarray): Probabilities, shape (num_classes,).
@@ -38,7 +38,7 @@ def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
     Args:
         model (nn.Module): A ``Recognizer2D`` with ``PANBackbone``, or a ``PANEnsemble`` of them, of
             which the first stream with PA is looked at.
-        inputs (Tensor): Frames as the pipeline packs them: RGB, not normalised, shape
+        inputs (Tensor): Frames as the pipeline packs them: RGB, not normalized, shape
             (views·T·m, 3, H, W). The first view is looked at.
 
     Raises:

@@ -17,9 +17,9 @@ def layers_of(seen: Inspection, flow: bool = False, cam: Optional[np.ndarray] = 
     """Painted layers of a clip.
 
     Args:
-        seen (Inspection): Of a model with PA.
+        seen (Inspection): From a model with PA.
         flow (bool): Add optical flow, to compare PA with. Defaults to False.
-        cam (np.ndarray, optional): Of :func:`grad_cam`.
+        cam (np.ndarray, optional): From :func:`grad_cam`.
 
     Returns:
         dict[str, np.ndarray]: RGB, uint8, shape (T, P, H, W, 3); P is m - 1, the pairs of adjacent
@@ -33,7 +33,7 @@ def layers_of(seen: Inspection, flow: bool = False, cam: Optional[np.ndarray] = 
     return layers
 
 
-def grid_of(layers: dict, width: int = 160) -> np.ndarray:
+def grid_of(layers: dict, width: int = 160, dark: bool = False) -> np.ndarray:
     """One picture, segments side by side and layers below one another; RGB, uint8."""
     rows, names = [], []
     for name, pictures in layers.items():
@@ -42,7 +42,7 @@ def grid_of(layers: dict, width: int = 160) -> np.ndarray:
             rows.append(list(pictures[:, pair]))
             names.append(name if still else f'{name} {pair + 1}')
     columns = [f'segment {i + 1}' for i in range(len(pictures))]
-    return tile(rows, names, columns, width)
+    return tile(rows, names, columns, width, dark=dark)
 
 
 def frames_of(layers: dict, width: int = 320) -> Iterator[np.ndarray]:

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 INK, PAPER, BAR, FAINT = (30, 30, 30), (255, 255, 255), (58, 110, 165), (160, 160, 160)
+DARK_INK, DARK_PAPER = (225, 228, 232), (13, 17, 23)
 LINES = (BAR, (200, 85, 40), (45, 135, 75), (130, 80, 160), (115, 115, 115))
 
 
 def paint_maps(maps: np.ndarray, peak: Optional[float] = None) -> np.ndarray:
-    """Colour non-negative maps, dark (0) to bright (``peak`` and above).
+    """Color non-negative maps, dark (0) to bright (``peak`` and above).
 
     Args:
         maps (np.ndarray): Shape (…, H, W).
@@ -47,7 +48,7 @@ def optical_flow(frames: np.ndarray) -> np.ndarray:
 
 
 def paint_flow(flow: np.ndarray, peak: Optional[float] = None) -> np.ndarray:
-    """Colour flow: hue is its direction, brightness its speed up to ``peak``.
+    """Color flow: hue is its direction, brightness its speed up to ``peak``.
 
     Args:
         flow (np.ndarray): Shape (…, H, W, 2).
@@ -71,6 +72,7 @@ def tile(
     column_names: Sequence[str] = (),
     width: int = 160,
     gap: int = 4,
+    dark: bool = False,
 ) -> np.ndarray:
     """Put pictures of one shape into a grid with names beside and above.
 
@@ -80,10 +82,12 @@ def tile(
         column_names (list[str]): A name per column.
         width (int): Pixels that a picture is scaled to. Defaults to 160.
         gap (int): Pixels between pictures. Defaults to 4.
+        dark (bool): Light names on dark paper. Defaults to False.
 
     Returns:
         np.ndarray: RGB, uint8.
     """
+    ink, paper = (DARK_INK, DARK_PAPER) if dark else (INK, PAPER)
     first = rows[0][0]
     height = max(1, round(first.shape[0] * width / first.shape[1]))
     font = _font(13)
@@ -91,14 +95,14 @@ def tile(
     left, top = left + 3 * gap if left else gap, 22 if column_names else gap
     columns = max(len(row) for row in rows)
     size = (left + columns * (width + gap), top + len(rows) * (height + gap))
-    canvas = Image.new('RGB', size, PAPER)
+    canvas = Image.new('RGB', size, paper)
     draw = ImageDraw.Draw(canvas)
     for j, name in enumerate(column_names):
-        draw.text((left + j * (width + gap) + width / 2, top / 2), name, INK, font, anchor='mm')
+        draw.text((left + j * (width + gap) + width / 2, top / 2), name, ink, font, anchor='mm')
     for i, row in enumerate(rows):
         y = top + i * (height + gap)
         if i < len(row_names):
-            draw.text((gap, y + height / 2), row_names[i], INK, font, anchor='lm')
+            draw.text((gap, y + height / 2), row_names[i], ink, font, anchor='lm')
         for j, picture in enumerate(row):
             scaled = cv2.resize(
                 picture,
@@ -154,7 +158,7 @@ def timeline_chart(
         times (np.ndarray): Seconds, increasing, shape (P,).
         scores (np.ndarray): Probabilities, shape (P, num_classes). The five classes that rise
             highest are drawn.
-        names (list[str]): Of all classes.
+        names (list[str]): Names of all classes.
         events (list[tuple]): Each (label, start, end, …), as
             :class:`pan_mm.streaming.events.Event`.
         width (int): Pixels. Defaults to 900.

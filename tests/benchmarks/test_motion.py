@@ -65,7 +65,7 @@ def test_report(video, tmp_path, capsys):
 def test_missing_video(tmp_path, capsys):
     with pytest.raises(SystemExit):
         motion.main([str(tmp_path / 'none.mp4')])
-    assert 'is no file' in capsys.readouterr().err
+    assert 'is not a file' in capsys.readouterr().err
 
 
 def test_undecodable_video(tmp_path):

@@ -34,4 +34,4 @@ def test_report(videos, tmp_path, capsys):
 def test_missing_video(tmp_path, capsys):
     with pytest.raises(SystemExit):
         pipeline.main([str(tmp_path / 'none.mp4')])
-    assert 'is no file' in capsys.readouterr().err
+    assert 'is not a file' in capsys.readouterr().err

@@ -85,4 +85,4 @@ def test_growth(monkeypatch):
 def test_missing_video(tmp_path, capsys):
     with pytest.raises(SystemExit):
         recognizer.main([str(tmp_path / 'none.mp4')])
-    assert 'is no file' in capsys.readouterr().err
+    assert 'is not a file' in capsys.readouterr().err

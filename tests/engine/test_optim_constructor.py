@@ -74,7 +74,7 @@ def test_pa_among_other_cues_keeps_its_multipliers():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(paramwise_cfg=dict(fc_lr5=True)), 'takes custom_keys alone, got fc_lr5'),
+        (dict(paramwise_cfg=dict(fc_lr5=True)), 'takes only custom_keys, got fc_lr5'),
         (dict(optimizer=dict(type='AdamW')), 'set optim_wrapper.optimizer.lr'),
     ],
 )

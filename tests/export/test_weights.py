@@ -79,7 +79,7 @@ def test_pretrained_backbone(tmp_path):
 
 def test_another_normalisation_is_refused(exported, make_config):
     more = "model['data_preprocessor'] = dict(mean=[0.0, 0.0, 0.0])\n"
-    with pytest.raises(CheckpointError, match='normalised with mean'):
+    with pytest.raises(CheckpointError, match='normalized with mean'):
         load_recognizer(make_config(more=more), exported[1], 'cpu')
 
 

@@ -94,7 +94,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ('other', 'message'),
         [
-            (dict(names='abce'), r'2 are in one alone, such as d.mp4 in .*a.pkl'),
+            (dict(names='abce'), r'2 are in only one, such as d.mp4 in .*a.pkl'),
             (dict(names='abca'), 'listed twice'),
             (dict(names=None), 'b.pkl does not name its videos'),
             (dict(labels=[0, 2, 1, 1]), r'video d.mp4 has the label \[0\] in .* \[1\] in'),
@@ -160,7 +160,7 @@ class TestUntrusted:
     def test_damaged(self, write, tmp_path):
         path = tmp_path / 'b.pkl'
         path.write_bytes(Path(write('a', FIRST)).read_bytes()[:-20])
-        with pytest.raises(DataError, match='is no file of dumped scores'):
+        with pytest.raises(DataError, match='is not a file of dumped scores'):
             load_scores(path)
 
     def test_a_small_file_that_asks_for_ten_thousand_million_numbers(self, write):
@@ -172,7 +172,7 @@ class TestUntrusted:
         for changed in (shape, shape.replace(b'K\x01t', huge + b't')):
             assert changed != content
             path.write_bytes(changed)
-            with pytest.raises(DataError, match='a.pkl is no file of dumped scores'):
+            with pytest.raises(DataError, match='a.pkl is not a file of dumped scores'):
                 load_scores(path)
 
     @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ class TestErrors:
     def test_frames_that_do_not_fit(self, cue):
         with pytest.raises(ValueError, match='m >= 2'):
             cue(torch.rand(2, 1, 3, 8, 8))
-        with pytest.raises(ValueError, match='normalised and floating point, got torch.uint8'):
+        with pytest.raises(ValueError, match='normalized and floating point, got torch.uint8'):
             cue(torch.zeros(2, 2, 3, 8, 8, dtype=torch.uint8))
 
     def test_no_cue(self):

@@ -2,7 +2,7 @@
 """Extract the frames of all videos in a folder as JPEG files, for RawframeDataset.
 
 SRC/CLASS/video.mp4 becomes OUT/CLASS/video/img_00001.jpg and so on. A folder appears in OUT when
-all its frames are written, so the same command goes on where it was stopped.
+all its frames are written, so the same command continues where it was stopped.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main():
                 failed.append(str(error))
             bar.update()
     except KeyboardInterrupt:
-        sys.exit('\nerror: interrupted; the same command goes on from here')
+        sys.exit('\nerror: interrupted; the same command continues from here')
     if failed:
         print(*sorted(failed), sep='\n')
         sys.exit(f'{len(failed)} of {len(folders)} videos failed')

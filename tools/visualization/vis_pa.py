@@ -33,6 +33,7 @@ def parse_args():
     )
     parser.add_argument('--weights', type=Path, help="picture of VAP's weights to write too")
     parser.add_argument('--width', type=int, default=160, help='pixels of a frame in the picture')
+    parser.add_argument('--dark', action='store_true', help='a picture for dark pages')
     parser.add_argument('--fps', type=float, default=6, help='of an animation')
     parser.add_argument('--device', default='cpu')
     return parser.parse_args()
@@ -51,7 +52,7 @@ def main():
     if args.out.suffix in ('.gif', '.mp4'):
         write_animation(args.out, list(frames_of(layers, 2 * args.width)), args.fps)
     else:
-        Image.fromarray(grid_of(layers, args.width)).save(args.out)
+        Image.fromarray(grid_of(layers, args.width, args.dark)).save(args.out)
     if args.weights:
         if seen.vap_weights is None:
             sys.exit('error: the head of the model has no VAP weights')

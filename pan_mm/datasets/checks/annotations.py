@@ -38,7 +38,7 @@ def check_annotations(
         multi_class (bool): Lines may hold several labels.
         delimiter (str, optional): What separates the fields of a line of videos.
             Defaults to a space.
-        labelled (bool): Each line must have a label, but for ``multi_class``. Defaults to True;
+        labelled (bool): Each line must have a label, except for ``multi_class``. Defaults to True;
             lists whose scores are only dumped need none.
         frame_names (tuple[str, int], optional): ``filename_tmpl`` and ``start_index`` of raw
             frames, of which the first and the last of each folder must be there.
@@ -78,7 +78,7 @@ def check_annotations(
 
 
 def read_lines(path: Union[str, Path]) -> list:
-    """Lines of a text file, as MMEngine's ``list_from_file`` takes them apart: at line feeds alone.
+    """Lines of a text file, as MMEngine's ``list_from_file`` takes them apart: only at line feeds.
 
     Unlike MMEngine, it leaves out a byte-order mark, which some editors put first.
 

@@ -119,7 +119,7 @@ def class_names_on_disk(dataset) -> dict:
     """Class names that can be known of the videos, whatever their labels say.
 
     They come from the official label files in ``data_root/annotations`` (Something-Something,
-    Jester), or from the folder that a video lies in if that is named after a class.
+    Jester), or from the folder of a video if that is named after a class.
 
     Returns:
         dict[int, str]: Index in the dataset to class name.
@@ -205,7 +205,7 @@ def check_decoding(
             results['frame_inds'] = np.unique(frames) + results['start_index']
             results = steps[-1].transform(results)
             if any(image is None for image in results['imgs']):
-                return f'{name}: a frame is no image'
+                return f'{name}: a frame is not an image'
         except Exception as error:
             message = str(error) or type(error).__name__
             return message if name in message else f'{name}: cannot be decoded ({message})'

@@ -34,7 +34,7 @@ class WatchedPipeline:
     Args:
         pipeline (Callable): The dataset's pipeline.
         max_faults (int): Files that may be bad. With 0 every fault is raised.
-        num_workers (int): Of the DataLoader.
+        num_workers (int): Workers of the DataLoader.
         test_mode (bool): Whether it is a validation or a test.
 
     Raises:

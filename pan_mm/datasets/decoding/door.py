@@ -55,11 +55,11 @@ class Limits(NamedTuple):
     """What a video may cost; None for no limit.
 
     Attributes:
-        max_bytes (int, optional): Of the file. Defaults to 1 GiB.
-        max_pixels (int, optional): Of all frames together, where a frame counts for at least
+        max_bytes (int, optional): Size of the file. Defaults to 1 GiB.
+        max_pixels (int, optional): Pixels of all frames together, where a frame counts for at least
             256 × 256. The default, 2^36, is 18 minutes of 1080p or 9 hours of 320 × 240, at 30
             frames a second.
-        max_frame_pixels (int): Of one frame. Defaults to 2^25, which holds 8K.
+        max_frame_pixels (int): Pixels of one frame. Defaults to 2^25, which holds 8K.
     """
 
     max_bytes: Optional[int] = 2**30

@@ -165,8 +165,8 @@ class SparsePyAVInit(BaseTransform):
             Defaults to 'disk'.
         num_threads (int): Threads that decode; more than 1 pays where there are no worker
             processes. Defaults to 1.
-        max_bytes (int, optional): Of a file. Defaults to 1 GiB; None for no limit.
-        max_pixels (int, optional): Of a video's frames together, see :class:`Limits`. Defaults to
+        max_bytes (int, optional): Size of a file. Defaults to 1 GiB; None for no limit.
+        max_pixels (int, optional): Pixels of a video's frames, see :class:`Limits`. Defaults to
             2^36; None for no limit.
         **kwargs: Arguments of the backend.
 

@@ -53,11 +53,11 @@ class VideoInit(BaseTransform):
     Args:
         backend (str): 'pyav', 'decord', 'opencv', or 'auto' for the first of these that is
             installed and reads the file. Defaults to 'auto'.
-        num_threads (int): Threads that decode, but for OpenCV. Defaults to 1.
+        num_threads (int): Threads that decode, except for OpenCV. Defaults to 1.
         io_backend (str): Where files are: 'disk', or another backend of ``mmengine.fileio``.
             Defaults to 'disk'.
-        max_bytes (int, optional): Of a file. Defaults to 1 GiB; None for no limit.
-        max_pixels (int, optional): Of a video's frames together, see
+        max_bytes (int, optional): Size of a file. Defaults to 1 GiB; None for no limit.
+        max_pixels (int, optional): Pixels of a video's frames, see
             :class:`~pan_mm.datasets.decoding.door.Limits`. Defaults to 2^36; None for no limit.
         **kwargs: Arguments of the backend of ``mmengine.fileio``.
 

@@ -32,8 +32,8 @@ def render_motion_shapes(
     """Render MotionShapes into ``data_root``, unless it is there already.
 
     The folder gets ``videos/*.mp4``, MMAction2's annotation files ``{train,val,test}.txt``,
-    ``label_map.txt`` and ``meta.json``. It appears complete or not at all. Of several processes
-    that ask for it at once, one renders and the others wait.
+    ``label_map.txt`` and ``meta.json``. It appears complete or not at all. If several
+    processes ask for it at once, one renders and the others wait.
 
     Args:
         data_root: Folder to make.
@@ -78,7 +78,7 @@ def render_motion_shapes(
 
 @DATASETS.register_module()
 class MotionShapesDataset(VideoDataset):
-    """The embedded dataset: 12 classes that differ by motion alone, in time-reversed pairs.
+    """The embedded dataset: 12 classes that differ only in motion, in time-reversed pairs.
 
     Two shapes move left or right, move up or down, grow or shrink, turn either way, approach or
     part, appear or vanish, over a drifting noisy texture. One frame says nothing of the class;
@@ -126,7 +126,7 @@ def _is_complete(root, meta):
     """Whether ``root`` holds this very rendering; an error if it holds anything else."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
-    hint = f'Remove {root} to render it anew, or choose another data_root.'
+    hint = f'Remove {root} to render it again, or choose another data_root.'
     try:
         found = json.loads((root / 'meta.json').read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Clips whose class is told by motion alone: sampling, drawing and encoding.
+"""Clips whose class only motion tells: sampling, drawing and encoding.
 
 Every clip shows the same furniture: a pair of two-toned shapes over a drifting texture. Six
 properties of the pair each live on a circle of circumference 1 and start at an independent,
@@ -11,8 +11,8 @@ A uniform phase plus any constant, modulo 1, is uniform again, so at each time t
 the same distribution in all classes: one frame holds no information on the class, and no
 average of scores of single frames can have an expected cross-entropy below chance. The classes
 come in pairs that differ by the sign of ``step``: a clip played backwards is a clip of its
-partner class. Everything else (texture, colours, drift, noise) is drawn alike in all classes,
-and frames are coded one by one, so that no frame carries traces of its neighbours.
+partner class. Everything else (texture, colors, drift, noise) is drawn alike in all classes,
+and frames are coded one by one, so that no frame carries traces of its neighbors.
 """
 
 import contextlib
@@ -214,7 +214,7 @@ def _sample_sprite(rng):
 
 
 def _sample_background(rng, size):
-    """A random texture without seams: smooth noise around a random colour."""
+    """A random texture without seams: smooth noise around a random color."""
     noise = np.fft.rfft2(rng.standard_normal((3, size, size)))
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)) * size
     noise = np.fft.irfft2(noise * np.exp(-((frequency / 6) ** 2)), (size, size))

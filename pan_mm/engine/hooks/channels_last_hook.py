@@ -1,4 +1,4 @@
-"""Training in the memory format that convolutions are quickest in."""
+"""Training in the memory format in which convolutions are fastest."""
 
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
@@ -10,9 +10,9 @@ from pan_mm.models.memory_format import backbones, to_channels_last
 
 @HOOKS.register_module(force=True)  # an upstream namesake must not break the import
 class ChannelsLastHook(Hook):
-    """Lays weights and feature maps of the backbones channels-last: the same numbers, sooner.
+    """Lays weights and feature maps of the backbones channels-last: the same numbers, faster.
 
-    For training on a processor, of any recognizer with a 2D or 3D backbone. How much sooner is
+    For training on a processor, of any recognizer with a 2D or 3D backbone. How much faster is
     measured in docs/performance.md. Checkpoints stay what they are.
     """
 

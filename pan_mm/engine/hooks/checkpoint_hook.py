@@ -122,7 +122,7 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
             why = f'resuming from {path}; passed over:{"".join(passed_over)}'
             print_log(why, 'current', logging.WARNING)
         return path
-    fix = 'name one with --resume PATH, or remove the folder to begin anew'
+    fix = 'name one with --resume PATH, or remove the folder to start over'
     if passed_over:
         raise CheckpointError(f'{work_dir} holds no whole checkpoint; {fix}:{"".join(passed_over)}')
     if note.is_file():

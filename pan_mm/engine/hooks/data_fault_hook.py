@@ -21,7 +21,7 @@ class DataFaultHook(Hook):
       ``max_faults`` of them stop it.
     - In validation and test the first fault stops, and names the clip: the results are complete.
       With ``max_test_faults``, that many clips may be left out of them; each is logged, and the
-      number of them stands as ``left_out`` beside the accuracies. In one process alone: of
+      number of them stands as ``left_out`` beside the accuracies. Only in one process: of
       several, MMEngine would count clips twice.
     - A data worker that hangs for ``timeout`` seconds or dies stops either of them. Under
       ``CheckedRunner`` the error names the file that it was at.
@@ -84,8 +84,8 @@ class DataFaultHook(Hook):
             return
         if get_world_size() > 1:
             raise ValueError(
-                f'max_test_faults={self.max_test_faults} of DataFaultHook works in one process '
-                f'alone, not in {get_world_size()}: clips that are left out would make others '
+                f'max_test_faults={self.max_test_faults} of DataFaultHook works only in one '
+                f'process, not in {get_world_size()}: clips that are left out would make others '
                 'count twice; test in one process, or take the clips from the annotation file'
             )
         report = functools.partial(self._leave_out, runner)
@@ -174,5 +174,5 @@ class DataFaultHook(Hook):
         named = ', '.join(paths) or 'no file that is known'
         return DataError(
             f'{error}\nThe data workers were at: {named}. Take the one at fault from the '
-            'annotation file, then go on with --resume'
+            'annotation file, then continue with --resume'
         )

@@ -1,4 +1,4 @@
-"""Randomness that depends on the seed and the epoch alone."""
+"""Randomness that depends only on the seed and the epoch."""
 
 import logging
 
@@ -12,7 +12,7 @@ from mmengine.runner import Runner, set_random_seed
 
 @HOOKS.register_module(force=True)  # an upstream namesake must not break the import
 class EpochSeedHook(Hook):
-    """Seeds Python, NumPy and PyTorch anew for each epoch, so that a resumed run is exact.
+    """Seeds Python, NumPy and PyTorch for each epoch, so that a resumed run is exact.
 
     MMEngine resumes weights, optimizer, schedules and the order of the samples, but no state of a
     random generator: a resumed run repeats the crops and dropouts of the first epochs. With this

@@ -1,4 +1,4 @@
-"""What a training does about a loss that is no number."""
+"""What a training does about a loss that is not a number."""
 
 from typing import Any, Optional
 

@@ -128,7 +128,7 @@ async function start() {
   $('rules').textContent =
     `At most ${+(limits.bytes / 2 ** 20).toFixed(2)} MiB and ${limits.seconds} s. The clip stays ` +
     'on this server and is deleted before the answer comes. What the browser cannot play may ' +
-    'still be recognised.';
+    'still be recognized.';
   $('live-tab').hidden = !(info.timeline && limits.cameras);
 }
 

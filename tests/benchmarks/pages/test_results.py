@@ -13,11 +13,11 @@ from benchmarks.ablations import ABLATIONS, BASES, OPTIONS
 from benchmarks.compared import (
     CONFIGS,
     MODELS,
-    MODELS_MOTIONSHAPES,
     RECORDS,
     RECORDS_MOTIONSHAPES,
     ROOT,
 )
+from benchmarks.pages import overview
 from benchmarks.pages import results as report
 from benchmarks.pages.model_zoo import own_accuracies
 from benchmarks.pages.result_pictures import PICTURES, write_pictures
@@ -111,16 +111,9 @@ def test_no_run_at_all(tmp_path):
         read_run(tmp_path)
 
 
-def test_tables_of_the_readme_are_those_of_the_records():
-    records, problems = read_records(RECORDS_MOTIONSHAPES, CONFIGS)
-    runs = {record.info['config']: record.info for record in records if not record.changes}
-    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
-    models = MODELS_MOTIONSHAPES.values()
-    assert report.run_table([runs[config] for config in models]) in readme
-    assert not problems
-    found, _ = results_by_model(read_records(RECORDS, CONFIGS)[0])
-    shown = ('TSN', 'TSM', 'PAN Lite', 'PAN Full', 'PAN En')
-    assert main_table({model: found[model] for model in shown}) in readme
+def test_tables_of_readme_and_get_started_are_fresh():
+    overview.main(['--check'])
+    assert all(overview.MARK.search((ROOT / name).read_text()) for name in overview.PAGES)
 
 
 def record(model, seed, hits, changes=None, split='test', pixels=112):

@@ -303,7 +303,7 @@ def test_records_that_do_not_belong_are_named(copies, out):
     (out / 'tsn_r18_1xb16-1x1x8-30e_seed5.npz').rename(seed.with_suffix('.npz'))
     clips = [(f'other {i}.mp4', i % 27) for i in range(54)]
     wrong = {
-        scores.with_suffix('.json'): 'is no whole record of a run',
+        scores.with_suffix('.json'): 'is not a whole record of a run',
         seed: 'its name should be tsn_r18_1xb16-1x1x8-30e_seed5',
         copies(6, clips): 'was tested on other clips than most',
         copies(10, lists=['dev_train.txt', 'dev_val.txt']): 'name should be .*_dev_seed10',

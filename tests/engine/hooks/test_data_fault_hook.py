@@ -179,7 +179,7 @@ def test_a_test_of_nothing_is_no_result(make_runner, folder):
 def test_several_processes_leave_nothing_out(make_runner, folder, monkeypatch):
     monkeypatch.setattr('pan_mm.engine.hooks.data_fault_hook.get_world_size', lambda: 3)
     runner = make_runner(GOOD, folder, also=('test',), **hooks(max_test_faults=1))
-    with pytest.raises(ValueError, match='in one process alone, not in 3'):
+    with pytest.raises(ValueError, match='only in one process, not in 3'):
         runner.test()
 
 

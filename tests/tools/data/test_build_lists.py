@@ -246,7 +246,7 @@ def test_extraction_ends_at_an_interrupt(own_videos, tmp_path):
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=300)
-    assert process.returncode == 1 and 'goes on from here' in stderr
+    assert process.returncode == 1 and 'continues from here' in stderr
     assert len(list((tmp_path / 'frames').glob('*/*'))) < 305
     assert subprocess.run(list(map(str, command)), stdout=subprocess.DEVNULL).returncode == 0
     assert len(list((tmp_path / 'frames').glob('*/*/img_00012.jpg'))) == 305

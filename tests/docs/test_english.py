@@ -1,0 +1,106 @@
+"""Documents, docstrings and messages are in plain American English: short, direct, active.
+
+The word list holds what crept in before; it is not a style guide.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = (
+    '*.md',
+    'docs/**/*.md',
+    'docs/*.md.in',
+    'configs/**/*.md',
+    'results/*.md',
+    'tools/**/*.md',
+    '.github/**/*.yml',
+)
+PAGES = [path.relative_to(ROOT).as_posix() for f in FOLDERS for path in sorted(ROOT.glob(f))]
+LATER = (  # not edited yet
+    'pan_mm/cli/',
+    'pan_mm/engine/preflight.py',
+    'tools/data/build_list.py',
+)
+CODE = [
+    path.relative_to(ROOT).as_posix()
+    for folder in ('pan_mm', 'tools', 'benchmarks')
+    for path in sorted((ROOT / folder).rglob('*.py'))
+    if '.mim' not in path.parts and not path.relative_to(ROOT).as_posix().startswith(LATER)
+]
+INSTEAD = {
+    r'(?<![Tt]here )\b(is|are|was|were) no (?!longer|more|less)': 'is not a',
+    r'(?<!leaves )(?<!leave )(?<!leaves it )(?<!leave it )(?<!let )\balone\b': 'only, by itself',
+    r'\bmend(s|ed|ing)?\b': 'fix',
+    r'\b(go|goes|going|gone|went) on\b': 'continue',
+    r'\b(quick|soon)(er|est)\b': 'faster, earlier',
+    r'\b(stand|stands|stood) (in|with|beside|before|there|here|under|at|behind)\b': 'is in',
+    r'\b(lie|lies|lay) (in|beside|near|below|above|under|between)\b': 'is in',
+    r'(^|[.:;|] )Of (?!course)': 'start with the subject',
+    r'\banew\b': 'again',
+    r'\bfor want of\b': 'without',
+    r'\bhand(ed|s)? on\b': 'share, pass',
+    r'\bby halves\b': 'partially',
+    r'\bbut for\b': 'except',
+    r'\bwherever\b.*\bgoes\b': 'works with',
+    r'\b(brings?|brought) along\b': 'include',
+    r'\bsome dozens\b': 'a few dozen',
+    r'\b[Bb]esides there\b': 'there is also',
+    r'\beverybody\b': 'anyone',
+    r'\bnot till\b|\btill\b': 'until',
+    r'\b(number|name|count)s the \w+ otherwise\b': 'differently',
+    r'\b(colour|grey|neighbour|behaviour|favour|honour)': 'American spelling',
+    r'\b(centre|licence|labelled|modelled|artefact|judgement)': 'American spelling',
+    r'\b\w+(al|ar|an|im|gn|nt|or|ion)is(e|es|ed|ing|ation)\b(?<!precise)(?<!promise)': 'ize',
+    r'\banalys(e|ed|es|ing)\b': 'analyze',
+}
+
+
+def prose(text):
+    """Lines of text without code, addresses and comments."""
+    text = re.sub(r'^( *)```.*?^\1```', lambda m: '\n' * m[0].count('\n'), text, flags=re.M | re.S)
+    text = re.sub(r'<!--.*?-->', lambda m: '\n' * m[0].count('\n'), text, flags=re.S)
+    text = re.sub(r'`[^`\n]+`|\]\([^)]*\)|<[^>\n]*>|https?://\S+', ' ', text)
+    return text.splitlines()
+
+
+def found(name, text, first=1):
+    return [
+        f'{name}:{number}: {match[0].strip()!r}: {instead}'
+        for number, line in enumerate(prose(text), first)
+        for pattern, instead in INSTEAD.items()
+        for match in re.finditer(pattern, line)
+    ]
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_page(page):
+    words = found(page, (ROOT / page).read_text(encoding='utf-8'))
+    assert not words, '\n'.join(words)
+
+
+def test_docstrings_and_messages():
+    words = []
+    for name in CODE:
+        for node in ast.walk(ast.parse((ROOT / name).read_text(encoding='utf-8'))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and ' ' in node.value:
+                text = re.sub(r'^ *\w+ \([^)]*\):', ':', node.value, flags=re.M)  # arguments' names
+                words += found(name, text, node.lineno)
+    assert not words, '\n'.join(words)
+
+
+@pytest.mark.parametrize(
+    'line', ['What is no video', 'Of a run', 'It goes on.', 'the head alone', 'normalised', 'mends']
+)
+def test_the_list_finds(line):
+    assert any(re.search(pattern, line) for pattern in INSTEAD)
+
+
+@pytest.mark.parametrize(
+    'line', ['there is no GPU', 'leave it alone', 'a precise promise', 'otherwise', 'advise']
+)
+def test_the_list_lets_through(line):
+    assert not any(re.search(pattern, line) for pattern in INSTEAD)

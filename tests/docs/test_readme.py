@@ -1,0 +1,54 @@
+"""The README stays short, and its badges, the citation and the templates are true."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+import pan_mm
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+
+
+def test_it_is_short():
+    assert len(README.splitlines()) <= 150
+
+
+def test_badges():
+    badges = dict(re.findall(r'/badge/(\w+)-(\S+)-blue', README))
+    floors = dict(
+        re.findall(r'^(\w+)>=([\w.]+)', (ROOT / 'requirements/install.txt').read_text(), re.M)
+    )
+    minors = re.search(r'for minor in range\((\d+), (\d+)\)', (ROOT / 'setup.py').read_text())
+    assert badges == {
+        'version': pan_mm.__version__,
+        'python': f'3.{minors[1]}_to_3.{int(minors[2]) - 1}',
+        'pytorch': f'%E2%89%A5_{floors["torch"]}',
+        'mmaction2': floors['mmaction2'].rpartition('.')[0],
+        'license': 'Apache--2.0',
+    }
+    described = re.findall(r'\[!\[([^]]+)\]', README)
+    assert described[0] == f'version {pan_mm.__version__}'
+
+
+def test_pictures_exist():
+    pictures = re.findall(r'(?:src|srcset)="([^"]+)"', README)
+    assert len(pictures) == 2 and all((ROOT / name).is_file() for name in pictures)
+
+
+def test_citation():
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text(encoding='utf-8'))
+    assert citation['version'] == pan_mm.__version__
+    paper = citation['preferred-citation']
+    assert paper['url'] in README and 'Appearance' in paper['title']
+
+
+def test_issue_templates():
+    forms = list((ROOT / '.github/ISSUE_TEMPLATE').glob('*.yml'))
+    assert len(forms) == 4
+    for path in forms:
+        form = yaml.safe_load(path.read_text(encoding='utf-8'))
+        ids = [part['id'] for part in form.get('body', [])]
+        assert path.stem == 'config' or (form['name'] and form['description'] and ids)
+        assert len(ids) == len(set(ids))
