@@ -18,7 +18,7 @@ class ClassBalancedSampler(DefaultSampler):
     ``get_cat_ids`` of a dataset, which MMAction2's do not have.)
 
     Args:
-        dataset (Dataset): Of MMAction2, or a wrapper of MMEngine around one.
+        dataset (Dataset): A dataset of MMAction2, or one in a wrapper of MMEngine.
         **kwargs: Arguments of ``DefaultSampler``: ``shuffle``, ``seed``, ``round_up``. Without
             ``shuffle`` each epoch draws the same videos.
 

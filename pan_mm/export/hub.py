@@ -32,11 +32,11 @@ from pan_mm.apis import PANInferencer
 print(PANInferencer('{address}')('video.mp4'))
 ```
 
-`{weights}` and `{data}` are data alone: nothing in them can run.
+`{weights}` and `{data}` are only data: nothing in them can run.
 
 ## Data, accuracy, limits
 
-Say here what it was trained on and under which licence, how it was tested, and what it is not for.
+Say here what it was trained on and under which license, how it was tested, and what it is not for.
 """
 
 
@@ -98,7 +98,7 @@ def push_to_hub(
         config (str | Path | Config): Config of the recognizer.
         checkpoint (str | Path): Its weights.
         label_map (str | Path, optional): Class names, one a line.
-        private (bool): Of a new repository. Defaults to False.
+        private (bool): Whether a new repository is private. Defaults to False.
         token (str, optional): Defaults to that of ``hf auth login``.
 
     Returns:

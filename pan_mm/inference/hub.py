@@ -1,4 +1,4 @@
-"""Models from the Hugging Face Hub, or from a folder in its form, read as data alone.
+"""Models from the Hugging Face Hub, or from a folder in its form, read only as data.
 
 A repository holds ``model.safetensors`` and ``config.json``, the model and the test pipeline of a
 config. MMEngine builds whatever a config names, so what these name is checked first: parts of
@@ -181,7 +181,7 @@ def _is_known(kind: Any, part: str, registry: Optional[Registry]) -> bool:
 
 
 def _tuples(value: Any) -> Any:
-    """Lists as tuples but for the outermost, as transforms want them."""
+    """Turn all lists but the outermost into tuples, as transforms want them."""
     if isinstance(value, dict):
         return {key: _inner(each) for key, each in value.items()}
     return [_tuples(each) for each in value]

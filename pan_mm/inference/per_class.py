@@ -11,7 +11,7 @@ from pan_mm.utils.errors import DataError
 
 
 class ClassResult(NamedTuple):
-    """Of one class.
+    """What a test shows about one class.
 
     Attributes:
         name (str): Its name.
@@ -37,7 +37,7 @@ def per_class(scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> l
     Args:
         scores (np.ndarray): Shape (N, num_classes).
         labels (np.ndarray): Int, shape (N,); of several labels 0 and 1, shape (N, num_classes).
-        names (Sequence[str]): Of the classes.
+        names (Sequence[str]): Class names.
 
     Returns:
         list[ClassResult]: In the order of the labels.

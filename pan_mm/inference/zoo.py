@@ -26,7 +26,7 @@ class Model(NamedTuple):
     Attributes:
         name (str): The name.
         config (Path | Config): Its config file; of a model of the hub, its config.
-        weights (Path, optional): Of a trained model, else None.
+        weights (Path, optional): Weights of a trained model, otherwise None.
     """
 
     name: str
@@ -56,7 +56,7 @@ def find_model(name: Optional[str] = None) -> Model:
     """The model of a name.
 
     Args:
-        name (str, optional): Of :func:`list_models`, ``hf://OWNER/NAME``, or a folder that
+        name (str, optional): A name from :func:`list_models`, ``hf://OWNER/NAME``, or a folder that
             :func:`pan_mm.apis.save_pretrained` wrote. Defaults to the first trained model that
             comes with the package.
 

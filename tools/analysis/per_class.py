@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Print the accuracy of each class and its confusions, of scores that tools/test.py --dump wrote.
 
-Of videos with several labels, the average precision of each class.
+For videos with several labels, it is the average precision of each class.
 """
 
 import argparse
