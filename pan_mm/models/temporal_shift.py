@@ -70,6 +70,16 @@ RULES = {
 }
 
 
+def find_stages(module: nn.Module) -> dict:
+    """Blocks that ``RULES`` names, with their rules, by the module that holds them, in order."""
+    stages: dict = {}
+    for name, block in module.named_modules():
+        rule = next((RULES[n] for n in map(_full_name, type(block).__mro__) if n in RULES), None)
+        if rule:
+            stages.setdefault(name.rpartition('.')[0], []).append((block, rule))
+    return stages
+
+
 def insert_shift(
     module: nn.Module, num_segments: int, shift_div: int = 8, causal: bool = False
 ) -> None:
@@ -89,11 +99,7 @@ def insert_shift(
     Raises:
         ValueError: If there is no such block.
     """
-    stages: dict = {}
-    for name, block in module.named_modules():
-        rule = next((RULES[n] for n in map(_full_name, type(block).__mro__) if n in RULES), None)
-        if rule:
-            stages.setdefault(name.rpartition('.')[0], []).append((block, rule))
+    stages = find_stages(module)
     if not stages:
         raise ValueError(
             'no rule says where its temporal shift goes; ResNet, RegNet, MobileNet, MNASNet, '
