@@ -44,7 +44,7 @@ class WatchedPipeline:
 
     def __init__(
         self,
-        pipeline: Callable,
+        pipeline: Any,
         max_faults: int = 0,
         num_workers: int = 0,
         test_mode: bool = False,
