@@ -121,7 +121,8 @@ def get_model(
             f'no weights of {model.name} come with pan_mm; take pretrained=False, or '
             'load_recognizer with a checkpoint of yours'
         )
-    return load_recognizer(*(choose(model.name) if pretrained else (model.config,)), device=device)
+    config, checkpoint = choose(model.name) if pretrained else (model.config, None)
+    return load_recognizer(config, checkpoint, device=device)
 
 
 def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:
