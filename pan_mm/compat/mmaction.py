@@ -5,6 +5,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import inspect
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,6 +137,34 @@ def _count_feature_maps(recognizer2d):
     recognizer2d.Recognizer2D.extract_feat = with_segments
 
 
+def _asks_a_network_as_a_dict(recognizer2d):
+    return 'backbone.get(' in inspect.getsource(recognizer2d.Recognizer2D.extract_feat)
+
+
+def _let_backbones_say_num_segments(recognizer2d):
+    extract_feat = recognizer2d.Recognizer2D.extract_feat
+
+    @functools.wraps(extract_feat)
+    def in_batches(self, inputs, *args, **kwargs):
+        views = (self.test_cfg or {}).get('max_testing_views')
+        if not views:
+            return extract_feat(self, inputs, *args, **kwargs)
+        backbone = self.backbone
+        clip = getattr(backbone, 'num_segments', 1) * getattr(backbone, 'clip_len', 1)
+        if views % clip:
+            raise ValueError(
+                f'max_testing_views={views} of model.test_cfg is not a multiple of the {clip} '
+                'frames of a clip'
+            )
+        backbone.get = lambda name: clip
+        try:
+            return extract_feat(self, inputs, *args, **kwargs)
+        finally:
+            del backbone.get
+
+    recognizer2d.Recognizer2D.extract_feat = in_batches
+
+
 # Backbones --------------------------------------------------------------------------------
 
 
@@ -264,6 +293,15 @@ REPAIRS = (
             apply=_none_means_from_scratch(cls),
         )
         for name, cls in (('resnet_tsm', 'ResNetTSM'), ('mobilenet_v2_tsm', 'MobileNetV2TSM'))
+    ),
+    Repair(
+        name='max-testing-views',
+        reason='Recognizer2D asks its backbone for num_segments as if it were a dict, so '
+        'test_cfg=dict(max_testing_views=…) fails (mmaction/models/recognizers/recognizer2d.py)',
+        until='Recognizer2D reads backbone.num_segments',
+        module='mmaction.models.recognizers.recognizer2d',
+        needed=_asks_a_network_as_a_dict,
+        apply=_let_backbones_say_num_segments,
     ),
     Repair(
         name='visualization-hook',

@@ -1,11 +1,14 @@
 """What a config's pipeline does with a video: what opens, samples, decodes and changes it."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional, Union
 
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
+
+from pan_mm.utils.settings import argument
 
 
 def leaf_datasets(dataset: Optional[dict]) -> Iterator[dict]:
@@ -58,7 +61,7 @@ class VideoPipeline:
 
     Args:
         config (dict): Config of a recognizer. The pipeline of its test dataset where that opens
-            videos, or else its ``test_pipeline``, which tools for single videos use.
+            videos, or else its ``test_pipeline``, which MMAction2's tools for single videos use.
 
     Raises:
         ValueError: If the config has neither.
@@ -106,8 +109,7 @@ class VideoPipeline:
     def num_frames(self) -> Optional[int]:
         """T·m, frames of a view; None if no transform samples them."""
         for transform in self.of_kind('sample'):
-            default = 8 if 'PAN' in str(transform['type']) else 1
-            return transform.get('clip_len', 1) * transform.get('num_clips', default)
+            return math.prod(argument(transform, name) or 1 for name in ('clip_len', 'num_clips'))
         return None
 
     @property

@@ -1,23 +1,55 @@
 """What can be known to be wrong with a config before the run has spent time."""
 
-import inspect
+import copy
+import logging
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
+from mmengine.logging import print_log
 
-from pan_mm.datasets.checks.annotations import listed
-from pan_mm.datasets.checks.dataset import check_list, has_list
-from pan_mm.datasets.pipelines import leaf_datasets
+from pan_mm.datasets.checks.dataset import check_list, has_list, missing_classes
+from pan_mm.datasets.pipelines import kind_of, leaf_datasets
 from pan_mm.models.backbone_2d import pixel_statistics, same_statistics
 from pan_mm.models.pan_ensemble import stream_configs
 from pan_mm.models.pretrained import PIP, find_in_pip
-from pan_mm.utils.errors import DataError
+from pan_mm.utils.errors import DataError, listed
+from pan_mm.utils.settings import argument, arguments, check_settings
+
+
+def before_building(cfg: Config, runner: type) -> None:
+    """Check what a runner of MMEngine is to be built from; ``from_cfg`` calls it first.
+
+    Raises:
+        ConfigError: See :func:`pan_mm.utils.settings.check_settings`.
+    """
+    if _is_checked(cfg):
+        check_settings(cfg, runner)
+
+
+def before_running(cfg: Config, work: str) -> None:
+    """Check a config before a runner of MMEngine is to 'train' or 'test'; it calls this first.
+
+    Raises:
+        DataError: See :func:`preflight`.
+    """
+    if _is_checked(cfg):
+        validated = ('val',) if work == 'train' and cfg.get('val_cfg') else ()
+        preflight(cfg, (work, *validated))
+
+
+def _is_checked(cfg: Config) -> bool:
+    """Whether it is a config of recognizers that does not say ``preflight = False``."""
+    scope = cfg.get('default_scope')
+    return scope in ('mmaction', 'pan_mm') and cfg.get('preflight', True)
 
 
 def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
-    """Check that the sampling fits the model and that annotations and files are sound.
+    """Check that the parts of a recognizer fit and that annotations and files are sound.
+
+    Classes that no video of the training is of are warned of.
 
     Args:
         cfg (Config): Config of a run, as for MMEngine's ``Runner``.
@@ -26,31 +58,53 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
     Raises:
         DataError: Naming each argument, file and line that is wrong (at most ten).
     """
+    whole = cfg.get('model') or {}
+    recognizers = _recognizers(whole)
+    preprocessor = whole.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    head = recognizers[0].get('cls_head') or {}
     problems = []
-    recognizers = _recognizers(cfg.model)
-    if 'train' in splits and _is_ensemble(cfg.model):
+    if 'train' in splits and _is_ensemble(whole):
         problems.append('train: PANEnsemble only tests; train each stream with its own config')
-    problems += [p for model in recognizers for p in _check_statistics(model, cfg.model)]
+    problems += [p for model in recognizers for p in _check_statistics(model, preprocessor)]
     if 'train' in splits:
         problems += [p for model in recognizers for p in _check_pretrained(model)]
     for split in splits:
+        is_evaluated = _is_evaluated(cfg.get(f'{split}_evaluator'))
+        if split != 'train' and is_evaluated:
+            problems += _check_average(head)
         dataloader = cfg.get(f'{split}_dataloader')
         for dataset in leaf_datasets(dataloader and dataloader.get('dataset')):
+            problems += _check_normalised(preprocessor, dataset)
             for model in recognizers:
-                problems += [f'{split}: {p}' for p in _check_sampling(model, dataset)]
-            labelled = split == 'train' or _is_evaluated(cfg.get(f'{split}_evaluator'))
-            num_classes = (recognizers[0].get('cls_head') or {}).get('num_classes')
-            if dataset.get('multi_class') and dataset.get('num_classes') != num_classes:
+                found = list(_check_sampling(model, dataset)) or _check_shapes(model, dataset)
+                problems += [f'{split}: {problem}' for problem in found]
+            if dataset.get('multi_class') and dataset.get('num_classes') != head.get('num_classes'):
                 problems.append(
                     f'{split}: num_classes={dataset.get("num_classes")} of {dataset["type"]} but '
-                    f'model.cls_head.num_classes={num_classes}; set both to the same number'
+                    f'model.cls_head.num_classes={head.get("num_classes")}; set both to the same '
+                    'number'
                 )
             if has_list(dataset):  # others know their own annotations
-                found = check_list(dataset, num_classes, labelled)
+                labelled = split == 'train' or is_evaluated
+                found = check_list(dataset, head.get('num_classes'), labelled)
                 problems += [f'{split}: {problem}' for problem in found]
     problems = list(dict.fromkeys(problems))
     if problems:
         raise DataError(f'{len(problems)} problem(s) found before the start:{listed(problems)}')
+    if 'train' in splits:
+        _warn_of_missing_classes(cfg, head)
+
+
+def _warn_of_missing_classes(cfg: Config, head: dict) -> None:
+    lists = list(leaf_datasets((cfg.get('train_dataloader') or {}).get('dataset')))
+    if lists and all(map(has_list, lists)) and head.get('num_classes'):
+        missing = missing_classes(lists, head['num_classes'])
+        if missing:
+            message = (
+                f'train: {len(missing)} of num_classes={head["num_classes"]} classes have no '
+                f'video:{listed(missing)}'
+            )
+            print_log(message, 'current', logging.WARNING)
 
 
 def _is_ensemble(model: dict) -> bool:
@@ -68,15 +122,6 @@ def _is_evaluated(evaluators: Any) -> bool:
     """Whether scores are held against labels, not only dumped."""
     evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
     return any(e and 'DumpResults' not in str(e['type']) for e in evaluators)
-
-
-def _argument(part: dict, name: str) -> Any:
-    """What the config of a backbone or head says of an argument, or its default; else None."""
-    kind = part.get('type')
-    cls = MODELS.get(kind) if isinstance(kind, str) else kind
-    parameters = inspect.signature(cls).parameters if cls else {}
-    default = parameters[name].default if name in parameters else None
-    return part.get(name, None if default is inspect.Parameter.empty else default)
 
 
 def _inner_backbone(recognizer: dict) -> tuple:
@@ -98,13 +143,12 @@ def _check_pretrained(recognizer: dict) -> Iterator[str]:
         yield f'{where}.pretrained: {error}'
 
 
-def _check_statistics(recognizer: dict, model: dict) -> Iterator[str]:
+def _check_statistics(recognizer: dict, preprocessor: dict) -> Iterator[str]:
     """Whether frames are normalised as for the weights of a backbone that tells how."""
     backbone, where = _inner_backbone(recognizer)
     kind = backbone.get('type')
     try:
         wanted = pixel_statistics(kind) if kind else None
-        preprocessor = model.get('data_preprocessor') or {}
         of = preprocessor.get('mean_std_of')
         given = pixel_statistics(of) if of else [preprocessor.get(k) for k in ('mean', 'std')]
     except (ImportError, ValueError) as error:
@@ -123,28 +167,110 @@ def _check_sampling(model: dict, dataset: dict) -> Iterator[str]:
     backbone, head = model.get('backbone') or {}, model.get('cls_head') or {}
     is_pan = 'PANBackbone' in str(backbone.get('type'))
     is_vap = 'VAPHead' in str(head.get('type'))
-    own, classified = (_argument(part, 'num_segments') for part in (backbone, head))
+    own, classified = (argument(part, 'num_segments') for part in (backbone, head))
     num_segments = own or classified
     pools = (backbone.get('backbone', {}) if is_pan else backbone).get('temporal_pool')
-    halved = bool(pools) and _argument(head, 'temporal_pool') is None
+    halved = bool(pools) and argument(head, 'temporal_pool') is None
     if own and classified and own >> halved != classified:
         yield (
             f'model.backbone.num_segments={own}{", which temporal_pool halves," if halved else ""} '
             f'but model.cls_head.num_segments={classified}; set both to '
             f'{"fit" if halved else "the same number"}'
         )
-    for transform in dataset.get('pipeline') or []:
+    pipeline = dataset.get('pipeline') or []
+    kinds = [kind_of(transform) for transform in pipeline]
+    if _is_3d(pipeline):
+        return
+    if (is_pan or is_vap) and 'decode' in kinds and 'sample' not in kinds:
+        clip_len = argument(backbone, 'clip_len') if is_pan else 1
+        yield (
+            'no transform of the pipeline samples frames; add dict(type='
+            f"'PANSampleFrames', clip_len={clip_len}, num_clips={num_segments})"
+        )
+    for transform in pipeline:
         if 'SampleFrames' not in str(transform.get('type')):
             continue
-        num_clips = transform.get('num_clips', 8 if 'PAN' in str(transform.get('type')) else 1)
+        num_clips, frames = argument(transform, 'num_clips'), argument(transform, 'clip_len')
         if (is_pan or is_vap) and num_clips != num_segments:
             yield (
                 f'num_clips={num_clips} of {transform["type"]} but num_segments={num_segments} of '
                 'the model; set both to the same number'
             )
-        clip_len = backbone.get('clip_len', 4) if is_pan else 1
-        if (is_pan or is_vap) and transform.get('clip_len') != clip_len:
+        clip_len = argument(backbone, 'clip_len') if is_pan else 1
+        if (is_pan or is_vap) and frames != clip_len:
             yield (
-                f'clip_len={transform.get("clip_len")} of {transform["type"]} but the model takes '
+                f'clip_len={frames} of {transform["type"]} but the model takes '
                 f'{clip_len} adjacent frames of each segment; set both to the same number'
             )
+
+
+def _check_average(head: dict) -> Iterator[str]:
+    takes_it = 'average_clips' in arguments(head.get('type'))
+    if takes_it and argument(head, 'average_clips') is None:
+        yield (
+            'model.cls_head.average_clips is not set, so that a video has a score of each clip and '
+            "no metric can be computed; set 'prob' or 'score'"
+        )
+
+
+def _check_normalised(preprocessor: dict, dataset: dict) -> Iterator[str]:
+    """Whether pictures reach the model normalised."""
+    kind = preprocessor.get('type', 'ActionDataPreprocessor')
+    pipeline = dataset.get('pipeline') or []
+    formats = {transform.get('input_format') for transform in pipeline}
+    if not formats & {'NCHW', 'NCTHW'} or 'mean' not in arguments(kind):
+        return
+    normalise = 'Normalize' in str([transform.get('type') for transform in pipeline])
+    if not normalise and not preprocessor.get('mean') and not preprocessor.get('mean_std_of'):
+        yield (
+            'model.data_preprocessor has no mean and std, so that pixels are 0 to 255; set both '
+            '(ImageNet weights want mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]; '
+            'mean=[0, 0, 0], std=[1, 1, 1] changes nothing)'
+        )
+
+
+def _check_shapes(recognizer: dict, dataset: dict) -> Iterator[str]:
+    """Whether the head fits the backbone's feature maps of one clip, by shapes alone."""
+    head, pipeline = recognizer.get('cls_head') or {}, dataset.get('pipeline') or []
+    samplers = [transform for transform in pipeline if kind_of(transform) == 'sample']
+    if not head.get('in_channels') or recognizer.get('neck') or len(samplers) != 1:
+        return
+    num_clips, clip_len = (argument(samplers[0], key) or 1 for key in ('num_clips', 'clip_len'))
+    shape = (1, 3, clip_len, 64, 64) if _is_3d(pipeline) else (num_clips * clip_len, 3, 64, 64)
+    try:
+        with torch.device('meta'), torch.random.fork_rng([]), torch.no_grad():
+            model = MODELS.build(_from_scratch(recognizer)).eval()
+            maps, _ = model.extract_feat(torch.empty(1, *shape), stage='backbone')
+    except Exception:  # what a model does not take is said by itself, when it is given frames
+        return
+    if not isinstance(maps, torch.Tensor) or maps.ndim < 4:
+        return
+    if maps.shape[1] != head['in_channels']:
+        yield (
+            f'model.cls_head.in_channels={head["in_channels"]}, but the feature maps of '
+            f'model.backbone have {maps.shape[1]} channels; set model.cls_head.in_channels='
+            f'{maps.shape[1]}'
+        )
+    segments = maps.shape[2] if maps.ndim == 5 else len(maps)
+    wanted = argument(head, 'num_segments')
+    if 'VAPHead' in str(head.get('type')) and segments != wanted:
+        yield (
+            f'model.cls_head.num_segments={wanted}, but model.backbone makes {segments} feature '
+            f'maps of a clip; set model.cls_head.num_segments={segments}'
+        )
+
+
+def _is_3d(pipeline: list) -> bool:
+    """Whether it makes clips of (3, T, H, W), not frames."""
+    return any(transform.get('input_format') == 'NCTHW' for transform in pipeline)
+
+
+def _from_scratch(node: Any) -> Any:
+    """A copy of a config that loads no weights."""
+    if isinstance(node, dict):
+        node = copy.copy(node)
+        for key, value in node.items():
+            node[key] = None if key in ('pretrained', 'weights') else _from_scratch(value)
+    elif isinstance(node, (list, tuple)):
+        node = type(node)(map(_from_scratch, node))
+    return node

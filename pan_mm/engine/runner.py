@@ -15,26 +15,24 @@ from mmengine.runner import Runner
 from mmengine.runner.runner import ConfigType
 from torch import nn
 
-from pan_mm.datasets.checks.annotations import listed
 from pan_mm.utils.checkpoint import check_resumable
 from pan_mm.utils.environment import describe_run
-from pan_mm.utils.errors import CheckpointError, DataError, PANError
+from pan_mm.utils.errors import CheckpointError, DataError, PANError, listed
 
 from .hooks.checkpoint_hook import latest_checkpoint
 from .hooks.data_fault_hook import DataFaultHook
-from .preflight import preflight
-from .scale import apply_scale
+from .scale import OPTIONS, apply_scale
 
 
 @RUNNERS.register_module()
 class CheckedRunner(Runner):
-    """A ``Runner`` that refuses what would fail later or give wrong scores silently.
+    """A ``Runner`` that checks checkpoints as well.
 
     Chosen by ``runner_type = 'CheckedRunner'`` in a config, so it works under any tool that
-    honors ``runner_type``. :func:`pan_mm.engine.preflight` runs before training and testing,
-    and testing needs a checkpoint that fits the model to the last weight. A run continues from its
-    last whole checkpoint, and data workers that die or hang are named with their files where
-    ``DataFaultHook`` watches them.
+    honors ``runner_type``. Before it works, it checks what every runner checks here
+    (:mod:`pan_mm.engine.preflight`). Testing needs a checkpoint that fits the model to the last
+    weight. A run continues from its last whole checkpoint, and data workers that die or hang are
+    named with their files where ``DataFaultHook`` watches them.
 
     On the terminal a run begins with the config's name and the device; MMEngine's description of
     the system, config and hooks is only in the log file.
@@ -43,6 +41,8 @@ class CheckedRunner(Runner):
         DataError: From :meth:`train` and :meth:`test`, naming what is wrong.
         RuntimeError: From :meth:`test`, if the checkpoint does not fit the model.
     """
+
+    own_settings = OPTIONS  # of a whole config, besides those of ``Runner``
 
     def __init__(self, *args, **kwargs) -> None:
         self._terminals: list = []
@@ -71,14 +71,12 @@ class CheckedRunner(Runner):
         return logger
 
     def train(self) -> nn.Module:
-        """Check, then train."""
-        preflight(self.cfg, ('train', 'val') if self.cfg.get('val_cfg') else ('train',))
+        """Train, as described in the log."""
         self.logger.info(describe_run())
         return self._naming_files(super().train)
 
     def test(self) -> dict:
-        """Check, then test."""
-        preflight(self.cfg, ('test',))
+        """Test a checkpoint that fits to the last weight."""
         self.logger.info(describe_run())
         self._strict = True
         return self._naming_files(super().test)

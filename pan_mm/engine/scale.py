@@ -12,6 +12,7 @@ from mmengine.config import Config
 from pan_mm.datasets.pipelines import frame_size_of, leaf_datasets
 from pan_mm.utils.errors import PANError
 
+OPTIONS = ('size', 'epochs')
 SIZES = ('scale', 'scale_range', 'input_size', 'crop_size')
 
 
@@ -27,7 +28,7 @@ def apply_scale(cfg: Config) -> None:
         PANError: If one is not a positive whole number, no transform fixes the size of frames, or
             the training has no epochs.
     """
-    for name, apply in (('size', _resize), ('epochs', _set_epochs)):
+    for name, apply in zip(OPTIONS, (_resize, _set_epochs)):
         value = cfg.get(name)
         if value is not None:
             if type(value) is not int or value < 1:

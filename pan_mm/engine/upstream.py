@@ -1,14 +1,20 @@
 """MMAction2's own command-line tools, for tools that build on them."""
 
+import argparse
 import os
 import runpy
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import mmaction
+from mmengine.config import Config, DictAction
 
-from pan_mm.utils.configs import config_path
-from pan_mm.utils.errors import PANError
+from pan_mm.utils.configs import config_path, require_config
+from pan_mm.utils.errors import PANError, errors_end_the_program
+from pan_mm.utils.settings import check_options, require_runner
+
+CHECKED = ('train', 'test')  # the tools that build a runner
 
 
 def find_tool(name: str) -> Path:
@@ -41,13 +47,31 @@ def run_tool(name: str) -> None:
     """Run one of these tools with the arguments of the process, and end with its exit status.
 
     The first of them that ends in '.py' may be the name of one of our configs, as for
-    :func:`pan_mm.utils.configs.config_path`. Bad input ends it with ``error: …``.
+    :func:`pan_mm.utils.configs.config_path`. Bad input ends it with ``error: …``: also, of
+    'train' and 'test', a config that is not there and options that change nothing. With
+    ``--traceback`` the error is raised.
     """
-    for i, word in enumerate(sys.argv[1:], 1):
-        if word.endswith('.py'):
-            sys.argv[i] = str(config_path(word))
-            break
-    try:
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    options.add_argument(
+        '--traceback', action='store_true', help='show where in the code an error arose'
+    )
+    if {'-h', '--help'} & set(sys.argv):
+        options.print_help()
+    options.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    args, _ = options.parse_known_args()
+    sys.argv = [word for word in sys.argv if word != '--traceback']
+    kinds = (PANError, FileNotFoundError) if Path(name).stem in CHECKED else (PANError,)
+    with nullcontext() if args.traceback else errors_end_the_program(*kinds):
+        for i, word in enumerate(sys.argv[1:], 1):
+            if word.endswith('.py'):
+                if Path(name).stem in CHECKED:
+                    _check(require_config(word), args.cfg_options)
+                sys.argv[i] = str(config_path(word))
+                break
         runpy.run_path(str(find_tool(name)), run_name='__main__')
-    except PANError as error:
-        sys.exit(f'error: {error}')
+
+
+def _check(path: Path, options: dict) -> None:
+    cfg = Config.fromfile(path)
+    kind = options.get('runner_type', cfg.get('runner_type', 'Runner'))
+    check_options(cfg, options, require_runner(kind))

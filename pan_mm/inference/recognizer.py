@@ -15,7 +15,7 @@ from pan_mm.datasets.pipelines import dataset_of
 from pan_mm.engine.scale import apply_scale
 from pan_mm.utils.addresses import without_password
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
-from pan_mm.utils.configs import config_path
+from pan_mm.utils.configs import config_path, require_config
 from pan_mm.utils.errors import CheckpointError, PANError
 
 from .zoo import choose, find_model, is_path
@@ -30,6 +30,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
             ``epochs`` (:mod:`pan_mm.engine.scale`).
 
     Raises:
+        FileNotFoundError: If there is no such file; names the nearest.
         ValueError: If the file is not a config, or has no ``model``.
     """
     if not isinstance(config, Config):
@@ -38,13 +39,11 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     if isinstance(config, Config):
         config = config.copy()
     else:
-        name = str(config)
-        if not Path(name).is_file():
-            raise FileNotFoundError(f'{name}: no such config file')
+        path = require_config(config)
         try:
-            config = Config.fromfile(name)
+            config = Config.fromfile(path)
         except OSError as error:  # MMEngine's word for a wrong suffix or a missing base
-            raise ValueError(f'{name}: cannot be read as a config ({error})') from error
+            raise ValueError(f'{path}: cannot be read as a config ({error})') from error
     if not config.get('model'):
         raise ValueError(f'{config.filename or "the config"} has no model; give a leaf config')
     config.merge_from_dict(cfg_options or {})

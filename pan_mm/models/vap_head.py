@@ -86,6 +86,7 @@ class VAPHead(BaseHead):
         clips, videos = len(cls_scores), len(data_samples)
         if clips != videos * views if views else clips % videos:
             raise ValueError(
-                f'{videos} videos gave {clips} clips of {self.num_segments} segments: clip_len and '
-                'num_clips of PANSampleFrames must be clip_len and num_segments of the model'
+                f'{videos} videos gave {clips} clips of {self.num_segments} segments; set '
+                'num_segments of the head to the number of feature maps that the backbone makes of '
+                'a clip, and clip_len and num_clips of the sampler to what the model takes'
             )

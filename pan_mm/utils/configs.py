@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Union
 
+from .errors import nearest
+
 PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel and an editable install have them where mim looks, a bare checkout beside the package.
 FOLDERS = (PACKAGE / '.mim' / 'configs', PACKAGE.parent / 'configs')
@@ -19,4 +21,17 @@ def config_path(name: Union[str, Path]) -> Path:
     path = Path(name)
     if not path.exists() and path.name == str(path):
         return configs().get(path.name.removesuffix('.py'), path)
+    return path
+
+
+def require_config(name: Union[str, Path]) -> Path:
+    """The same, or an error with the nearest of our configs and of those beside it.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    path = config_path(name)
+    if not path.is_file():
+        names = {*configs(), *(each.stem for each in path.parent.glob('*.py'))}
+        raise FileNotFoundError(f'{name}: no such config file; {nearest(path.stem, names)}')
     return path

@@ -10,6 +10,10 @@ class PANError(ValueError):
     """Base of all errors that the package raises for bad input."""
 
 
+class ConfigError(PANError):
+    """A config that is not there, or sets what nothing reads."""
+
+
 class CheckpointError(PANError):
     """A checkpoint that is damaged, would run code, or holds something else than weights."""
 
@@ -27,12 +31,23 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f'the nearest: {", ".join(difflib.get_close_matches(name, names, 3, 0.0))}'
 
 
+def listed(messages: list, most: int = 10) -> str:
+    """Messages for an error, each on a line of its own, and how many were left out."""
+    left_out = [f'… and {len(messages) - most} more'] if len(messages) > most else []
+    return ''.join(f'\n  {message}' for message in [*messages[:most], *left_out])
+
+
 @contextmanager
-def errors_end_the_program() -> Iterator[None]:
-    """End a tool with ``error: …`` and status 1 where its input is bad, without a traceback."""
+def errors_end_the_program(*kinds: type[BaseException]) -> Iterator[None]:
+    """End a tool with ``error: …`` and status 1 where its input is bad, without a traceback.
+
+    Args:
+        *kinds (type): Errors that mean bad input. Defaults to ``OSError`` and ``ValueError``.
+    """
+    kinds = kinds or (OSError, ValueError)
     try:
         yield
     except BrokenPipeError:
         raise
-    except (OSError, ValueError) as error:
+    except kinds as error:
         sys.exit(f'error: {error}')

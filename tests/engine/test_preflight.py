@@ -1,5 +1,6 @@
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from pan_mm.engine import preflight
 from pan_mm.utils.errors import DataError
@@ -80,6 +81,84 @@ def test_pixels_are_normalised_as_the_weights_want(ann_file, videos, on):
             check(**wrong)
     with pytest.raises(DataError, match='no network .resnet_18.; the nearest: resnet18'):
         check('torchvision.resnet_18', **imagenet)
+
+
+VIDEO = [
+    dict(type='VideoInit'),
+    dict(type='PANSampleFrames', clip_len=4),
+    dict(type='VideoDecode'),
+    dict(type='FormatShape', input_format='NCHW'),
+]
+MEAN_STD = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+
+
+def whole(ann_file, videos, pipeline=VIDEO, depth=18, mean_std=MEAN_STD, **changes):
+    """A config of which all but videos is there."""
+    cfg = config(ann_file, videos)
+    cfg.train_dataloader.dataset.dataset.pipeline = pipeline
+    cfg.model.type = 'Recognizer2D'
+    cfg.model.backbone.backbone = dict(type='ResNetTSM', depth=depth, pretrained='https://no.where')
+    cfg.model.data_preprocessor = dict(type='ActionDataPreprocessor', **mean_std)
+    cfg.merge_from_dict(changes)
+    return cfg
+
+
+def test_channels_of_the_head_are_those_of_the_backbone(ann_file, videos):
+    preflight(whole(ann_file, videos))
+    with pytest.raises(DataError, match='1 problem.*\n.*=512, but .* have 2048 channels; set mod'):
+        preflight(whole(ann_file, videos, depth=50))
+
+
+def test_clips_of_a_3d_backbone_that_vap_does_not_take(ann_file, videos):
+    pipeline = [
+        dict(type='VideoInit'),
+        dict(type='SampleFrames', clip_len=8),
+        dict(type='VideoDecode'),
+        dict(type='FormatShape', input_format='NCTHW'),
+    ]
+    cfg = whole(ann_file, videos, pipeline)
+    cfg.model.type = 'Recognizer3D'
+    cfg.model.backbone = dict(
+        type='ResNet3dSlowOnly', depth=18, pretrained=None, conv1_stride_t=2, pool1_stride_t=1
+    )
+    with pytest.raises(DataError, match='num_segments=8, but .* makes 4 feature maps of a clip'):
+        preflight(cfg)
+
+
+def test_a_forgotten_sampler(ann_file, videos):
+    with pytest.raises(DataError, match="no transform .* samples.*'PANSampleFrames', clip_len=4"):
+        preflight(whole(ann_file, videos, [t for t in VIDEO if 'Sample' not in t['type']]))
+
+
+def test_pixels_that_nobody_normalises(ann_file, videos):
+    with pytest.raises(DataError, match='1 problem.*\n.*has no mean and std, .* 0 to 255'):
+        preflight(whole(ann_file, videos, mean_std={}))
+    pipeline = [*VIDEO, dict(type='Normalize', **MEAN_STD)]
+    preflight(whole(ann_file, videos, pipeline, mean_std={}))
+
+
+def test_clips_that_nobody_averages(ann_file, videos):
+    evaluated = dict(
+        test_evaluator=dict(type='AccMetric'),
+        test_dataloader=whole(ann_file, videos).train_dataloader,
+    )
+    with pytest.raises(DataError, match="1 problem.*\n.*average_clips .* set 'prob' or 'score'"):
+        preflight(whole(ann_file, videos, **evaluated), ('test',))
+    average = {'model.cls_head.average_clips': 'prob'}
+    preflight(whole(ann_file, videos, **evaluated, **average), ('test',))
+
+
+def test_classes_without_a_video_are_warned_of(ann_file, videos, tmp_path):
+    logger = MMLogger.get_instance('classes', log_file=str(tmp_path / 'log'))
+    cfg = config(ann_file, videos)
+    preflight(cfg)
+    cfg.train_dataloader.dataset.dataset.metainfo = dict(classes=['run', 'jump', 'fall'])
+    preflight(cfg)
+    for handler in logger.handlers:
+        handler.flush()
+    log = (tmp_path / 'log').read_text()
+    assert log.count('1 of num_classes=3 classes have no video:\n  ') == 2
+    assert '\n  1\n' in log and '\n  jump\n' in log
 
 
 def test_temporal_pooling_halves_the_segments(ann_file, videos):

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -161,6 +162,24 @@ def test_unfit_sampling_stops_at_once(run):
     assert result.returncode == 1
     assert 'model.backbone.num_segments=4' in result.stderr
     assert 'Traceback' not in result.stderr
+
+
+def test_mistakes_end_in_a_line(run, run_tool):
+    result = run_tool('tools/train.py', CONFIG.with_name('pan-light_r18_motionshapes.py'))
+    assert result.returncode == 1 and 'no such config file; the nearest: ' in result.stderr
+    assert 'Traceback' not in result.stderr
+    for option, meant in (
+        ('data_root=/nonexistent', 'set train_dataloader.dataset.data_root and val_dataloader'),
+        ('optimizer.lr=0.1', 'set optim_wrapper.optimizer.lr'),
+        ('model.backbone.strem=pa', "model.backbone.strem: .* 'strem'; the nearest: stream"),
+        ('runner_type=CheckdRunner', 'the nearest: CheckedRunner'),
+    ):
+        result = run('train.py', extra=[option], check=False)
+        assert result.returncode == 1 and re.search(meant, result.stderr), result.stderr
+        assert 'Traceback' not in result.stderr
+    result = run('test.py', 'none.pth', '--traceback', extra=['optimizer.lr=0.1'], check=False)
+    assert result.returncode == 1 and 'Traceback' in result.stderr
+    assert 'set optim_wrapper.optimizer.lr' in result.stderr
 
 
 def test_checkpoint_of_other_classes_is_refused(trained, run):

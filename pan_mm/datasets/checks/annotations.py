@@ -10,12 +10,6 @@ from typing import Optional, Union
 from pan_mm.utils.errors import DataError
 
 
-def listed(messages: list, most: int = 10) -> str:
-    """Messages for an error, each on a line of its own, and how many were left out."""
-    left_out = [f'… and {len(messages) - most} more'] if len(messages) > most else []
-    return ''.join(f'\n  {message}' for message in [*messages[:most], *left_out])
-
-
 def check_annotations(
     ann_file: str,
     data_prefix: str = '',

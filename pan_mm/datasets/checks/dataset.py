@@ -58,6 +58,28 @@ def check_list(cfg: dict, num_classes: Optional[int] = None, labelled: bool = Tr
     )
 
 
+def missing_classes(cfgs: Sequence[dict], num_classes: int) -> list:
+    """Classes that no video of some lists is of.
+
+    Args:
+        cfgs (Sequence[dict]): Configs of ``VideoDataset`` or ``RawframeDataset``.
+        num_classes (int): Classes of the model.
+
+    Returns:
+        list[str]: Their names, or labels where the first dataset's ``metainfo`` does not name them.
+    """
+    quick = dict(pipeline=[], test_mode=True, serialize_data=False)
+    datasets = [DATASETS.build(dict(cfg, **quick)) for cfg in cfgs]
+    labels = {
+        int(label)
+        for dataset in datasets
+        for info in dataset.data_list
+        for label in np.atleast_1d(info['label'])
+    }
+    names = dict(enumerate(datasets[0].metainfo.get('classes') or ()))
+    return [str(names.get(i, i)) for i in range(num_classes) if i not in labels]
+
+
 def open_dataset(cfg: dict, num_classes: Optional[int] = None) -> tuple:
     """Read the annotations of a ``VideoDataset`` or ``RawframeDataset``, or of a kind of these.
 

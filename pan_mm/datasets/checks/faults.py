@@ -7,9 +7,7 @@ from typing import Any, NamedTuple, Optional
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from pan_mm.utils.errors import DataError
-
-from .annotations import listed
+from pan_mm.utils.errors import DataError, listed
 
 
 class Unreadable(NamedTuple):
