@@ -34,7 +34,7 @@ from pan_mm.utils.safetensors import read_texts
 COMMAND = 'python -m benchmarks.pages.model_card'
 RESULTS = ROOT / 'results'
 
-# Of each dataset, by its name in configs: what it is, its licence, what a model of it is not for.
+# Of each dataset, by its name in configs: what it is, its license, what a model of it is not for.
 DATA = {
     'jhmdb-rgb': (
         'JHMDB (Jhuang et al., ICCV 2013): 928 clips of 21 everyday actions, 15 to 40 frames each, '
@@ -135,7 +135,7 @@ python -m pan_mm predict video.mp4 --model {weights.stem}
 
 {what}
 
-Licence of the data: {licence} Licence of the weights and the code: Apache-2.0, as far as the data
+License of the data: {licence} License of the weights and the code: Apache-2.0, as far as the data
 allow.
 
 ## Accuracy
