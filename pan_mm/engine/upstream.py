@@ -55,16 +55,17 @@ def run_tool(name: str) -> None:
     options.add_argument(
         '--traceback', action='store_true', help='show where in the code an error arose'
     )
-    if {'-h', '--help'} & set(sys.argv):
+    checked = Path(name).stem in CHECKED
+    if checked and {'-h', '--help'} & set(sys.argv):
         options.print_help()
     options.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args, _ = options.parse_known_args()
     sys.argv = [word for word in sys.argv if word != '--traceback']
-    kinds = (PANError, FileNotFoundError) if Path(name).stem in CHECKED else (PANError,)
+    kinds = (PANError, FileNotFoundError) if checked else (PANError,)
     with nullcontext() if args.traceback else errors_end_the_program(*kinds):
         for i, word in enumerate(sys.argv[1:], 1):
             if word.endswith('.py'):
-                if Path(name).stem in CHECKED:
+                if checked:
                     _check(require_config(word), args.cfg_options)
                 sys.argv[i] = str(config_path(word))
                 break

@@ -40,7 +40,7 @@ _GATHERED = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
 
 def arguments(kind: Any) -> dict:
-    """Arguments that a class or function names, with those that it hands on to its parents.
+    """Arguments that a class or function names, with those that it passes to its parents.
 
     Args:
         kind: A class, a function, or the name of one in a registry of MMAction2 or MMEngine.
@@ -96,8 +96,8 @@ def check_settings(cfg: dict, runner: type = Runner) -> None:
 def check_options(cfg: dict, options: Iterable[str], runner: type = Runner) -> None:
     """Refuse options of a command line that change nothing that a run reads.
 
-    Variables of a config have done their work when it is read: where ``data_root`` also stands in
-    a dataset, only that counts. A variable without such a copy may be read by somebody's own code.
+    Variables of a config have done their work when it is read: where ``data_root`` is also in a
+    dataset, only that counts. A variable without such a copy may be read by somebody's own code.
 
     Args:
         cfg (dict): Config of a run, without the options.

@@ -9,6 +9,7 @@ crop.input_size, crop.scales = 112, (1, 0.875, 0.75)
 _base_.train_pipeline.insert(-2, dict(type='Flip', flip_ratio=0.5))
 resize, crop = _base_.val_pipeline[3:5]
 resize.scale, crop.crop_size = (-1, 128), 112
+test_pipeline = _base_.val_pipeline
 resize, crop = _base_.accurate_pipeline[3:5]
 resize.scale, crop.crop_size = (-1, 128), 128
 label_map = '{{ fileDirname }}/../../../tools/data/jhmdb/label_map.txt'
