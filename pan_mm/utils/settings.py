@@ -40,7 +40,7 @@ _GATHERED = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
 
 def arguments(kind: Any) -> dict:
-    """Arguments that a class or function names, with those that it hands on to its parents.
+    """Arguments that a class or function names, with those that it passes on to its parents.
 
     Args:
         kind: A class, a function, or the name of one in a registry of MMAction2 or MMEngine.
@@ -96,8 +96,8 @@ def check_settings(cfg: dict, runner: type = Runner) -> None:
 def check_options(cfg: dict, options: Iterable[str], runner: type = Runner) -> None:
     """Refuse options of a command line that change nothing that a run reads.
 
-    Variables of a config have done their work when it is read: where ``data_root`` also stands in
-    a dataset, only that counts. A variable without such a copy may be read by somebody's own code.
+    Variables of a config have done their work when it is read: where ``data_root`` is also in a
+    dataset, only that counts. A variable without such a copy may be read by somebody's own code.
 
     Args:
         cfg (dict): Config of a run, without the options.
@@ -227,12 +227,12 @@ def _arguments(kind: Callable) -> tuple:
         if not rest:
             found.pop('self', None)
             return found, True
-        if not inspect.isclass(kind) or not _hands_on(function, rest[0]):
+        if not inspect.isclass(kind) or not _passes_on(function, rest[0]):
             return found, False
     return found, not found
 
 
-def _hands_on(init: Callable, rest: str) -> bool:
+def _passes_on(init: Callable, rest: str) -> bool:
     """Whether all that it does with its ``**kwargs`` is to give them to its parent."""
     try:
         source = inspect.getsource(init)
