@@ -51,25 +51,29 @@ def run_tool(name: str) -> None:
     'train' and 'test', a config that is not there and options that change nothing. With
     ``--traceback`` the error is raised.
     """
-    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
-    options.add_argument(
-        '--traceback', action='store_true', help='show where in the code an error arose'
-    )
-    checked = Path(name).stem in CHECKED
-    if checked and {'-h', '--help'} & set(sys.argv):
-        options.print_help()
-    options.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
-    args, _ = options.parse_known_args()
-    sys.argv = [word for word in sys.argv if word != '--traceback']
+    checked = name.removesuffix('.py') in CHECKED
+    raises, options = _own_options() if checked else (False, {})
     kinds = (PANError, FileNotFoundError) if checked else (PANError,)
-    with nullcontext() if args.traceback else errors_end_the_program(*kinds):
+    with nullcontext() if raises else errors_end_the_program(*kinds):
         for i, word in enumerate(sys.argv[1:], 1):
             if word.endswith('.py'):
-                if checked:
-                    _check(require_config(word), args.cfg_options)
                 sys.argv[i] = str(config_path(word))
+                if checked:
+                    _check(require_config(word), options)
                 break
         runpy.run_path(str(find_tool(name)), run_name='__main__')
+
+
+def _own_options() -> tuple:
+    """Whether errors are raised, an option that only we know, and what the config is changed by."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    parser.add_argument('--traceback', action='store_true', help='show where an error arose')
+    if {'-h', '--help'} & set(sys.argv):
+        parser.print_help()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    args, _ = parser.parse_known_args()
+    sys.argv = [word for word in sys.argv if word != '--traceback']
+    return args.traceback, args.cfg_options
 
 
 def _check(path: Path, options: dict) -> None:

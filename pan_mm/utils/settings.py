@@ -40,7 +40,7 @@ _GATHERED = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
 
 def arguments(kind: Any) -> dict:
-    """Arguments that a class or function names, with those that it passes to its parents.
+    """Arguments that a class or function names, with those that it passes on to its parents.
 
     Args:
         kind: A class, a function, or the name of one in a registry of MMAction2 or MMEngine.
@@ -227,12 +227,12 @@ def _arguments(kind: Callable) -> tuple:
         if not rest:
             found.pop('self', None)
             return found, True
-        if not inspect.isclass(kind) or not _hands_on(function, rest[0]):
+        if not inspect.isclass(kind) or not _passes_on(function, rest[0]):
             return found, False
     return found, not found
 
 
-def _hands_on(init: Callable, rest: str) -> bool:
+def _passes_on(init: Callable, rest: str) -> bool:
     """Whether all that it does with its ``**kwargs`` is to give them to its parent."""
     try:
         source = inspect.getsource(init)

@@ -101,7 +101,9 @@ def scores(cfg, videos):
         # Of three crops it tests one.
         (sample,) = theirs(video, return_datasamples=True)['predictions']
         found.append(sample.pred_score)
-    if 'prob' not in str(cfg.model):
+    if cfg.model.cls_head.get('multi_class'):
+        found = [score.sigmoid() for score in found]
+    elif 'prob' not in str(cfg.model):
         found = [score.softmax(0) for score in found]
     if opens:
         ours = PANInferencer(cfg, device='cpu')

@@ -42,12 +42,11 @@ strategy = dict(
 """
 LAUNCHED = """
 import sys
-sys.path.insert(0, {root!r})
-import tools.train
+from pan_mm.engine import run_tool
 arguments = [{config!r}, '--work-dir', {work_dir!r}, '--launcher', 'pytorch']
 for more in (['--cfg-options', 'train_cfg.max_epochs=1'], ['--resume']):
     sys.argv = ['train.py', *arguments, *more]
-    tools.train.main()
+    run_tool('train.py')
 """
 
 
@@ -56,7 +55,7 @@ def test_two_processes_equal_one_also_after_a_resume(launch, tmp_path):
     config, work_dir = tmp_path / 'fsdp.py', tmp_path / 'two'
     config.write_text(CONFIG.format(root=ROOT, folder=tmp_path, batch_size=2) + FSDP)
     script = tmp_path / 'launched.py'
-    script.write_text(LAUNCHED.format(root=str(ROOT), config=str(config), work_dir=str(work_dir)))
+    script.write_text(LAUNCHED.format(config=str(config), work_dir=str(work_dir)))
     done = launch(2, script)
     assert done.returncode == 0, done.stdout + done.stderr
     two = load_checkpoint_file(work_dir / 'epoch_2.pth')
