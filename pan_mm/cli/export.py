@@ -1,6 +1,7 @@
 """``python -m pan_mm export``: write a recognizer for other runtimes."""
 
 from pan_mm.export.exporter import export
+from pan_mm.utils.terminal import status
 
 from .options import add_model, chosen_model
 
@@ -39,14 +40,16 @@ def add_arguments(parser):
 def run(args):
     if args.format and not args.out.endswith(f'.{args.format}'):
         raise ValueError(f'{args.out}: its name must end in .{args.format}')
-    error = export(
-        *chosen_model(args),
-        args.out,
-        dtype=args.dtype,
-        size=args.size,
-        videos=args.video,
-        label_map=args.label_map,
-        int8=args.int8,
-    )
+    model = chosen_model(args)
+    with status('exporting and comparing with PyTorch'):
+        error = export(
+            *model,
+            args.out,
+            dtype=args.dtype,
+            size=args.size,
+            videos=args.video,
+            label_map=args.label_map,
+            int8=args.int8,
+        )
     print(f'{args.out}: largest difference from PyTorch {error:.1e} of the largest logit')
     return 0

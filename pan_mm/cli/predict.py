@@ -2,11 +2,8 @@
 
 import os
 import sys
-import time
 from contextlib import redirect_stdout
 from pathlib import Path
-
-from mmengine.utils import ProgressBar
 
 from pan_mm.apis import PANInferencer
 from pan_mm.inference.predictions import (
@@ -21,6 +18,7 @@ from pan_mm.inference.predictions import (
 )
 from pan_mm.inference.videos import find_videos
 from pan_mm.utils.files import written_whole
+from pan_mm.utils.terminal import track
 
 from .options import (
     add_allow_native_code,
@@ -30,7 +28,6 @@ from .options import (
     chosen_model,
 )
 
-SECONDS = 30  # between lines of progress where there is no terminal
 SHARDED = ('jsonl', 'parquet')  # formats that several processes write and a later run resumes
 
 
@@ -161,7 +158,7 @@ def _resume(args, form, inferencer, checkpoint, videos, rank, world_size):
             done = len(own) - len(todo)
             print(f'resuming: {done} of {len(own)} videos are done', file=sys.stderr)
         found = inferencer.iterate(todo, args.features)
-        results.write(_progress(found, len(todo), show=rank == 0))
+        results.write(track(found, len(todo)) if rank == 0 else found)
         if form == 'parquet':
             results.to_parquet()
         return sum(results.done[video] for video in own), len(own)
@@ -176,7 +173,7 @@ def _write(out, form, found, videos):
             failed.extend([result['video']] if 'error' in result else [])
             yield result
 
-    results = watch(_progress(found, len(videos), show=to_file))
+    results = watch(track(found, len(videos)) if to_file else found)
     if not to_file:
         write_results(results, out, form, videos)
     elif form == 'npz':
@@ -186,19 +183,3 @@ def _write(out, form, found, videos):
         with written_whole(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
             write_results(results, file, form, videos)
     return len(failed), len(videos)
-
-
-def _progress(results, total, show):
-    """Show the progress on stderr: a bar in a terminal, else a line now and then."""
-    terminal = sys.stderr.isatty()
-    bar = ProgressBar(total, file=sys.stderr) if show and terminal and total else None
-    last = time.monotonic()
-    for number, result in enumerate(results, 1):
-        yield result
-        if bar:
-            bar.update()
-        elif show and time.monotonic() - last > SECONDS:
-            last = time.monotonic()
-            print(f'{number} of {total} videos', file=sys.stderr)
-    if bar:
-        print(file=sys.stderr)

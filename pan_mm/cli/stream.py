@@ -12,6 +12,7 @@ from pan_mm.streaming.recognizer import StreamRecognizer, StreamStats, recognize
 from pan_mm.streaming.sources import open_source
 from pan_mm.utils.addresses import without_password
 from pan_mm.utils.errors import VideoError
+from pan_mm.utils.terminal import status
 
 from .options import add_cfg_options, add_model, add_optimize, chosen_model
 
@@ -86,9 +87,11 @@ def _run(args, stdout):
     source = open_source(args.source, recognizer.buffer(args.buffer), args.retries)
     interrupted = False
     try:
-        with sigterm_interrupts():
+        # On a terminal that gets the events too, these show that it works.
+        with sigterm_interrupts(), status('waiting for frames', not stdout.isatty()) as show:
             for result in recognize_stream(source, recognizer, smoother, detector, stats):
                 write(result)
+                show(f'{stats.frames} frames, {stats.fps:.1f} frames/s')
     except KeyboardInterrupt:
         interrupted = True
     finally:

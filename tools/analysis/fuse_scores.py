@@ -38,8 +38,8 @@ def main():
             dump(fused, part, file_format='pkl')
     print(f'{len(fused)} videos')
     print_table(
-        ('', 'top-1', 'top-5', 'mean class'),
         ((name, *(f'{value:.2f}%' for value in found.values())) for name, found in rows),
+        head=('', 'top-1', 'top-5', 'mean class'),
     )
 
 

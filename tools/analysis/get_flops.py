@@ -54,11 +54,11 @@ def main():
     named.append(('all views', total.params, views * total.macs, views * total.paper_macs))
     print(f'one view of {" × ".join(map(str, shape))}, {views} view(s) of each video')
     print_table(
-        ('', 'params, M', 'GMACs', 'GMACs of the paper'),
         (
             (name, f'{params / 1e6:.3f}', f'{macs / 1e9:.2f}', f'{paper_macs / 1e9:.2f}')
             for name, params, macs, paper_macs in named
         ),
+        head=('', 'params, M', 'GMACs', 'GMACs of the paper'),
     )
     if total.macs != total.paper_macs:
         print("The paper's PA convolves every frame; here one difference less is convolved.")

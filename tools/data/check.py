@@ -11,7 +11,6 @@ import sys
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
-from mmengine.utils import ProgressBar
 
 from pan_mm.utils.configs import config_path
 from pan_mm.utils.errors import DataError, errors_end_the_program
@@ -22,6 +21,7 @@ from pan_mm.datasets.checks.dataset import (
     open_dataset,
     summarise,
 )
+from pan_mm.utils.terminal import say, track
 
 
 def parse_args():
@@ -56,9 +56,8 @@ def check_split(cfg, split, args):
         problems += check_frames(dataset)
     problems += check_label_order(dataset)
     if args.decode:
-        bar = ProgressBar(len(dataset), file=sys.stderr)
-        problems += check_decoding(dataset, dataset_cfg.pipeline, args.workers, bar.update)
-        print(file=sys.stderr)
+        read = check_decoding(dataset, dataset_cfg.pipeline, args.workers)
+        problems += filter(None, track(read, len(dataset)))
     return dataset, problems
 
 
@@ -75,16 +74,16 @@ def main():
         dataset, problems = check_split(cfg, split, args)
         videos[split] = {i.get('frame_dir') or i['filename'] for i in dataset or ()}
         for problem in problems:
-            print(f'{split}: {problem}')
+            say(f'{split}: {problem}', 'red')
         found += len(problems)
     for split in set(splits) - {'train'}:
         shared = sorted(videos.get('train', set()) & videos[split])
         if shared:
-            print(f'train, {split}: {len(shared)} videos are in both, such as {shared[0]}')
+            say(f'train, {split}: {len(shared)} videos are in both, such as {shared[0]}', 'red')
             found += 1
     if found:
         sys.exit(f'{found} problem(s) found')
-    print('No problem found')
+    say('No problem found', 'green')
 
 
 if __name__ == '__main__':

@@ -8,10 +8,9 @@ all its frames are written, so the same command continues where it was stopped.
 import argparse
 import sys
 
-from mmengine.utils import ProgressBar
-
 from pan_mm.datasets.frame_extraction import extract_all, folders_of_frames
 from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.terminal import track
 
 
 def parse_args():
@@ -32,13 +31,9 @@ def main():
     folders = folders_of_frames(args.src, args.out)
     todo = {video: folder for video, folder in folders.items() if not folder.is_dir()}
     print(f'{len(folders)} videos, {len(folders) - len(todo)} of them extracted before')
-    bar = ProgressBar(len(todo), file=sys.stderr) if todo else None
-    failed = []
+    errors = extract_all(todo, args.workers, args.short_side, args.quality)
     try:
-        for error in extract_all(todo, args.workers, args.short_side, args.quality):
-            if error:
-                failed.append(str(error))
-            bar.update()
+        failed = [str(error) for error in track(errors, len(todo)) if error]
     except KeyboardInterrupt:
         sys.exit('\nerror: interrupted; the same command continues from here')
     if failed:
