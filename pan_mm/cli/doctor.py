@@ -3,12 +3,11 @@
 from pan_mm import doctor
 from pan_mm.utils.terminal import print_table, say, status
 
-EXAMPLE = 'doctor'
 STYLES = dict(fault='bold red', warning='yellow')
 
 
 def add_arguments(parser):
-    pass
+    parser.epilog = 'example:\n  python -m pan_mm doctor'
 
 
 def run(args):

@@ -32,16 +32,18 @@ SHARDED = ('jsonl', 'parquet')  # formats that several processes write and a lat
 
 
 def add_arguments(parser):
-    parser.epilog = (
-        'Exit status: 0 all videos were recognized, 1 some failed, 2 nothing was done. Under '
-        'torchrun the processes share the videos; give --out NAME.jsonl or NAME.parquet, and run '
-        'the same command again to resume.'
-    )
+    parser.epilog = """\
+Exit status: 0 if all videos were recognized, 1 if some failed, 2 if nothing was done. Under
+torchrun the processes share the videos; give --out NAME.jsonl or NAME.parquet, and run the
+same command again to resume.
+
+example:
+  python -m pan_mm predict my_videos --topk 3 --out actions.csv"""
     parser.add_argument(
         'videos',
         nargs='*',
         metavar='VIDEO',
-        help='a file, a folder, a glob in quotes, or @FILE with one of these a line',
+        help='a file, a folder, a glob in quotes, or @FILE with one of these per line',
     )
     parser.add_argument('--list', metavar='FILE', help='the same as @FILE')
     add_model(parser, 'file or URL, or an exported model')
@@ -50,19 +52,21 @@ def add_arguments(parser):
     parser.add_argument('--workers', type=int, default=0, help='processes that decode')
     add_optimize(parser)
     add_allow_native_code(parser)
-    parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
+    parser.add_argument('--label-map', metavar='FILE', help='class names, one per line')
     parser.add_argument('--topk', type=int, default=5, help='classes to show')
     parser.add_argument(
         '--features',
         action='store_true',
-        help="write the backbone's features instead of classes, C numbers a video, to NAME.npz "
+        help="write the backbone's features, C numbers per video, instead of classes, to NAME.npz "
         '(arrays video and features), NAME.jsonl or NAME.json',
     )
-    parser.add_argument('--out', metavar='FILE', help='results; by default they are printed')
+    parser.add_argument(
+        '--out', metavar='FILE', help='file of results; by default they are printed'
+    )
     parser.add_argument(
         '--format',
         choices=(*FORMATS, 'npz'),
-        help="by default --out's suffix says it, and is table if none",
+        help='by default the suffix of --out, or table without --out',
     )
     add_cfg_options(parser)
 
@@ -70,7 +74,7 @@ def add_arguments(parser):
 def run(args):
     stdout = sys.stdout
     stdout.reconfigure(errors=ENCODING_ERRORS)
-    with redirect_stdout(sys.stderr):  # where MMEngine shall log
+    with redirect_stdout(sys.stderr):  # MMEngine logs there
         return _run(args, stdout)
 
 

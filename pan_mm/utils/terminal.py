@@ -1,20 +1,37 @@
-"""Tables, progress and styles for people; plain text where the stream is not a terminal."""
+"""What people see: help, tables, progress. Plain text where the stream is not a terminal."""
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Optional, TypeVar
 
 try:
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
     from rich.table import Table
-except ImportError:  # the doctor runs without, and says what is missing
+except ImportError:  # the doctor works without rich, and says what is missing
     Console = None  # type: ignore[assignment, misc]
 
 SECONDS = 30  # between lines of progress where stderr is not a terminal
 Item = TypeVar('Item')
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps lines of the description as they are, and shows the defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> Optional[str]:
+        told = str(action.default) not in ('None', 'False', '[]', '{}')
+        return super()._get_help_string(action) if told else action.help
+
+
+def tool_parser(description: str, example: str) -> argparse.ArgumentParser:
+    """The parser of a script; its help ends with an example, of which these are the arguments."""
+    command = f'python {sys.argv[0]} {example}'
+    return argparse.ArgumentParser(
+        description=description, epilog=f'example:\n  {command}', formatter_class=Help
+    )
 
 
 def _console(stderr: bool = False) -> Any:
@@ -71,7 +88,7 @@ def track(items: Iterable[Item], total: int, noun: str = 'videos') -> Iterator[I
         noun (str): What they are. Defaults to 'videos'.
     """
     if sys.stderr.isatty():
-        # Without rich's thread: what it holds would be held for good in a forked data worker.
+        # No refresh thread: a data worker forked while it holds a lock would wait forever.
         with Progress(
             *Progress.get_default_columns(),
             MofNCompleteColumn(),

@@ -1,16 +1,14 @@
 #!/usr/bin/env python3
 """Convert a checkpoint of the authors' PAN-PyTorch (.pth.tar) for use with MMAction2."""
 
-import argparse
-
 from pan_mm.convert import convert_official_checkpoint
 from pan_mm.convert.labels import LABEL_ORDERS
 from pan_mm.utils.errors import errors_end_the_program
-from pan_mm.utils.terminal import print_table
+from pan_mm.utils.terminal import print_table, tool_parser
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__, 'PAN_Lite.pth.tar pan_lite.pth --label-order sthv1')
     parser.add_argument('src', help="the authors' file")
     parser.add_argument('dst', help='checkpoint to write; replaced if it exists')
     parser.add_argument(

@@ -6,14 +6,11 @@ label map, no video is both in training and validation; with --decode, every vid
 Prints each problem and exits with 1 if there is one.
 """
 
-import argparse
 import sys
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-from pan_mm.utils.configs import config_path
-from pan_mm.utils.errors import DataError, errors_end_the_program
 from pan_mm.datasets.checks.dataset import (
     check_decoding,
     check_frames,
@@ -21,23 +18,27 @@ from pan_mm.datasets.checks.dataset import (
     open_dataset,
     summarise,
 )
-from pan_mm.utils.terminal import say, track
+from pan_mm.utils.configs import config_path
+from pan_mm.utils.errors import DataError, errors_end_the_program
+from pan_mm.utils.terminal import say, tool_parser, track
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = tool_parser(
+        __doc__, 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv1-rgb.py --decode'
     )
     parser.add_argument('config')
     parser.add_argument('--decode', action='store_true', help='decode frames of every video')
-    parser.add_argument('--workers', type=int, default=4, help='threads of --decode (default: 4)')
+    parser.add_argument('--workers', type=int, default=4, help='threads of --decode')
     parser.add_argument(
         '--splits',
         nargs='+',
         choices=['train', 'val', 'test'],
-        help='which to check (default: train, and val or, where there is none, test)',
+        help='which to check; by default train, and val or, if there is none, test',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='as of train.py')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE in the config'
+    )
     return parser.parse_args()
 
 
