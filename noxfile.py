@@ -71,6 +71,16 @@ def lint(session):
 
 
 @nox.session
+def docs(session):
+    """The documentation site, in build/site; a warning is an error."""
+    session.install('-c', CONSTRAINTS, '-e', '.[lite,docs]')
+    session.run(
+        *('python', '-m', 'sphinx', '-E', '-W', '--keep-going', '-c', 'docs', '.', 'build/site'),
+        *session.posargs,
+    )
+
+
+@nox.session
 def audit(session):
     """Known vulnerabilities of what an installation brings; asks a database on the web."""
     session.install('-c', CONSTRAINTS, '.[lite,demo]', 'pip-audit')

@@ -106,10 +106,14 @@ def accelerators() -> list:
 
 
 def repairs() -> list:
-    """Rows (name, reason, end) of the active repairs of :mod:`pan_mm.compat`."""
+    """Rows (name, reason and end) of the active repairs of :mod:`pan_mm.compat`."""
     if pan_mm.import_error:
         return []
-    return [(r.name, r.reason, r.until) for r in pan_mm.compat.report() if r.state == 'active']
+    return [
+        (r.name, f'{r.reason}; until {r.until}')
+        for r in pan_mm.compat.report()
+        if r.state == 'active'
+    ]
 
 
 def examine() -> list:

@@ -56,6 +56,13 @@ class TestFaults:
         assert "FAULT: pan_mm needs the package 'mmaction'" in result.stdout
         assert 'pip install "mmaction2>=1.2.0' in result.stdout
 
+    def test_a_bare_environment(self, linked_environment):
+        result = doctor(linked_environment(without=['mmengine*', 'mmaction*', 'mmcv*', 'rich*']))
+        assert result.returncode == 1
+        assert result.stdout.startswith('Versions\n  python  3')
+        assert "FAULT: pan_mm needs the package 'mmengine'" in result.stdout
+        assert 'Traceback' not in result.stderr
+
     def test_opencv_without_its_system_library(self, linked_environment):
         env = linked_environment(without=['cv2'])
         add(env, 'cv2', '5', code="raise ImportError('libGL.so.1: cannot open shared object file')")

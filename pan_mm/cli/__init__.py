@@ -1,9 +1,10 @@
 """The command line: ``python -m pan_mm COMMAND``.
 
-A command is a module ``pan_mm.cli.NAME`` with two functions: ``add_arguments(parser)`` and
-``run(args)``, which returns the exit status (None is 0). It is imported when it is called, so that
-commands do not share dependencies; ``EXTRA`` names the extra that brings a command's own. Bad input
-raises an error of ``pan_mm.utils.errors``, which is caught here.
+A command is a module ``pan_mm.cli.NAME`` with two functions: ``add_arguments(parser)``, which sets
+an epilog that ends with an example, and ``run(args)``, which returns the exit status (None is 0).
+The module is imported only when its command is called, so commands do not share dependencies;
+``EXTRA`` names the extra that a command needs. Bad input raises an error of
+``pan_mm.utils.errors``, which is caught here.
 """
 
 import argparse
@@ -12,15 +13,16 @@ import sys
 from importlib import import_module, metadata
 
 import pan_mm
+from pan_mm.utils.terminal import Help
 
 COMMANDS = {
     'predict': 'name the actions in video files',
     'stream': 'find events in a video, a camera or a network stream',
     'export': 'write a recognizer as ONNX, OpenVINO or torch.export, and check it',
-    'publish': 'write the weights of a checkpoint, without the optimizer, to hand on',
-    'serve': 'show a recognizer as a web page and an HTTP API',
+    'publish': 'write the weights of a checkpoint, without the optimizer, to share them',
+    'serve': 'serve a recognizer as a web page and an HTTP API',
     'tool': 'run a tool of MMAction2, from any installation',
-    'doctor': 'say what is installed, what is broken, and how to mend it',
+    'doctor': 'say what is installed, what is broken, and how to fix it',
 }
 
 
@@ -32,12 +34,16 @@ def main(argv=None):
             process.
 
     Returns:
-        int: The exit status: 0, 1 for bad input or a failed check. Wrong usage exits with 2;
-        without arguments the commands are listed.
+        int: The exit status: 0, or 1 for bad input or a failed check. Wrong usage exits with 2;
+        without arguments, the commands are listed.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
-        prog='python -m pan_mm', description='PAN, a plugin of MMAction2.', allow_abbrev=False
+        prog='python -m pan_mm',
+        description='PAN, a plugin of MMAction2.',
+        epilog='example:\n  python -m pan_mm predict my_videos --out actions.csv',
+        formatter_class=Help,
+        allow_abbrev=False,
     )
     parser.add_argument('--version', action='version', version=f'pan_mm {pan_mm.__version__}')
     commands = parser.add_subparsers(metavar='COMMAND', dest='command', required=True)
@@ -46,7 +52,7 @@ def main(argv=None):
             name,
             help=summary,
             description=f'{summary[0].upper()}{summary[1:]}.',
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=Help,
             allow_abbrev=False,
         )
         if name in argv[:1] and _may_import(name):
@@ -62,19 +68,19 @@ def main(argv=None):
     command = import_module(f'{__name__}.{args.command}')
     try:
         return command.run(args) or 0
-    except BrokenPipeError:  # whoever reads the output has had enough, as `head` has
+    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, ValueError, ImportError) as error:  # bad input; the message names the fix
         print(f'error: {error}', file=sys.stderr)
         extra = getattr(command, 'EXTRA', None)
         if extra and isinstance(error, ImportError) and 'pip install' not in str(error):
-            print(f'what it needs comes with: pip install {_packages(extra)}', file=sys.stderr)
+            print(f'install what it needs: pip install {_packages(extra)}', file=sys.stderr)
         return 1
 
 
 def _packages(extra):
-    """What the extra of the installed package brings, for a command line."""
+    """What the extra of the installed package requires, as arguments of pip."""
     try:
         needs = [line.partition(';') for line in metadata.requires('pan_mm') or ()]
     except metadata.PackageNotFoundError:

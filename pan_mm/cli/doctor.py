@@ -1,12 +1,13 @@
 """``python -m pan_mm doctor``: print what :mod:`pan_mm.doctor` finds."""
 
-import textwrap
-
 from pan_mm import doctor
+from pan_mm.utils.terminal import print_table, say, status
+
+STYLES = dict(fault='bold red', warning='yellow')
 
 
 def add_arguments(parser):
-    pass
+    parser.epilog = 'example:\n  python -m pan_mm doctor'
 
 
 def run(args):
@@ -14,27 +15,20 @@ def run(args):
         ('Versions', doctor.versions()),
         ('Video decoders', doctor.decoders()),
         ('Accelerators', doctor.accelerators()),
+        ('Active repairs of pan_mm.compat', doctor.repairs()),
     ):
-        print(title)
-        columns = list(zip(*rows)) or [()]
-        widths = [max(map(len, column), default=0) for column in columns]
-        for row in rows or [('none',)]:
-            print(' ', '  '.join(map(str.ljust, row, widths)).rstrip())
-        print(flush=True)
+        say(title, 'bold')
+        print_table(rows or [('none',)])
+        say('')
 
-    print('Active repairs of pan_mm.compat')
-    for name, reason, until in doctor.repairs() or [('none', '', '')]:
-        print(f'  {name}')
-        for line in filter(None, (reason, until and f'until {until}')):
-            print(textwrap.fill(line, 96, initial_indent=' ' * 4, subsequent_indent=' ' * 4))
-    print(flush=True)
-
-    findings = doctor.examine()
+    with status('training one step of a small PAN model'):
+        findings = doctor.examine()
     for finding in findings:
-        print(f'{finding.level.upper()}: {finding.what}\n  {finding.mend}\n')
+        say(f'{finding.level.upper()}: {finding.what}', STYLES[finding.level])
+        say(f'  {finding.mend}\n')
     faults = sum(finding.level == 'fault' for finding in findings)
     if faults:
-        print(f'Training cannot work: {faults} fault{"s" * (faults > 1)}, see above.')
+        say(f'Training cannot work: {faults} fault{"s" * (faults > 1)}, see above.', 'bold red')
         return 1
-    print('Training works: one step of a small PAN model was run.')
+    say('Training works: one step of a small PAN model was run.', 'bold green')
     return 0

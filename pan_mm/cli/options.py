@@ -15,18 +15,18 @@ def add_model(parser: ArgumentParser, weights: str = 'file or URL') -> None:
     parser.add_argument(
         '--model',
         metavar='NAME',
-        help='a model by its name in the model zoo, or hf://OWNER/NAME; by default, without '
-        '--config, the trained one that comes with pan_mm',
+        help='name of a model in the model zoo, or hf://OWNER/NAME; by default, without --config, '
+        'the trained model that comes with pan_mm',
     )
-    parser.add_argument('--config', help='config of a recognizer, in place of --model')
+    parser.add_argument('--config', help='config of a recognizer, instead of --model')
     parser.add_argument('--checkpoint', help=f'its weights, {weights}')
 
 
 def chosen_model(args: Namespace) -> tuple:
-    """Config, with ``--cfg-options``, and checkpoint that the command line names.
+    """The config, with ``--cfg-options``, and the checkpoint that the command line names.
 
     Raises:
-        PANError: If there is no such model, both a model and a config are named, or the weights
+        PANError: If the model does not exist, both a model and a config are named, or the weights
             are missing.
     """
     if args.model and args.config:
@@ -34,7 +34,7 @@ def chosen_model(args: Namespace) -> tuple:
     config, checkpoint = choose(args.model or args.config, args.checkpoint)
     if checkpoint is None:
         raise PANError(
-            f'no weights of {args.model or args.config} come with pan_mm; give --checkpoint'
+            f'pan_mm comes without weights of {args.model or args.config}; give --checkpoint'
         )
     return load_config(config, getattr(args, 'cfg_options', None)), str(checkpoint)
 
@@ -52,8 +52,8 @@ def add_optimize(parser):
         '--optimize',
         nargs='*',
         choices=EXTRAS,
-        help='quicker with the same scores; "half" adds half precision (scores differ by up to '
-        '0.02), "compile" torch.compile (minutes to start)',
+        help='run faster with the same scores; "half" adds half precision (scores differ by up to '
+        '0.02), "compile" adds torch.compile (takes minutes to start)',
     )
 
 
@@ -62,5 +62,5 @@ def add_allow_native_code(parser):
     parser.add_argument(
         '--allow-native-code',
         action='store_true',
-        help='load a compiled model (.aoti.pt2): it runs with your rights, so trust its maker',
+        help='load a compiled model (.aoti.pt2): it runs with your rights, so trust its source',
     )

@@ -2,11 +2,8 @@
 
 import os
 import sys
-import time
 from contextlib import redirect_stdout
 from pathlib import Path
-
-from mmengine.utils import ProgressBar
 
 from pan_mm.apis import PANInferencer
 from pan_mm.inference.predictions import (
@@ -21,6 +18,7 @@ from pan_mm.inference.predictions import (
 )
 from pan_mm.inference.videos import find_videos
 from pan_mm.utils.files import written_whole
+from pan_mm.utils.terminal import track
 
 from .options import (
     add_allow_native_code,
@@ -30,21 +28,22 @@ from .options import (
     chosen_model,
 )
 
-SECONDS = 30  # between lines of progress where there is no terminal
 SHARDED = ('jsonl', 'parquet')  # formats that several processes write and a later run resumes
 
 
 def add_arguments(parser):
-    parser.epilog = (
-        'Exit status: 0 all videos were recognized, 1 some failed, 2 nothing was done. Under '
-        'torchrun the processes share the videos; give --out NAME.jsonl or NAME.parquet, and run '
-        'the same command again to resume.'
-    )
+    parser.epilog = """\
+Exit status: 0 if all videos were recognized, 1 if some failed, 2 if nothing was done. Under
+torchrun the processes share the videos; give --out NAME.jsonl or NAME.parquet, and run the
+same command again to resume.
+
+example:
+  python -m pan_mm predict my_videos --topk 3 --out actions.csv"""
     parser.add_argument(
         'videos',
         nargs='*',
         metavar='VIDEO',
-        help='a file, a folder, a glob in quotes, or @FILE with one of these a line',
+        help='a file, a folder, a glob in quotes, or @FILE with one of these per line',
     )
     parser.add_argument('--list', metavar='FILE', help='the same as @FILE')
     add_model(parser, 'file or URL, or an exported model')
@@ -53,19 +52,21 @@ def add_arguments(parser):
     parser.add_argument('--workers', type=int, default=0, help='processes that decode')
     add_optimize(parser)
     add_allow_native_code(parser)
-    parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
+    parser.add_argument('--label-map', metavar='FILE', help='class names, one per line')
     parser.add_argument('--topk', type=int, default=5, help='classes to show')
     parser.add_argument(
         '--features',
         action='store_true',
-        help="write the backbone's features instead of classes, C numbers a video, to NAME.npz "
+        help="write the backbone's features, C numbers per video, instead of classes, to NAME.npz "
         '(arrays video and features), NAME.jsonl or NAME.json',
     )
-    parser.add_argument('--out', metavar='FILE', help='results; by default they are printed')
+    parser.add_argument(
+        '--out', metavar='FILE', help='file of results; by default they are printed'
+    )
     parser.add_argument(
         '--format',
         choices=(*FORMATS, 'npz'),
-        help="by default --out's suffix says it, and is table if none",
+        help='by default the suffix of --out, or table without --out',
     )
     add_cfg_options(parser)
 
@@ -73,7 +74,7 @@ def add_arguments(parser):
 def run(args):
     stdout = sys.stdout
     stdout.reconfigure(errors=ENCODING_ERRORS)
-    with redirect_stdout(sys.stderr):  # where MMEngine shall log
+    with redirect_stdout(sys.stderr):  # MMEngine logs there
         return _run(args, stdout)
 
 
@@ -161,7 +162,7 @@ def _resume(args, form, inferencer, checkpoint, videos, rank, world_size):
             done = len(own) - len(todo)
             print(f'resuming: {done} of {len(own)} videos are done', file=sys.stderr)
         found = inferencer.iterate(todo, args.features)
-        results.write(_progress(found, len(todo), show=rank == 0))
+        results.write(track(found, len(todo)) if rank == 0 else found)
         if form == 'parquet':
             results.to_parquet()
         return sum(results.done[video] for video in own), len(own)
@@ -176,7 +177,7 @@ def _write(out, form, found, videos):
             failed.extend([result['video']] if 'error' in result else [])
             yield result
 
-    results = watch(_progress(found, len(videos), show=to_file))
+    results = watch(track(found, len(videos)) if to_file else found)
     if not to_file:
         write_results(results, out, form, videos)
     elif form == 'npz':
@@ -186,19 +187,3 @@ def _write(out, form, found, videos):
         with written_whole(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
             write_results(results, file, form, videos)
     return len(failed), len(videos)
-
-
-def _progress(results, total, show):
-    """Show the progress on stderr: a bar in a terminal, else a line now and then."""
-    terminal = sys.stderr.isatty()
-    bar = ProgressBar(total, file=sys.stderr) if show and terminal and total else None
-    last = time.monotonic()
-    for number, result in enumerate(results, 1):
-        yield result
-        if bar:
-            bar.update()
-        elif show and time.monotonic() - last > SECONDS:
-            last = time.monotonic()
-            print(f'{number} of {total} videos', file=sys.stderr)
-    if bar:
-        print(file=sys.stderr)

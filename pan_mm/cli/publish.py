@@ -1,4 +1,4 @@
-"""``python -m pan_mm publish``: what others need of a checkpoint, as a file to hand on."""
+"""``python -m pan_mm publish``: what others need of a checkpoint, as a file to share."""
 
 import torch
 
@@ -6,18 +6,22 @@ from pan_mm.export.weights import publish
 
 
 def add_arguments(parser):
-    parser.epilog = (
-        'The file holds weights, config and class names as data. The config names folders of this '
-        'machine, such as work_dir: give a --config without them where they are private.'
-    )
-    parser.add_argument('checkpoint', help='file of a training, or of tools/convert')
-    parser.add_argument('--config', help='its config; by default the one that the checkpoint holds')
+    parser.epilog = """\
+The file holds weights, config and class names as data. The config names folders of this
+machine, such as work_dir: if they are private, give a --config without them.
+
+example:
+  python -m pan_mm publish work_dirs/own/epoch_15.pth --out my_pan.pth --half"""
+    parser.add_argument('checkpoint', help='checkpoint of a training, or of tools/convert')
+    parser.add_argument('--config', help='its config; by default the one in the checkpoint')
     parser.add_argument(
-        '--out', metavar='NAME.pth', help="for NAME-HASH.pth; by default the checkpoint's own name"
+        '--out',
+        metavar='NAME.pth',
+        help="writes NAME-HASH.pth; by default NAME is the checkpoint's",
     )
-    parser.add_argument('--half', action='store_true', help='float16 weights: half the bytes')
+    parser.add_argument('--half', action='store_true', help='store float16 weights: half the size')
     parser.add_argument(
-        '--label-map', metavar='FILE', help='class names, one a line; needs --config'
+        '--label-map', metavar='FILE', help='class names, one per line; needs --config'
     )
 
 

@@ -23,52 +23,58 @@ LEAST_TOKEN = 16  # characters
 
 def add_arguments(parser):
     limits = Limits()
-    parser.epilog = (
-        'The page is at /, the API at /api/predict: curl -F video=@clip.mp4 '
-        'http://127.0.0.1:7860/api/predict. Nothing is asked of other servers. Exit status: 1 if '
-        'it cannot start.'
-    )
+    parser.epilog = """\
+The page is at /, the API at /api/predict:
+  curl -F video=@clip.mp4 http://127.0.0.1:7860/api/predict
+Nothing is requested from other servers. Exit status: 1 if the server cannot start.
+
+example:
+  python -m pan_mm serve --port 8000 --max-seconds 60"""
     add_model(parser, 'file or URL, or an exported model')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
-    parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
+    parser.add_argument('--label-map', metavar='FILE', help='class names, one per line')
     add_optimize(parser)
     add_allow_native_code(parser)
-    parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0 lets other machines in')
-    parser.add_argument('--port', type=int, default=7860, help='0 takes a free one')
+    parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0 admits other machines')
+    parser.add_argument('--port', type=int, default=7860, help='0 chooses a free port')
     parser.add_argument(
         '--host-name',
         nargs='+',
         default=[],
         metavar='NAME',
-        help='names by which browsers may ask for it, besides localhost and --host',
+        help='names by which browsers may address the server, besides localhost and --host',
     )
     parser.add_argument(
-        '--token-file', metavar='FILE', help='holds the token that clients of the API must show'
+        '--token-file', metavar='FILE', help='file with the token that clients of the API must send'
     )
     parser.add_argument(
-        '--proxy', metavar='ADDRESS', help='of a reverse proxy, whose X-Forwarded-For is believed'
+        '--proxy',
+        metavar='ADDRESS',
+        help='address of a reverse proxy, whose X-Forwarded-For is trusted',
     )
     parser.add_argument(
-        '--stride', type=int, default=8, help='frames between segments, of a timeline or a camera'
+        '--stride', type=int, default=8, help='frames between segments of a timeline or a camera'
     )
     parser.add_argument(
-        '--max-mib', type=float, default=limits.max_bytes / 2**20, help='of a request'
+        '--max-mib', type=float, default=limits.max_bytes / 2**20, help='size limit of a request'
     )
-    parser.add_argument('--max-seconds', type=float, default=limits.max_seconds, help='of a video')
+    parser.add_argument(
+        '--max-seconds', type=float, default=limits.max_seconds, help='length limit of a video'
+    )
     parser.add_argument(
         '--max-gigapixels',
         type=float,
         default=limits.max_work / 1e9,
-        help='of a video, its frames together',
+        help='limit of a video, the sum over its frames',
     )
     parser.add_argument(
-        '--timeout', type=float, default=limits.timeout, help='seconds to serve a request'
+        '--timeout', type=float, default=limits.timeout, help='seconds that a request may take'
     )
     parser.add_argument(
-        '--waiting', type=int, default=limits.waiting, help='requests that wait, others get 503'
+        '--waiting', type=int, default=limits.waiting, help='requests that may wait; others get 503'
     )
     parser.add_argument(
-        '--cameras', type=int, default=limits.cameras, help='followed at once while they film'
+        '--cameras', type=int, default=limits.cameras, help='live cameras at a time'
     )
     add_cfg_options(parser)
 
@@ -83,7 +89,7 @@ def run(args):
         if getattr(args, name) < 0:
             raise ValueError(f'--{name} must not be negative')
     if not 0 <= args.port < 2**16:
-        raise ValueError(f'--port must lie between 0 and {2**16 - 1}')
+        raise ValueError(f'--port must be between 0 and {2**16 - 1}')
     limits = Limits(
         max_bytes=round(args.max_mib * 2**20),
         max_seconds=args.max_seconds,
@@ -93,7 +99,7 @@ def run(args):
         cameras=args.cameras,
     )
     token = read_token(args.token_file)
-    with redirect_stdout(sys.stderr):  # where MMEngine shall log
+    with redirect_stdout(sys.stderr):  # MMEngine logs there
         config, checkpoint = chosen_model(args)
 
     from pan_mm.serving.analysis import VideoAnalyzer
@@ -120,14 +126,14 @@ def read_token(path):
     """The token in a file, without the space around it.
 
     Raises:
-        ValueError: If it is too short to be one, or holds what a header cannot.
+        ValueError: If it is too short, or has characters that a header cannot hold.
     """
     if path is None:
         return None
     token = Path(path).read_text(encoding='utf-8').strip()
     if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or ' ' in token:
         raise ValueError(
-            f'{path} must hold a token of {LEAST_TOKEN} characters or more, without spaces: '
+            f'{path} must hold a token of {LEAST_TOKEN} characters or more, without spaces; '
             'openssl rand -hex 32 makes one'
         )
     return token

@@ -12,20 +12,23 @@ from pan_mm.streaming.recognizer import StreamRecognizer, StreamStats, recognize
 from pan_mm.streaming.sources import open_source
 from pan_mm.utils.addresses import without_password
 from pan_mm.utils.errors import VideoError
+from pan_mm.utils.terminal import status
 
 from .options import add_cfg_options, add_model, add_optimize, chosen_model
 
 
 def add_arguments(parser):
-    parser.epilog = (
-        'Events are written to stdout, one JSON object a line, times in seconds (Unix time for a '
-        'live source); counts, fps and latency to stderr at the end, also of an interrupt or '
-        'SIGTERM. Exit status: 0, or 1 if the source failed or is shorter than a window.'
-    )
+    parser.epilog = """\
+Events are written to stdout, one JSON object per line, with times in seconds (Unix time for a
+live source). Counts, fps and latency are written to stderr at the end, also after an interrupt
+or SIGTERM. Exit status: 0, or 1 if the source failed or is shorter than a window.
+
+example:
+  python -m pan_mm stream rtsp://camera.local/live --on 0.6 --off 0.4 --min-duration 1"""
     parser.add_argument('source', help='video file, number of a camera, rtsp:// or http:// address')
     add_model(parser)
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
-    parser.add_argument('--label-map', metavar='FILE', help='class names, one a line')
+    parser.add_argument('--label-map', metavar='FILE', help='class names, one per line')
     add_optimize(parser)
     parser.add_argument('--stride', type=int, default=8, help='frames between segments')
     parser.add_argument('--hop', type=int, default=1, help='segments between predictions')
@@ -33,22 +36,24 @@ def add_arguments(parser):
         '--smoothing', type=float, default=1.0, help='weight of the newest scores in their average'
     )
     parser.add_argument('--on', type=float, default=0.5, help='score at which an event starts')
-    parser.add_argument('--off', type=float, default=0.3, help='score below which it ends')
-    parser.add_argument('--min-duration', type=float, default=0.0, help='seconds it has to last')
+    parser.add_argument('--off', type=float, default=0.3, help='score below which an event ends')
+    parser.add_argument(
+        '--min-duration', type=float, default=0.0, help='seconds that an event must last'
+    )
     parser.add_argument('--predictions', action='store_true', help='write every prediction too')
     parser.add_argument('--topk', type=int, default=5, help='classes in a prediction')
     parser.add_argument(
-        '--buffer', type=int, help='frames of a live source that may wait; by default a segment'
+        '--buffer', type=int, help='frames of a live source that may wait; by default, one segment'
     )
     parser.add_argument(
-        '--retries', type=int, help='attempts to reopen a live source; by default endless'
+        '--retries', type=int, help='attempts to reopen a live source; by default, no limit'
     )
     add_cfg_options(parser)
 
 
 def run(args):
     stdout = sys.stdout
-    with redirect_stdout(sys.stderr):  # where MMEngine shall log
+    with redirect_stdout(sys.stderr):  # MMEngine logs there
         return _run(args, stdout)
 
 
@@ -86,9 +91,11 @@ def _run(args, stdout):
     source = open_source(args.source, recognizer.buffer(args.buffer), args.retries)
     interrupted = False
     try:
-        with sigterm_interrupts():
+        # Where a terminal gets the events too, they are the status.
+        with sigterm_interrupts(), status('waiting for frames', not stdout.isatty()) as show:
             for result in recognize_stream(source, recognizer, smoother, detector, stats):
                 write(result)
+                show(f'{stats.frames} frames, {stats.fps:.1f} frames/s')
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -97,10 +104,10 @@ def _run(args, stdout):
             write(event)
         print(json.dumps(dict(stats.as_dict(), dropped=source.dropped)), file=sys.stderr)
     if not stats.predictions and not interrupted:
-        mend = 'lower --stride' if args.stride > 1 else 'it is too short for this model'
+        hint = 'lower --stride' if args.stride > 1 else 'it is too short for this model'
         raise VideoError(
             f'{without_password(args.source)} has {stats.frames} frames, but the first '
-            f'prediction needs {recognizer.first_prediction}; {mend}'
+            f'prediction needs {recognizer.first_prediction}; {hint}'
         )
     return 0
 
@@ -110,7 +117,7 @@ def _json(record):
 
 
 def event_record(event, names):
-    """An event as it is written."""
+    """An event, as it is written."""
     return dict(
         label=names[event.label],
         start=round(event.start, 3),
@@ -120,7 +127,7 @@ def event_record(event, names):
 
 
 def prediction_record(prediction, names, topk, fps):
-    """A prediction as it is written."""
+    """A prediction, as it is written."""
     best = prediction.scores.argsort()[::-1][:topk]
     return dict(
         time=round(prediction.end, 3),

@@ -1,21 +1,116 @@
-"""Tables for people."""
+"""What people see: help, tables, progress. Plain text where the stream is not a terminal."""
 
+import argparse
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Optional, TypeVar
 
-from rich.console import Console
-from rich.table import Table
+try:
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+    from rich.table import Table
+except ImportError:  # the doctor works without rich, and says what is missing
+    Console = None  # type: ignore[assignment, misc]
+
+SECONDS = 30  # between lines of progress where stderr is not a terminal
+Item = TypeVar('Item')
 
 
-def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns of text, the first to the left, the others to the right.
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps lines of the description as they are, and shows the defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> Optional[str]:
+        told = str(action.default) not in ('None', 'False', '[]', '{}')
+        return super()._get_help_string(action) if told else action.help
+
+
+def tool_parser(description: str, example: str) -> argparse.ArgumentParser:
+    """The parser of a script; its help ends with an example, of which these are the arguments."""
+    command = f'python {sys.argv[0]} {example}'
+    return argparse.ArgumentParser(
+        description=description, epilog=f'example:\n  {command}', formatter_class=Help
+    )
+
+
+def _console(stderr: bool = False) -> Any:
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(
+        stderr=stderr,
+        force_terminal=terminal,
+        width=None if terminal else 10_000,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
+def say(text: str, style: str = '') -> None:
+    """Print text, on a terminal in a style such as 'bold' or 'red'; long lines stay whole."""
+    if Console is None or not sys.stdout.isatty():
+        print(text, flush=True)
+    else:
+        _console().print(text, style=style, soft_wrap=True)
+
+
+def print_table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> None:
+    """Print columns of text.
 
     Long cells are folded on a terminal; elsewhere, as in a pipe, a row is a line.
+
+    Args:
+        rows (Iterable[Sequence[str]]): Cells of each row.
+        head (Sequence[str]): Titles of the columns; all but the first are then aligned to the
+            right. A table without titles is indented.
     """
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for number, title in enumerate(head):
-        table.add_column(title, justify='right' if number else 'left', overflow='fold')
+    rows = list(rows)
+    if Console is None:
+        print(*('  '.join(('', *row)) for row in rows), sep='\n')
+        return
+    table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=not head, show_header=bool(head))
+    for number, title in enumerate(head or rows[0]):
+        table.add_column(title, justify='right' if head and number else 'left', overflow='fold')
     for row in rows:
         table.add_row(*row)
-    width = None if sys.stdout.isatty() else 10_000
-    Console(width=width, markup=False, highlight=False).print(table)
+    console = _console()
+    with console.capture() as shown:
+        console.print(table)
+    print(*map(str.rstrip, shown.get().splitlines()), sep='\n', flush=True)
+
+
+def track(items: Iterable[Item], total: int, noun: str = 'videos') -> Iterator[Item]:
+    """Yield the items and show on stderr how many are done.
+
+    Args:
+        items (Iterable): Anything that is worth a wait.
+        total (int): Number of items.
+        noun (str): What they are. Defaults to 'videos'.
+    """
+    if sys.stderr.isatty():
+        # No refresh thread: a data worker forked while it holds a lock would wait forever.
+        with Progress(
+            *Progress.get_default_columns(),
+            MofNCompleteColumn(),
+            console=_console(stderr=True),
+            auto_refresh=False,
+            redirect_stdout=sys.stdout.isatty(),
+        ) as bar:
+            yield from bar.track(items, total, description=noun)
+        return
+    last = time.monotonic()
+    for number, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - last > SECONDS:
+            last = time.monotonic()
+            print(f'{number} of {total} {noun}', file=sys.stderr)
+
+
+@contextmanager
+def status(text: str, show: bool = True) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal's stderr what is being done; gives a function that changes the text."""
+    if Console is None or not show or not sys.stderr.isatty():
+        yield lambda text: None
+    else:
+        with _console(stderr=True).status(text) as shown:
+            yield shown.update

@@ -134,7 +134,7 @@ def test_another_export_of_one_name_is_another_model(
 
 
 def test_progress(predict, clips_dir, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr('pan_mm.cli.predict.SECONDS', 0)
+    monkeypatch.setattr('pan_mm.utils.terminal.SECONDS', 0)
     clips = sorted((clips_dir / 'robustness').glob('derived_short_*'))
     assert predict(*clips, '--out', tmp_path / 'a.json') == 0
     lines = capfd.readouterr().err.splitlines()

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Fuse scores written by tools/test.py --dump, as PAN_Full and PAN_En fuse their streams."""
 
-import argparse
-
 from mmengine.fileio import dump
 
 from pan_mm.inference.score_fusion import (
@@ -13,11 +11,11 @@ from pan_mm.inference.score_fusion import (
 )
 from pan_mm.utils.errors import errors_end_the_program
 from pan_mm.utils.files import written_whole
-from pan_mm.utils.terminal import print_table
+from pan_mm.utils.terminal import print_table, tool_parser
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__, 'rgb.pkl pa.pkl lite.pkl --weights 1 1 2 --out fused.pkl')
     parser.add_argument('scores', nargs='+', help='files of tools/test.py --dump')
     parser.add_argument('--weights', type=float, nargs='+', help='of each file; by default equal')
     parser.add_argument('--out', help='write the fused scores (.pkl), in the form of --dump')
@@ -38,8 +36,8 @@ def main():
             dump(fused, part, file_format='pkl')
     print(f'{len(fused)} videos')
     print_table(
-        ('', 'top-1', 'top-5', 'mean class'),
         ((name, *(f'{value:.2f}%' for value in found.values())) for name, found in rows),
+        head=('', 'top-1', 'top-5', 'mean class'),
     )
 
 

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Print multiply-accumulates and parameters of a config's model, part by part."""
 
-import argparse
-
 import torch
 from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
@@ -11,11 +9,11 @@ from pan_mm.datasets.pipelines import VideoPipeline
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.inference.recognizer import load_config
 from pan_mm.utils.errors import errors_end_the_program
-from pan_mm.utils.terminal import print_table
+from pan_mm.utils.terminal import print_table, tool_parser
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__, 'pan-en_r50_4x1x8_sthv1-rgb --shape 224')
     parser.add_argument('config', help='a file, or the name of a model of the zoo')
     parser.add_argument(
         '--shape',
@@ -54,11 +52,11 @@ def main():
     named.append(('all views', total.params, views * total.macs, views * total.paper_macs))
     print(f'one view of {" × ".join(map(str, shape))}, {views} view(s) of each video')
     print_table(
-        ('', 'params, M', 'GMACs', 'GMACs of the paper'),
         (
             (name, f'{params / 1e6:.3f}', f'{macs / 1e9:.2f}', f'{paper_macs / 1e9:.2f}')
             for name, params, macs, paper_macs in named
         ),
+        head=('', 'params, M', 'GMACs', 'GMACs of the paper'),
     )
     if total.macs != total.paper_macs:
         print("The paper's PA convolves every frame; here one difference less is convolved.")

@@ -4,18 +4,17 @@
 For videos with several labels, it is the average precision of each class.
 """
 
-import argparse
 import math
 
 from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.inference.per_class import per_class
 from pan_mm.inference.score_fusion import load_scores, scores_and_labels
 from pan_mm.utils.errors import errors_end_the_program
-from pan_mm.utils.terminal import print_table
+from pan_mm.utils.terminal import print_table, tool_parser
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__, 'scores.pkl --label-map label_map.txt')
     parser.add_argument('scores', help='file of tools/test.py --dump')
     parser.add_argument('--label-map', help='class names, one a line; by default their numbers')
     return parser.parse_args()
@@ -35,7 +34,7 @@ def main():
         + (() if several else (shown(result.precision), taken_for(result)))
         for result in sorted(results, key=lambda result: result.value)
     ]
-    print_table(head if several else (*head, 'precision', 'taken for'), rows)
+    print_table(rows, head if several else (*head, 'precision', 'taken for'))
 
 
 def shown(percent):

@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """Join checkpoints of single streams into one of a PANEnsemble, for test.py and all other tools."""
 
-import argparse
-
 from mmengine.config import Config
 
 from pan_mm.convert import merge_streams
 from pan_mm.utils.configs import config_path
 from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.terminal import tool_parser
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(
+        __doc__, 'pan-en_r50_4x1x8_sthv1-rgb.py en.pth rgb=rgb.pth pa=pa.pth lite=lite.pth'
+    )
     parser.add_argument('config', help='config whose model is a PANEnsemble')
     parser.add_argument('dst', help='checkpoint to write; replaced if it exists')
     parser.add_argument(

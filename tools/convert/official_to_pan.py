@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
 """Convert a checkpoint of the authors' PAN-PyTorch (.pth.tar) for use with MMAction2."""
 
-import argparse
-
 from pan_mm.convert import convert_official_checkpoint
 from pan_mm.convert.labels import LABEL_ORDERS
 from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.terminal import print_table, tool_parser
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__, 'PAN_Lite.pth.tar pan_lite.pth --label-order sthv1')
     parser.add_argument('src', help="the authors' file")
     parser.add_argument('dst', help='checkpoint to write; replaced if it exists')
     parser.add_argument(
@@ -28,15 +27,17 @@ def main():
     meta = convert_official_checkpoint(args.src, args.dst, args.label_order)
     unsure = args.label_order is None and meta['num_classes'] in (174, 27)
     dataset = args.label_order or 'DATASET'
-    print(
-        f'{args.src} -> {args.dst}\n'
-        f'  stream    {meta["stream"]}\n'
-        f'  backbone  ResNet-{meta["depth"]} with temporal shift\n'
-        f'  segments  {meta["num_segments"]}\n'
-        f'  classes   {meta["num_classes"]}, in '
-        + (f'the order of MMAction2 ({dataset})' if args.label_order else "the authors' order")
-        + f'\n  epoch     {meta["source_epoch"]}\n'
-        f'  sha256    {meta["source_sha256"]} (source)'
+    order = f'the order of MMAction2 ({dataset})' if args.label_order else "the authors' order"
+    print(f'{args.src} -> {args.dst}')
+    print_table(
+        [
+            ('stream', meta['stream']),
+            ('backbone', f'ResNet-{meta["depth"]} with temporal shift'),
+            ('segments', str(meta['num_segments'])),
+            ('classes', f'{meta["num_classes"]}, in {order}'),
+            ('epoch', str(meta['source_epoch'])),
+            ('sha256', f'{meta["source_sha256"]} (source)'),
+        ]
     )
     if unsure:
         right = 'sthv1' if meta['num_classes'] == 174 else 'jester'

@@ -5,18 +5,15 @@ Reads DATA_ROOT/annotations and looks for the videos in DATA_ROOT/rawframes or D
 Labels follow label_map.txt, which is MMAction2's order.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
-from pan_mm.utils.errors import DataError, errors_end_the_program
 from pan_mm.datasets.file_lists import SPLITS, list_official, read_label_map, write_lines
+from pan_mm.utils.errors import DataError, errors_end_the_program
+from pan_mm.utils.terminal import tool_parser
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, 'sthv2 --data-root data/sthv2 --skip-missing')
     parser.add_argument('dataset', choices=['sthv1', 'sthv2', 'jester'])
     parser.add_argument('--data-root', help='default: data/DATASET')
     parser.add_argument(

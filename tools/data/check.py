@@ -6,15 +6,11 @@ label map, no video is both in training and validation; with --decode, every vid
 Prints each problem and exits with 1 if there is one.
 """
 
-import argparse
 import sys
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
-from mmengine.utils import ProgressBar
 
-from pan_mm.utils.configs import config_path
-from pan_mm.utils.errors import DataError, errors_end_the_program
 from pan_mm.datasets.checks.dataset import (
     check_decoding,
     check_frames,
@@ -22,22 +18,27 @@ from pan_mm.datasets.checks.dataset import (
     open_dataset,
     summarise,
 )
+from pan_mm.utils.configs import config_path
+from pan_mm.utils.errors import DataError, errors_end_the_program
+from pan_mm.utils.terminal import say, tool_parser, track
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = tool_parser(
+        __doc__, 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv1-rgb.py --decode'
     )
     parser.add_argument('config')
     parser.add_argument('--decode', action='store_true', help='decode frames of every video')
-    parser.add_argument('--workers', type=int, default=4, help='threads of --decode (default: 4)')
+    parser.add_argument('--workers', type=int, default=4, help='threads of --decode')
     parser.add_argument(
         '--splits',
         nargs='+',
         choices=['train', 'val', 'test'],
-        help='which to check (default: train, and val or, where there is none, test)',
+        help='which to check; by default train, and val or, if there is none, test',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='as of train.py')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE in the config'
+    )
     return parser.parse_args()
 
 
@@ -56,9 +57,8 @@ def check_split(cfg, split, args):
         problems += check_frames(dataset)
     problems += check_label_order(dataset)
     if args.decode:
-        bar = ProgressBar(len(dataset), file=sys.stderr)
-        problems += check_decoding(dataset, dataset_cfg.pipeline, args.workers, bar.update)
-        print(file=sys.stderr)
+        read = check_decoding(dataset, dataset_cfg.pipeline, args.workers)
+        problems += filter(None, track(read, len(dataset)))
     return dataset, problems
 
 
@@ -75,16 +75,16 @@ def main():
         dataset, problems = check_split(cfg, split, args)
         videos[split] = {i.get('frame_dir') or i['filename'] for i in dataset or ()}
         for problem in problems:
-            print(f'{split}: {problem}')
+            say(f'{split}: {problem}', 'red')
         found += len(problems)
     for split in set(splits) - {'train'}:
         shared = sorted(videos.get('train', set()) & videos[split])
         if shared:
-            print(f'train, {split}: {len(shared)} videos are in both, such as {shared[0]}')
+            say(f'train, {split}: {len(shared)} videos are in both, such as {shared[0]}', 'red')
             found += 1
     if found:
         sys.exit(f'{found} problem(s) found')
-    print('No problem found')
+    say('No problem found', 'green')
 
 
 if __name__ == '__main__':

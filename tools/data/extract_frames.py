@@ -5,24 +5,20 @@ SRC/CLASS/video.mp4 becomes OUT/CLASS/video/img_00001.jpg and so on. A folder ap
 all its frames are written, so the same command continues where it was stopped.
 """
 
-import argparse
 import sys
-
-from mmengine.utils import ProgressBar
 
 from pan_mm.datasets.frame_extraction import extract_all, folders_of_frames
 from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.terminal import tool_parser, track
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, 'my_videos my_frames --short-side 256')
     parser.add_argument('src', help='folder of videos')
     parser.add_argument('out', help='folder for the folders of frames')
     parser.add_argument('--short-side', type=int, help='resize to it; the size is kept by default')
-    parser.add_argument('--quality', type=int, default=95, help='of the JPEG files (default: 95)')
-    parser.add_argument('--workers', type=int, default=4, help='processes (default: 4)')
+    parser.add_argument('--quality', type=int, default=95, help='quality of the JPEG files')
+    parser.add_argument('--workers', type=int, default=4, help='processes')
     return parser.parse_args()
 
 
@@ -32,13 +28,9 @@ def main():
     folders = folders_of_frames(args.src, args.out)
     todo = {video: folder for video, folder in folders.items() if not folder.is_dir()}
     print(f'{len(folders)} videos, {len(folders) - len(todo)} of them extracted before')
-    bar = ProgressBar(len(todo), file=sys.stderr) if todo else None
-    failed = []
+    errors = extract_all(todo, args.workers, args.short_side, args.quality)
     try:
-        for error in extract_all(todo, args.workers, args.short_side, args.quality):
-            if error:
-                failed.append(str(error))
-            bar.update()
+        failed = [str(error) for error in track(errors, len(todo)) if error]
     except KeyboardInterrupt:
         sys.exit('\nerror: interrupted; the same command continues from here')
     if failed:

@@ -1,15 +1,12 @@
 """Render MotionShapes, the embedded dataset, into a folder."""
 
-import argparse
-
-from pan_mm.utils.errors import errors_end_the_program
 from pan_mm.datasets.motion_shapes.dataset import render_motion_shapes
+from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.terminal import tool_parser
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = tool_parser(__doc__, 'data/motionshapes --size 112')
     parser.add_argument('data_root', nargs='?', default='data/motionshapes', help='folder to make')
     parser.add_argument('--num-train', type=int, default=600, help='training clips')
     parser.add_argument('--num-val', type=int, default=120, help='validation clips')

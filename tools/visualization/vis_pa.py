@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Draw what PAN sees in a video: frames beside their PA maps, flow, GradCAM, VAP's weights."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -13,12 +12,13 @@ from pan_mm.inference.recognizer import load_recognizer
 from pan_mm.inference.zoo import choose
 from pan_mm.models.streams import streams_of
 from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.terminal import tool_parser
 from pan_mm.visualization import inspect_clip, weights_chart, write_animation
 from pan_mm.visualization.layers import frames_of, grad_cam, grid_of, layers_of
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__, 'clip.mp4 --out pa.gif --flow --cam')
     parser.add_argument('video')
     parser.add_argument(
         '--config',

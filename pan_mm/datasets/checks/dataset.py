@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Optional
@@ -201,17 +201,17 @@ def check_label_order(dataset) -> Iterator[str]:
     )
 
 
-def check_decoding(
-    dataset, pipeline: Sequence, workers: int = 4, on_step: Callable = lambda: None
-) -> Iterator[str]:
-    """Find videos that cannot be decoded, from eight frames of each, the first and last included.
+def check_decoding(dataset, pipeline: Sequence, workers: int = 4) -> Iterator[Optional[str]]:
+    """Decode eight frames of each video, the first and last included.
 
     Args:
         dataset: A ``VideoDataset`` or ``RawframeDataset``.
         pipeline (Sequence[dict]): Its pipeline, of which the transforms that open and decode a
             video are used.
         workers (int): Threads. Defaults to 4.
-        on_step (Callable): Called after each video.
+
+    Yields:
+        str | None: For each video, why it cannot be decoded, or None.
     """
     steps = [TRANSFORMS.build(t) for t in pipeline if kind_of(t) in ('open', 'decode')]
     if not steps:
@@ -234,10 +234,7 @@ def check_decoding(
         return None
 
     with ThreadPool(workers) as pool:
-        for problem in pool.imap(read, range(len(dataset))):
-            on_step()
-            if problem:
-                yield problem
+        yield from pool.imap(read, range(len(dataset)))
 
 
 def summarise(dataset) -> str:

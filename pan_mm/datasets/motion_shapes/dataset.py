@@ -11,7 +11,8 @@ import numpy as np
 from filelock import FileLock
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
-from mmengine.utils import track_iter_progress
+
+from pan_mm.utils.terminal import track
 
 from .render import CLASSES, render_clip, write_video
 
@@ -143,13 +144,12 @@ def _render(folder, meta):
     clips = [(split, i) for split in SPLITS for i in range(meta['num_clips'][split])]
     print(f'Rendering MotionShapes, {len(clips)} clips', flush=True)
     annotations = {split: [] for split in SPLITS}
-    for split, i in track_iter_progress(clips):
+    for split, i in track(clips, len(clips), 'clips'):
         label = i % len(CLASSES)
         name = f'videos/{split}_{i:05d}.mp4'
         rng = np.random.default_rng([meta['seed'], SPLITS.index(split), i])
         write_video(str(folder / name), render_clip(rng, label, meta['size'], meta['num_frames']))
         annotations[split].append(f'{name} {label}\n')
-    print(flush=True)
     for split, lines in annotations.items():
         (folder / f'{split}.txt').write_text(''.join(lines))
     (folder / 'label_map.txt').write_text(''.join(f'{name}\n' for name in CLASSES))

@@ -33,8 +33,11 @@ def test_sound_dataset(tool, prepared):
 
 
 def test_the_embedded_dataset_is_rendered_and_checked(tool, tmp_path):
-    few = [f'{split}_dataloader.dataset.{key}={value}' for split in ('train', 'val')
-           for key, value in (('num_train', 12), ('num_val', 12), ('num_test', 1))]
+    few = [
+        f'{split}_dataloader.dataset.{key}={value}'
+        for split in ('train', 'val')
+        for key, value in (('num_train', 12), ('num_val', 12), ('num_test', 1))
+    ]
     config = 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'  # by its name, as mim run gives it
     result = tool('check.py', config, *on(tmp_path / 'shapes', *few))
     assert result.returncode == 0, result.stdout + result.stderr

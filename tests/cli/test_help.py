@@ -1,0 +1,67 @@
+"""The help of every command and tool ends with an example that its own parser takes."""
+
+import argparse
+import importlib.util
+import re
+import shlex
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from pan_mm.cli import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = [
+    path.relative_to(ROOT).as_posix()
+    for path in sorted((ROOT / 'tools').rglob('*.py'))
+    if 'run_tool' not in path.read_text('utf-8')  # whose help is MMAction2's
+]
+
+
+def example_in(shown, program):
+    """Arguments of the example that ends a help text, all of whose options the text explains."""
+    explained, _, example = shown.rpartition('\n\nexample:\n  ')
+    assert example.startswith(f'{program} ') or example == f'{program}\n'
+    assert example.count('\n') == 1
+    assert set(re.findall(r' (--[\w-]+)', example)) <= set(re.findall(r'--[\w-]+', explained))
+    return shlex.split(example)[len(program.split()) :]
+
+
+@pytest.mark.parametrize('name', [None, *COMMANDS])
+def test_command(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, '--help'] if name else ['--help'])
+    assert stop.value.code == 0
+    program = 'python -m pan_mm'
+    if name is None:
+        example = capsys.readouterr().out.rpartition('example:\n')[2]
+        name, *arguments = shlex.split(example)[len(program.split()) :]
+    else:
+        arguments = example_in(capsys.readouterr().out, f'{program} {name}')
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    import_module(f'pan_mm.cli.{name}').add_arguments(parser)
+    parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize('path', TOOLS)
+def test_tool(path, capsys, monkeypatch):
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.setattr(sys, 'argv', [path, '--help'])
+    with pytest.raises(SystemExit) as stop:
+        tool.parse_args()
+    assert stop.value.code == 0
+    arguments = example_in(capsys.readouterr().out, f'python {path}')
+    monkeypatch.setattr(sys, 'argv', [path, *arguments])
+    tool.parse_args()
+
+
+def test_defaults_that_say_nothing_are_left_out(capsys):
+    with pytest.raises(SystemExit):
+        main(['predict', '--help'])
+    shown = ' '.join(capsys.readouterr().out.split())
+    assert 'videos in a batch (default: 8)' in shown and '(default: 0)' in shown
+    assert not re.search(r'default: (None|False|\[|\{)', shown)
