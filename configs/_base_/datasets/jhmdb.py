@@ -12,7 +12,6 @@ resize.scale, crop.crop_size = (-1, 128), 112
 test_pipeline = _base_.val_pipeline
 resize, crop = _base_.accurate_pipeline[3:5]
 resize.scale, crop.crop_size = (-1, 128), 128
-test_pipeline = _base_.val_pipeline
 label_map = '{{ fileDirname }}/../../../tools/data/jhmdb/label_map.txt'
 
 dataset = dict(data_root='data/jhmdb21', data_prefix=dict(video='videos'))

@@ -5,4 +5,3 @@ _base_.train_dataloader.dataset.pipeline[1].clip_len = 1
 _base_.test_dataloader.dataset.pipeline[1].clip_len = 1
 test_pipeline = _base_.test_dataloader.dataset.pipeline
 _base_.accurate_pipeline[1].clip_len = 1
-test_pipeline = _base_.test_dataloader.dataset.pipeline
