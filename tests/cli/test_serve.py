@@ -24,7 +24,7 @@ def run_serve(config, checkpoint, capfd):
     ('options', 'message'),
     [
         (['--max-mib', '0'], '--max-mib must be positive'),
-        (['--port', '99999'], '--port must lie between 0 and 65535'),
+        (['--port', '99999'], '--port must be between 0 and 65535'),
         (['--device', 'nothing'], "device 'nothing' cannot be used"),
         (['--waiting', '-1'], '--waiting must not be negative'),
         (['--cameras', '-1'], '--cameras must not be negative'),
