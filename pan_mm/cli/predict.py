@@ -33,9 +33,9 @@ SHARDED = ('jsonl', 'parquet')  # formats that several processes write and a lat
 
 def add_arguments(parser):
     parser.epilog = """\
-Exit status: 0 if all videos were recognized, 1 if some failed, 2 if nothing was done. Under
-torchrun the processes share the videos; give --out NAME.jsonl or NAME.parquet, and run the
-same command again to resume.
+Exit status: 0 if all videos were recognized, 1 if some failed, 2 if nothing
+was done. Under torchrun the processes share the videos; give --out NAME.jsonl
+or NAME.parquet, and run the same command again to resume.
 
 example:
   python -m pan_mm predict my_videos --topk 3 --out actions.csv"""

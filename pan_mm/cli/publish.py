@@ -7,8 +7,9 @@ from pan_mm.export.weights import publish
 
 def add_arguments(parser):
     parser.epilog = """\
-The file holds weights, config and class names as data. The config names folders of this
-machine, such as work_dir: if they are private, give a --config without them.
+The file holds weights, config and class names as data. The config names
+folders of this machine, such as work_dir: if they are private, give a --config
+without them.
 
 example:
   python -m pan_mm publish work_dirs/own/epoch_15.pth --out my_pan.pth --half"""

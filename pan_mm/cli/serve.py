@@ -26,7 +26,7 @@ def add_arguments(parser):
     parser.epilog = """\
 The page is at /, the API at /api/predict:
   curl -F video=@clip.mp4 http://127.0.0.1:7860/api/predict
-Nothing is requested from other servers. Exit status: 1 if the server cannot start.
+Nothing is requested from other servers. Exit status: 1 if it cannot start.
 
 example:
   python -m pan_mm serve --port 8000 --max-seconds 60"""

@@ -19,12 +19,13 @@ from .options import add_cfg_options, add_model, add_optimize, chosen_model
 
 def add_arguments(parser):
     parser.epilog = """\
-Events are written to stdout, one JSON object per line, with times in seconds (Unix time for a
-live source). Counts, fps and latency are written to stderr at the end, also after an interrupt
-or SIGTERM. Exit status: 0, or 1 if the source failed or is shorter than a window.
+Events are written to stdout, one JSON object per line, with times in seconds
+(Unix time for a live source). Counts, fps and latency are written to stderr at
+the end, also after an interrupt or SIGTERM. Exit status: 0, or 1 if the source
+failed or is shorter than a window.
 
 example:
-  python -m pan_mm stream rtsp://camera.local/live --on 0.6 --off 0.4 --min-duration 1"""
+  python -m pan_mm stream rtsp://camera.local/live --on 0.6 --off 0.4"""
     parser.add_argument('source', help='video file, number of a camera, rtsp:// or http:// address')
     add_model(parser)
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')

@@ -11,8 +11,8 @@ from pan_mm.engine.upstream import find_tool, run_tool
 
 def add_arguments(parser):
     parser.epilog = """\
-For a config of pan_mm, the file name without its folder is enough. docs/mmaction2.md says what
-each tool does with a PAN.
+For a config of pan_mm, the file name without its folder is enough.
+docs/mmaction2.md says what each tool does with a PAN.
 
 example:
   python -m pan_mm tool test pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py epoch_4.pth"""
