@@ -34,7 +34,7 @@ def chosen_model(args: Namespace) -> tuple:
     config, checkpoint = choose(args.model or args.config, args.checkpoint)
     if checkpoint is None:
         raise PANError(
-            f'pan_mm comes without weights of {args.model or args.config}; give --checkpoint'
+            f'no weights of {args.model or args.config} come with pan_mm; give --checkpoint'
         )
     return load_config(config, getattr(args, 'cfg_options', None)), str(checkpoint)
 
