@@ -74,7 +74,7 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
             problems += _check_average(head)
         dataloader = cfg.get(f'{split}_dataloader')
         for dataset in leaf_datasets(dataloader and dataloader.get('dataset')):
-            problems += _check_normalised(preprocessor, dataset)
+            problems += _check_normalized(preprocessor, dataset)
             for model in recognizers:
                 found = list(_check_sampling(model, dataset)) or _check_shapes(model, dataset)
                 problems += [f'{split}: {problem}' for problem in found]
@@ -144,7 +144,7 @@ def _check_pretrained(recognizer: dict) -> Iterator[str]:
 
 
 def _check_statistics(recognizer: dict, preprocessor: dict) -> Iterator[str]:
-    """Whether frames are normalised as for the weights of a backbone that tells how."""
+    """Whether frames are normalized as for the weights of a backbone that tells how."""
     backbone, where = _inner_backbone(recognizer)
     kind = backbone.get('type')
     try:
@@ -213,15 +213,15 @@ def _check_average(head: dict) -> Iterator[str]:
         )
 
 
-def _check_normalised(preprocessor: dict, dataset: dict) -> Iterator[str]:
-    """Whether pictures reach the model normalised."""
+def _check_normalized(preprocessor: dict, dataset: dict) -> Iterator[str]:
+    """Whether pictures reach the model normalized."""
     kind = preprocessor.get('type', 'ActionDataPreprocessor')
     pipeline = dataset.get('pipeline') or []
     formats = {transform.get('input_format') for transform in pipeline}
     if not formats & {'NCHW', 'NCTHW'} or 'mean' not in arguments(kind):
         return
-    normalise = 'Normalize' in str([transform.get('type') for transform in pipeline])
-    if not normalise and not preprocessor.get('mean') and not preprocessor.get('mean_std_of'):
+    normalize = 'Normalize' in str([transform.get('type') for transform in pipeline])
+    if not normalize and not preprocessor.get('mean') and not preprocessor.get('mean_std_of'):
         yield (
             'model.data_preprocessor has no mean and std, so that pixels are 0 to 255; set both '
             '(ImageNet weights want mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]; '
@@ -230,7 +230,7 @@ def _check_normalised(preprocessor: dict, dataset: dict) -> Iterator[str]:
 
 
 def _check_shapes(recognizer: dict, dataset: dict) -> Iterator[str]:
-    """Whether the head fits the backbone's feature maps of one clip, by shapes alone."""
+    """Whether the head fits the backbone's feature maps of one clip, from shapes only."""
     head, pipeline = recognizer.get('cls_head') or {}, dataset.get('pipeline') or []
     samplers = [transform for transform in pipeline if kind_of(transform) == 'sample']
     if not head.get('in_channels') or recognizer.get('neck') or len(samplers) != 1:
