@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the tables of README.md and docs/get_started.md from the files in results/.
+"""Write the tables of pages that are otherwise written by hand from the files in results/.
 
     python -m benchmarks.pages.overview
 
@@ -21,11 +21,13 @@ from benchmarks.markdown import is_check, table, write_page
 from benchmarks.records.by_model import results_by_model
 from benchmarks.records.records import read_records
 
+from .model_card import wilson
 from .result_tables import run_table, spread
 
 COMMAND = 'python -m benchmarks.pages.overview'
-PAGES = ('README.md', 'docs/get_started.md')
+PAGES = ('README.md', 'docs/get_started.md', 'docs/tutorials/1_own_videos.md')
 SPEEDS = ROOT / 'results' / 'performance' / 'recognizer_epyc-2-cores.json'
+OWN_VIDEOS = ROOT / 'results' / 'own_videos.json'
 MARK = re.compile(r'(<!-- table: (\w+) -->\n).*?(<!-- end -->)', re.S)
 
 
@@ -53,7 +55,18 @@ def motionshapes() -> str:
     return run_table([runs[config] for config in MODELS_MOTIONSHAPES.values()])
 
 
-TABLES = dict(overview=overview, motionshapes=motionshapes)
+def own_videos() -> str:
+    """What 20 clips a class reach, by how the training starts."""
+    variants = json.loads(OWN_VIDEOS.read_text(encoding='utf-8'))['variants']
+    rows = []
+    for name, found in variants.items():
+        low, high = wilson(round(found['top1'] * found['clips'] / 100), found['clips'])
+        percent = f'{found["top1"]:.1f}', f'{low:.0f} … {high:.0f}'
+        rows.append([name, *percent, f'{found["minutes"]:.0f}'])
+    return table(['start', 'top-1', '95 % interval', 'training, min'], rows)
+
+
+TABLES = dict(overview=overview, motionshapes=motionshapes, own_videos=own_videos)
 
 
 def page(text: str) -> str:

@@ -1,11 +1,14 @@
 """The README stays short, and its badges, the citation and the templates are true."""
 
+import json
 import re
 from pathlib import Path
 
 import yaml
 
 import pan_mm
+from pan_mm.inference import zoo
+from pan_mm.utils.safetensors import read_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -30,6 +33,15 @@ def test_badges():
     }
     described = re.findall(r'\[!\[([^]]+)\]', README)
     assert described[0] == f'version {pan_mm.__version__}'
+
+
+def test_it_says_how_good_the_model_is_that_comes_along():
+    (weights,) = zoo.PRETRAINED.glob('*.safetensors')
+    record = ROOT / 'results' / read_texts(weights)['record']
+    reached = json.loads(record.read_text(encoding='utf-8'))
+    text = f'{reached["top1"]:.1f} % top-1 and {reached["top5"]:.1f} % top-5'
+    assert text in README and weights.with_suffix('.md').name in README
+    assert weights.stat().st_size < 10e6
 
 
 def test_pictures_exist():

@@ -102,3 +102,11 @@ def test_what_the_page_says_of_people_and_losses_holds():
     losses = dict(zip(models, map(float, losses)))
     with_pa = [losses.pop(m) for m in list(losses) if m.startswith(('PAN PA', 'PAN Lite'))]
     assert max(with_pa) < min(losses.values()) and losses['TSM'] > losses['PAN RGB']
+
+
+def test_what_the_page_says_of_jhmdb_holds():
+    found, _ = results_by_model(
+        read_records(report.RECORDS_JHMDB, report.CONFIGS)[0], report.MODELS_JHMDB, 'dev'
+    )
+    (lite,), (rgb,) = found['PAN Lite'], found['PAN RGB']
+    assert lite.accuracies['top1'] > rgb.accuracies['top1'] and evidence.mcnemar(lite, rgb) > 0.05
