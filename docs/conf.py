@@ -37,6 +37,7 @@ include_patterns = [
     'configs/**.md',
     'tools/**.md',
     'results/README.md',
+    'pan_mm/pretrained/*.md',
     'model_zoo.md',
     'CHANGELOG.md',
     'CONTRIBUTING.md',
