@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer, print_log
+from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 
 from .addresses import without_password
@@ -407,11 +407,6 @@ def weights_of(checkpoint: Any, source: str) -> dict:
                 f'{source}: {name!r} is of the kind {kind}, {weight.layout}, which is not a weight '
                 'of a model; save the weights as float32'
             )
-    half = {weight.dtype for weight in weights.values() if isinstance(weight, torch.Tensor)}
-    half &= {torch.float16, torch.bfloat16}
-    if half:
-        names = ' and '.join(sorted(str(dtype).removeprefix('torch.') for dtype in half))
-        print_log(f'{source} holds weights of {names}; the model keeps its own type', 'current')
     return weights
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from builders import with_flipped_bit
@@ -353,9 +353,3 @@ class TestWeights:
         weights = dict(a=torch.ones(1), n=torch.tensor(1), mask=torch.tensor(True), _extra_state=3)
         assert weights_of(dict(state_dict=weights), 'file.pth') is weights
         assert weights_of(weights, 'file.pth') is weights
-
-    def test_half_precision_is_said_once(self, caplog):
-        weights = dict(a=torch.ones(1).half(), b=torch.ones(1).half())
-        MMLogger.get_instance('half-precision').addHandler(caplog.handler)
-        weights_of(weights, 'file.pth')
-        assert caplog.text.count('file.pth holds weights of float16') == 1
