@@ -1,6 +1,7 @@
 """What differences rest on: people, chance, equal cost, and how far each model is trained."""
 
 import itertools
+import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,14 @@ def bootstrap(values: Sequence[float], resamples: int = 10_000) -> tuple:
     drawn = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
     low, high = np.percentile(values[drawn].mean(1), (2.5, 97.5))
     return float(low), float(high)
+
+
+def wilson(hits: int, total: int) -> tuple:
+    """95 % interval of a share, in percent (Wilson's)."""
+    z, share = 1.96, hits / total
+    middle, scale = share + z * z / (2 * total), 1 + z * z / total
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return tuple(100 * (middle + sign * half) / scale for sign in (-1, 1))
 
 
 def mcnemar(one, other) -> float:

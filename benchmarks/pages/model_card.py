@@ -12,7 +12,6 @@ the weights, from their records in results, the metafile and what is known of th
 import argparse
 import hashlib
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import yaml
 
 from benchmarks.compared import CONFIGS, ROOT
 from benchmarks.markdown import table, write_page
+from benchmarks.pages.evidence import hits_of, wilson
 from benchmarks.pages.metafile import PATH
 from benchmarks.records.records import Record, read_record
 from benchmarks.records.runs import ReportError
@@ -68,18 +68,10 @@ def ship(name: str, checkpoint: Path, record: Path, label_map: Optional[Path]) -
     export_weights(info['config'], checkpoint, out, label_map, torch.float16, texts)
 
 
-def wilson(hits: int, total: int) -> tuple:
-    """95 % interval of a share, in percent (Wilson's)."""
-    z, share = 1.96, hits / total
-    middle, scale = share + z * z / (2 * total), 1 + z * z / total
-    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return tuple(100 * (middle + sign * half) / scale for sign in (-1, 1))
-
-
 def accuracy(record: Record) -> str:
     """What the test of the weights reached."""
-    hits = int((record.scores.argmax(1) == record.labels).sum())
-    low, high = wilson(hits, len(record.labels))
+    hits = hits_of(record)
+    low, high = wilson(int(hits.sum()), len(hits))
     info = record.info
     head = ['trained on', 'tested on', 'clips', 'top-1', '95 % interval', 'top-5', 'mean class']
     row = [*info['lists'], len(record.labels), f'{info["top1"]:.1f}', f'{low:.1f} … {high:.1f}']

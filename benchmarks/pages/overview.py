@@ -21,7 +21,7 @@ from benchmarks.markdown import is_check, table, write_page
 from benchmarks.records.by_model import results_by_model
 from benchmarks.records.records import read_records
 
-from .model_card import wilson
+from .evidence import wilson
 from .result_tables import run_table, spread
 
 COMMAND = 'python -m benchmarks.pages.overview'

@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.compared import MODELS, class_names
 from benchmarks.records.by_model import results_by_model
 from benchmarks.records.records import Record
+from pan_mm.inference.per_class import per_class
 
 from .evidence import bootstrap, by_subject
 
@@ -23,7 +24,11 @@ def plot_classes(found: dict, figure) -> None:
     """Accuracy of each class and model, mean over seeds, as a table of colors."""
     names = class_names()
     models = [model for model, results in found.items() if results]
-    values = np.array([np.mean([_recalls(r) for r in found[m]], axis=0) for m in models]).T
+    recalls = [
+        [[own.value for own in per_class(r.scores, r.labels, names)] for r in found[model]]
+        for model in models
+    ]
+    values = np.array([np.mean(own, axis=0) for own in recalls]).T
     order = np.argsort(values.mean(axis=1))[::-1]
     figure.set_size_inches(2.6 + 0.75 * len(models), 7.2)
     axes = figure.subplots()
@@ -42,12 +47,6 @@ def _heat(axes, percent, fontsize, least=0, aspect='equal'):
             colour = 'white' if value > 55 else 'black'
             style = dict(fontsize=fontsize, color=colour)
             axes.text(column, row, f'{value:.0f}', ha='center', va='center', **style)
-
-
-def _recalls(result):
-    hits = result.scores.argmax(1) == result.labels
-    classes = range(result.scores.shape[1])
-    return [100 * hits[result.labels == label].mean() for label in classes]
 
 
 def plot_confusion(found: dict, figure) -> None:

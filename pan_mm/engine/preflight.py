@@ -1,6 +1,5 @@
 """What can be known to be wrong with a config before the run has spent time."""
 
-import copy
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from pan_mm.datasets.pipelines import kind_of, leaf_datasets
 from pan_mm.models.backbone_2d import pixel_statistics, same_statistics
 from pan_mm.models.pan_ensemble import stream_configs
 from pan_mm.models.pretrained import PIP, find_in_pip
+from pan_mm.utils.configs import without
 from pan_mm.utils.errors import DataError, listed
 from pan_mm.utils.settings import argument, arguments, check_settings
 
@@ -239,7 +239,7 @@ def _check_shapes(recognizer: dict, dataset: dict) -> Iterator[str]:
     shape = (1, 3, clip_len, 64, 64) if _is_3d(pipeline) else (num_clips * clip_len, 3, 64, 64)
     try:
         with torch.device('meta'), torch.random.fork_rng([]), torch.no_grad():
-            model = MODELS.build(_from_scratch(recognizer)).eval()
+            model = MODELS.build(without(recognizer, ('pretrained', 'weights'))).eval()
             maps, _ = model.extract_feat(torch.empty(1, *shape), stage='backbone')
     except Exception:  # what a model does not take is said by itself, when it is given frames
         return
@@ -263,14 +263,3 @@ def _check_shapes(recognizer: dict, dataset: dict) -> Iterator[str]:
 def _is_3d(pipeline: list) -> bool:
     """Whether it makes clips of (3, T, H, W), not frames."""
     return any(transform.get('input_format') == 'NCTHW' for transform in pipeline)
-
-
-def _from_scratch(node: Any) -> Any:
-    """A copy of a config that loads no weights."""
-    if isinstance(node, dict):
-        node = copy.copy(node)
-        for key, value in node.items():
-            node[key] = None if key in ('pretrained', 'weights') else _from_scratch(value)
-    elif isinstance(node, (list, tuple)):
-        node = type(node)(map(_from_scratch, node))
-    return node

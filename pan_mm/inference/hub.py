@@ -14,6 +14,7 @@ from mmaction.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.registry import Registry
 
+from pan_mm.utils.configs import without
 from pan_mm.utils.errors import PANError
 
 PREFIX = 'hf://'
@@ -116,15 +117,9 @@ def plain_config(config: Config) -> dict:
     from pan_mm.datasets.pipelines import VideoPipeline
 
     data = dict(model=config.model.to_dict(), test_pipeline=VideoPipeline(config).transforms)
-    data = json.loads(json.dumps(_without_pretrained(data), default=str))
+    data = json.loads(json.dumps(without(data, ('pretrained',)), default=str))
     config_of(data, config.filename or 'the config')
     return data
-
-
-def _without_pretrained(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: None if k == 'pretrained' else _without_pretrained(v) for k, v in value.items()}
-    return [_without_pretrained(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def config_of(data: Any, source: Union[str, Path]) -> Config:

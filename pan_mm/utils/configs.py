@@ -1,7 +1,9 @@
-"""Where our configs are, in a checkout and in an installed package."""
+"""Where our configs are, in a checkout and in an installed package, and copies of configs."""
 
+import copy
+from collections.abc import Container
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 from .errors import nearest
 
@@ -35,3 +37,14 @@ def require_config(name: Union[str, Path]) -> Path:
         names = {*configs(), *(each.stem for each in path.parent.glob('*.py'))}
         raise FileNotFoundError(f'{name}: no such config file; {nearest(path.stem, names)}')
     return path
+
+
+def without(node: Any, keys: Container[str]) -> Any:
+    """A copy of a config in which these keys are None, at any depth."""
+    if isinstance(node, dict):
+        node = copy.copy(node)
+        for key, value in node.items():
+            node[key] = None if key in keys else without(value, keys)
+    elif isinstance(node, (list, tuple)):
+        node = type(node)(without(value, keys) for value in node)
+    return node
