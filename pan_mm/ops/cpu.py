@@ -160,18 +160,23 @@ def _blocks(frames: Tensor, weight: Tensor) -> Iterator[tuple[slice, slice, Tens
     inner = _inside(differences, height, width, channels, padding)
     if together:
         for start in range(0, batch, together):
-            some = frames[start : start + together].to(weight.dtype)
+            some = _signed(frames[start : start + together], weight)
             count = len(some) * num_pairs
             out = inner[:count].unflatten(0, (-1, num_pairs))
             torch.sub(some[:, :-1], some[:, 1:], out=out)
             yield slice(start, start + len(some)), slice(0, num_pairs), differences[:count]
         return
     for sample in range(batch):
-        following = frames[sample, 0].to(weight.dtype)
+        following = _signed(frames[sample, 0], weight)
         for step in range(num_pairs):
-            current, following = following, frames[sample, step + 1].to(weight.dtype)
+            current, following = following, _signed(frames[sample, step + 1], weight)
             torch.sub(current, following, out=inner[0])
             yield slice(sample, sample + 1), slice(step, step + 1), differences
+
+
+def _signed(frames: Tensor, weight: Tensor) -> Tensor:
+    """Frames to subtract, no narrower than they come: the difference is rounded, not the frames."""
+    return frames.to(torch.promote_types(frames.dtype, weight.dtype))
 
 
 def _inside(folded: Tensor, height: int, width: int, channels: int, padding: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import cpu
-from .reference import persistence_reference
+from .reference import frame_differences, persistence_reference
 
 BACKENDS = ('auto', 'reference', 'cpu', 'triton')
 
@@ -215,7 +215,7 @@ def _plain_backward(
     dtypes = frames.dtype, weight.dtype
     frames, weight = _plain_inputs(frames, weight, precision)
     padding = [weight.shape[-1] // 2] * 2
-    differences = (frames[:, :-1] - frames[:, 1:]).flatten(0, 1)
+    differences = frame_differences(frames, weight.dtype)
     features = F.conv2d(differences, weight, padding=padding)
     features = features.to(torch.promote_types(features.dtype, torch.float32)) + eps
     maps = torch.linalg.vector_norm(features, dim=1, keepdim=True)
@@ -237,7 +237,7 @@ def _plain_backward(
 def _plain_inputs(frames: Tensor, weight: Tensor, precision: torch.dtype) -> tuple:
     if frames.dtype == torch.uint8:  # filters divided by a deviation are too small for float16
         precision = torch.float32
-    return frames.to(precision), weight.to(precision)
+    return frames.to(torch.promote_types(frames.dtype, precision)), weight.to(precision)
 
 
 _PLAIN: dict[str, Any] = dict(forward=_plain_forward, backward=_plain_backward)

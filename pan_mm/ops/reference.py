@@ -25,9 +25,14 @@ def persistence_reference(frames: Tensor, weight: Tensor, eps: float = 1e-6) -> 
     if not frames.is_floating_point():
         frames = frames.to(weight.dtype)
     batch, num_frames, _, height, width = frames.shape
-    differences = (frames[:, :-1] - frames[:, 1:]).flatten(0, 1)  # (B·(m−1), C, H, W)
+    differences = frame_differences(frames, weight.dtype)
     # int: while torch.jit.trace records, a size is a tensor, which torch 2.8 takes for [].
     features = F.conv2d(differences, weight, padding=int(weight.shape[-1]) // 2)
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     maps = torch.linalg.vector_norm(features + eps, dim=1)  # (B·(m−1), H, W)
     return maps.view(batch, num_frames - 1, height, width).to(frames.dtype)
+
+
+def frame_differences(frames: Tensor, dtype: torch.dtype) -> Tensor:
+    """``I_t - I_{t+1}`` of shape (B·(m−1), C, H, W) in ``dtype``: rounded after the difference."""
+    return (frames[:, :-1] - frames[:, 1:]).flatten(0, 1).to(dtype)

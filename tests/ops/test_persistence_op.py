@@ -283,6 +283,16 @@ class TestGradients:
         for one, other in ((half, maps), (half_grad, grad)):
             assert (one - other).abs().max() <= BOUNDS[dtype] * other.abs().max()
 
+    @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+    def test_autocast_of_little_motion(self, backend, device, dtype):
+        """Frames that are far from zero and close to each other: only differences are rounded."""
+        frames, weight = make_inputs((1, 1, 3, 6, 7), device=device)
+        frames = 3 + frames + 0.01 * torch.rand(1, 4, 3, 6, 7, device=device)
+        maps = persistence_of_appearance(frames, weight, backend='reference')
+        with torch.autocast(device, dtype):
+            half = persistence_of_appearance(frames, weight, backend=backend)
+        assert (half - maps).abs().max() <= BOUNDS[dtype] * maps.max()
+
     def test_memory_of_a_training_step(self, one_thread):
         from benchmarks.motion import naive_persistence
 

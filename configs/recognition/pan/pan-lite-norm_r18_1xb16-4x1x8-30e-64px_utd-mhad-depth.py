@@ -2,7 +2,7 @@
 _base_ = [
     '../../_base_/models/pan_r18.py',
     '../../_base_/datasets/utd_mhad_64.py',
-    '../../_base_/schedules/adamw_30e.py',
+    '../../_base_/schedules/adamw_30e_bf16.py',
     '../../_base_/default_runtime_cpu.py',
 ]
 
