@@ -72,8 +72,12 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
         is_evaluated = _is_evaluated(cfg.get(f'{split}_evaluator'))
         if split != 'train' and is_evaluated:
             problems += _check_average(head)
-        dataloader = cfg.get(f'{split}_dataloader')
-        for dataset in leaf_datasets(dataloader and dataloader.get('dataset')):
+        dataloader = cfg.get(f'{split}_dataloader') or {}
+        if not isinstance(dataloader, dict):
+            kind = type(dataloader).__name__
+            problems.append(f'{split}_dataloader is a {kind}, not a dict; is a comma after it?')
+            continue
+        for dataset in leaf_datasets(dataloader.get('dataset')):
             problems += _check_normalized(preprocessor, dataset)
             for model in recognizers:
                 found = list(_check_sampling(model, dataset)) or _check_shapes(model, dataset)

@@ -6,6 +6,7 @@ import runpy
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, Optional
 
 import mmaction
 from mmengine.config import Config, DictAction
@@ -43,13 +44,13 @@ def find_tool(name: str) -> Path:
     )
 
 
-def run_tool(name: str) -> None:
+def run_tool(name: str, example: Optional[str] = None) -> None:
     """Run one of these tools with the arguments of the process, and end with its exit status.
 
     The first of them that ends in '.py' may be the name of one of our configs, as for
     :func:`pan_mm.utils.configs.config_path`. Bad input ends it with ``error: …``: also, of
     'train' and 'test', a config that is not there and options that change nothing. With
-    ``--traceback`` the error is raised.
+    ``--traceback`` the error is raised. The help ends with the ``example``, if there is one.
     """
     checked = name.removesuffix('.py') in CHECKED
     raises, options = _own_options() if checked else (False, {})
@@ -61,16 +62,34 @@ def run_tool(name: str) -> None:
                 if checked:
                     _check(require_config(word), options)
                 break
-        runpy.run_path(str(find_tool(name)), run_name='__main__')
+        try:
+            runpy.run_path(str(find_tool(name)), run_name='__main__')
+        finally:
+            if example and _asks_for_help():
+                print(f'\nexample:\n  {example}')
+
+
+class _Options(DictAction):
+    """MMEngine's KEY=VALUE, with the usual message where a word is not that."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        for word in values:
+            if '=' not in word:
+                parser.error(f'{option_string}: {word!r} is not KEY=VALUE')
+        super().__call__(parser, namespace, values, option_string)
+
+
+def _asks_for_help() -> bool:
+    return not {'-h', '--help'}.isdisjoint(sys.argv)
 
 
 def _own_options() -> tuple:
     """Whether errors are raised, an option that only we know, and what the config is changed by."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
     parser.add_argument('--traceback', action='store_true', help='show where an error arose')
-    if {'-h', '--help'} & set(sys.argv):
+    if _asks_for_help():
         parser.print_help()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument('--cfg-options', nargs='+', action=_Options, default={})
     args, _ = parser.parse_known_args()
     sys.argv = [word for word in sys.argv if word != '--traceback']
     return args.traceback, args.cfg_options

@@ -94,7 +94,7 @@ def check_settings(cfg: dict, runner: type = Runner) -> None:
 
 
 def check_options(cfg: dict, options: Iterable[str], runner: type = Runner) -> None:
-    """Refuse options of a command line that change nothing that a run reads.
+    """Refuse options of a command line that change nothing that a run reads, or have no place.
 
     Variables of a config have done their work when it is read: where ``data_root`` is also in a
     dataset, only that counts. A variable without such a copy may be read by somebody's own code.
@@ -122,6 +122,7 @@ def _check_options(cfg: dict, options: Iterable[str], read: set) -> Iterator[str
     for option in options:
         first, dot, rest = option.partition('.')
         if first in read:
+            yield from _check_place(inside, option, options)
             continue
         before = cfg.get(first)
         copies = [
@@ -136,6 +137,16 @@ def _check_options(cfg: dict, options: Iterable[str], read: set) -> Iterator[str
             copies = copies or near or [place for place in inside if place.endswith(f'.{ending}')]
         meant = f'set {" and ".join(copies[:3])}' if copies else nearest(option, read)
         yield f'{option}: a run does not read {first!r} of a config; {meant}'
+
+
+def _check_place(inside: dict, option: str, options: Iterable[str]) -> Iterator[str]:
+    """Whether what holds the setting can hold one; MMEngine ends in a TypeError where it cannot."""
+    place = option.rpartition('.')[0]
+    while place and place not in inside:
+        place = place.rpartition('.')[0]
+    if place and not isinstance(inside[place], (dict, list, tuple)):
+        if (delete := f'{place}._delete_') not in options:
+            yield f'{option}: {place} is {inside[place]!r}, not a dict; add {delete}=True'
 
 
 def _values(node: Any, place: str) -> Iterator[tuple]:

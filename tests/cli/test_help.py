@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import re
+import runpy
 import shlex
 import sys
 from importlib import import_module
@@ -11,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from pan_mm.cli import COMMANDS, main
+from pan_mm.engine.upstream import find_tool
+from pan_mm.utils.configs import require_config
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = [
-    path.relative_to(ROOT).as_posix()
-    for path in sorted((ROOT / 'tools').rglob('*.py'))
-    if 'run_tool' not in path.read_text('utf-8')  # whose help is MMAction2's
-]
+ALL = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / 'tools').rglob('*.py'))}
+UPSTREAM = [name for name, path in ALL.items() if 'run_tool' in path.read_text('utf-8')]
+TOOLS = sorted({*ALL} - {*UPSTREAM})
 
 
 def example_in(shown, program):
@@ -45,11 +46,16 @@ def test_command(name, capsys):
     parser.parse_args(arguments)
 
 
+def load(path):
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize('path', TOOLS)
 def test_tool(path, capsys, monkeypatch):
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load(ROOT / path)
     monkeypatch.setattr(sys, 'argv', [path, '--help'])
     with pytest.raises(SystemExit) as stop:
         tool.parse_args()
@@ -57,6 +63,17 @@ def test_tool(path, capsys, monkeypatch):
     arguments = example_in(capsys.readouterr().out, f'python {path}')
     monkeypatch.setattr(sys, 'argv', [path, *arguments])
     tool.parse_args()
+
+
+@pytest.mark.parametrize('path', UPSTREAM)
+def test_tool_of_mmaction(path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', [path, '--help'])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / path), run_name='__main__')
+    assert stop.value.code == 0
+    arguments = example_in(capsys.readouterr().out, f'python {path}')
+    monkeypatch.setattr(sys, 'argv', [path, *arguments])
+    assert require_config(load(find_tool(Path(path).name)).parse_args().config)
 
 
 def test_defaults_that_say_nothing_are_left_out(capsys):

@@ -1,5 +1,6 @@
 """MMEngine's FSDP, by its FlexibleRunner, on PAN_Lite in two processes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,21 +25,10 @@ train_cfg = dict(max_epochs=2)
 val_dataloader, val_cfg, val_evaluator = None, None, None
 optim_wrapper = dict(
     _delete_=True, constructor='PANOptimWrapperConstructor',
-    optimizer=dict(type='SGD', lr=0.002, momentum=0.9, weight_decay=1e-4),
-    clip_grad=dict(max_norm=1e9))
+    optimizer=dict(type='SGD', lr=0.002, momentum=0.9, weight_decay=1e-4))
 param_scheduler = []
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(save_best=None))
 randomness = dict(seed=0)
-"""
-FSDP = """
-runner_type = 'FlexibleRunner'
-strategy = dict(
-    type='FSDPStrategy',
-    model_wrapper=dict(type='MMFullyShardedDataParallel', device_id='cpu'),
-    state_dict_cfg=dict(
-        state_dict_type='FULL_STATE_DICT',
-        state_dict_config=dict(type='FullStateDictConfig'),
-        optim_state_dict_config=dict(type='FullOptimStateDictConfig')))
 """
 LAUNCHED = """
 import sys
@@ -48,12 +38,25 @@ for more in (['--cfg-options', 'train_cfg.max_epochs=1'], ['--resume']):
     sys.argv = ['train.py', *arguments, *more]
     run_tool('train.py')
 """
+LOG_NORM = """
+_base_ = ['./documented.py']
+optim_wrapper = dict(clip_grad=dict(_delete_=True, max_norm=1e9))
+"""
+
+
+def documented():
+    """The lines for a config in docs/reliability.md."""
+    page = (ROOT / 'docs' / 'reliability.md').read_text('utf-8')
+    (snippet,) = re.findall(r"```python\n(runner_type = 'FlexibleRunner'\n.*?)```", page, re.DOTALL)
+    return snippet
 
 
 @pytest.mark.slow
 def test_two_processes_equal_one_also_after_a_resume(launch, tmp_path):
     config, work_dir = tmp_path / 'fsdp.py', tmp_path / 'two'
-    config.write_text(CONFIG.format(root=ROOT, folder=tmp_path, batch_size=2) + FSDP)
+    (tmp_path / 'base.py').write_text(CONFIG.format(root=ROOT, folder=tmp_path, batch_size=2))
+    (tmp_path / 'documented.py').write_text("_base_ = ['./base.py']\n" + documented())
+    config.write_text(LOG_NORM)
     script = tmp_path / 'launched.py'
     script.write_text(LAUNCHED.format(config=str(config), work_dir=str(work_dir)))
     done = launch(2, script)
@@ -63,6 +66,7 @@ def test_two_processes_equal_one_also_after_a_resume(launch, tmp_path):
     (tmp_path / 'one.py').write_text(CONFIG.format(root=ROOT, folder=tmp_path, batch_size=4))
     cfg = Config.fromfile(tmp_path / 'one.py')
     cfg.work_dir = str(tmp_path / 'one')
+    cfg.optim_wrapper.clip_grad = dict(max_norm=1e9)
     runner = RUNNERS.build(cfg)
     runner.train()
     one = load_checkpoint_file(tmp_path / 'one' / 'epoch_2.pth')

@@ -59,6 +59,13 @@ def test_what_does_not_fit_is_named(ann_file, videos, changes, message):
         preflight(config(ann_file, videos, **changes))
 
 
+def test_a_comma_behind_a_dataloader(ann_file, videos):
+    cfg = config(ann_file, videos)
+    cfg.train_dataloader = (cfg.train_dataloader,)
+    with pytest.raises(DataError, match='train_dataloader is a tuple, not a dict; is a comma'):
+        preflight(cfg)
+
+
 @pytest.mark.parametrize('on', [(), ('PANBackbone',)], ids=['plain', 'PANBackbone'])
 def test_pixels_are_normalised_as_the_weights_want(ann_file, videos, on):
     pytest.importorskip('timm')

@@ -33,7 +33,7 @@ class Page:
         self.errors(), self.hosts()  # of the page before
         browser.get(url)
         # Until the server has said what it serves.
-        self.wait(lambda: self.find('h1').text != 'PAN' or self.find('#token'))
+        self.wait(lambda: self.find('h1').text != 'PAN' or self.shown('#token'))
 
     def wait(self, condition, seconds=300):
         waiter = WebDriverWait(
@@ -43,16 +43,12 @@ class Page:
 
     def find(self, selector):
         """The first element that is shown, once there is one."""
-        return self.wait(
-            lambda: next(
-                (
-                    element
-                    for element in self.browser.find_elements(By.CSS_SELECTOR, selector)
-                    if element.is_displayed()
-                ),
-                None,
-            )
-        )
+        return self.wait(lambda: self.shown(selector))
+
+    def shown(self, selector):
+        """The first element that is shown now, or None."""
+        elements = self.browser.find_elements(By.CSS_SELECTOR, selector)
+        return next((element for element in elements if element.is_displayed()), None)
 
     def upload(self, path):
         self.browser.find_element(By.ID, 'file').send_keys(str(path))

@@ -177,6 +177,9 @@ def test_mistakes_end_in_a_line(run, run_tool):
         result = run('train.py', extra=[option], check=False)
         assert result.returncode == 1 and re.search(meant, result.stderr), result.stderr
         assert 'Traceback' not in result.stderr
+    result = run('test.py', 'none.pth', extra=['seed'], check=False)
+    assert result.returncode == 2 and "--cfg-options: 'seed' is not KEY=VALUE" in result.stderr
+    assert 'Traceback' not in result.stderr
     result = run('test.py', 'none.pth', '--traceback', extra=['optimizer.lr=0.1'], check=False)
     assert result.returncode == 1 and 'Traceback' in result.stderr
     assert 'set optim_wrapper.optimizer.lr' in result.stderr

@@ -3,5 +3,10 @@
 
 from pan_mm.engine import run_tool
 
+EXAMPLE = (
+    'python tools/visualization/confusion_matrix.py '
+    'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py scores.pkl --show-path confusion.png'
+)
+
 if __name__ == '__main__':
-    run_tool('confusion_matrix.py')
+    run_tool('confusion_matrix.py', EXAMPLE)
