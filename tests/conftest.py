@@ -55,6 +55,12 @@ def clips_dir() -> Path:
 
 
 @pytest.fixture(scope='session')
+def jhmdb_dir() -> Path:
+    """Folder of real videos of 21 everyday actions, an MMAction2 ``data_root``."""
+    return _shared('data/jhmdb21')
+
+
+@pytest.fixture(scope='session')
 def fixture_value(parity_dir):
     """What the parity fixtures' models hold: ``fixture_value(key, shape)`` as a tensor.
 

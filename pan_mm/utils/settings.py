@@ -144,9 +144,9 @@ def _check_place(inside: dict, option: str, options: Iterable[str]) -> Iterator[
     place = option.rpartition('.')[0]
     while place and place not in inside:
         place = place.rpartition('.')[0]
-    if place and not isinstance(inside[place], (dict, list, tuple)):
-        if (delete := f'{place}._delete_') not in options:
-            yield f'{option}: {place} is {inside[place]!r}, not a dict; add {delete}=True'
+    delete = f'{place}._delete_'
+    if place and not isinstance(inside[place], (dict, list, tuple)) and delete not in options:
+        yield f'{option}: {place} is {inside[place]!r}, not a dict; add {delete}=True'
 
 
 def _values(node: Any, place: str) -> Iterator[tuple]:

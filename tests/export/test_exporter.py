@@ -129,6 +129,22 @@ def test_ensemble(make_config, make_checkpoint, videos, tmp_path):
 
 
 @pytest.mark.slow
+def test_several_labels(make_config, make_checkpoint, videos, tmp_path):
+    """A model for several labels of a video has a probability for each of its own."""
+    pytest.importorskip('onnxruntime')
+    own = "model['cls_head'].update(multi_class=True, average_clips='score')\n"
+    config = make_config(more=ONE_STAGE + own)
+    checkpoint = make_checkpoint(config)
+    export(config, checkpoint, tmp_path / 'a.onnx')
+    clips = [videos / '1.mp4', videos / '3.mp4']
+    expected = PANInferencer(config, checkpoint, 'cpu', topk=19)(clips)
+    for one, other in zip(PANInferencer(config, tmp_path / 'a.onnx', topk=19)(clips), expected):
+        scores, wanted = ([top['score'] for top in video['top']] for video in (one, other))
+        assert scores == pytest.approx(wanted, rel=1e-3, abs=1e-5)
+        assert abs(sum(scores) - 1) > 0.1
+
+
+@pytest.mark.slow
 class TestOnnx:
     def test_file_is_whole_and_documented(self, exported):
         onnx = pytest.importorskip('onnx')

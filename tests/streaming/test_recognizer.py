@@ -36,12 +36,12 @@ WINDOW = 35
 def build_pan():
     """Function that builds a PAN of 4 segments with random weights and a varied head."""
 
-    def build(stream='lite', backbone=None, num_segments=4):
+    def build(stream='lite', backbone=None, num_segments=4, **head):
         init_default_scope('mmaction')
         cfg = Config.fromfile(ROOT / 'configs/_base_/models/pan_r18.py')
         cfg.model.backbone.update(stream=stream, num_segments=num_segments)
         cfg.model.backbone.backbone.update(backbone or {})
-        cfg.model.cls_head.update(num_classes=5, num_segments=num_segments)
+        cfg.model.cls_head.update(num_classes=5, num_segments=num_segments, **head)
         cfg.test_pipeline = PIPELINE
         torch.manual_seed(0)
         model = MODELS.build(cfg.model)
@@ -98,6 +98,16 @@ class TestScores:
             torch.from_numpy(prediction.scores), logits.softmax(0), atol=1e-5, rtol=1e-4
         )
         assert prediction.scores.std() > 1e-3  # the scores say something
+
+    def test_several_labels(self, build_pan, frames):
+        models = build_pan(), build_pan(multi_class=True)
+        for model in models:
+            model.cls_head.fc_cls.weight.data *= 0.01  # no sigmoid is 1
+        one, several = (follow(StreamRecognizer(model, stride=8), frames) for model in models)
+        assert len(one) == len(several) > 0
+        for softmax, sigmoid in zip(one, several):
+            odds = sigmoid.scores / (1 - sigmoid.scores)
+            np.testing.assert_allclose(odds / odds.sum(), softmax.scores, rtol=1e-4)
 
     def test_segments_may_overlap(self, build_pan, frames):
         """At stride 2 < m a pair belongs to several segments and is computed once."""

@@ -7,17 +7,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
 
 from benchmarks.pages import model_card
 from benchmarks.records.records import Record
 from builders import TRAINED_CONFIG
 from pan_mm.inference import zoo
 from pan_mm.inference.recognizer import get_model, load_recognizer
+from pan_mm.utils.configs import require_config
 
 
 def test_cards_are_fresh_and_the_weights_small():
     model_card.main(['--check'])
     assert all(path.stat().st_size <= 10e6 for path in zoo.PRETRAINED.glob('*.safetensors'))
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_shipped_weights_score_as_recorded(jhmdb_dir, monkeypatch):
+    path = zoo.PRETRAINED / 'pan-lite-everyday.safetensors'
+    record = model_card.record_of(path)
+    cfg = Config.fromfile(require_config(f'{record.info["config"]}.py'))
+    cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.test_dataloader.dataset.update(data_root=str(jhmdb_dir), indices=[*range(0, 295, 3)])
+    loader = Runner.build_dataloader(cfg.test_dataloader)
+    model = get_model('pan-lite-everyday', device='cpu')
+    scores = torch.stack([s.pred_score for batch in loader for s in model.test_step(batch)])
+    recorded = torch.from_numpy(record.scores[::3])
+    assert len(scores) == len(recorded) == 99
+    torch.testing.assert_close(scores, recorded, rtol=0, atol=0.1)
+    assert (scores.argmax(1) == recorded.argmax(1)).sum() >= 97
 
 
 def test_interval():
