@@ -3,10 +3,7 @@
 
 from pan_mm.engine import run_tool
 
-EXAMPLE = (
-    'python tools/train.py '
-    'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py --seed 0'
-)
+EXAMPLE = 'python tools/train.py pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py --seed 0'
 
 if __name__ == '__main__':
     run_tool('train.py', EXAMPLE)
