@@ -9,7 +9,7 @@ BASES = {
     'utd-mhad': 'pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth',
     'motionshapes': 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb',
 }
-VALIDATED = ('motionshapes',)  # what is tested there is also validated while training
+VALIDATED = ('motionshapes',)  # runs there validate on the split that they test
 
 
 class Ablation(NamedTuple):
@@ -53,7 +53,7 @@ ABLATIONS = (
 )
 
 
-# What any config can be given besides its recipe, and the paper's optimizer in place of its own.
+# Extras for any config's recipe, and the paper's optimizer in place of the config's.
 OPTIONS = (
     Ablation('label smoothing', {'model.cls_head.label_smooth_eps': 0.1}),
     Ablation(

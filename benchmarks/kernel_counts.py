@@ -24,7 +24,7 @@ import torch
 from .timing import write_report
 
 CAPABILITIES = (90, 80, 100)
-# Frames, precision: what pan_mm.ops.gpu can be asked for, where it makes a difference.
+# (frames, precision) pairs for which pan_mm.ops.gpu compiles different kernels.
 DTYPES = (
     (torch.bfloat16, torch.bfloat16),
     (torch.float16, torch.float16),
@@ -110,7 +110,7 @@ def disassemble(compiled: Any) -> tuple[list, int]:
         r'^\s+/\*([0-9a-f]{4,5})\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)(.*?);', text.stdout, re.MULTILINE
     )
     instructions = [(int(address, 16), name, rest) for address, name, rest in lines]
-    while instructions and instructions[-1][1] in ('NOP', 'BRA'):  # what fills the last line up
+    while instructions and instructions[-1][1] in ('NOP', 'BRA'):  # padding of the last line
         instructions.pop()
     return instructions, int(re.search(r'REG:(\d+)', usage.stdout + usage.stderr)[1])
 

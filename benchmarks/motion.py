@@ -191,7 +191,7 @@ def tune(raw: Tensor, weight: Tensor) -> list:
             trial['error'] = float((maps - expected).abs().max() / expected.abs().max())
             run = functools.partial(persistence_of_appearance, frames, weight, backend='triton')
             trial['ms'] = statistics.median(time_once(run, 'cuda') for _ in range(20)) * 1000
-        except Exception as error:  # too much shared memory, for one
+        except Exception as error:  # for example, too much shared memory
             trial['refused'] = f'{type(error).__name__}: {error}'[:200]
         trials.append(trial)
     bound = 1e-5 if exact else 3e-2
@@ -232,7 +232,7 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
             for name, flow in optical_flows().items():
                 functions[name] = flow_runner(flow, segments[0])
                 frames_per_call[name] = CLIP_LEN
-        # A processor without units for half precision has its limit in float32.
+        # A processor without half-precision units is bounded by its float32 rate.
         probe_dtype = dtype if args.device == 'cuda' else cpu.compute_dtype(dtype)
         probes = machine_probes(args.device, probe_dtype)
         functions |= {name: probe for name, (probe, _) in probes.items()}
@@ -334,7 +334,7 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
 
 def main(argv: Optional[list] = None) -> None:
     args = parse_args(argv)
-    torch.backends.cudnn.allow_tf32 = False  # float32 means float32 in what PA is compared with
+    torch.backends.cudnn.allow_tf32 = False  # no TF32 in the baselines
     report = dict(environment=environment(args.device), results=[])
     for size in args.sizes:
         segments = read_segments(args.videos, args.batch, size)

@@ -79,7 +79,7 @@ def run_both_ways(work_dir: Union[str, Path], options: dict) -> None:
     """
     work_dir = Path(work_dir)
     trained, epochs, *_ = read_logs(work_dir)
-    # Under the name of the training's config, or a copy under another one would lie beside it.
+    # Use the name of the training's config; another name would leave a second copy.
     cfg = Config(trained.to_dict(), filename=str(next(work_dir.glob('*.py'))))
     cfg.merge_from_dict(options)
     cfg.work_dir = str(work_dir)

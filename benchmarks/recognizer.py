@@ -59,7 +59,7 @@ CONFIGS = {
     'X3D_S': 'x3d/x3d_s_13x6x1_facebook-kinetics400-rgb',
 }
 VARIANTS = ('plain', 'channels-last', 'autocast', 'compiled')
-OPTIMIZED = ('optimized', 'optimized half', 'optimized half compile')  # for inference alone
+OPTIMIZED = ('optimized', 'optimized half', 'optimized half compile')  # inference only
 LITE = dict(batch=1, clip_len=4, num_segments=8)
 GROWTH = dict(
     batch=(1, 2, 3, 4),
@@ -180,7 +180,7 @@ def training(model: nn.Module, shape: tuple, batch: int, variant: str, device: s
     wrappers = [
         OptimWrapper(torch.optim.SGD(part.parameters(), lr=1e-6, momentum=0.9)) for part in parts
     ]
-    for part in parts:  # the streams of an ensemble leave normalization to it
+    for part in parts:  # an ensemble normalizes for its streams
         part.data_preprocessor = model.data_preprocessor
 
     def run():
@@ -388,7 +388,7 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
 def main(argv: Optional[list] = None) -> None:
     args = parse_args(argv)
     init_default_scope('mmaction')
-    MMLogger.get_current_instance().setLevel('WARNING')  # TANet tells of each weight it makes
+    MMLogger.get_current_instance().setLevel('WARNING')  # TANet logs each weight that it creates
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     report = dict(
@@ -411,7 +411,7 @@ def main(argv: Optional[list] = None) -> None:
         video=lambda: from_videos(recognizers, args) if args.videos else None,
         growth=lambda: growth(args) if args.growth else None,
     )
-    for name, part in parts.items():  # what is measured is kept, should the next one be stopped
+    for name, part in parts.items():  # keep what is measured if the next one is stopped
         report[name] = part()
         if args.out:
             write_report(args.out, report)

@@ -224,7 +224,7 @@ class Runner:
         todo = [run for run in self.runs if not self._is_finished(run)]
         done = len(self.runs) - len(todo)
         self._say(f'{done} of {len(self.runs)} runs are finished; {self._forecast()}')
-        for _ in range(2):  # what fails gets a second chance
+        for _ in range(2):  # retry what fails once
             with ThreadPoolExecutor(self.lanes) as pool:
                 try:
                     waiting = [pool.submit(self._attempt, run) for run in todo]
@@ -242,7 +242,7 @@ class Runner:
         for number, patience in ((signal.SIGTERM, 20), (signal.SIGKILL, 20)):
             for child in children:
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, number)  # its session: data workers too
+                    os.killpg(child.pid, number)  # the whole session, data workers included
             for child in children:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(patience)
@@ -334,7 +334,7 @@ class Runner:
                 self.children.add(child)
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, child.pid, self.nice)
-                # Linux weighs sessions too.
+                # Linux also schedules by session.
                 Path(f'/proc/{child.pid}/autogroup').write_text(str(self.nice))
             child.wait()
         self.children.discard(child)

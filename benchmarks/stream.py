@@ -97,7 +97,7 @@ def measure(config, images, args, optimized):
                 next_look = time.monotonic() + 0.5
             stats.add(recognizer.push(frame.image, frame.timestamp, frame.index, frame.captured))
     except VideoError:
-        pass  # the end of the video: no attempt to open it again
+        pass  # at the end of the video, do not reopen it
     source.close()
     return dict(
         stats.as_dict(),

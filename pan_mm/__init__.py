@@ -19,7 +19,7 @@ try:
     from . import registry
 except Exception as error:
     # While Python looks for the module of `python -m pan_mm`, argv[0] is '-m'. That command must
-    # go on: its `doctor` explains this very error, and every other command stops at it.
+    # proceed: its `doctor` explains this error, and every other command stops at it.
     if sys.argv[:1] != ['-m']:
         raise
     import_error = error

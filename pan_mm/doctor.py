@@ -23,7 +23,7 @@ PACKAGES = (
     *('importlib_metadata', 'setuptools', 'pip', 'openmim', 'openxlab'),
 )
 
-# module → (distribution, what it is to us)
+# module → (distribution, its role here)
 DECODERS = {
     'av': ('av', 'first choice of VideoInit, which the configs use; reads AV1'),
     'decord': ('decord', 'second choice'),
@@ -147,7 +147,7 @@ def find_faults() -> list:
             requirements.check([requirement])
         except Exception as error:
             if faults and getattr(error, 'name', None) != requirement.module:
-                continue  # it fails for the sake of another that is listed
+                continue  # it fails because of another that is listed
             what = str(error).replace(requirement.mend, '').strip()
             faults.append(Finding('fault', what, requirement.mend))
     if not faults and pan_mm.import_error:
@@ -210,7 +210,7 @@ def check_opencv():
     found = [name for name in PACKAGES if name.startswith('opencv') and version_of(name)]
     if len({version_of(name) for name in found}) > 1:
         listed = ', '.join(f'{name} {version_of(name)}' for name in found)
-        # Each release of one is not always one of the other: the older exists of both most likely.
+        # Not every release of one exists for the other; the older most likely exists for both.
         version = min(map(version_of, found), key=numbers)
         wanted = ' '.join(f'{name}=={version}' for name in found)
         yield (
@@ -297,7 +297,7 @@ def check_requirements():
     from packaging.requirements import Requirement
 
     for name in ('pan_mm', *PACKAGES):
-        if name == 'openxlab' or not version_of(name):  # check_mim says more of openxlab
+        if name == 'openxlab' or not version_of(name):  # check_mim says more about openxlab
             continue
         for line in metadata.requires(name) or []:
             wanted = Requirement(line)

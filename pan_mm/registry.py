@@ -24,7 +24,7 @@ LOCATIONS = {
 for _name, _location in LOCATIONS.items():
     _upstream = getattr(mmaction_registry, _name)
     _upstream._locations.append(_location)
-    if _upstream._imported:  # it will not look at its locations again
+    if _upstream._imported:  # it will not import its locations again
         importlib.import_module(_location)
 
 for _name, _parent in vars(mmaction_registry).copy().items():
@@ -33,7 +33,7 @@ for _name, _parent in vars(mmaction_registry).copy().items():
             _parent.name,
             parent=_parent,
             scope='pan_mm',
-            # MMEngine imports the locations of the registry at hand, not of its parents.
+            # MMEngine imports the locations of this registry, not of its parents.
             locations=['pan_mm', *_parent._locations],
         )
         __all__.append(_name)

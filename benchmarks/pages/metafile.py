@@ -30,7 +30,7 @@ COLLECTION = dict(
         URL='https://arxiv.org/abs/2008.03462',
         Title='PAN: Towards Fast Action Recognition via Learning Persistence of Appearance',
     ),
-    # Of models without `Weights`: `mim download` then takes the config alone.
+    # For models without `Weights`: `mim download` then takes only the config.
     Metadata=dict(Weight=''),
 )
 DATASETS = {  # by their names in configs, as the zoo lists them; '' are the user's own videos

@@ -34,7 +34,7 @@ from pan_mm.utils.safetensors import read_texts
 COMMAND = 'python -m benchmarks.pages.model_card'
 RESULTS = ROOT / 'results'
 
-# Of each dataset, by its name in configs: what it is, its license, what a model of it is not for.
+# For each dataset, by its name in configs: a description, its license, what its models are not for.
 DATA = {
     'jhmdb-rgb': (
         'JHMDB (Jhuang et al., ICCV 2013): 928 clips of 21 everyday actions, 15 to 40 frames each, '

@@ -52,7 +52,7 @@ def main_table(found: dict) -> str:
             continue
         accuracies = [result.accuracies for result in results]
         cost = results[0].gmacs, results[0].params
-        minutes = min(result.minutes for result in results)  # others ran beside other work
+        minutes = min(result.minutes for result in results)  # others shared the machine
         rows.append([model, seeds_of(results)])
         rows[-1] += spreads(accuracies, ('top1', 'top5', 'mean_class'))
         rows[-1] += [*(f'{value:.2f}' for value in cost), f'{minutes:.1f}']

@@ -137,7 +137,7 @@ def _labels(clips):
 def _checked(samples, metrics):
     """Clips and scores, which must have the accuracy that the test logged."""
     scores, labels = scores_and_labels(samples)
-    (own,) = top_k_accuracy(list(scores), labels.tolist(), (1,))  # as the test counted
+    (own,) = top_k_accuracy(list(scores), labels.tolist(), (1,))  # as the test counts
     if abs(own - metrics['acc/top1']) > 1e-4:
         raise ReportError(
             f'the dumped scores give {100 * own:.2f} % top-1, the log of the test says '
@@ -199,6 +199,6 @@ def _without_places(command):
 
 def _curve(steps):
     every = -(-len(steps) // MAX_CURVE)
-    kept = steps[::-1][::every][::-1]  # with the last step
+    kept = steps[::-1][::every][::-1]  # including the last
     keys = [key for key in CURVE_KEYS if all(key in step for step in kept)]
     return {key: np.array([float(f'{step[key]:.5g}') for step in kept]) for key in keys}

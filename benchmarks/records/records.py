@@ -74,7 +74,7 @@ def write_record(record: Record) -> None:
     if record.backwards is not None:
         arrays['backwards'] = record.backwards
     text = dict(info, changes=record.changes)
-    del text['split']  # the lists tell it
+    del text['split']  # the lists imply it
     lines = [f' {json.dumps(key)}: {json.dumps(value)}' for key, value in text.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path.with_suffix('.npz')) as part:

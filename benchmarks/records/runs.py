@@ -49,9 +49,9 @@ def read_logs(work_dir: Union[str, Path]) -> Logs:
     if not trained:
         raise ReportError(f'{work_dir} holds no log of a training')
     cfg = _config_of(trained[-1])
-    first = _config_of(trained[0])  # a resumed training's config does not tell what it began with
+    first = _config_of(trained[0])  # a resumed run's config does not say what it started from
     cfg.load_from, cfg.resume = first.get('load_from'), first.get('resume', False)
-    # A training that was resumed has done some steps twice; the later ones count.
+    # A resumed run did some steps twice; the later ones count.
     latest = {line['step']: line for path in trained for line in scalars[path] if 'loss' in line}
     steps = [latest[number] for number in sorted(latest)]
     trainings = [path.read_text(encoding='utf-8') for path in trained]

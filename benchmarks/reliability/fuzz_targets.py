@@ -150,7 +150,7 @@ def annotation_lists(content, rawframes, with_offset, prefix, **options):
     assert all(isinstance(problem, str) and str(path) in problem for problem in problems)
     form = [problem for problem in problems if ': no such ' not in problem]
     if not form and not rawframes and not options['multi_class']:
-        # What is called sound, MMAction2 reads, and reads the same lines.
+        # MMAction2 reads the same lines from whatever passes as sound.
         dataset = VideoDataset(
             str(path), [], dict(video=''), delimiter=options['delimiter'] or ' ', lazy_init=True
         )
@@ -358,7 +358,7 @@ def odd_zips(method, renamed, dropped, doubled, sizes, offset):
     with zipfile.ZipFile(io.BytesIO(_saved(False))) as source:
         entries = [(name, source.read(name)) for name in source.namelist()]
     with warnings.catch_warnings(), zipfile.ZipFile(buffer, 'w', method) as archive:
-        warnings.simplefilter('ignore')  # of names that come twice
+        warnings.simplefilter('ignore')  # of duplicate names
         for index, (name, data) in enumerate(entries):
             for _ in range((index not in dropped) + (index in doubled)):
                 archive.writestr(name.replace('archive/', renamed), data)
@@ -448,7 +448,7 @@ def _videos():
 
 
 VIDEOS = _videos()
-LISTENER = socket.create_server(('127.0.0.1', 0))  # nobody may come
+LISTENER = socket.create_server(('127.0.0.1', 0))  # nobody may connect
 LISTENER.setblocking(False)
 _ADDRESS = f'http://127.0.0.1:{LISTENER.getsockname()[1]}/a.ts'.encode()
 _LOCAL = str(FOLDER / 'video.mpegts').encode()
@@ -499,12 +499,12 @@ def video_files(content, suffix):
 @target(
     8,
     head=st.sampled_from([b'', *_MAGIC]),
-    content=mutated(PLAYLISTS, _NOISE + _MARKS),  # no whole beginning of a video
+    content=mutated(PLAYLISTS, _NOISE + _MARKS),  # too short for the start of a video
     suffix=st.sampled_from(SUFFIXES),
 )
 def playlists(head, content, suffix):
     images = _read_video(head + content, suffix)
-    assert images is None or len(head) > 16  # then it is the beginning of a video
+    assert images is None or len(head) > 16  # this is the start of a video
 
 
 @target(
@@ -611,6 +611,6 @@ def http_requests(content):
         while b'\r\n\r\n' not in answer and (part := connection.recv(2**16)):
             answer += part
     assert not problems, problems
-    if answer:  # else it was cut off, as a client's fault
+    if answer:  # otherwise it was cut off as the client's error
         version, status, *_ = answer.split()
         assert version == b'HTTP/1.1' and int(status) in STATUSES + (100,), answer

@@ -126,7 +126,7 @@ def press(address, bodies, number, end, counts, faults, seconds):
         if status == 200:
             seconds.append(time.monotonic() - began)
         elif status == 503:
-            time.sleep(0.1)  # a client that is told to come again does not do so at once
+            time.sleep(0.1)  # a client told to retry waits before it does
 
 
 def be_honest(address, content, number, end, answers, seconds):
@@ -214,7 +214,7 @@ def summary(seconds):
 
 def run_mixed(args, folder):
     """Good, bad and too large requests."""
-    # Stride 3: so that a clip of a second and a half makes a timeline.
+    # With stride 3 a clip of 1.5 seconds gives a timeline.
     with served(args, folder, '--stride', '3') as (server, address):
         good = args.video.read_bytes()
         bodies = dict(good=good, stream=good, text=b'no video' * 100, cut=good[: len(good) // 2])
@@ -222,7 +222,7 @@ def run_mixed(args, folder):
         _, answer = post(address, good, timeline=True)  # warm up
         if 'timeline' not in answer:
             sys.exit(f'error: {args.video} is too short for a timeline, or no video: {answer}')
-        # A container that is cut off may still show frames; then any answer is proper.
+        # A truncated container may still hold frames; then any answer is valid.
         PROPER['cut'] = (post(address, bodies['cut'])[0], 503)
         memory = MemoryLog(server.pid)
         counts, faults, seconds = collections.Counter(), [], []
@@ -288,7 +288,7 @@ def run_beside_slow(args, folder):
 def run(args, folder):
     found = run_mixed(args, folder)
     slow = run_beside_slow(args, folder)
-    # PyTorch makes a folder for compiled kernels, empty here, and keeps it.
+    # PyTorch creates a folder for compiled kernels (empty here) and never removes it.
     left = [path.name for path in Path(folder).iterdir() if 'torchinductor' not in path.name]
     return dict(
         command='benchmarks/reliability/load.py',

@@ -68,7 +68,7 @@ def main(argv=None):
     command = import_module(f'{__name__}.{args.command}')
     try:
         return command.run(args) or 0
-    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
+    except BrokenPipeError:  # the reader closed the output, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, ValueError, ImportError) as error:  # bad input; the message names the fix

@@ -28,7 +28,7 @@ from .options import (
     chosen_model,
 )
 
-SHARDED = ('jsonl', 'parquet')  # formats that several processes write and a later run resumes
+SHARDED = ('jsonl', 'parquet')  # for several processes, and to resume
 
 
 def add_arguments(parser):

@@ -92,7 +92,7 @@ def _run(args, stdout):
     source = open_source(args.source, recognizer.buffer(args.buffer), args.retries)
     interrupted = False
     try:
-        # Where a terminal gets the events too, they are the status.
+        # On a terminal that also receives the events, they replace the status.
         with sigterm_interrupts(), status('waiting for frames', not stdout.isatty()) as show:
             for result in recognize_stream(source, recognizer, smoother, detector, stats):
                 write(result)

@@ -98,7 +98,7 @@ def _float_scores(base):
 
         return with_float_scores
 
-    # NumPy, which counts top-k and takes the predicted scores, has no bfloat16.
+    # NumPy, which computes top-k and stores the scores, has no bfloat16.
     base.BaseHead.loss_by_feat = in_float(base.BaseHead.loss_by_feat)
     base.BaseHead.predict_by_feat = in_float(base.BaseHead.predict_by_feat)
 

@@ -30,12 +30,12 @@ def _torch_loads_weights_only(module):
 def _load_data_only(runner_checkpoint):
     from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url
 
-    # MMEngine logs the name of the loader from its tenth letter on.
+    # MMEngine logs the loader's name from its tenth letter.
     def load_from_local(filename, map_location):
         return load_checkpoint_file(filename, map_location)
 
     runner_checkpoint.CheckpointLoader.register_scheme('', load_from_local, force=True)
-    # What the loaders of all web schemes call.
+    # The loaders of all web schemes call this.
     runner_checkpoint.load_url = load_checkpoint_url
 
 
@@ -48,7 +48,7 @@ def _leave_config_text_out(runner):
 
     load_checkpoint = CheckpointLoader.load_checkpoint
 
-    # What every runner, strategy, inferencer and load_checkpoint() reads through.
+    # Every runner, strategy, inferencer and load_checkpoint() reads through this.
     @functools.wraps(load_checkpoint)
     def load_data(filename, *args, **kwargs):
         from pan_mm.utils.checkpoint import check_checkpoint
@@ -62,7 +62,7 @@ def _writes_in_place(local_backend):
     with mock.patch.object(local_backend, 'open', mock.mock_open(), create=True) as opened:
         try:
             local_backend.LocalBackend().put(b'', 'file')
-        except OSError:  # it looks for the temporary file that it thinks it wrote
+        except OSError:  # it checks for the temporary file that it would have written
             return False
     return opened.call_args.args[0] == 'file'
 
@@ -103,7 +103,7 @@ def _amp_on_cpu(amp_optimizer_wrapper):
         """bfloat16 autocast on the CPU, which needs no loss scaling."""
 
         def __init__(self, loss_scale='dynamic', dtype=None, use_fsdp=False, **kwargs):
-            # Past the assertion of an accelerator in the parent.
+            # Skip the parent's assertion that there is an accelerator.
             OptimWrapper.__init__(self, **kwargs)
             if dtype not in (None, 'bfloat16', torch.bfloat16):
                 print_log(f'AmpOptimWrapper: bfloat16 instead of {dtype} on the CPU', 'current')
@@ -123,7 +123,7 @@ def _groups_stay_config_dicts(optimizer_wrapper):
     import torch
     from mmengine.config import ConfigDict
 
-    # Built without __init__, which would import torch._dynamo, for seconds.
+    # Built without __init__, which would import torch._dynamo (seconds).
     optimizer = object.__new__(torch.optim.SGD)
     optimizer.defaults = {}
     optimizer.param_groups = [ConfigDict(params=[torch.nn.Parameter(torch.zeros(1))])]
@@ -243,7 +243,7 @@ def _looks_in_the_wrong_place(package_utils):
 
 
 def _look_up_packages(package_utils):
-    # Modules that already imported the functions by name hold them too.
+    # Also replace them in modules that already imported them by name.
     holders = ('mmengine.utils', 'mmengine.config.config', 'mmengine.hub.hub')
     modules = [package_utils, *(sys.modules[name] for name in holders if name in sys.modules)]
     for function in (is_installed, get_installed_path, package2module):

@@ -51,7 +51,7 @@ class Repair:
         try:
             needed = self.needed(module)
         except Exception as error:
-            # An upstream that has changed this much must still be importable.
+            # Upstream must stay importable even if it has changed this much.
             warnings.warn(
                 f'pan_mm: cannot tell whether {self.name} is needed: {error!r}', stacklevel=2
             )

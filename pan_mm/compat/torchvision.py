@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .repair import Repair
 
-_libraries = []  # PyTorch forgets what a Library has declared when the object goes
+_libraries = []  # PyTorch drops a Library's declarations with the object
 
 
 def _declare_operators(spec):

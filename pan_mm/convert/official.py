@@ -41,7 +41,7 @@ DEPTHS: dict[tuple, int] = {
     (True, (3, 4, 23, 3)): 101,
     (True, (3, 8, 36, 3)): 152,
 }
-CLIP_LEN = 4  # of all the authors' models; PA's filters do not depend on it
+CLIP_LEN = 4  # in all the authors' models; PA's filters do not depend on it
 
 
 def _without_wrapper(state_dict: dict) -> dict:
@@ -135,7 +135,7 @@ def official_name(name: str) -> str:
     """The authors' name of a parameter or buffer of a recognizer of :func:`model_config`."""
     if name.startswith('backbone.backbone.'):
         name = 'base_model.' + name[len('backbone.backbone.') :]
-        if '.net.' in name:  # which blocks are shifted must agree, so the mark stays
+        if '.net.' in name:  # keep the mark: which blocks are shifted must match
             return torchvision_name(name).replace('.conv1.', '.conv1.net.')
         return torchvision_name(name)
     name = name.replace('backbone.persistence.conv.', 'PA.shallow_conv.')
@@ -178,7 +178,7 @@ def convert_official_state_dict(
     for name, like in wanted.items():
         value = official[source[name]]
         if like.ndim == 0 and getattr(value, 'shape', None) == (1,):
-            value = value[0]  # PyTorch, too, takes a counter of one element
+            value = value[0]  # PyTorch also accepts a counter with one element
         if not isinstance(value, Tensor) or value.shape != like.shape:
             raise CheckpointError(
                 f'{source[name]} is {tuple(getattr(value, "shape", ()))}, but a '

@@ -17,7 +17,7 @@ from pan_mm.utils.errors import DataError
 from .decoding.video import VideoDecode, VideoInit
 from .file_lists import VIDEO_SUFFIXES
 
-BLOCK = 64  # frames that are decoded at once
+BLOCK = 64  # frames decoded at once
 
 
 def folders_of_frames(src: Union[str, Path], out: Union[str, Path]) -> dict:

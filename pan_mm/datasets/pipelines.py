@@ -127,7 +127,7 @@ class VideoPipeline:
         """(H, W) of the frames that the model gets; None if no transform fixes it."""
         size = None
         if str(self.dataset.get('type')).endswith('MotionShapesDataset'):
-            size = self.dataset.get('size', 64)  # rendered so; no transform tells it
+            size = self.dataset.get('size', 64)  # rendered at this size; no transform says so
         return frame_size_of(self.transforms) or (size and (size, size))
 
     def view_shape(self, size: Optional[tuple] = None) -> tuple:

@@ -88,7 +88,7 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
                     f'model.cls_head.num_classes={head.get("num_classes")}; set both to the same '
                     'number'
                 )
-            if has_list(dataset):  # others know their own annotations
+            if has_list(dataset):  # others check their own annotations
                 labelled = split == 'train' or is_evaluated
                 found = check_list(dataset, head.get('num_classes'), labelled)
                 problems += [f'{split}: {problem}' for problem in found]
@@ -245,7 +245,7 @@ def _check_shapes(recognizer: dict, dataset: dict) -> Iterator[str]:
         with torch.device('meta'), torch.random.fork_rng([]), torch.no_grad():
             model = MODELS.build(without(recognizer, ('pretrained', 'weights'))).eval()
             maps, _ = model.extract_feat(torch.empty(1, *shape), stage='backbone')
-    except Exception:  # what a model does not take is said by itself, when it is given frames
+    except Exception:  # the model itself reports what it does not take
         return
     if not isinstance(maps, torch.Tensor) or maps.ndim < 4:
         return

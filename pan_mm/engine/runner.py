@@ -42,7 +42,7 @@ class CheckedRunner(Runner):
         RuntimeError: From :meth:`test`, if the checkpoint does not fit the model.
     """
 
-    own_settings = OPTIONS  # of a whole config, besides those of ``Runner``
+    own_settings = OPTIONS  # keys of a config, in addition to those of ``Runner``
 
     def __init__(self, *args, **kwargs) -> None:
         self._terminals: list = []
@@ -109,7 +109,7 @@ class CheckedRunner(Runner):
             try:
                 return work()
             except (ConnectionError, EOFError):
-                # A dying worker breaks its connection; PyTorch's signal handler says why, soon.
+                # A dying worker breaks its connection; PyTorch's signal handler soon says why.
                 time.sleep(1)
                 raise
         except RuntimeError as error:

@@ -125,7 +125,7 @@ def export(
         frames=[*shape],
         dtype=dtype,
     )
-    # Beside the target, so that the finished file can be moved there at once.
+    # Next to the target, so that the finished file can be moved there atomically.
     with tempfile.TemporaryDirectory(dir=out.absolute().parent) as folder:
         path = Path(folder) / out.name
         WRITERS[out.suffix](model, samples[0], path, json.dumps({METADATA: metadata}))

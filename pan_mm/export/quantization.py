@@ -6,7 +6,7 @@ from typing import Union
 
 import numpy as np
 
-# The convolutions, which are nearly all the work, and what stands between them in a ResNet, so
+# The convolutions, which are nearly all the work, and what is between them in a ResNet, so
 # that a block stays in eight bits. The rest (normalization, PA's norm, VAP) stays in float32.
 OPERATORS = ('Conv', 'Gemm', 'Add', 'MaxPool')
 
@@ -39,7 +39,7 @@ def quantize(model: Union[str, Path], out: Union[str, Path], clips: Iterable[np.
 
     prepared = Path(out).with_suffix('.prepared.onnx')
     try:
-        # Folds batch norms into convolutions; its symbolic shapes would need sympy's help in vain.
+        # Folds batch norms into convolutions; its symbolic shapes would need sympy for nothing.
         quant_pre_process(model, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,

@@ -52,7 +52,7 @@ def check_program(content: bytes, source: str) -> None:
         _check_entries(check_archive(io.BytesIO(content), source), source)
     except CheckpointError:
         raise
-    except Exception as error:  # of the zip, of JSON, or of what is not where it should be
+    except Exception as error:  # from the zip, from JSON, or from misplaced entries
         raise CheckpointError(
             f'{source} is not a file of torch.export, or is damaged ({type(error).__name__}: '
             f'{error})'

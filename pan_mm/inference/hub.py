@@ -19,7 +19,7 @@ from pan_mm.utils.errors import PANError
 
 PREFIX = 'hf://'
 WEIGHTS, CONFIG = 'model.safetensors', 'config.json'
-SOURCES = {  # modules, or their beginnings, of what may be built
+SOURCES = {  # modules, or their prefixes, of what may be built
     'model': (
         'pan_mm.models.',
         'torch.nn.',

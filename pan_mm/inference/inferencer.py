@@ -133,7 +133,7 @@ class PANInferencer:
         for batch in loader:
             results = {video: error for video, _, error in batch if error is not None}
             good = [item for item in batch if item[2] is None]
-            # Frames of another shape or number would be padded and change the scores.
+            # Frames of another shape or count would be padded, which changes the scores.
             for _, group in groupby(sorted(good, key=_shape), key=_shape):
                 names, data, _ = zip(*group)
                 results.update(zip(names, compute(data)))
@@ -212,7 +212,7 @@ def read_video(video: str, pipeline: Compose) -> tuple:
     """
     try:
         return pipeline(video_info(video)), None
-    except ImportError:  # a missing decoder is no fault of the file
+    except ImportError:  # a missing decoder is not the file's fault
         raise
     except Exception as error:
         if isinstance(error.__cause__ or error, FileNotFoundError):

@@ -109,7 +109,7 @@ def fold_free_norms(backbone: PANBackbone) -> None:
     for conv, norm in pairs:
         if convs.count(conv) == 1:
             replace_submodule(backbone, names[conv], fuse_conv_bn_eval(conv, norm))
-            # timm's norms hold the activation behind them.
+            # timm's norms contain the activation that follows them.
             replace_submodule(backbone, names[norm], getattr(norm, 'act', nn.Identity()))
 
 

@@ -20,7 +20,7 @@ from pan_mm.utils.files import written_whole
 
 FORMATS = ('table', 'json', 'jsonl', 'csv', 'parquet')
 FEATURE_FORMATS = ('npz', 'json', 'jsonl')
-# Names of files that are no UTF-8 are written with \udcXX for each strange byte, as JSON allows.
+# File names that are not UTF-8 are written with \udcXX for each such byte, as JSON allows.
 ENCODING_ERRORS = 'backslashreplace'
 LOCK_WAIT = 6  # seconds; data workers of a killed run outlive it by 5
 
@@ -140,10 +140,10 @@ class ShardedResults:
         self.world_size = world_size
         self.path = shard_path(path, rank, world_size)
         self.done = {}  # video: whether it failed
-        self._shards = [self.path]  # that this process looks after
+        self._shards = [self.path]  # that this process handles
         shards = path.parent.glob(f'{glob.escape(path.stem)}-*-of-*{glob.escape(path.suffix)}')
         found = [shard for shard in sorted({path, *shards}) if shard.is_file()]
-        if rank == 0:  # nobody else would mend what a run with more processes left behind
+        if rank == 0:  # no other process would complete what a run with more processes left behind
             own = [shard_path(path, number, world_size) for number in range(world_size)]
             self._shards += [shard for shard in found if shard not in own]
         self._locks = ExitStack()

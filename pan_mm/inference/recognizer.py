@@ -42,7 +42,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
         path = require_config(config)
         try:
             config = Config.fromfile(path)
-        except OSError as error:  # MMEngine's word for a wrong suffix or a missing base
+        except OSError as error:  # MMEngine's error for a wrong suffix or a missing base
             raise ValueError(f'{path}: cannot be read as a config ({error})') from error
     if not config.get('model'):
         raise ValueError(f'{config.filename or "the config"} has no model; give a leaf config')
@@ -87,7 +87,7 @@ def load_recognizer(
         model.dataset_meta = dataset_meta_of(meta, source)
     try:
         return model.to(device or get_device())
-    except (RuntimeError, AssertionError) as error:  # PyTorch's for what is not there
+    except (RuntimeError, AssertionError) as error:  # PyTorch's error for what is missing
         raise ValueError(
             f'device {str(device)!r} cannot be used ({str(error).splitlines()[0]}); this machine '
             f'has {get_device()!r}'
@@ -186,7 +186,7 @@ def _check_normalisation(model, meta, source):
             continue
         try:
             same = torch.allclose(own.flatten(), torch.tensor(wanted, dtype=own.dtype))
-        except (RuntimeError, TypeError, ValueError):  # of another number, or not numbers
+        except (RuntimeError, TypeError, ValueError):  # of another count, or not numbers
             same = False
         if not same:
             raise CheckpointError(

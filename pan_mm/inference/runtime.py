@@ -63,7 +63,7 @@ class ExportedModel(nn.Module):
 
     def logits(self, frames: Tensor) -> Tensor:
         """Logits (N, num_classes) of RGB frames of values 0 … 255, shape (N, T·m, 3, H, W)."""
-        # Compiled code reads frames as they lie in memory when it was compiled.
+        # Compiled code expects the memory layout that it was compiled for.
         return self._run(frames.to(self.dtype).contiguous())
 
     def test_step(self, data: dict) -> list:

@@ -25,7 +25,7 @@ class _DataUnpickler(pickle._Unpickler):
     """
 
     dispatch = dict(pickle._Unpickler.dispatch)
-    del dispatch[pickle.BUILD[0]]  # gives state to any object, also to the functions below
+    del dispatch[pickle.BUILD[0]]  # sets the state of any object, even of the functions below
 
     def find_class(self, module: str, name: str) -> Any:
         allowed = {
@@ -41,14 +41,14 @@ class _DataUnpickler(pickle._Unpickler):
 
 
 def _encode(text, encoding):
-    # How MMEngine's pickles, of protocol 2, hold bytes.
+    # How MMEngine's pickles (protocol 2) store bytes.
     if encoding != 'latin1':
         raise DataError(f'it encodes text as {encoding!r}')
     return text.encode('latin1')
 
 
 def _load_from_bytes(data):
-    # PyTorch's own would unpickle whatever the bytes hold.
+    # PyTorch's own function would unpickle whatever the bytes contain.
     return load_data(io.BytesIO(data), 'a tensor in it')
 
 
@@ -76,7 +76,7 @@ def load_scores(path: Union[str, Path]) -> list:
     content = Path(path).read_bytes()
     try:
         samples = _DataUnpickler(io.BytesIO(content)).load()
-    except Exception as error:  # a damaged file makes the unpickler fail in any way at all
+    except Exception as error:  # a damaged file can make the unpickler fail in any way
         raise DataError(f'{path} is not a file of dumped scores: {error}') from error
     if not isinstance(samples, list) or not samples:
         raise DataError(f'{path} holds no list of scores; write it with tools/test.py --dump')

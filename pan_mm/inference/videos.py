@@ -30,7 +30,7 @@ def find_videos(inputs: Iterable) -> list:
     for item in map(os.fspath, inputs):
         is_list = item.startswith('@') and not os.path.exists(item)
         for name in read_list(item[1:]) if is_list else [item]:
-            if without_password(name) != name:  # it would come to stand in the results
+            if without_password(name) != name:  # it would show up in the results
                 raise ValueError(
                     f'{without_password(name)}: name videos without a password; addresses are '
                     'for "stream"'

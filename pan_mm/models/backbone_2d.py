@@ -166,7 +166,7 @@ def _from_timm(library, name, cfg, own):
 
 def _timm_with(name):
     timm = _import('timm')
-    if not timm.is_model(name):  # knows the tags of weights too, as in 'resnet18.a1_in1k'
+    if not timm.is_model(name):  # also knows the tags of weights, as in 'resnet18.a1_in1k'
         _known('timm', name, timm.list_models())
     return timm
 
@@ -185,7 +185,7 @@ def _timm_weights(create):
 def _from_torchvision(library, name, cfg, own):
     models = _import('torchvision.models')
     weights = cfg.pop('weights', 'DEFAULT' if own else None)
-    weights = getattr(weights, 'name', weights)  # of an enum, which a config may hold
+    weights = getattr(weights, 'name', weights)  # a member of an enum, which a config may hold
     known = models.get_model_weights(_known(library, name, models.list_models())).__members__
     if weights and weights not in known:
         raise ValueError(f'torchvision.{name} has no weights {weights!r}, only {", ".join(known)}')
@@ -222,7 +222,7 @@ def _until_pooling(network):
         maps = layers(frames)
         wanted = maps if seen[0].ndim == 4 else maps.mean(dim=(2, 3))
         return layers.train() if torch.allclose(seen[0], wanted, atol=1e-5) else None
-    except Exception:  # whatever another kind of network makes of a frame
+    except Exception:  # whatever another kind of network raises
         return None
     finally:
         handle.remove()

@@ -85,7 +85,7 @@ class EfficientNetLite0(nn.Module):
     Turns frames (N, 3, H, W) into maps (N, 1280, ⌈H / 32⌉, ⌈W / 32⌉).
     """
 
-    mean = std = (127.5,) * 3  # of the pixels that its ImageNet weights were trained with
+    mean = std = (127.5,) * 3  # of the pixels of its ImageNet training
 
     def __init__(self) -> None:
         super().__init__()

@@ -45,7 +45,7 @@ def _check(module, state, source):
     network = type(module).__name__
     if not own.keys() & theirs.keys():
         raise ValueError(f'{source} has no weights of {network}; {RECOGNIZER}')
-    # Heads and added modules differ in kind; what only differs in number tells another depth.
+    # Heads and added modules differ in kind; a mere difference in count means another depth.
     kinds = _kinds(own) & _kinds(theirs)
     other = [
         name
@@ -86,7 +86,7 @@ def load_from_pip(filename: str, map_location=None) -> dict:
     state = torch.load(find_in_pip(filename), map_location=map_location, weights_only=True)
     with torch.device('meta'):
         names = [*EfficientNetLite0().state_dict(), 'classifier.weight', 'classifier.bias']
-    return dict(zip(names, state.values()))  # its names are others, their order is the same
+    return dict(zip(names, state.values()))  # its names differ, their order is the same
 
 
 def find_in_pip(filename: str) -> str:

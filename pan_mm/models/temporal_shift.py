@@ -29,7 +29,7 @@ _TIMM = {
 }
 _TORCHVISION = ShiftRule(('block.0',), 'use_res_connect')
 
-# Of each block class: its rule. A subclass has that of its base.
+# Block class → rule. A subclass has the rule of its base.
 RULES = {
     # ResNet, ResNeXt, SE- and ECA-ResNet, RegNet
     'timm.models.resnet.BasicBlock': _RESNET,

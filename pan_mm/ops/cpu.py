@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Pixels of a band: 2 ** 16 pixels of 8 float32 features are 2 MiB, smaller bands are no quicker.
+# Pixels of a band: 2 ** 16 pixels of 8 float32 features are 2 MiB; smaller bands gain nothing.
 # Several threads get bands of 8 times as many: they meet after each operator, and on a machine with
-# other work each meeting waits for a thread that is not running. Larger ones leave the caches.
+# other work each such meeting waits for a thread that is not running. Larger bands exceed caches.
 BAND_PIXELS = 2**16
 
 

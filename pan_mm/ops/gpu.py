@@ -39,7 +39,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-COLUMNS, OUTPUTS = 16, 8  # of a window, of a cell
+COLUMNS, OUTPUTS = 16, 8  # width of a window, of a cell
 SIZES = (3, 5, 7)
 MAX_FILTERS, MAX_CHANNELS = 16, 8
 PROGRAMS = 256  # partial sums of a channel's filters' gradient
@@ -239,8 +239,8 @@ def settings(name: str, frames: Tensor, weight: Tensor, toeplitz: Tensor, capabi
         PIECES=pieces,
         DTYPE=_TRITON_DTYPE[toeplitz.dtype],
         PACKED=2 if exact and aligned else 1,  # pixels of a word
-        ALIGNED=aligned,  # whether 8 pixels lie side by side wherever a window starts
-        WIDE=farthest >= 2**31,  # whether offsets in a frame need 64 bits; all others have them
+        ALIGNED=aligned,  # whether 8 pixels are contiguous wherever a window starts
+        WIDE=farthest >= 2**31,  # whether offsets in a frame need 64 bits; all others do
         OUT=max(triton.next_power_of_2(channels), 4),
         STEP=min(step, rows),
         BLOCK=block,
@@ -271,7 +271,7 @@ def _launcher(frames: Tensor, weight: Tensor, toeplitz: Tensor) -> Callable:
     return launch
 
 
-# A batch of another size must not compile anew: no integer is specialised on.
+# Do not compile again for another batch size: no integer is specialized.
 _INTEGERS = (
     'num_filters', 'units', 'num_frames', 'height', 'width',
     'stride_b', 'stride_t', 'stride_c', 'stride_h', 'stride_w',
@@ -459,7 +459,7 @@ def _frames_kernel(
         y, j = y.to(tl.int64), j.to(tl.int64)
     plane = height.to(tl.int64) * stored * (8 * FILTERS)
     base = grad_features + (sample * (num_frames - 1) + step) * plane
-    # Rows that there are of a pair: none before the first frame and after the last.
+    # Existing rows of a pair: none before the first frame and after the last.
     next_rows, last_rows = tl.where(step < num_frames - 1, height, 0), tl.where(step > 0, height, 0)
     tap = tl.arange(0, 16 * FILTERS)
     n = tl.arange(0, OUT * 8)

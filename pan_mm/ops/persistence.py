@@ -55,12 +55,12 @@ def persistence_of_appearance(
     """
     _check(frames, weight, std)
     if backend != 'auto' and not torch.compiler.is_compiling():
-        select_backend(frames, weight, backend)  # says at once what is wrong
+        select_backend(frames, weight, backend)  # reports at once what is wrong
     dtype = frames.dtype if frames.is_floating_point() else weight.dtype
     precision = _autocast_dtype(frames.device) or weight.dtype
     plain = backend == 'reference' or (backend == 'auto' and _wants_plain(weight))
     if not plain:
-        # Small filters and large gradients need float32 here, whatever they are multiplied in.
+        # Small filters and large gradients need float32 here, whatever the precision of products.
         weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
     if std is not None:
         weight = weight / weight.new_tensor(std).view(-1, 1, 1)
@@ -103,7 +103,7 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
         obstacle = _obstacle('triton', frames, weight)
         if obstacle is None:
             return 'triton'
-        if not _unusable:  # of which a warning has told
+        if not _unusable:  # a warning has reported it
             _say_once(f'PA is computed by plain PyTorch operators: the kernel {obstacle}')
     if _obstacle('cpu', frames, weight) is None and torch.backends.mkldnn.is_available():
         return 'cpu'
@@ -155,7 +155,7 @@ def _(grad_maps, frames, weight, eps, precision, needs_frames, needs_weight, bac
 
 def _setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
     frames, weight, ctx.eps, ctx.precision, _, ctx.backend = inputs
-    ctx.save_for_backward(frames, weight)  # and no features: backward computes them again
+    ctx.save_for_backward(frames, weight)  # but not the features: backward recomputes them
 
 
 def _differentiate(ctx: Any, grad_maps: Tensor) -> tuple:

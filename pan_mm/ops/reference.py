@@ -26,7 +26,7 @@ def persistence_reference(frames: Tensor, weight: Tensor, eps: float = 1e-6) -> 
         frames = frames.to(weight.dtype)
     batch, num_frames, _, height, width = frames.shape
     differences = frame_differences(frames, weight.dtype)
-    # int: while torch.jit.trace records, a size is a tensor, which torch 2.8 takes for [].
+    # int(): torch.jit.trace makes a size a tensor, which torch 2.8 reads as [].
     features = F.conv2d(differences, weight, padding=int(weight.shape[-1]) // 2)
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     maps = torch.linalg.vector_norm(features + eps, dim=1)  # (B·(m−1), H, W)

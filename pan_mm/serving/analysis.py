@@ -17,8 +17,8 @@ from .decoding import Decoder
 from .limits import Deadline, Gate, Limits, Refusal, Turns
 from .live import Cameras
 
-PREDICTIONS = 100  # of a timeline, about
-DECODERS = 2  # at a time, of clips; as many of timelines, which last longer
+PREDICTIONS = 100  # approximate length of a timeline
+DECODERS = 2  # clips at a time; as many timelines, which take longer
 
 
 class Timeline(NamedTuple):
@@ -76,7 +76,7 @@ class VideoAnalyzer:
             image = np.zeros((240, 320, 3), np.uint8)
             recognizer.push(image, 0.0, stride // 2)  # does its test pipeline take frames?
             self.streams = True
-        except (ValueError, AttributeError):  # an exported file, or no PAN
+        except (ValueError, AttributeError):  # an exported file, or not a PAN
             self.streams = False
 
     def __call__(
@@ -106,7 +106,7 @@ class VideoAnalyzer:
             watch.stop('recognition')
             inspection = None
             if inspect:
-                with suppress(ValueError):  # no PAN in Python
+                with suppress(ValueError):  # not a PAN in Python
                     inspection = inspect_clip(self.inferencer.model, clip.inputs)
                 watch.stop('inspection')
         followed = None
@@ -131,7 +131,7 @@ class VideoAnalyzer:
                 closing(self.decoder.frames(path, deadline, segment)) as frames,
             ):
                 for index, seconds, image in frames:
-                    if seconds > self.limits.max_seconds:  # it had said less
+                    if seconds > self.limits.max_seconds:  # it was less specific
                         complete = False
                         break
                     with self.gate.turn(deadline):  # others come in between
@@ -140,7 +140,7 @@ class VideoAnalyzer:
                         times.append(prediction.end)
                         scores.append(smoother(prediction.scores))
                         events += detector.update(scores[-1], prediction.start, prediction.end)
-        except Refusal:  # no time, or no frames any more
+        except Refusal:  # no time or no frames left
             complete = False
         if len(times) < 2:
             return None

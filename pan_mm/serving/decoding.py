@@ -152,7 +152,7 @@ def _context():
 
 def _work(connection, limits, job, args):
     """Send what a job gives, each a note in JSON and an array's bytes; at last an empty note."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the server ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the server ends this process
     _confine(*limits)
     torch.set_num_threads(1)
     try:
@@ -204,7 +204,7 @@ def check_video(path: Path, limits: Limits) -> int:
     try:
         with door.admit(path, allowed, name='the file') as video:
             frames = door.count_frames(video)
-            with video.path():  # FFmpeg, too, takes it for what it says to be
+            with video.path():  # FFmpeg also believes what it claims to be
                 pass
             with video.open() as container:
                 rate = float(container.streams.video[0].average_rate or 0)
@@ -239,7 +239,7 @@ def decode_clip(path: Path, pipeline: Compose, limits: Limits) -> Iterator[tuple
 
 def decode_frames(path: Path, stride: int, length: int) -> Iterator[tuple]:
     """Frames of a video that its segments need; for ``Decoder.frames``."""
-    warnings.simplefilter('ignore', UserWarning)  # of a file that is cut off
+    warnings.simplefilter('ignore', UserWarning)  # of a truncated file
     try:
         for frame in FileSource(path):
             if (frame.index - stride // 2) % stride < length:

@@ -33,9 +33,9 @@ HEADERS = [
     (b'cross-origin-resource-policy', b'same-origin'),
 ]
 ROUTES = ('/', '/healthz', '/readyz', '/metrics', '/api/info', '/api/predict', '/api/cameras')
-MESSAGE = 2**20  # bytes of any body but a video's
-UPLOADS = 20  # of the largest size that may lie here at once
-LINGER = 2.0  # seconds that a refused body is read on, so that the client sees the answer
+MESSAGE = 2**20  # bytes of any body that is not a video
+UPLOADS = 20  # largest videos that may be stored at once
+LINGER = 2.0  # seconds for which a refused body is still read, so that the client sees the answer
 
 
 def error_answer(status: int, message: str) -> JSONResponse:
@@ -53,7 +53,7 @@ class State:
 
     def __init__(self) -> None:
         self.is_draining = False  # no new ones
-        self.is_over = False  # nor those that have come
+        self.is_over = False  # nor those already accepted
         self._deadlines: set = set()
 
     @contextmanager

@@ -66,7 +66,7 @@ def create_app(analyzer: VideoAnalyzer, folder: Path, title: str, access: Access
     """
     limits, classes = analyzer.limits, analyzer.inferencer.classes
     metrics, life = Metrics(analyzer), State()
-    threads = anyio.CapacityLimiter(analyzer.gate.capacity)  # its own, so that others stay free
+    threads = anyio.CapacityLimiter(analyzer.gate.capacity)  # its own; others stay free
 
     async def info(request):
         return JSONResponse(

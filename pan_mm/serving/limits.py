@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple
 
-TICK = 0.25  # seconds after which one who waits looks whether anybody still wants the answer
+TICK = 0.25  # seconds between checks that someone still waits for the answer
 
 
 class Refusal(Exception):
@@ -90,7 +90,7 @@ class Turns:
     def __init__(self, width: int = 1) -> None:
         self._width = width
         self._changed = threading.Condition()
-        self._tickets = deque()  # the first ``width`` are at it
+        self._tickets = deque()  # the first ``width`` are running
 
     @contextmanager
     def turn(self, deadline: Deadline) -> Iterator[None]:

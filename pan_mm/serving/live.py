@@ -24,9 +24,9 @@ from .limits import Deadline, Gate, Limits, Refusal
 
 PATIENCE = 10.0  # seconds without a frame after which a camera is forgotten
 BREAK = 1.0  # seconds between frames that no segment may span
-EVENTS = 5  # newest ones that are kept
-# A scan of a few bytes costs a pass over the whole picture: a progressive JPEG of 100 KB may take
-# a minute. What a browser's canvas gives has one; three are for colors that lie apart.
+EVENTS = 5  # newest ones kept
+# A scan of a few bytes costs a pass over the whole image: a progressive JPEG of 100 KB can take
+# a minute. A browser's canvas writes one scan; three are for separate color planes.
 SCAN, SCANS = b'\xff\xda', 3
 
 
@@ -74,16 +74,16 @@ class Camera:
         timeout: float,
         patience: float = PATIENCE,
     ) -> None:
-        self.failed = ''  # why it cannot be followed any more
+        self.failed = ''  # why it can no longer be followed
         self.result: Optional[LiveResult] = None
-        self.shown: Optional[LiveResult] = None  # what its visitor has already seen
+        self.shown: Optional[LiveResult] = None  # what its visitor has seen
         self._inferencer = inferencer
         self._recognizer = StreamRecognizer(inferencer.model, stride)
         self._buffer = self._recognizer.buffer(patience=patience)
         self._gate = gate
         self._timeout = timeout
         self._arrivals = deque(maxlen=50)
-        self._peak = 0.0  # brightness of PA maps, or noise would shine whenever nothing moves
+        self._peak = 0.0  # brightness of PA maps; otherwise noise shows up whenever nothing moves
         self._smoother = ScoreSmoother(0.6)
         self._detector = EventDetector()
         self._events = deque(maxlen=EVENTS)

@@ -115,7 +115,7 @@ class BoundedProtocol(H11Protocol):
                 head += '\r\nRetry-After: 5'
             self.transport.write(f'{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}'.encode())
             self.transport.close()
-        self._timer = self.loop.call_later(1, self.transport.abort)  # were it not to read that
+        self._timer = self.loop.call_later(1, self.transport.abort)  # if it did not read that
 
 
 def bounded(per_client: int, proxy, timeout: float) -> type[BoundedProtocol]:

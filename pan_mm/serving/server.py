@@ -52,7 +52,7 @@ def run_server(
     """
     limits = analyzer.limits
     with tempfile.TemporaryDirectory(prefix='pan_mm-serve-') as folder:
-        # What a program does with SIGTERM would leave the folder.
+        # The default SIGTERM action would leave the folder behind.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         access = Access([*_own_names(host), *host_names], token)
         app = create_app(analyzer, Path(folder), title, access)
@@ -78,7 +78,7 @@ def run_server(
         print(f'http://{address}:{listener.getsockname()[1]}/', flush=True)
         with listener:
             DrainingServer(config, app.state, folder).run(sockets=[listener])
-    # Nothing is left to do, and to leave PyTorch takes seconds.
+    # Nothing is left to do, and PyTorch takes seconds to exit.
     atexit._run_exitfuncs()
     sys.stdout.flush()
     os._exit(0)
@@ -114,7 +114,7 @@ class DrainingServer(uvicorn.Server):
             if not self._metrics.bodies:
                 self.should_exit = True
             elif time.monotonic() > self._told + DRAIN:
-                self._life.end()  # 503 for all that is left; their answers take a moment
+                self._life.end()  # 503 for all that remain; their answers take a moment
         elif self._told and (not self._metrics.bodies or time.monotonic() > self._told + DRAIN + 1):
             self.should_exit = True
         return await super().on_tick(counter)
@@ -140,4 +140,4 @@ def _connections(wanted):
         return wanted
     if soft < 2 * SPARE:
         raise ValueError(f'{soft} open files are too few for a server; raise them with ulimit -n')
-    return min(wanted, (soft - SPARE) // 2)  # a request may hold a file too
+    return min(wanted, (soft - SPARE) // 2)  # a request may also hold a file

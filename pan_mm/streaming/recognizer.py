@@ -84,7 +84,7 @@ class StreamRecognizer:
         self.stride = stride
         self.hop = hop
         self.num_segments = backbones[0].num_segments
-        # Of the RGB stream's segments only the first frame is seen.
+        # The RGB stream sees only the first frame of each segment.
         self.segment_len = max(1 if b.stream == 'rgb' else b.clip_len for b in backbones)
         config = dict(test_pipeline=test_pipeline) if test_pipeline else getattr(model, 'cfg', {})
         self._transforms = VideoPipeline(config).frame_transforms()

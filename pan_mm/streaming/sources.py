@@ -17,7 +17,7 @@ from pan_mm.datasets.decoding.sparse_pyav import ToRGB
 from pan_mm.utils.addresses import without_password
 from pan_mm.utils.errors import VideoError
 
-LIMITS = Limits(max_bytes=2**36, max_pixels=None)  # of a file whose frames come and go
+LIMITS = Limits(max_bytes=2**36, max_pixels=None)  # for a file whose frames come and go
 
 
 class Frame(NamedTuple):
@@ -93,7 +93,7 @@ class FileSource:
                 break
             first = seconds if first is None else first
             previous, timestamp = timestamp, seconds - first
-            if index and timestamp <= previous:  # some AVI files have no times, or count anew
+            if index and timestamp <= previous:  # AVI files with no or restarted times
                 timestamp = previous + interval
             yield Frame(index, timestamp, image)
             index += 1
@@ -103,7 +103,7 @@ class FileSource:
                 f'{name}: {self._decoder} decodes no frame of it; the file is damaged or its '
                 'codec is missing, convert it with ffmpeg'
             )
-        if index < 0.9 * announced:  # many healthy files announce a frame or two too many
+        if index < 0.9 * announced:  # many sound files announce one or two frames too many
             warnings.warn(
                 f'{name}: only {index} of {announced} frames could be decoded; the file is '
                 'damaged or cut off',
@@ -123,7 +123,7 @@ class FileSource:
                 count += packet is not None and not packet.is_discard
                 try:
                     frames = stream.codec_context.decode(packet)
-                except av.error.FFmpegError:  # what follows may be sound
+                except av.error.FFmpegError:  # what follows may be intact
                     continue
                 for frame in frames:
                     last = last + interval if frame.pts is None else frame.pts * stream.time_base
@@ -298,7 +298,7 @@ class LiveSource:
                     self.buffer.put(Frame(index, time.time(), image, time.perf_counter()))
                     index += 1
                 capture.release()
-                index += 1  # the gap that the recognizer sees
+                index += 1  # the recognizer sees this gap
                 capture = self._reconnect()
         except Exception as error:
             self.buffer.end(error)
@@ -350,7 +350,7 @@ def _num_frames(address):
 def _open(address, capture=_capture):
     opened = capture(address)
     if opened.isOpened():
-        opened.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # OpenCV 4.11 has it off
+        opened.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # off by default in OpenCV 4.11
     if not opened.isOpened():
         opened.release()
         if isinstance(address, int):

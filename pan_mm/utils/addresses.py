@@ -5,7 +5,7 @@ import re
 _SECRETS = (
     # rtsp://user:PASSWORD@host; the last @ before the path ends it, as passwords may hold one
     (re.compile(r'(\w://[^/?#\s:@]*:)[^/?#\s]*(?=@)'), r'\1***'),
-    # ?password=…, and what cameras want: /user=admin&password=…
+    # ?password=…, and the form that cameras use: /user=admin&password=…
     (
         re.compile(
             r'([/?&;](?:[\w-]*(?:pass|pwd|token|secret|signature)[\w-]*|key|apikey|api_key|sig)=)'

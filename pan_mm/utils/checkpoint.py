@@ -47,7 +47,7 @@ __all__ = [
 _lock = threading.Lock()
 
 ZIP = b'PK\x03\x04'
-# PyTorch's reader lets a pickle make one of any size.
+# PyTorch's reader lets a pickle create one of any size.
 _BYTEARRAYS = (b'builtins\nbytearray\n', b'__builtin__\nbytearray\n')
 
 
@@ -115,7 +115,7 @@ def _bytes():
 
 
 def _getattr(owner, name):
-    # How MMEngine pickles HistoryBuffer.min, .max, .mean, .current: by name alone.
+    # How MMEngine pickles HistoryBuffer.min, .max, .mean, .current: only by name.
     if owner is not _History or name.startswith('_') or not hasattr(HistoryBuffer, name):
         raise _Refused(f'it asks for the attribute {name!r} of {owner!r}, which could run code')
     return name
@@ -153,7 +153,7 @@ def _built(value: Any, done: dict, device: torch.device) -> Any:
         result = value.dtype
     elif type(value) is tuple:
         result = tuple(_built(item, done, device) for item in value)
-    # Kept beside its result, so that no other object gets its id meanwhile.
+    # Kept with its result, so that no other object can reuse its id.
     done[id(value)] = value, result
     if isinstance(value, list):
         value[:] = [_built(item, done, device) for item in value]
@@ -166,7 +166,7 @@ def _built(value: Any, done: dict, device: torch.device) -> Any:
 @contextmanager
 def _guard(source: str) -> Iterator[None]:
     """Only data comes in; every failure names the file."""
-    # Before, weights_only=True could be got round (CVE-2025-32434).
+    # Earlier versions let weights_only=True be bypassed (CVE-2025-32434).
     if digit_version(torch.__version__) < digit_version('2.6'):
         raise CheckpointError(f'{source}: reading a checkpoint safely needs torch>=2.6')
     try:
@@ -190,7 +190,7 @@ def _guard(source: str) -> Iterator[None]:
     except (OSError, MemoryError):
         raise
     except Exception as error:
-        # A damaged file makes the unpickler fail in any way at all.
+        # A damaged file can make the unpickler fail in any way.
         raise CheckpointError(
             f'{source} is not a checkpoint, or is damaged: {type(error).__name__}: '
             f'{_last_line(error)}'
@@ -225,14 +225,14 @@ def check_archive(file: BinaryIO, source: str) -> zipfile.ZipFile:
                 f'{source} was refused: its entry {entry.filename!r} is compressed, to '
                 f'{entry.compress_size} of {entry.file_size} bytes; torch.save does not compress'
             )
-    # PyTorch reads the directory where the file says it is, zipfile where it must be: at the end.
+    # PyTorch reads the directory where the file says it is; zipfile reads it at the end.
     if not entries or min(entry.header_offset for entry in entries) != 0:
         raise CheckpointError(f'{source} is not a checkpoint: it does not begin with its zip')
     if sum(entry.file_size for entry in entries) > size:
         raise CheckpointError(f'{source} was refused: its entries overlap')
     for entry in entries:
         with archive.open(entry) as part:
-            while part.read(1 << 20):  # raises at the end if the CRC is another
+            while part.read(1 << 20):  # raises at the end if the CRC differs
                 pass
     return archive
 
@@ -272,7 +272,7 @@ def _bounded(size: int) -> Callable:
         size -= storage.nbytes()
         if size < 0:
             raise _Refused('its tensors claim more numbers than the file holds')
-        if storage.resizable():  # in the format before PyTorch 1.6, where it is filled later
+        if storage.resizable():  # in the pre-1.6 format, where it is filled later
             return torch.from_numpy(np.empty(storage.nbytes(), np.uint8)).untyped_storage()
         return storage
 

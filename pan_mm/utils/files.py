@@ -39,7 +39,7 @@ def written_whole(path: Union[str, Path]) -> Iterator[str]:
             os.fsync(file)
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(part, 0o666 & ~umask)  # mkstemp lets nobody else read
+        os.chmod(part, 0o666 & ~umask)  # mkstemp denies others read access
         os.replace(part, path)
     except BaseException as error:
         os.unlink(part)

@@ -143,6 +143,6 @@ def load_safetensors(
         meta['dataset_meta'] = dict(classes=meta.pop('classes'))
     if 'config' in texts:
         meta['cfg'] = texts['config']
-    # Copies, for what is read lies in one mapped storage, which torch.save refuses.
+    # Copies: the tensors share one mapped storage, which torch.save refuses.
     weights = {name: weight.to(device, copy=True) for name, weight in weights.items()}
     return _Weights(source, state_dict=weights, meta=meta)

@@ -179,7 +179,7 @@ def _check_part(place: str, part: dict) -> Iterator[str]:
 def _named(kind: Any) -> list:
     if not isinstance(kind, str):
         return [kind] if callable(kind) else []
-    if '.' in kind:  # of another library, which may not be there
+    if '.' in kind:  # from another library, which may be missing
         return []
     found = []
     for registry in REGISTRIES:
@@ -228,7 +228,7 @@ def _arguments(kind: Callable) -> tuple:
         if function is None:
             continue
         if str(getattr(function, '__module__', '')).startswith('torch.nn'):
-            return found, False  # of layers, whose builders take keys of their own
+            return found, False  # for layers, whose builders take keys of their own
         try:
             parameters = inspect.signature(function).parameters.values()
         except (TypeError, ValueError):  # not written in Python

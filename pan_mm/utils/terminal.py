@@ -11,10 +11,10 @@ try:
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
     from rich.table import Table
-except ImportError:  # the doctor works without rich, and says what is missing
+except ImportError:  # the doctor works without rich and says what is missing
     Console = None  # type: ignore[assignment, misc]
 
-SECONDS = 30  # between lines of progress where stderr is not a terminal
+SECONDS = 30  # between progress lines where stderr is not a terminal
 Item = TypeVar('Item')
 
 

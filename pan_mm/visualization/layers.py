@@ -10,7 +10,7 @@ from torch import nn
 from .inspection import Inspection
 from .pictures import optical_flow, paint_flow, paint_maps, tile
 
-STILL = ('frame', 'GradCAM')  # shown once for a segment in a picture that does not move
+STILL = ('frame', 'GradCAM')  # shown once per segment in a still picture
 
 
 def layers_of(seen: Inspection, flow: bool = False, cam: Optional[np.ndarray] = None) -> dict:

@@ -177,7 +177,7 @@ def timeline_chart(
     span = float(times[-1]) - begin or 1.0
     figure, axes = _chart(width, height)
     for label, colour in zip(labels, LINES):
-        name = f' {_shorten(names[label], 20)}'  # the blank keeps names that begin with _
+        name = f' {_shorten(names[label], 20)}'  # the blank keeps names that start with _
         marker = '.' if len(times) < 60 else ''
         axes.plot(times, scores[:, label], marker, linestyle='-', color=_share(colour), label=name)
     for label, start, end, *_ in events:

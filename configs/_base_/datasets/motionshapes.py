@@ -1,5 +1,5 @@
-# The embedded dataset, rendered on first use: 12 classes that differ by motion alone.
-# No flip: it would turn a class into its partner.
+# The embedded dataset, rendered on first use: 12 classes that differ only by motion.
+# No flip: it would turn a class into its counterpart.
 train_pipeline = [
     dict(type='VideoInit'),
     dict(type='PANSampleFrames', clip_len=4, num_clips=8),

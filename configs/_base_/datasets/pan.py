@@ -1,5 +1,5 @@
 # What the authors do to a video, in the parts of a pipeline: sample, decode, augment, pack.
-# `val` is the efficient protocol (one clip, centre crop), `accurate` the one of PAN_En (two
+# `val` is the efficient protocol (one clip, center crop), `accurate` the one of PAN_En (two
 # clips at full resolution).
 sample = dict(
     train=dict(type='PANSampleFrames', clip_len=4, num_clips=8),

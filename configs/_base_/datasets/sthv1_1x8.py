@@ -1,4 +1,4 @@
-# One frame of each segment, which is all that the RGB stream sees.
+# The RGB stream sees only one frame of each segment.
 _base_ = './sthv1.py'
 
 _base_.train_dataloader.dataset.pipeline[0].clip_len = 1

@@ -1,4 +1,4 @@
-# A rival of PA: the difference of adjacent frames, absolute and grey, with nothing to learn.
+# A rival of PA: the difference of adjacent frames, absolute and gray, with no parameters.
 _base_ = [
     '../../_base_/models/pan_r18.py',
     '../../_base_/datasets/utd_mhad.py',

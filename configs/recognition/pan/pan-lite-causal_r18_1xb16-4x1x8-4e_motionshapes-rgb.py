@@ -1,4 +1,4 @@
-# Shift from the past alone, for streams: `python -m pan_mm stream` then computes each segment once.
+# Shift only from the past, for streams: `python -m pan_mm stream` then computes each segment once.
 _base_ = [
     '../../_base_/models/pan_r18.py',
     '../../_base_/datasets/motionshapes.py',

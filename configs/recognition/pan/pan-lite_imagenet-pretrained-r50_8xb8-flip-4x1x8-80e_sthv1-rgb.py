@@ -1,4 +1,4 @@
-# Beside the paper's recipe: flips that exchange left and right classes.
+# In addition to the paper's recipe: flips that exchange left and right classes.
 _base_ = [
     '../../_base_/models/pan_r50.py',
     '../../_base_/datasets/sthv1_flip.py',

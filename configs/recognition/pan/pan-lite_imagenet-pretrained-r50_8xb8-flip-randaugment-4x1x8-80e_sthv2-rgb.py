@@ -1,4 +1,4 @@
-# Beside the paper's recipe: flips that exchange left and right classes, and RandAugment.
+# In addition to the paper's recipe: flips that exchange left and right classes, and RandAugment.
 _base_ = [
     '../../_base_/models/pan_r50.py',
     '../../_base_/datasets/sthv2_flip_randaugment.py',

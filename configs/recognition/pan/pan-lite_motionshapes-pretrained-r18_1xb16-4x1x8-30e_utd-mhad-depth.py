@@ -1,4 +1,4 @@
-# Goes on from the end of pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb; the classifier starts anew.
+# Continues from pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb; the classifier is new.
 _base_ = [
     '../../_base_/models/pan_r18.py',
     '../../_base_/datasets/utd_mhad.py',

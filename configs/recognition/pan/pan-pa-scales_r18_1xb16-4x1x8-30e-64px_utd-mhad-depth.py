@@ -1,4 +1,4 @@
-# PA at two scales of filters, each normalised.
+# PA at two scales of filters, each normalized.
 _base_ = [
     '../../_base_/models/pan_r18.py',
     '../../_base_/datasets/utd_mhad_64.py',

@@ -1,4 +1,4 @@
-# A rival of PA: the difference of adjacent frames, grey, with its sign.
+# A rival of PA: the difference of adjacent frames, gray and signed.
 _base_ = [
     '../../_base_/models/pan_r18.py',
     '../../_base_/datasets/utd_mhad_64.py',

@@ -1,4 +1,4 @@
-# TSM with dropout once, after pooling, as VAP's head has it.
+# TSM with one dropout after pooling, as in VAP's head.
 _base_ = [
     '../../_base_/models/tsm_r18.py',
     '../../_base_/datasets/utd_mhad_1x1x8_64.py',

@@ -1,4 +1,4 @@
-# TSM with the maximum over the segments, without VAP.
+# TSM with the maximum over segments instead of VAP.
 _base_ = [
     '../../_base_/models/tsm_r18.py',
     '../../_base_/datasets/utd_mhad_1x1x8_64.py',

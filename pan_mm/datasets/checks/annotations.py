@@ -52,7 +52,7 @@ def check_annotations(
     if not lines:
         return [f'{ann_file}: empty, it needs a line for each video']
     with open(ann_file, 'rb') as file:
-        if file.read(3) == codecs.BOM_UTF8:  # MMEngine takes it for part of the first name
+        if file.read(3) == codecs.BOM_UTF8:  # MMEngine reads it as part of the first name
             return [f'{ann_file}: begins with a byte-order mark; save it as UTF-8 without one']
     problems = []
     for number, line in enumerate(lines, 1):
@@ -121,7 +121,7 @@ def _check_line(
             yield f'label {label} is outside 0 … {num_classes - 1} (num_classes={num_classes})'
     path = os.path.join(data_prefix, fields[0])
     if re.match(r'[\w.+-]+://', path):
-        return  # remote storage, as MMEngine knows it by what the whole path begins with
+        return  # remote storage, which MMEngine recognizes by the start of the whole path
     if data_prefix and _leaves(fields[0], data_prefix):
         yield (
             f'{path}: lies outside the data root {data_prefix}; move it there, or, where the list '
@@ -154,5 +154,5 @@ def _leaves(path: str, root: str) -> bool:
     root = os.path.abspath(root)
     try:
         return os.path.commonpath([root, os.path.abspath(os.path.join(root, path))]) != root
-    except ValueError:  # on another drive of Windows
+    except ValueError:  # on another Windows drive
         return True

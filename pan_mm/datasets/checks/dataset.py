@@ -121,7 +121,7 @@ def check_frames(dataset) -> Iterator[str]:
     for info in infos(dataset):
         folder = info['frame_dir']
         if not os.path.isdir(folder):
-            continue  # check_annotations has said so
+            continue  # check_annotations has reported it
         there = set(os.listdir(folder))
         first = info['start_index'] + info.get('offset', 0)
         names = [info['filename_tmpl'].format(first + i) for i in range(info['total_frames'])]
@@ -240,7 +240,7 @@ def check_decoding(dataset, pipeline: Sequence, workers: int = 4) -> Iterator[Op
 def summarise(dataset) -> str:
     """Number of videos and their spread over the classes, in one line."""
     labels = [info['label'] for info in infos(dataset)]
-    if dataset.multi_class:  # of each video a vector of zeros and ones
+    if dataset.multi_class:  # a vector of zeros and ones for each video
         labels = [label for vector in labels for label in vector.nonzero().flatten().tolist()]
     counts = Counter(labels)
     line = f'{len(dataset)} videos of {len(counts)} classes'

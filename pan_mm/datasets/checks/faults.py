@@ -17,7 +17,7 @@ class Unreadable(NamedTuple):
     message: str
 
 
-IN_A_ROW = 50  # so many failures and no success between them are no matter of single files
+IN_A_ROW = 50  # this many failures in a row are not due to single files
 
 
 class WatchedPipeline:
@@ -50,7 +50,7 @@ class WatchedPipeline:
         self.pipeline = pipeline
         self.max_faults = max_faults
         self.test_mode = test_mode
-        # Index of the sample that each worker is at, -1 when it waits; other processes see it.
+        # Sample index that each worker is loading, -1 while idle; shared between processes.
         self.reading = torch.full((max(num_workers, 1),), -1).share_memory_()
         self.skipped = {}  # path: what was wrong with it
         self.in_a_row = 0

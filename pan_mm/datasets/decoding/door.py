@@ -22,8 +22,8 @@ from mmengine import fileio
 from pan_mm.utils.addresses import without_password
 from pan_mm.utils.errors import VideoError
 
-# FFmpeg's demuxer: how its files begin, as (offset, bytes), and what they are called. Transport
-# streams, which begin with any packet, are known by their rhythm.
+# FFmpeg demuxer: how its files begin, as (offset, bytes), and their suffixes. Transport
+# streams, which begin with any packet, are recognized by their packet spacing.
 CONTAINERS = dict(
     mov=(
         tuple((4, box) for box in (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip')),
@@ -40,7 +40,7 @@ CONTAINERS = dict(
 )
 VIDEO_SUFFIXES = tuple(sorted(suffix for _, suffixes in CONTAINERS.values() for suffix in suffixes))
 KINDS = 'MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV or OGV'
-LEAST = 256 * 256  # pixels that a frame counts for at least: a tiny frame takes memory too
+LEAST = 256 * 256  # minimum pixels counted per frame: tiny frames take memory too
 
 
 class RefusedVideoError(VideoError):
@@ -144,7 +144,7 @@ class VideoFile:
         if codec is None:
             raise RefusedVideoError(f'{self.name}: its codec is unknown; convert it with ffmpeg')
         if not 0 < codec.width * codec.height <= self.limits.max_frame_pixels:
-            # FFmpeg forgets the size of what is too large for it.
+            # FFmpeg drops the size of what is too large for it.
             raise VideoTooLargeError(
                 f'{self.name}: its frames are damaged, or larger than '
                 f'{self.limits.max_frame_pixels:,} pixels; convert it with ffmpeg'
@@ -298,11 +298,11 @@ def count_frames(video: VideoFile) -> int:
 
 def _open_regular(path, name):
     try:
-        mode = os.stat(path).st_mode  # opening a device may do something
+        mode = os.stat(path).st_mode  # opening a device may have side effects
         if stat.S_ISREG(mode):
             flags = os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0)
             file = _File(os.open(path, flags), 'rb')
-            mode = os.fstat(file.fileno()).st_mode  # another may be there by now
+            mode = os.fstat(file.fileno()).st_mode  # the file may have been replaced
             if stat.S_ISREG(mode):
                 return file
             file.close()

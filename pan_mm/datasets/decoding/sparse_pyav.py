@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 
 from .door import DEFAULT, Limits, VideoFile, fetch
 
-# Frames at the end that a container may promise and not hold: decoders count differently.
+# Trailing frames that a container may announce but not hold: decoders count differently.
 MISSING = 2
 
 
@@ -76,7 +76,7 @@ class SparseReader:
             )
         wanted = sorted(set(indices))
         frames = self._by_time(wanted) if self._is_indexed else {}
-        if len(frames) < len(wanted):  # the decoder gives other frames than the container lists
+        if len(frames) < len(wanted):  # the decoder returns frames that the container does not list
             frames = self._by_count(wanted)
         images, used = [], set()
         for index in indices:
@@ -106,7 +106,7 @@ class SparseReader:
             if packet.is_keyframe:
                 before, start = start, number
             if packet.pts in times:
-                # What is shown before the keyframe it follows may refer to frames before that.
+                # Frames shown before the keyframe that they follow may refer to earlier frames.
                 first = before if packet.pts < self._packets[start].pts else start
                 if ranges and first <= ranges[-1][1]:
                     ranges[-1][1] = number + 1

@@ -34,7 +34,7 @@ def _open_opencv(video: VideoFile, num_threads: int) -> dict:
 # backend: (module that it needs, how it opens a video, MMAction2's transform NAMEDecode), the best
 # first
 BACKENDS = dict(
-    pyav=('av', open_sparse, 'SparsePyAV'),  # ours, quicker than MMAction2's
+    pyav=('av', open_sparse, 'SparsePyAV'),  # ours, faster than MMAction2's
     decord=('decord', _open_decord, 'Decord'),
     opencv=('cv2', _open_opencv, None),
 )
@@ -197,10 +197,10 @@ def _decode_with_opencv(results):
     frame_inds, images, there = results['frame_inds'].reshape(-1), {}, 0
     wanted, last = set(frame_inds.tolist()), int(frame_inds.max())
     capture = results['video_reader']
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # OpenCV 4.11 leaves turned videos as they are
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # OpenCV 4.11 does not rotate videos
     capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
     while there <= last and capture.grab():
-        # One of the last may turn out to be the last that is there.
+        # The last frame may come earlier than announced.
         if there in wanted or there >= last - MISSING:
             images[there] = cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
         there += 1

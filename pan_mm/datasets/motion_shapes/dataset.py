@@ -18,7 +18,7 @@ from .render import CLASSES, render_clip, write_video
 
 SPLITS = ('train', 'val', 'test')
 NUM_FRAMES = 36
-# To be raised with every change that alters the rendered files.
+# Raise it with every change that alters the rendered files.
 _RECIPE = 1
 
 
@@ -63,7 +63,7 @@ def render_motion_shapes(
     if _is_complete(root, meta):
         return
     root.parent.mkdir(parents=True, exist_ok=True)
-    # The system frees the lock of a process that dies, so a killed rendering blocks nobody.
+    # The system frees the lock of a dead process, so a killed rendering blocks no one.
     with FileLock(root.parent / f'.{root.name}.lock'):
         if _is_complete(root, meta):
             return

@@ -43,8 +43,8 @@ CLASSES = {
     'appear': ('opacity', 1),
 }
 
-# Cycles per clip. Places and angles travel far in one cycle; the others have a short way and go
-# through it more often, or their change from frame to frame would drown in the noise.
+# Cycles per clip. Positions and angles travel far in one cycle; the others move little and
+# repeat more often, or their change from frame to frame would drown in the noise.
 _CYCLES = {
     'x': (1.0, 1.6),
     'y': (1.0, 1.6),
@@ -54,10 +54,10 @@ _CYCLES = {
     'opacity': (1.4, 2.2),
 }
 _RADIUS = (0.13, 0.31)  # of a shape, in frame widths
-_DISTANCE = (0.16, 0.50)  # between the two centres, in frame widths
+_DISTANCE = (0.16, 0.50)  # between the two centers, in frame widths
 _OPACITY = (0.25, 1.00)
 _MAX_DRIFT = 0.02  # of the background, in frame widths per frame
-_NOISE = 5.0  # amplitude of the uniform noise, grey levels
+_NOISE = 5.0  # amplitude of the uniform noise, gray levels
 _SPRITE_RADIUS = 40  # pixels
 _SPRITE_SIZE = 96  # pixels
 _JPEG_QUALITY = 85
@@ -148,7 +148,7 @@ def write_video(path: str, frames: np.ndarray) -> None:
         OSError: The file cannot be written.
     """
     height, width = frames.shape[1:3]
-    with _quiet_stderr():  # OpenCV reports that it puts JPEG under mp4's own tag
+    with _quiet_stderr():  # OpenCV warns that it stores JPEG under mp4's own tag
         writer = cv2.VideoWriter(
             path,
             cv2.CAP_FFMPEG,
@@ -163,7 +163,7 @@ def write_video(path: str, frames: np.ndarray) -> None:
     for frame in frames:
         _, packet = cv2.imencode('.jpg', frame[..., ::-1], quality)
         writer.set(cv2.VIDEOWRITER_PROP_KEY_FLAG, 1)
-        writer.write(packet.reshape(1, -1))  # as one row: OpenCV 4 takes its width for the length
+        writer.write(packet.reshape(1, -1))  # as one row: OpenCV 4 reads the length from its width
     writer.release()
 
 
@@ -182,12 +182,12 @@ def _place(sprite, centre, radius, angle, size):
     """Put a sprite on an empty frame whose edges are joined: (4, size, size)."""
     whole, part = np.divmod(centre, 1)
     cos, sin = (radius / _SPRITE_RADIUS * np.array([np.cos(angle), np.sin(angle)])).tolist()
-    # Turn and zoom about the sprite's middle, which lands in the middle of the frame ...
+    # Rotate and zoom about the sprite's center, which lands in the center of the frame ...
     x, y = (part + size // 2).tolist()
     middle = (_SPRITE_SIZE - 1) / 2
     matrix = np.array([[cos, -sin, x - middle * (cos - sin)], [sin, cos, y - middle * (sin + cos)]])
     layer = cv2.split(cv2.warpAffine(sprite, matrix, (size, size)))
-    # ... and roll it to its place, so that what leaves one edge comes in at the other.
+    # ... and roll it to its place, so that what leaves one edge enters at the other.
     return np.roll(layer, whole[::-1].astype(int) - size // 2, axis=(1, 2))
 
 
@@ -196,7 +196,7 @@ def _sample_sprite(rng):
     corners = rng.integers(5, 9)
     angles = 2 * np.pi * (np.arange(corners) + rng.uniform(-0.25, 0.25, corners)) / corners
     radii = _SPRITE_RADIUS * rng.uniform(0.8, 1.0, corners)
-    # Longer on one side, so that no turn of less than a full circle maps the shape onto itself.
+    # Longer on one side, so that no rotation short of a full circle maps the shape onto itself.
     radii *= 0.8 + 0.2 * np.cos(angles)
     outline = np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None] + _SPRITE_SIZE / 2
     mask = np.zeros((_SPRITE_SIZE, _SPRITE_SIZE), np.uint8)
@@ -209,7 +209,7 @@ def _sample_sprite(rng):
     colour = np.where(side, bright, dark)
     alpha = (mask / 255.0)[..., None]
     sprite = np.concatenate([colour * alpha, alpha], -1).astype(np.float32)
-    # Sprites are drawn up to 6 times smaller: blur against aliasing.
+    # Sprites are drawn up to 6 times smaller: blur to avoid aliasing.
     return cv2.GaussianBlur(sprite, (0, 0), 1.5)
 
 

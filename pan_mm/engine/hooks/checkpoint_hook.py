@@ -100,7 +100,7 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
         CheckpointError: If there are some, but none is whole.
     """
     note = Path(work_dir, 'last_checkpoint')
-    # A process that died while it wrote may have left any bytes.
+    # A process that died while writing may have left arbitrary bytes.
     named = note.read_bytes().decode(errors='replace').strip() if note.is_file() else ''
     if '://' in named:
         return named

@@ -52,10 +52,10 @@ class DataFaultHook(Hook):
         self.max_faults = max_faults
         self.max_test_faults = max_test_faults
         self.timeout = timeout
-        self.skipped = {}  # path: message, of all processes from the end of each epoch on
+        self.skipped = {}  # path: message, of all processes from the end of each epoch
         self.unreadable = {}  # path: message, of validation and test
         self.left_out = []  # paths of the last validation or test
-        self.retried = {}  # path: message, of files that not the first decoder could read
+        self.retried = {}  # path: message, of files that the first decoder could not read
         self._unshared = []
 
     def before_train(self, runner: Runner) -> None:

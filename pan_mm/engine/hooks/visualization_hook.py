@@ -50,7 +50,7 @@ class PANVisualizationHook(Hook):
             rows = [list(seen.frames[:, 0])]
             rows += [list(maps) for maps in paint_maps(seen.pa_maps).swapaxes(0, 1)]
             names = ['frame', *(f'PA {i + 1}' for i in range(len(rows) - 1))]
-            # No slash in the names: the local backend would write into a folder that is not there.
+            # No slash in names: the local backend would write into a missing folder.
             runner.visualizer.add_image('pa_maps', tile(rows, names, width=112), step)
         if seen.vap_weights is not None:
             runner.visualizer.add_image('vap_weights', weights_chart(seen.vap_weights), step)
