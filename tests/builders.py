@@ -1,9 +1,13 @@
 """Tiny models, configs and clips that tests build."""
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import cv2
+import pytest
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
@@ -228,3 +232,15 @@ class Connection:
         self.left -= 1
         self.camera.ready.acquire()
         return self.capture.read()
+
+
+def run_without_interpreter(script):
+    """What a script prints for which Triton compiles kernels as for a GPU."""
+    pytest.importorskip('triton')
+    environment = dict(os.environ, TRITON_DEFAULT_FP_FUSION='1')
+    environment.pop('TRITON_INTERPRET', None)
+    done = subprocess.run(
+        [sys.executable, '-c', script], capture_output=True, text=True, env=environment, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout

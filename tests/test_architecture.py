@@ -1,5 +1,6 @@
 """Who may import whom, as pyproject.toml says under [tool.importlinter]."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,15 @@ def test_every_room_says_what_lives_there():
         if not path.read_text(encoding='utf-8').startswith('"""')
     ]
     assert silent == []
+
+
+def test_tests_stand_by_themselves():
+    """Only tests of benchmarks import those, and none imports another test."""
+    imports = re.compile(r'^ *(?:from|import) (benchmarks|test_\w+)', re.MULTILINE)
+    wrong = [
+        f'{path.relative_to(ROOT)} imports {name}'
+        for path in sorted((ROOT / 'tests').rglob('*.py'))
+        for name in imports.findall(path.read_text(encoding='utf-8'))
+        if name != 'benchmarks' or ROOT / 'tests' / 'benchmarks' not in path.parents
+    ]
+    assert wrong == []

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/mmaction2.md from the rows that tests/tools/test_mmaction2.py runs."""
+"""Write docs/mmaction2.md from the rows that tests/benchmarks/pages/test_mmaction2.py runs."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, Optional

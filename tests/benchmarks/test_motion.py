@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from benchmarks import motion
+from benchmarks.timing import peak_of
+from pan_mm.ops import persistence_of_appearance
 from pan_mm.ops.reference import persistence_reference
 
 
@@ -30,6 +32,25 @@ def test_baselines_equal_the_reference():
         motion.naive_with_plain_norm,
     ):
         torch.testing.assert_close(baseline(frames, weight, bias), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_memory_of_a_training_step():
+    """The features of all frames are never held at once."""
+    frames, weight = torch.randn(4, 4, 3, 112, 112), torch.randn(8, 3, 7, 7, requires_grad=True)
+    bias = torch.zeros(8, requires_grad=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        naive = peak_of(
+            lambda: motion.naive_persistence(frames, weight, bias).sum().backward(), 'cpu'
+        )
+        fast = peak_of(
+            lambda: persistence_of_appearance(frames, weight, backend='cpu').sum().backward(), 'cpu'
+        )
+    finally:
+        torch.set_num_threads(threads)
+    assert naive > 4 * 4 * 8 * 112 * 112 * 4, 'the features of all frames were not counted'
+    assert fast <= naive / 6
 
 
 def test_limit_is_arithmetic_or_bytes():

@@ -1,4 +1,4 @@
-"""``python -m pan_mm tool``; what each tool does is in tests/tools/test_mmaction2.py."""
+"""``python -m pan_mm tool``; what each tool does is in tests/benchmarks/pages/test_mmaction2.py."""
 
 import sys
 

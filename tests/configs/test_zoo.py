@@ -10,10 +10,9 @@ from mmaction.registry import DATASETS, MODELS, TRANSFORMS
 from mmengine.config import Config
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.pages import metafile, model_zoo
-
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'configs' / 'recognition' / 'pan'
+METAFILE = FOLDER / 'metafile.yml'
 CONFIGS = sorted(path.stem for path in FOLDER.glob('*.py'))
 CLASSES = {
     'SthV1': 174,
@@ -36,7 +35,7 @@ def load(name):
 
 @pytest.fixture(scope='module')
 def entries():
-    content = yaml.safe_load(metafile.PATH.read_text(encoding='utf-8'))
+    content = yaml.safe_load(METAFILE.read_text(encoding='utf-8'))
     return {model['Name']: model for model in content['Models']}
 
 
@@ -160,15 +159,6 @@ def test_forward(stream, network):
     assert scores.isfinite().all() and scores.std() > 0
 
 
-def test_metafile_is_fresh_but_for_the_costs(entries):
-    assert metafile.metafile(entries) == metafile.PATH.read_text(encoding='utf-8')
-
-
-@pytest.mark.slow
-def test_metafile_is_fresh():
-    metafile.main(['--check'])
-
-
 @pytest.mark.parametrize('stream', ['rgb', 'lite', 'en'])
 def test_costs_are_those_of_the_model(stream, entries):
     """Counted here over again, by PyTorch and by hand."""
@@ -192,22 +182,3 @@ def test_flops_do_not_depend_on_the_dataset(entries):
         kind = tuple(data.get(key) for key in keys)
         value = float(data['FLOPs'].rstrip('G'))
         assert abs(flops.setdefault(kind, value) - value) < 0.015
-
-
-def test_papers_figures_of_no_config_are_refused(monkeypatch, entries, tmp_path):
-    (tmp_path / 'paper.yml').write_text('pan-lite_gone: [1.0, 2.0]\n')
-    monkeypatch.setattr(metafile, 'FOLDER', tmp_path)
-    with pytest.raises(ValueError, match='pan-lite_gone, no configs here'):
-        metafile.metafile(entries)
-
-
-def test_model_zoo_page_is_fresh():
-    model_zoo.main(['--check'])
-
-
-def test_model_zoo_shows_own_results_beside_the_papers():
-    text = (ROOT / 'model_zoo.md').read_text(encoding='utf-8')
-    own = model_zoo.own_accuracies()
-    name = 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb'
-    (line,) = (line for line in text.splitlines() if line.startswith(f'| [{name}]'))
-    assert line.endswith(f'|  | {own[name]} |')

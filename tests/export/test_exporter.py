@@ -1,8 +1,6 @@
 """Exported files, run by the runtimes that will run them."""
 
-import json
 import os
-import runpy
 import shutil
 from pathlib import Path
 
@@ -85,35 +83,6 @@ def test_compiled(make_config, make_checkpoint, videos, tmp_path, inductor_cache
     for one, other in zip(compiled(clips), expected):
         assert one['top'][0]['name'] == other['top'][0]['name']
         assert one['top'][0]['score'] == pytest.approx(other['top'][0]['score'], rel=1e-3)
-
-
-LOADERS = """
-_dataset = dict(
-    type='VideoDataset',
-    ann_file=r'{list}',
-    data_prefix=dict(video=''),
-    pipeline=test_pipeline,
-    test_mode=True,
-)
-val_dataloader = test_dataloader = dict(dataset=_dataset)
-del _dataset
-"""
-
-
-@pytest.mark.slow
-def test_int8(make_config, checkpoint, videos, tmp_path, monkeypatch):
-    """A quarter of the size, and nearly the same scores; measured by the tool for it."""
-    pytest.importorskip('onnxruntime')
-    (tmp_path / 'list.txt').write_text(''.join(f'{videos}/{i}.mp4 {i}\n' for i in range(4)))
-    config = make_config(more=LOADERS.format(list=tmp_path / 'list.txt'))
-    arguments = ['--config', config, '--checkpoint', checkpoint, '--out', tmp_path / 'int8.json']
-    monkeypatch.setattr('sys.argv', ['int8', *map(str, arguments)])
-    runpy.run_module('benchmarks.int8', run_name='__main__')
-    result = json.loads((tmp_path / 'int8.json').read_text())
-    assert (result['videos'], result['calibration_videos'], result['same_top1']) == (4, 4, 100)
-    assert result['figures']['pytorch']['top1'] == result['figures']['float32']['top1']
-    assert result['mib']['int8'] < result['mib']['float32'] / 3
-    assert sorted(os.listdir(tmp_path)) == ['int8.json', 'list.txt']
 
 
 @pytest.mark.slow

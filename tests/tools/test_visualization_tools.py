@@ -1,6 +1,5 @@
-"""The drawing tools and the streaming benchmark, run as a user runs them, on a real clip."""
+"""The drawing tools, run as a user runs them, on a real clip."""
 
-import json
 import pickle
 from pathlib import Path
 
@@ -86,19 +85,3 @@ def test_confusion_matrix(run, tmp_path):
     matrix = pickle.loads((tmp_path / 'matrix.pkl').read_bytes())
     assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
     assert Image.open(tmp_path / 'matrix.png').width > 100
-
-
-def test_benchmark_stream(run_tool, clips_dir, tmp_path):
-    (tmp_path / 'config.py').write_text(CONFIG)
-    result = run_tool(
-        'benchmarks.stream', clips_dir / CLIP, '--config', 'config.py', '--out', 'out/stream.json',
-        '--size', 32, '--seconds', 2, '--stride', 4, cwd=tmp_path,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    report = json.loads((tmp_path / 'out/stream.json').read_text())
-    variants = report['models']['config']
-    assert list(variants) == ['plain', 'optimized']
-    for figures in variants.values():
-        assert figures['arrived'] == 50
-        assert figures['frames'] + figures['dropped'] == 50
-    assert report['environment']['torch'] == torch.__version__

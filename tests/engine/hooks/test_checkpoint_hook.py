@@ -1,10 +1,6 @@
 """What is on the disk when a checkpoint cannot be written, or its writer dies."""
 
-import json
 import resource
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +11,6 @@ from pan_mm.utils.checkpoint import load_checkpoint_file
 from pan_mm.utils.errors import CheckpointError
 
 SAVE = dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=1)
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -173,15 +167,3 @@ def test_a_resumed_run_is_the_undisturbed_one(make_runner, tmp_path, num_workers
     assert halves.epoch == 2
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, halves.model.state_dict()[name]), name
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment(tmp_path):
-    out = tmp_path / 'kills.json'
-    command = [sys.executable, '-m', 'benchmarks.reliability.kills', '--times', '3', '--out', out]
-    result = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-    report = json.loads(out.read_text())
-    assert sum(report['kills'].values()) == 3
-    assert report['broken_checkpoints'] == 0 and report['differing_runs'] == 0
-    assert report['finished_runs'] >= 1

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks.pages import reliability
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 DOCUMENT = ROOT / 'docs' / 'reliability.md'
 CURVE = dict(
     before=100,
