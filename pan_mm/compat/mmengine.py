@@ -255,6 +255,10 @@ def _look_up_packages(package_utils):
 
 # Checks before a run --------------------------------------------------------------------
 
+# Found by its name when a runner is built, as registries find their parts: compat imports nothing
+# above it.
+CHECKS = 'pan_mm.engine.preflight'
+
 
 def _builds_unseen(name):
     return lambda module: 'check' not in getattr(module, name).from_cfg.__code__.co_names
@@ -266,7 +270,7 @@ def _check_first(name):
         from_cfg = runner.from_cfg.__func__
 
         def checks():
-            return importlib.import_module('pan_mm.engine.preflight')
+            return importlib.import_module(CHECKS)
 
         @functools.wraps(from_cfg)
         def checked_from_cfg(cls, cfg):

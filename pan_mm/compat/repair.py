@@ -30,7 +30,7 @@ class Repair:
         reason (str): The fault, with its upstream issue or place.
         until (str): When the repair can go.
         needed (Callable): Looks for the fault in the installed stack; gets the module.
-        apply (Callable): Mends it; gets the module.
+        apply (Callable): Fixes it; gets the module.
         module (str, optional): Module to wait for. None: probe and repair at once.
         only (str, optional): The environments that have the fault. None: all, so that a repair
             that is not needed has outlived its fault.

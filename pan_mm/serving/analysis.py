@@ -82,7 +82,7 @@ class VideoAnalyzer:
     def __call__(
         self, path: Path, deadline: Deadline, inspect: bool = False, timeline: bool = False
     ) -> Analysis:
-        """Analyse a video file. The caller has a place in ``gate``.
+        """Analyze a video file. The caller has a place in ``gate``.
 
         Args:
             path (Path): A file of the server's own.

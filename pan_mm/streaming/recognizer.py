@@ -295,7 +295,7 @@ def recognize_stream(
 
     Args:
         source (Iterable[Frame]): Such as :func:`pan_mm.streaming.sources.open_source` gives.
-        recognizer (StreamRecognizer): Goes on from the state that it has.
+        recognizer (StreamRecognizer): Continues from the state that it has.
         smoother (ScoreSmoother, optional): Smooths the scores of predictions.
         detector (EventDetector, optional): Finds the events.
         stats (StreamStats, optional): Counts frames and latencies.

@@ -11,7 +11,7 @@ from pan_mm.utils.errors import DataError, listed
 
 
 class Unreadable(NamedTuple):
-    """Stands in a test for the sample of a bad file."""
+    """Is in a test for the sample of a bad file."""
 
     path: str
     message: str
