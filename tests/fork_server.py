@@ -10,10 +10,16 @@ import os
 import runpy
 import sys
 
+import matplotlib.pyplot  # noqa: F401
 import mmaction.apis  # noqa: F401
 import mmengine.runner  # noqa: F401
+from mmaction.utils import register_all_modules
 
+import pan_mm.datasets
+import pan_mm.engine
 import pan_mm.models  # noqa: F401
+
+register_all_modules(init_default_scope=False)
 
 
 def redirect(number, path, flags):
