@@ -64,6 +64,8 @@ MODELS_MOTIONSHAPES = {
 }
 JHMDB = '_imagenet-pretrained-efficientnet-lite0_1xb16-{}x1x8-15e-112px_jhmdb-rgb'
 MODELS_JHMDB = {
+    'TSN': 'tsn' + JHMDB.format(1),
+    'TSM': 'tsm' + JHMDB.format(1),
     'PAN RGB': 'pan-rgb' + JHMDB.format(1),
     'PAN PA': 'pan-pa' + JHMDB.format(4),
     'PAN Lite': 'pan-lite' + JHMDB.format(4),

@@ -54,6 +54,22 @@ def test_equal_terms(path):
     assert height == width == int(pixels)
 
 
+@pytest.mark.parametrize('name', compared.MODELS_JHMDB)
+def test_equal_terms_on_jhmdb(name):
+    cfg, base = (
+        Config.fromfile(find_config(compared.CONFIGS, compared.MODELS_JHMDB[key]))
+        for key in (name, 'PAN Lite')
+    )
+    for part in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'default_hooks', 'custom_hooks'):
+        assert cfg[part] == base[part], part
+    network = dict(base.model.backbone.backbone)
+    assert cfg.model.backbone.backbone == (
+        dict(network, is_shift=False) if name == 'TSN' else network
+    )
+    (views, frames) = VideoPipeline(cfg).num_views, VideoPipeline(cfg).view_shape()[0]
+    assert (views, frames) == (1, 8 * cfg.model.backbone.clip_len)
+
+
 @pytest.mark.parametrize('path', by_name(p for p in TRAINED if not p.stem.startswith('pan-')))
 def test_forward_and_backward(path):
     cfg = Config.fromfile(path)
