@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Write the metafile of PAN, which mim and model_zoo.md read, from the configs and paper.yml."""
 
+import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Optional
 
@@ -70,11 +72,16 @@ def cue_of(persistence: dict) -> str:
 
 def cost(cfg: Config) -> dict:
     """What a view costs, and the parameters."""
-    init_default_scope('mmaction')
     cfg.model.backbone.backbone.pretrained = None
+    return _cost(json.dumps(cfg.model.to_dict()), tuple(VideoPipeline(cfg).view_shape()))
+
+
+@cache
+def _cost(model: str, view_shape: tuple) -> dict:
+    init_default_scope('mmaction')
     with torch.device('meta'):
-        model = MODELS.build(cfg.model)
-    total = get_complexity(model, VideoPipeline(cfg).view_shape())[-1]
+        recognizer = MODELS.build(ConfigDict(json.loads(model)))
+    total = get_complexity(recognizer, view_shape)[-1]
     return dict(FLOPs=f'{total.macs / 1e9:.2f}G', Parameters=f'{total.params / 1e6:.2f}M')
 
 
@@ -145,7 +152,8 @@ def metafile(known: Optional[dict] = None) -> str:
 
 
 def main(argv: Optional[list] = None) -> None:
-    write_page(PATH, metafile(), COMMAND, is_check(__doc__, argv))
+    check = is_check(__doc__, argv)
+    write_page(PATH, metafile(), COMMAND, check)
 
 
 if __name__ == '__main__':

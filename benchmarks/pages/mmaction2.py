@@ -314,7 +314,8 @@ def page() -> str:
 
 
 def main(argv: Optional[list] = None) -> None:
-    write_page(ROOT / 'docs' / 'mmaction2.md', page(), COMMAND, is_check(__doc__, argv))
+    check = is_check(__doc__, argv)
+    write_page(ROOT / 'docs' / 'mmaction2.md', page(), COMMAND, check)
 
 
 if __name__ == '__main__':

@@ -93,7 +93,8 @@ def model_zoo():
 
 
 def main(argv: Optional[list] = None) -> None:
-    write_page(ROOT / 'model_zoo.md', model_zoo(), COMMAND, is_check(__doc__, argv))
+    check = is_check(__doc__, argv)
+    write_page(ROOT / 'model_zoo.md', model_zoo(), COMMAND, check)
 
 
 if __name__ == '__main__':
