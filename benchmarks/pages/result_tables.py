@@ -115,12 +115,15 @@ def ablation_name(changes: dict, known: Sequence[Ablation] = ABLATIONS) -> str:
 
 
 def ablation_table(records: Sequence[Record]) -> str:
-    """A row for each way in which runs differ from their config, beside the config itself."""
+    """A row for each way in which runs differ from their config, beside the config itself.
+
+    † marks settings that met the test split without a run on the split that settings are chosen on.
+    """
     order = ['', *MODELS, *(ablation.name for ablation in (*ABLATIONS, *OPTIONS))]
     plain = MODELS, MODELS_MOTIONSHAPES, MODELS_64
     models = {config: model for names in plain for model, config in names.items()}
     models.update({config: f'{model}, ResNet-50' for model, config in MODELS_R50.items()})
-    groups, varied = {}, set()
+    groups, varied, chosen = {}, set(), set()
     for record in records:
         info, changes = record.info, without_scale(record.changes)
         place = info['split'], info['pixels'], info['epochs']
@@ -132,13 +135,16 @@ def ablation_table(records: Sequence[Record]) -> str:
         groups.setdefault((*place, rank, own, name), []).append(record)
         if record.changes or info['split'] != 'test':
             varied.add((*place, rank))
+        if info['split'] == 'dev' or not variant:
+            chosen.add(name)
     rows = []
     for (*place, rank, _, name), group in sorted(groups.items(), key=lambda item: item[0]):
         if (*place, rank) in varied:
             infos = sorted((record.info for record in group), key=lambda info: info['seed'])
             seeds = ', '.join(str(info['seed']) for info in infos)
             accuracies = spreads(infos, ('top1', 'mean_class'))
-            rows.append([name, *place, seeds, *accuracies, f'{infos[0]["gmacs"]:.2f}'])
+            mark = '' if name in chosen else ' †'
+            rows.append([name + mark, *place, seeds, *accuracies, f'{infos[0]["gmacs"]:.2f}'])
     head = ['variant', 'split', 'pixels', 'epochs', 'seeds', 'top-1', 'mean class', 'GMACs']
     return table(head, rows) if rows else NONE
 

@@ -141,6 +141,13 @@ def records():
     return runs
 
 
+def test_settings_that_were_not_chosen_on_dev_are_marked(records):
+    row = f'PAN Lite, {ABLATIONS[0].name} | test'
+    assert row.replace(' |', ' † |') in ablation_table(records)
+    tried = record('PAN Lite', 0, 10, dict(ABLATIONS[0].options), split='dev', pixels=64)
+    assert row in ablation_table([*records, tried])
+
+
 def test_mean_over_splits_is_of_models_that_have_all_of_them(records):
     found, _ = results_by_model(records)
     tsm = {'split 1': {'TSM': found['TSM'], 'TSN': []}, 'split 2': {'TSM': [], 'TSN': []}}
@@ -259,7 +266,7 @@ def test_page_tells_all_that_there_is(records):
     template = (ROOT / 'docs' / 'results.md.in').read_text(encoding='utf-8')
     text = report.page(template, records, records[-2:], [], ['work_dirs/x: stopped'])
     assert '- Left out: work_dirs/x: stopped' in text and '\n@' not in text
-    assert f'| PAN Lite, {ABLATIONS[0].name} | test | 112 | 30 | 0 | 18.5 | 50.0 | 1.50 |' in text
+    assert f'| PAN Lite, {ABLATIONS[0].name} † | test | 112 | 30 | 0 | 18.5 | 50.0 | 1.50 |' in text
     assert '| PAN Lite, `optim_wrapper.optimizer.lr=1` | dev | 64 | 30 | 0 | 37.0 |' in text
     # What is taken for the same backwards as forwards is never taken for the partner.
     assert '| PAN Lite | 0 | 100.0 | 100.0 | 100.0 | 0.0 | 100.0 |' in text
