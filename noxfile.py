@@ -44,8 +44,7 @@ def oldest(session):
 
 @nox.session(python='3.11')
 def numpy_1(session):
-    """The fast tests with the last NumPy 1, and an OpenCV that takes it."""
-    session.install('torch==2.13.0')  # first, so that nothing brings another
+    """The fast tests with the last NumPy 1, an OpenCV that takes it, and else what is newest."""
     opencv = ('opencv-python<4.12', 'opencv-contrib-python<4.12')
     run_fast_tests(session, 'numpy<2', *opencv, 'pyarrow<21')
 
