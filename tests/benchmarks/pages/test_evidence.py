@@ -104,6 +104,19 @@ def test_what_the_page_says_of_people_and_losses_holds():
     assert max(with_pa) < min(losses.values()) and losses['TSM'] > losses['PAN RGB']
 
 
+def test_what_the_page_concludes_of_rivals_holds():
+    records, _ = read_records(report.RECORDS, report.CONFIGS)
+    found, _ = results_by_model(records, report.MODELS_64)
+    differences = evidence.differences_by_subject(found, evidence.RIVALS)
+    assert min(differences['PAN PA', 'TSM'].values()) > 0
+    mean = {pair: np.mean(list(own.values())) for pair, own in differences.items()}
+    assert mean['Differences', 'TSM'] == pytest.approx(15, abs=0.5)
+    assert mean['PAN PA', 'TSM'] == pytest.approx(18, abs=0.5)
+    assert 0 < mean['PAN PA', 'Differences'] < 5
+    (pa,), (signed,) = found['PAN PA'], found['Signed differences']
+    assert evidence.hits_of(pa).sum() == evidence.hits_of(signed).sum()
+
+
 def test_what_the_page_says_of_jhmdb_holds():
     found, _ = results_by_model(
         read_records(report.RECORDS_JHMDB, report.CONFIGS)[0], report.MODELS_JHMDB, 'dev'
