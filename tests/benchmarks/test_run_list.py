@@ -102,10 +102,19 @@ def tiny(epochs, folder):
 
 
 def start(path, out):
-    command = [sys.executable, '-m', 'benchmarks.run_list', path, '--out', out]
-    command += ['--lanes', '2', '--nice', '3']
+    command = [sys.executable, '-X', 'faulthandler', '-m', 'benchmarks.run_list', path]
+    command += ['--out', out, '--lanes', '2', '--nice', '3']
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return subprocess.Popen([str(word) for word in command], cwd=ROOT, **pipes)
+
+
+def printed_by(runner, seconds=300):
+    """What a runner has printed at its end; of one that hangs, where its threads are."""
+    try:
+        return runner.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        runner.send_signal(signal.SIGABRT)
+        pytest.fail(f'hangs: {runner.communicate()[0]}')
 
 
 def processes_of(out):
@@ -147,7 +156,7 @@ def test_killed_and_stopped_it_continues_where_it_was(write, tmp_path):
     wait_for(lambda: len(processes_of(out)) == 2)
     time.sleep(1)
     runner.terminate()
-    printed, _ = runner.communicate(timeout=60)
+    printed = printed_by(runner)
     assert runner.returncode == 1 and 'the same command continues' in printed
     assert 'at work in another process' in printed
     for pid in set(processes_of(out)) & set(children):  # not started by that runner
@@ -155,7 +164,7 @@ def test_killed_and_stopped_it_continues_where_it_was(write, tmp_path):
     wait_for(lambda: not processes_of(out), 10)
 
     runner = start(path, out)
-    printed, _ = runner.communicate(timeout=300)
+    printed = printed_by(runner)
     assert runner.returncode == 0, printed
     assert printed.count('resumes') == 2
     for run in read_list(path):
@@ -171,7 +180,7 @@ def test_killed_and_stopped_it_continues_where_it_was(write, tmp_path):
 
     before = {file: file.stat().st_mtime_ns for file in out.rglob('*')}
     runner = start(path, out)
-    assert '2 of 2 runs are finished' in runner.communicate(timeout=60)[0]
+    assert '2 of 2 runs are finished' in printed_by(runner)
     assert before == {file: file.stat().st_mtime_ns for file in out.rglob('*')}
 
 
@@ -184,7 +193,7 @@ def test_a_failing_run_is_named_and_the_others_are_done(write, tmp_path):
         dict(configs=[TSN], seeds=[0], options=options),
     )
     runner = start(path, tmp_path / 'out')
-    printed, _ = runner.communicate(timeout=300)
+    printed = printed_by(runner)
     assert runner.returncode == 1
     assert f'failed: {TSN}_bad_seed0' in printed.splitlines()[-1]
     assert printed.count('bad_seed0 failed: tools/train.py ended with 1') == 2

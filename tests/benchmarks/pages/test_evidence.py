@@ -113,8 +113,21 @@ def test_what_the_page_concludes_of_rivals_holds():
     assert mean['Differences', 'TSM'] == pytest.approx(15, abs=0.5)
     assert mean['PAN PA', 'TSM'] == pytest.approx(18, abs=0.5)
     assert 0 < mean['PAN PA', 'Differences'] < 5
-    (pa,), (signed,) = found['PAN PA'], found['Signed differences']
-    assert evidence.hits_of(pa).sum() == evidence.hits_of(signed).sum()
+    swapped, _ = results_by_model(records, report.MODELS_64, 'swap')
+    pa, signed, swapped_pa, absolute = (
+        evidence.hits_of(of_split[model][0]).sum()
+        for of_split, model in (
+            (found, 'PAN PA'),
+            (found, 'Signed differences'),
+            (swapped, 'PAN PA'),
+            (swapped, 'Differences'),
+        )
+    )
+    assert pa == signed and swapped_pa < absolute
+    both = {model: [*found[model], *swapped[model]] for model in report.MODELS_64}
+    lead = evidence.differences_by_subject(both, evidence.RIVALS)['PAN PA', 'Differences']
+    low, high = evidence.interval(list(lead.values()))
+    assert len(lead) == 8 and low < 0 < high
 
 
 def test_what_the_page_says_of_jhmdb_holds():
