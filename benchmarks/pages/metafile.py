@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Write the metafile of PAN, which mim and model_zoo.md read, from the configs and paper.yml."""
 
-import json
 import re
-from functools import cache
 from pathlib import Path
 from typing import Optional
 
@@ -72,16 +70,11 @@ def cue_of(persistence: dict) -> str:
 
 def cost(cfg: Config) -> dict:
     """What a view costs, and the parameters."""
-    cfg.model.backbone.backbone.pretrained = None
-    return _cost(json.dumps(cfg.model.to_dict()), tuple(VideoPipeline(cfg).view_shape()))
-
-
-@cache
-def _cost(model: str, view_shape: tuple) -> dict:
     init_default_scope('mmaction')
+    cfg.model.backbone.backbone.pretrained = None
     with torch.device('meta'):
-        recognizer = MODELS.build(ConfigDict(json.loads(model)))
-    total = get_complexity(recognizer, view_shape)[-1]
+        model = MODELS.build(cfg.model)
+    total = get_complexity(model, VideoPipeline(cfg).view_shape())[-1]
     return dict(FLOPs=f'{total.macs / 1e9:.2f}G', Parameters=f'{total.params / 1e6:.2f}M')
 
 

@@ -66,8 +66,9 @@ def test_equal_terms_on_jhmdb(name):
     assert cfg.model.backbone.backbone == (
         dict(network, is_shift=False) if name == 'TSN' else network
     )
-    (views, frames) = VideoPipeline(cfg).num_views, VideoPipeline(cfg).view_shape()[0]
-    assert (views, frames) == (1, 8 * cfg.model.backbone.clip_len)
+    pipeline = VideoPipeline(cfg)
+    assert pipeline.num_views == 1
+    assert pipeline.view_shape()[0] == 8 * cfg.model.backbone.clip_len
 
 
 @pytest.mark.parametrize('path', by_name(p for p in TRAINED if not p.stem.startswith('pan-')))

@@ -40,8 +40,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
-optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01))
-default_hooks = dict(checkpoint=dict(save_best=None))
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
 param_scheduler = [dict(type='MultiStepLR', milestones=[1], by_epoch=True, end=9)]
 """
 

@@ -25,7 +25,7 @@ def test_cards_are_fresh_and_the_weights_small():
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_shipped_weights_score_as_recorded(jhmdb_dir, monkeypatch):
+def test_shipped_weights_score_as_recorded(jhmdb_dir):
     path = zoo.PRETRAINED / 'pan-lite-everyday.safetensors'
     record = model_card.record_of(path)
     cfg = Config.fromfile(require_config(f'{record.info["config"]}.py'))
