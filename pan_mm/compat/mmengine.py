@@ -11,7 +11,7 @@ from unittest import mock
 from .repair import Repair
 
 
-def _no_accelerator(module=None):
+def _no_accelerator():
     from mmengine.device import get_device
 
     return get_device() == 'cpu'
@@ -20,11 +20,13 @@ def _no_accelerator(module=None):
 # Checkpoints ----------------------------------------------------------------------------
 
 
-def _torch_loads_weights_only(module):
-    from mmengine.utils import digit_version
-    from torch import __version__
-
-    return digit_version(__version__) >= digit_version('2.6.0')
+def _leaves_torch_to_choose(runner_checkpoint):
+    with (
+        mock.patch.object(runner_checkpoint.torch, 'load') as load,
+        mock.patch.object(runner_checkpoint.osp, 'isfile', return_value=True),
+    ):
+        runner_checkpoint.load_from_local('file', None)
+    return not load.call_args.kwargs.get('weights_only')
 
 
 def _load_data_only(runner_checkpoint):
@@ -92,6 +94,17 @@ def _written_whole(put):
 # Mixed precision ------------------------------------------------------------------------
 
 
+def _wants_an_accelerator(amp_optimizer_wrapper):
+    import torch
+
+    optimizer = object.__new__(torch.optim.SGD)
+    try:
+        amp_optimizer_wrapper.AmpOptimWrapper(optimizer=optimizer, dtype='bfloat16')
+    except AssertionError:
+        return True
+    return False
+
+
 def _amp_on_cpu(amp_optimizer_wrapper):
     import torch
     from mmengine.logging import print_log
@@ -146,6 +159,16 @@ def _plain_groups(optimizer_wrapper):
 # Processes ------------------------------------------------------------------------------
 
 
+def _asks_for_cuda(dist_utils):
+    with (
+        mock.patch.dict(os.environ, RANK='0', LOCAL_RANK='0'),
+        mock.patch.object(dist_utils.torch_dist, 'init_process_group') as init,
+        mock.patch.object(dist_utils.torch.cuda, 'set_device') as set_device,
+    ):
+        dist_utils._init_dist_pytorch('nccl')
+    return set_device.called or init.call_args.kwargs.get('backend') == 'nccl'
+
+
 def _gloo(dist_utils):
     import torch
 
@@ -162,8 +185,20 @@ def _gloo(dist_utils):
         setattr(dist_utils, name, without_devices(getattr(dist_utils, name)))
 
 
-def _no_device_ids(distributed):
-    init = distributed.MMDistributedDataParallel.__init__
+def _passes_device_ids(runner):
+    import torch
+
+    with (
+        mock.patch.dict(os.environ, LOCAL_RANK='0'),
+        mock.patch.object(runner, 'MMDistributedDataParallel') as wrapper,
+    ):
+        runner.Runner.wrap_model(mock.Mock(cfg={}), None, torch.nn.Linear(1, 1))
+    return bool(wrapper.call_args.kwargs.get('device_ids'))
+
+
+def _no_device_ids(runner):
+    distributed = runner.MMDistributedDataParallel
+    init = distributed.__init__
 
     @functools.wraps(init)
     def __init__(self, module, *args, **kwargs):
@@ -171,7 +206,7 @@ def _no_device_ids(distributed):
             kwargs['device_ids'] = None
         init(self, module, *args, **kwargs)
 
-    distributed.MMDistributedDataParallel.__init__ = __init__
+    distributed.__init__ = __init__
 
 
 def _fsdp_arguments_by_place(fsdp):
@@ -304,9 +339,8 @@ REPAIRS = (
         reason='torch>=2.6 refuses the HistoryBuffers in the checkpoints that MMEngine writes, '
         'so --resume, load_from and test fail (mmengine#1655)',
         until='MMEngine reads its own checkpoints with weights_only=True',
-        only='torch 2.6 and later',
         module='mmengine.runner.checkpoint',
-        needed=_torch_loads_weights_only,
+        needed=_leaves_torch_to_choose,
         apply=_load_data_only,
     ),
     Repair(
@@ -334,8 +368,9 @@ REPAIRS = (
         '(mmpretrain#1556; mmengine/optim/optimizer/amp_optimizer_wrapper.py)',
         until='AmpOptimWrapper accepts the CPU',
         only='machines without an accelerator',
+        here=_no_accelerator,
         module='mmengine.optim.optimizer.amp_optimizer_wrapper',
-        needed=_no_accelerator,
+        needed=_wants_an_accelerator,
         apply=_amp_on_cpu,
     ),
     Repair(
@@ -353,8 +388,9 @@ REPAIRS = (
         '(mmengine/dist/utils.py)',
         until='init_dist chooses gloo without an accelerator',
         only='machines without an accelerator',
+        here=_no_accelerator,
         module='mmengine.dist.utils',
-        needed=_no_accelerator,
+        needed=_asks_for_cuda,
         apply=_gloo,
     ),
     Repair(
@@ -363,8 +399,9 @@ REPAIRS = (
         'DistributedDataParallel refuses',
         until='Runner.wrap_model passes device_ids only for accelerators',
         only='machines without an accelerator',
-        module='mmengine.model.wrappers.distributed',
-        needed=_no_accelerator,
+        here=_no_accelerator,
+        module='mmengine.runner.runner',
+        needed=_passes_device_ids,
         apply=_no_device_ids,
     ),
     Repair(

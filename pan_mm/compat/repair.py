@@ -34,6 +34,8 @@ class Repair:
         module (str, optional): Module to wait for. None: probe and repair at once.
         only (str, optional): The environments that have the fault. None: all, so that a repair
             that is not needed has outlived its fault.
+        here (Callable, optional): Whether this is one of those environments. None: if the fault
+            is not found, nobody can tell.
     """
 
     name: str
@@ -43,13 +45,15 @@ class Repair:
     apply: Callable[[Optional[ModuleType]], None]
     module: Optional[str] = None
     only: Optional[str] = None
+    here: Optional[Callable[[], bool]] = None
     state: str = field(default='waiting', init=False)
 
     def run(self, module: Optional[ModuleType] = None) -> None:
         if self.state != 'waiting':
             return
         try:
-            needed = self.needed(module)
+            here = self.here() if self.here else not self.only
+            needed = (here or not self.here) and self.needed(module)
         except Exception as error:
             # Upstream must stay importable even if it has changed this much.
             warnings.warn(
@@ -59,7 +63,7 @@ class Repair:
             return
         if needed:
             self.apply(module)
-        self.state = 'active' if needed else 'not needed' if self.only else 'due to go'
+        self.state = 'active' if needed else 'due to go' if here else 'not needed'
 
     def status(self) -> Status:
         if self.state == 'waiting':

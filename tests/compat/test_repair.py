@@ -56,6 +56,25 @@ def test_healthy_module_stays(module_name):
     assert elsewhere.status().state == 'not needed'
 
 
+@pytest.mark.parametrize(
+    ('here', 'value', 'state'),
+    [
+        (True, 1, 'active'),
+        (True, 0, 'due to go'),
+        (False, 1, 'not needed'),
+        (False, 0, 'not needed'),
+    ],
+)
+def test_a_fault_of_some_environments(module_name, here, value, state):
+    some = repair(module_name)
+    some.only, some.here = 'some systems', lambda: here
+    module = __import__(module_name)
+    module.value = value
+    install(some)
+    assert some.state == state
+    assert module.value == value + (state == 'active')
+
+
 def test_looking_for_a_module_does_not_use_the_repair_up(module_name):
     import importlib.util
 
