@@ -5,14 +5,19 @@ Reads requests from standard input, a line of JSON each: ``argv`` (the script fi
 with a line that holds the exit status.
 """
 
+import atexit
+import gc
 import json
 import os
 import runpy
 import sys
+import threading
 
 import matplotlib.pyplot  # noqa: F401
 import mmaction.apis  # noqa: F401
 import mmengine.runner  # noqa: F401
+import torch._dynamo  # noqa: F401
+import yapf  # noqa: F401
 from mmaction.utils import register_all_modules
 
 import pan_mm.datasets
@@ -30,6 +35,7 @@ def redirect(number, path, flags):
 
 def serve():
     """Answer requests; returns one in the process that is to fulfil it."""
+    gc.freeze()  # nobody searches what all share, which would copy it
     for line in sys.stdin:
         request = json.loads(line)
         pid = os.fork()
@@ -40,7 +46,8 @@ def serve():
     return None
 
 
-if __name__ == '__main__' and (asked := serve()):
+def fulfil(asked):
+    """Run the script; returns the exit status."""
     redirect(0, os.devnull, os.O_RDONLY)
     redirect(1, asked['out'], os.O_WRONLY | os.O_TRUNC)
     redirect(2, f'{asked["out"]}.err', os.O_WRONLY | os.O_TRUNC)
@@ -49,7 +56,27 @@ if __name__ == '__main__' and (asked := serve()):
     os.environ.update(asked['env'])
     sys.argv = asked['argv']
     sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
-    if sys.argv[0].endswith('.py'):
-        runpy.run_path(sys.argv[0], run_name='__main__')
-    else:
-        runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+    try:
+        if sys.argv[0].endswith('.py'):
+            runpy.run_path(sys.argv[0], run_name='__main__')
+        else:
+            runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+if __name__ == '__main__' and (asked := serve()):
+    status = fulfil(asked)
+    # What the interpreter does at its end, but for freeing all modules: that takes a second.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

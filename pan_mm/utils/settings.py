@@ -182,11 +182,12 @@ def _named(kind: Any) -> list:
     if '.' in kind:  # from another library, which may be missing
         return []
     found = []
-    for registry in REGISTRIES:
+    for registry in REGISTRIES:  # registry.get() would look for a module of each name it lacks
         try:
-            cls = registry.get(kind)
+            registry.import_from_location()
         except ImportError:  # MMAction2's EVALUATOR names a module that does not exist
             continue
+        cls = registry.module_dict.get(kind)
         found += [cls] * (cls is not None and cls not in found)
     return found
 

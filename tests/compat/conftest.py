@@ -27,8 +27,8 @@ custom_imports = dict(imports=['pan_mm'], allow_failed_imports=False)
 default_scope = 'mmaction'
 model = dict(
     type='Recognizer2D',
-    backbone=dict(type={backbone!r}, depth=18, pretrained=None, norm_eval=False{backbone_args}),
-    cls_head=dict(type={head!r}, num_classes=2, in_channels=512, dropout_ratio=0.0,
+    backbone=dict(type={backbone!r}, widen_factor=0.25, pretrained=None{backbone_args}),
+    cls_head=dict(type={head!r}, num_classes=2, in_channels=1280, dropout_ratio=0.0,
                   average_clips='prob'{head_args}),
     data_preprocessor=dict(type='ActionDataPreprocessor', mean=[123.675, 116.28, 103.53],
                            std=[58.395, 57.12, 57.375], format_shape='NCHW'))
@@ -63,6 +63,7 @@ custom_hooks = [dict(type='EMAHook')]
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='ActionVisualizer', vis_backends=vis_backends)
 randomness = dict(seed=0)
+experiment_name = {name!r}  # or else two runs of a second would write one log
 """
 
 
@@ -92,13 +93,14 @@ class Job:
         self.config, self.dump = folder / 'config.py', folder / 'scores.pkl'
         self.config.write_text(
             CONFIG.format(
-                backbone='ResNetTSM' if tsm else 'ResNet',
+                backbone='MobileNetV2TSM' if tsm else 'MobileNetV2',
                 backbone_args=', num_segments=4, pretrained2d=False' if tsm else '',
                 head='TSMHead' if tsm else 'TSNHead',
                 head_args=', num_segments=4' if tsm else '',
                 ann_file=str(rendered / 'list.txt'),
                 root=str(rendered),
                 batch_size=batch_size,
+                name=folder.name,
             )
         )
 

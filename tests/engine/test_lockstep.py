@@ -25,7 +25,7 @@ DECAYS = {'rgb': (20 / 50, 40 / 50), 'pa': (30 / 80, 60 / 80), 'lite': (30 / 80,
 
 
 class Paper:
-    """PAN of a stream on a ResNet-18, trained as the authors train it."""
+    """PAN of a stream on a narrow ResNet-18, trained as the authors train it."""
 
     def __init__(self, stream, state, steps):
         self.stream, self.steps, self.steps_done = stream, steps, 0
@@ -134,6 +134,18 @@ class Paper:
         return loss.item(), grads
 
 
+def narrow(network, times):
+    """Keep one of ``times`` channels of all layers in place, so that steps take a fraction."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            outputs, inputs = module.weight.shape[:2]
+            inputs = inputs // times if inputs >= 64 else inputs  # not of the stem
+            module.weight.data = module.weight.data[: outputs // times, :inputs].clone()
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            for values in (module.weight, module.bias, module.running_mean, module.running_var):
+                values.data = values.data[: len(values) // times].clone()
+
+
 def package(stream, steps):
     """The recognizer of a config of the zoo, smaller, and its optimizer and schedule."""
     epochs, clip_len = (50, 1) if stream == 'rgb' else (80, 4)
@@ -141,9 +153,10 @@ def package(stream, steps):
     cfg = Config.fromfile(CONFIGS / name)
     cfg.model.backbone.update(num_segments=SEGMENTS, clip_len=clip_len)
     cfg.model.backbone.backbone.update(depth=18, pretrained=None)
-    cfg.model.cls_head.update(num_classes=CLASSES, in_channels=512, num_segments=SEGMENTS)
+    cfg.model.cls_head.update(num_classes=CLASSES, in_channels=256, num_segments=SEGMENTS)
     model = MODELS.build(cfg.model)
     model.init_weights()
+    narrow(model.backbone.backbone, times=2)
     model = model.double().train()
     cfg.optim_wrapper.optimizer.lr *= VIDEOS / cfg.auto_scale_lr.base_batch_size
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)

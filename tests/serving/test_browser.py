@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -165,7 +164,8 @@ def test_nothing_uploaded(page):
 def test_record_with_the_camera(page):
     page.find('#record').click()
     page.wait(lambda: page.find('#record').get_attribute('aria-pressed') == 'true')
-    time.sleep(2)
+    seconds = "return document.getElementById('preview').currentTime"
+    page.wait(lambda: page.browser.execute_script(seconds) > 1)
     page.find('#record').click()
     page.find('#clear')
     assert page.recognise().startswith('Done in')

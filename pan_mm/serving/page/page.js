@@ -231,6 +231,7 @@ $('record').addEventListener('click', async () => {
   recorder = new MediaRecorder(stream);
   recorder.ondataavailable = (event) => pieces.push(event.data);
   recorder.onstop = () => {
+    clearTimeout(end);
     stream.getTracks().forEach((track) => track.stop());
     const { mimeType } = recorder;
     recorder = null;
@@ -238,7 +239,7 @@ $('record').addEventListener('click', async () => {
     choose(new Blob(pieces, { type: mimeType }));
   };
   recorder.start();
-  setTimeout(() => recorder && recorder.stop(), 1000 * limits.seconds);
+  const end = setTimeout(() => recorder.stop(), 1000 * limits.seconds);
   setPressed($('record'), true, 'Stop');
   say($('status'), 'recording …');
 });
