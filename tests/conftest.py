@@ -35,6 +35,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
 
 
+def pytest_collection_modifyitems(items):
+    """Slow tests first, so that no process is left with one when all others have ended."""
+    items.sort(key=lambda item: item.get_closest_marker('slow') is None)
+
+
 def _shared(name: str) -> Path:
     path = SHARED / name
     if not path.exists():
