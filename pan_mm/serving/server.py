@@ -19,7 +19,7 @@ from .analysis import VideoAnalyzer
 from .http import Access, create_app
 from .protocol import bounded
 
-DRAIN = 6.0  # seconds for the requests under way when the server is told to end
+DRAIN = 5.0  # seconds for the requests under way when the server is told to end
 END = 9.5  # seconds after which it ends with what is left
 SPARE = 128  # descriptors for files, decoders and libraries
 
@@ -114,9 +114,9 @@ class DrainingServer(uvicorn.Server):
             if not self._metrics.bodies:
                 self.should_exit = True
             elif time.monotonic() > self._told + DRAIN:
-                self._life.end()  # 503 for all that remain; their answers take a moment
-        elif self._told and (not self._metrics.bodies or time.monotonic() > self._told + DRAIN + 1):
-            self.should_exit = True
+                self._life.end()  # 503 for all that remain
+        elif self._told and (not self._metrics.bodies or time.monotonic() > self._told + END - 1.5):
+            self.should_exit = True  # uvicorn takes another second
         return await super().on_tick(counter)
 
     def _leave(self):

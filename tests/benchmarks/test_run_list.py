@@ -92,6 +92,8 @@ def tiny(epochs, folder):
     """Options of a training on a few clips of few pixels, rendered into a folder."""
     options = {'train_cfg.max_epochs': epochs, 'train_cfg.val_begin': epochs}
     options['env_cfg.dist_cfg.backend'] = 'gloo'
+    options.update({'model.backbone._delete_': True, 'model.backbone.type': 'MobileNetV2'})
+    options['model.cls_head.in_channels'] = 1280
     for split in ('train', 'val', 'test'):
         loader = f'{split}_dataloader'
         options.update({f'{loader}.batch_size': 2, f'{loader}.num_workers': 0})
