@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import cv2
+import mmengine.config.config
 import pytest
 import torch
 from mmaction.registry import MODELS
@@ -36,6 +37,18 @@ test_pipeline = [
     dict(type='PackActionInputs'),
 ]
 """
+
+
+def format_configs_once():
+    """Let MMEngine format the text of a config once in a process; a run asks for it seven times."""
+    known, format_code = {}, mmengine.config.config.FormatCode
+
+    def format_known(text, **options):
+        if text not in known:
+            known[text] = format_code(text, **options)
+        return known[text]
+
+    mmengine.config.config.FormatCode = format_known
 
 
 def write_config(folder, stream='lite', num_classes=NUM_CLASSES, more=''):

@@ -29,7 +29,14 @@ from mmengine.registry import init_default_scope  # noqa: E402
 if not torch.cuda.is_available():
     os.environ.setdefault('TRITON_INTERPRET', '1')
 
-from builders import write_checkpoint, write_config, write_trained_model  # noqa: E402
+from builders import (  # noqa: E402
+    format_configs_once,
+    write_checkpoint,
+    write_config,
+    write_trained_model,
+)
+
+format_configs_once()
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
@@ -38,6 +45,20 @@ SHARED = ROOT.parent / 'shared'
 def pytest_collection_modifyitems(items):
     """Slow tests first, so that no process is left with one when all others have ended."""
     items.sort(key=lambda item: item.get_closest_marker('slow') is None)
+
+
+def _scheduling():
+    return hasattr(os, 'sched_getscheduler') and os.sched_getscheduler(0)  # Linux
+
+
+SCHEDULING = _scheduling()
+
+
+@pytest.fixture(autouse=True)
+def scheduling_stays():
+    """A test that leaves its process at a real-time priority would starve all others."""
+    yield
+    assert _scheduling() == SCHEDULING
 
 
 def _shared(name: str) -> Path:
@@ -141,19 +162,9 @@ def run_tool(tmp_path_factory):
     runner.server.wait()
 
 
-def _ordinary_scheduling():
-    if hasattr(os, 'sched_setscheduler'):  # Linux
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-
-
 @pytest.fixture(scope='session')
 def launch():
-    """Runs a script in several processes that talk by Gloo: ``launch(processes, script)``.
-
-    Gloo's thread polls while data waits for its reader. A process of the tests was seen to run
-    under SCHED_FIFO, which some library had set; under that policy the thread lets nothing else
-    run. So the script gets the ordinary policy.
-    """
+    """Runs a script in several processes that talk by Gloo: ``launch(processes, script)``."""
 
     def run(processes, script):
         command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
@@ -165,7 +176,6 @@ def launch():
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_ordinary_scheduling,
         )
         try:
             outputs = launcher.communicate(timeout=660)

@@ -17,14 +17,15 @@ import matplotlib.pyplot  # noqa: F401
 import mmaction.apis  # noqa: F401
 import mmengine.runner  # noqa: F401
 import torch._dynamo  # noqa: F401
-import yapf  # noqa: F401
 from mmaction.utils import register_all_modules
 
 import pan_mm.datasets
 import pan_mm.engine
 import pan_mm.models  # noqa: F401
+from builders import format_configs_once
 
 register_all_modules(init_default_scope=False)
+format_configs_once()
 
 
 def redirect(number, path, flags):
