@@ -20,20 +20,53 @@ def test_shellcheck():
     assert result.returncode == 0, result.stdout
 
 
+def results(folder, name):
+    return json.loads((folder / f'{name}.json').read_text())
+
+
+def check_motion(folder):
+    (path,) = folder.glob('motion_gpu-*.json')
+    (result,) = json.loads(path.read_text())['results']
+    assert path.stem.endswith(result['dtype']) and result['training']
+
+
+def check_training_step(folder):
+    report = results(folder, 'recognizer_gpu-training')
+    assert {row['model'] for row in report['training']} == {'PAN_Lite', 'TSM'}
+
+
+CHECKS = {
+    'pa-float32': check_motion,
+    'pa-bfloat16': check_motion,
+    'pa-float16': check_motion,
+    'training-step': check_training_step,
+}
+STEPS = subprocess.run([SCRIPT, 'steps'], capture_output=True, text=True).stdout.split()
+
+
 @pytest.mark.slow
-def test_dry_run(videos, tmp_path):
+@pytest.mark.parametrize('step', STEPS)
+def test_dry_run(step, videos, tmp_path):
     pytest.importorskip('triton')
     binaries = Path(sys.executable).parent
     env = dict(os.environ, DEVICE='cpu', PATH=f'{binaries}:{os.environ["PATH"]}')
     env.update(TRITON_INTERPRET='1', OMP_NUM_THREADS='1')
-    command = ['bash', SCRIPT, 'run', tmp_path, videos / '3.mp4']
+    command = ['bash', SCRIPT, step, tmp_path, videos / '3.mp4']
     done = subprocess.run(command, env=env, cwd='/', capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    steps = subprocess.run([SCRIPT, 'steps'], capture_output=True, text=True).stdout.split()
-    lines = (tmp_path / 'steps.txt').read_text().splitlines()
-    assert [line.split()[1:3] for line in lines] == [[step, 'passed'] for step in steps]
-    for dtype in ('float32', 'bfloat16', 'float16'):
-        (result,) = json.loads((tmp_path / f'motion_gpu-{dtype}.json').read_text())['results']
-        assert result['dtype'] == dtype and result['training']
-    report = json.loads((tmp_path / 'recognizer_gpu-training.json').read_text())
-    assert {row['model'] for row in report['training']} == {'PAN_Lite', 'TSM'}
+    (line,) = (tmp_path / 'steps.txt').read_text().splitlines()
+    assert line.split()[1:3] == [step, 'passed']
+    CHECKS.get(step, lambda folder: None)(tmp_path)
+
+
+def test_a_run_takes_all_steps_and_fails_if_one_does(tmp_path):
+    """Of a Python that fails at once; without a dataset there is nothing to train."""
+    env = dict(os.environ, DEVICE='none', PATH=f'{tmp_path}:/usr/bin:/bin', PYTHONPATH='')
+    (tmp_path / 'python').write_text('#!/bin/sh\nexit 3\n')
+    (tmp_path / 'python').chmod(0o755)
+    command = ['bash', SCRIPT, 'run', tmp_path / 'out', 'a.mp4']
+    done = subprocess.run(command, env=env, cwd='/', capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout[-3000:] + done.stderr[-2000:]
+    lines = (tmp_path / 'out' / 'steps.txt').read_text().splitlines()
+    assert [line.split()[1] for line in lines] == STEPS
+    assert [line.split()[1] for line in lines if 'FAILED' not in line] == ['utd-mhad']

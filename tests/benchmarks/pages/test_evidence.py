@@ -121,6 +121,8 @@ def test_what_the_page_concludes_of_rivals_holds():
     for rival in ('TSM', 'PAN RGB'):
         lead = differences['PAN PA', rival]
         assert len(lead) == 8 and min(lead.values()) > 0
+        lead = list(differences['PAN Lite', rival].values())
+        assert len(lead) == 8 and evidence.interval(lead)[0] > 0
     for rival in ('Differences', 'Signed differences'):
         lead = list(differences['PAN PA', rival].values())
         low, high = evidence.interval(lead)
