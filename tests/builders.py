@@ -1,13 +1,13 @@
 """Tiny models, configs and clips that tests build."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import cv2
-import mmengine.config.config
 import pytest
 import torch
 from mmaction.registry import MODELS
@@ -39,16 +39,10 @@ test_pipeline = [
 """
 
 
-def format_configs_once():
-    """Let MMEngine format the text of a config once in a process; a run asks for it seven times."""
-    known, format_code = {}, mmengine.config.config.FormatCode
-
-    def format_known(text, **options):
-        if text not in known:
-            known[text] = format_code(text, **options)
-        return known[text]
-
-    mmengine.config.config.FormatCode = format_known
+def free_port():
+    """A port of this machine that nothing listens at, as text."""
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        return str(free.getsockname()[1])
 
 
 def write_config(folder, stream='lite', num_classes=NUM_CLASSES, more=''):

@@ -29,14 +29,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 if not torch.cuda.is_available():
     os.environ.setdefault('TRITON_INTERPRET', '1')
 
-from builders import (  # noqa: E402
-    format_configs_once,
-    write_checkpoint,
-    write_config,
-    write_trained_model,
-)
-
-format_configs_once()
+from builders import write_checkpoint, write_config, write_trained_model  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'

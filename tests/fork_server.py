@@ -22,10 +22,8 @@ from mmaction.utils import register_all_modules
 import pan_mm.datasets
 import pan_mm.engine
 import pan_mm.models  # noqa: F401
-from builders import format_configs_once
 
 register_all_modules(init_default_scope=False)
-format_configs_once()
 
 
 def redirect(number, path, flags):

@@ -52,8 +52,8 @@ class Repair:
         if self.state != 'waiting':
             return
         try:
-            here = self.here() if self.here else not self.only
-            needed = (here or not self.here) and self.needed(module)
+            here = self.here is None or self.here()
+            needed = here and self.needed(module)
         except Exception as error:
             # Upstream must stay importable even if it has changed this much.
             warnings.warn(
@@ -63,7 +63,8 @@ class Repair:
             return
         if needed:
             self.apply(module)
-        self.state = 'active' if needed else 'due to go' if here else 'not needed'
+        has_outlived_its_fault = here and (self.here or not self.only)
+        self.state = 'active' if needed else 'due to go' if has_outlived_its_fault else 'not needed'
 
     def status(self) -> Status:
         if self.state == 'waiting':

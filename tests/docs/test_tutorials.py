@@ -3,12 +3,13 @@
 import importlib.util
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from builders import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = 'pan_mm/__main__.py'  # what `-m pan_mm` runs
@@ -26,8 +27,6 @@ def test_tutorials(tmp_path, monkeypatch, run_tool):
     python.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     path = f'{tmp_path / "bin"}{os.pathsep}{os.environ["PATH"]}'
-    with socket.create_server(('127.0.0.1', 0)) as free:
-        port = str(free.getsockname()[1])
     served = None
     for tutorial in TUTORIALS:
         names = {}
@@ -46,7 +45,7 @@ def test_tutorials(tmp_path, monkeypatch, run_tool):
             if not importlib.util.find_spec('uvicorn'):
                 continue
             done = subprocess.run(
-                ['bash', '-e', '-c', code.replace('7861', port)],
+                ['bash', '-e', '-c', code.replace('7861', free_port())],
                 env=dict(os.environ, PATH=path, PYTHONPATH=str(ROOT)),
                 capture_output=True,
                 text=True,

@@ -2,12 +2,12 @@
 
 import importlib.util
 import re
-import socket
 
 import pytest
 from PIL import Image
 
 from benchmarks.pages.gallery import BLOCK, GALLERY, PICTURE, run_page
+from builders import free_port
 
 PAGES = [page for page in sorted(GALLERY.glob('*.md')) if BLOCK.search(page.read_text('utf-8'))]
 
@@ -36,9 +36,7 @@ def test_page(page, tmp_path):
     text = page.read_text('utf-8')
     if 'pan_mm serve' in text and not importlib.util.find_spec('uvicorn'):
         pytest.skip('the extra demo is not installed')
-    with socket.create_server(('127.0.0.1', 0)) as free:
-        port = str(free.getsockname()[1])
-    shown = run_page(text.replace('7862', port), tmp_path)
+    shown = run_page(text.replace('7862', free_port()), tmp_path)
     assert without_numbers(shown) == without_numbers(text)
     for picture in PICTURE.findall(text):
         drawn, shown = Image.open(tmp_path / picture), Image.open(page.parent / picture)

@@ -78,16 +78,19 @@ def write_video(path, **kind):
 
 
 @contextmanager
-def ordinary_scheduling():
+def scheduling_kept():
     """Undo what SVT-AV1 does to the thread of a superuser: SCHED_FIFO at priority 99.
 
     Nothing else would run beside it, nor beside what it starts.
     """
+    if not hasattr(os, 'sched_setscheduler'):  # not Linux
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
         yield
     finally:
-        if hasattr(os, 'sched_setscheduler'):  # Linux
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setscheduler(0, *before)
 
 
 def turn(path, height):
@@ -112,7 +115,7 @@ def folder(tmp_path_factory):
     for name, kind in KINDS.items():
         path = folder / f'{name}.{kind.get("container", "mp4")}'
         try:
-            with ordinary_scheduling():
+            with scheduling_kept():
                 write_video(path, **kind)
         except av.error.FFmpegError:  # a build without this encoder
             path.unlink(missing_ok=True)
