@@ -39,6 +39,15 @@ test_pipeline = [
 """
 
 
+# For `more` of write_config: the first stage of the network only, for what is exported or compiled.
+ONE_STAGE = """
+_stage = dict(num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,))
+model['backbone']['backbone'] = dict(_delete_=True, type='ResNet', depth=18, **_stage)
+del _stage
+model['cls_head']['in_channels'] = 64
+"""
+
+
 def free_port():
     """A port of this machine that nothing listens at, as text."""
     with socket.create_server(('127.0.0.1', 0)) as free:

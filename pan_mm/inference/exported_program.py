@@ -17,9 +17,10 @@ from torch._ops import OpOverload
 from pan_mm.utils.checkpoint import check_archive, load_data
 from pan_mm.utils.errors import CheckpointError
 
+# PyTorch 2.8 keeps all weights in one model.pt; later ones list them, each in an entry of its own.
 ENTRY = re.compile(
     r'[^/]+/(archive_format|archive_version|byteorder|\.data/\w+|extra/pan_mm|models/model\.json|'
-    r'data/sample_inputs/model\.pt|'
+    r'data/(sample_inputs|weights|constants)/model\.pt|'
     r'data/(weights|constants)/(model_\w+_config\.json|(weight|tensor)_\d+))'
 )
 # Arithmetic of symbols and integers: no other name, no attribute, no power.

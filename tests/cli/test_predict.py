@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from builders import ONE_STAGE
 from pan_mm.cli import main
 
 pytestmark = pytest.mark.real_data
@@ -113,9 +114,11 @@ def test_a_reader_that_has_had_enough(config, checkpoint, golf):
 
 
 def test_another_export_of_one_name_is_another_model(
-    predict, config, checkpoint, golf, tmp_path, capfd
+    make_config, make_checkpoint, golf, tmp_path, capfd
 ):
     pytest.importorskip('openvino')
+    config = make_config(more=ONE_STAGE)
+    checkpoint = make_checkpoint(config)
     exported = tmp_path / 'm.xml'
     other = tmp_path / 'other.pth'
     state = torch.load(checkpoint)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from builders import ONE_STAGE
 from pan_mm.apis import PANInferencer
 from pan_mm.cli import main
 from pan_mm.export import exporter as module
@@ -60,14 +61,6 @@ class TestFormats:
             for item, wanted in zip(one.get('top', ()), other.get('top', ())):
                 assert item['label'] == wanted['label']
                 assert item['score'] == pytest.approx(wanted['score'], rel=1e-3, abs=1e-5)
-
-
-ONE_STAGE = """
-_stage = dict(num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,))
-model['backbone']['backbone'] = dict(_delete_=True, type='ResNet', depth=18, **_stage)
-del _stage
-model['cls_head']['in_channels'] = 64
-"""
 
 
 @pytest.mark.slow

@@ -192,6 +192,16 @@ def test_pickled_weights(remake, program, tmp_path, pickle_of):
     assert not mark.exists()
 
 
+@pytest.mark.parametrize('pickle_of', ['weights', 'constants'])
+def test_pickled_weights_of_older_files(remake, tmp_path, pickle_of):
+    """PyTorch 2.8 writes one pickle of all of them; later ones still load it."""
+    mark = tmp_path / 'code-ran'
+    path = remake(f'data/{pickle_of}/model.pt', lambda _: pickled(mark))
+    with pytest.raises(CheckpointError, match=r'model\.pt was refused.*system'):
+        ExportedModel(path)
+    assert not mark.exists()
+
+
 def test_compiled_code_needs_to_be_allowed(tmp_path):
     path = tmp_path / 'a.aoti.pt2'
     path.write_bytes(b'')
