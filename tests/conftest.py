@@ -156,29 +156,11 @@ def run_tool(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def launch():
+def launch(run_tool):
     """Runs a script in several processes that talk by Gloo: ``launch(processes, script)``."""
-
-    def run(processes, script):
-        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-        command += ['--nproc_per_node', str(processes), Path(__file__).with_name('watched.py')]
-        env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
-        launcher = subprocess.Popen(
-            [*command, script],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            outputs = launcher.communicate(timeout=660)
-        except subprocess.TimeoutExpired:
-            launcher.terminate()  # it ends what it has started
-            outputs = launcher.communicate()
-            pytest.fail(f'{script} hung:\n{outputs[1]}')
-        return subprocess.CompletedProcess(command, launcher.returncode, *outputs)
-
-    return run
+    return lambda processes, script: run_tool(
+        'tests/launched.py', processes, script, CUDA_VISIBLE_DEVICES=''
+    )
 
 
 class LinkedEnvironment:

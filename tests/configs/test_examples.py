@@ -115,7 +115,7 @@ def own_videos(name, data, work_dir, lines, **changes):
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
         loader.dataset.update(data_root=str(data), ann_file=str(work_dir / 'list.txt'))
     cfg.merge_from_dict({'model.backbone.backbone.pretrained': None, **changes})
-    cfg.update(size=64, epochs=1, work_dir=str(work_dir))
+    cfg.update(size=32, epochs=1, work_dir=str(work_dir))
     return cfg
 
 

@@ -64,7 +64,10 @@ def test_trains_validates_and_tests(text, tmp_path, monkeypatch):
             pipeline=loader.dataset.pipeline,
             test_mode=split != 'train',
         )
-    cfg.model.backbone.backbone.pretrained = None
+    network = cfg.model.backbone.backbone
+    network.pretrained = None
+    if network.type in ('ResNet', 'ResNetTSM'):  # the smallest of its kind
+        network.depth, cfg.model.cls_head.in_channels = 18, 512
     cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
     cfg.work_dir = 'work'
     runner = RUNNERS.build(cfg)

@@ -113,7 +113,7 @@ RUN_UPSTREAM = {
 
 
 @pytest.mark.parametrize('kind', RUN_UPSTREAM)
-def test_code(remake, tmp_path, kind, caplog):
+def test_code(remake, program, tmp_path, kind):
     entry, change = RUN_UPSTREAM[kind]
     mark = tmp_path / 'code-ran'
     path = remake(entry, change(mark))
@@ -124,7 +124,8 @@ def test_code(remake, tmp_path, kind, caplog):
         torch.export.load(path).module()(torch.ones(2, 3, dtype=torch.uint8))
     except Exception as error:
         print(error)
-    assert mark.exists()
+    knows_guards = b'"guards_code"' in program  # PyTorch 2.8 does not
+    assert mark.exists() == (kind != 'guard' or knows_guards)
 
 
 def test_an_enumeration_imports_no_module(remake):

@@ -1,0 +1,29 @@
+"""Runs a script as torchrun does, in processes forked from one that has imported what takes seconds.
+
+    launched.py PROCESSES SCRIPT
+
+Should they wait for one another for ever, each says where, and ends.
+"""
+
+import faulthandler
+import runpy
+import sys
+
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+
+def run(script):
+    faulthandler.dump_traceback_later(600, exit=True)
+    sys.argv = [script]
+    runpy.run_path(script, run_name='__main__')
+
+
+if __name__ == '__main__':
+    config = LaunchConfig(
+        *(1, 1, int(sys.argv[1])),
+        rdzv_backend='c10d',
+        rdzv_endpoint='localhost:0',
+        max_restarts=0,
+        start_method='fork',
+    )
+    elastic_launch(config, run)(sys.argv[2])
