@@ -39,12 +39,13 @@ test_pipeline = [
 """
 
 
-# For `more` of write_config: the first stage of the network only, for what is exported or compiled.
-ONE_STAGE = """
-_stage = dict(num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,))
-model['backbone']['backbone'] = dict(_delete_=True, type='ResNet', depth=18, **_stage)
-del _stage
-model['cls_head']['in_channels'] = 64
+def first_stages(count):
+    """For ``more`` of :func:`write_config`: a small network, for what is exported or compiled."""
+    stages = dict(num_stages=count, strides=(1, 2)[:count], dilations=(1, 1)[:count])
+    stages.update(out_indices=(count - 1,))
+    return f"""
+model['backbone']['backbone'] = dict(_delete_=True, type='ResNet', depth=18, **{stages})
+model['cls_head']['in_channels'] = {64 * count}
 """
 
 

@@ -1,4 +1,4 @@
-"""Runs a script as torchrun does, in processes forked from one that has imported what takes seconds.
+"""Runs a script as torchrun does, in processes forked from one that has imported all they need.
 
     launched.py PROCESSES SCRIPT
 

@@ -6,6 +6,8 @@ import runpy
 
 import pytest
 
+from builders import first_stages
+
 LOADERS = """
 _dataset = dict(
     type='VideoDataset',
@@ -20,11 +22,13 @@ del _dataset
 
 
 @pytest.mark.slow
-def test_int8(make_config, checkpoint, videos, tmp_path, monkeypatch):
+def test_int8(make_config, make_checkpoint, videos, tmp_path, monkeypatch):
     """A quarter of the size, and nearly the same scores; measured by the tool for it."""
     pytest.importorskip('onnxruntime')
     (tmp_path / 'list.txt').write_text(''.join(f'{videos}/{i}.mp4 {i}\n' for i in range(4)))
-    config = make_config(more=LOADERS.format(list=tmp_path / 'list.txt'))
+    loaders = LOADERS.format(list=tmp_path / 'list.txt')
+    config = make_config(more=loaders + first_stages(2))
+    checkpoint = make_checkpoint(config)
     arguments = ['--config', config, '--checkpoint', checkpoint, '--out', tmp_path / 'int8.json']
     monkeypatch.setattr('sys.argv', ['int8', *map(str, arguments)])
     runpy.run_module('benchmarks.int8', run_name='__main__')

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from builders import ONE_STAGE
+from builders import first_stages
 from pan_mm.cli import main
 
 pytestmark = pytest.mark.real_data
@@ -117,7 +117,7 @@ def test_another_export_of_one_name_is_another_model(
     make_config, make_checkpoint, golf, tmp_path, capfd
 ):
     pytest.importorskip('openvino')
-    config = make_config(more=ONE_STAGE)
+    config = make_config(more=first_stages(1))
     checkpoint = make_checkpoint(config)
     exported = tmp_path / 'm.xml'
     other = tmp_path / 'other.pth'

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from builders import ONE_STAGE
+from builders import first_stages
 from pan_mm.apis import PANInferencer
 from pan_mm.cli import main
 from pan_mm.export import exporter as module
@@ -67,7 +67,7 @@ class TestFormats:
 @pytest.mark.skipif(not shutil.which('g++'), reason='no C++ compiler')
 def test_compiled(make_config, make_checkpoint, videos, tmp_path, inductor_cache):
     """AOTInductor's file runs as a checkpoint does; of one stage, for it compiles slowly."""
-    config = make_config(more=ONE_STAGE)
+    config = make_config(more=first_stages(1))
     checkpoint = make_checkpoint(config, dataset_meta=dict(classes=[f'"{i}"' for i in range(19)]))
     assert export(config, checkpoint, tmp_path / 'a.aoti.pt2') < 1e-4
     clips = [videos / '1.mp4', videos / '3.mp4']
@@ -83,7 +83,7 @@ def test_ensemble(make_config, make_checkpoint, videos, tmp_path):
     """PAN_En in one graph, which holds each of the streams."""
     pytest.importorskip('onnxruntime')
     streams = ('rgb', 'pa', 'lite')
-    cfg = Config.fromfile(make_config(more=ONE_STAGE))
+    cfg = Config.fromfile(make_config(more=first_stages(1)))
     shared = {key: cfg.model[key] for key in ('backbone', 'cls_head', 'data_preprocessor')}
     cfg.model = dict(type='PANEnsemble', streams={name: {} for name in streams}, **shared)
     clips = [videos / '2.mp4', videos / '3.mp4']
@@ -95,7 +95,7 @@ def test_several_labels(make_config, make_checkpoint, videos, tmp_path):
     """A model for several labels of a video has a probability for each of its own."""
     pytest.importorskip('onnxruntime')
     own = "model['cls_head'].update(multi_class=True, average_clips='score')\n"
-    config = make_config(more=ONE_STAGE + own)
+    config = make_config(more=first_stages(1) + own)
     checkpoint = make_checkpoint(config)
     export(config, checkpoint, tmp_path / 'a.onnx')
     clips = [videos / '1.mp4', videos / '3.mp4']
