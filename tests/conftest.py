@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import fnmatch
+import gc
 import importlib.util
 import json
 import os
@@ -38,6 +39,12 @@ SHARED = ROOT.parent / 'shared'
 def pytest_collection_modifyitems(items):
     """Slow tests first, so that no process is left with one when all others have ended."""
     items.sort(key=lambda item: item.get_closest_marker('slow') is None)
+
+
+def pytest_collection_finish():
+    """What is there now stays; searching it for garbage took a fifth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _scheduling():
