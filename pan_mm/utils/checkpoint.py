@@ -212,8 +212,8 @@ def check_archive(file: BinaryIO, source: str) -> zipfile.ZipFile:
         source (str): Its name, for the error.
 
     Raises:
-        CheckpointError: If an entry is damaged, is compressed (``torch.save`` never does), or
-            takes more than the file has.
+        CheckpointError: If an entry is damaged, is compressed (``torch.save`` never does), takes
+            more than the file has, or is there twice.
         zipfile.BadZipFile: If it is not a zip.
     """
     size = file.seek(0, os.SEEK_END)
@@ -230,6 +230,9 @@ def check_archive(file: BinaryIO, source: str) -> zipfile.ZipFile:
         raise CheckpointError(f'{source} is not a checkpoint: it does not begin with its zip')
     if sum(entry.file_size for entry in entries) > size:
         raise CheckpointError(f'{source} was refused: its entries overlap')
+    # zipfile reads the last of two; PyTorch does not say which one it reads, and takes A for a.
+    if len({entry.filename.lower() for entry in entries}) < len(entries):
+        raise CheckpointError(f'{source} was refused: it has two entries of one name')
     for entry in entries:
         with archive.open(entry) as part:
             while part.read(1 << 20):  # raises at the end if the CRC differs

@@ -203,6 +203,18 @@ def test_pickled_weights_of_older_files(remake, tmp_path, pickle_of):
     assert not mark.exists()
 
 
+def test_an_entry_that_is_there_twice(program, tmp_path):
+    """PyTorch might load another of the two than the one that was looked at."""
+    path = tmp_path / 'evil.pt2'
+    with zipfile.ZipFile(io.BytesIO(program)) as source, zipfile.ZipFile(path, 'w') as target:
+        for name in source.namelist():
+            if name.endswith('sample_inputs/model.pt'):
+                target.writestr(name, pickled(tmp_path / 'code-ran'))
+            target.writestr(name, source.read(name))
+    with pytest.raises(CheckpointError, match=r'evil\.pt2 was refused: it has two entries of one'):
+        ExportedModel(path)
+
+
 def test_compiled_code_needs_to_be_allowed(tmp_path):
     path = tmp_path / 'a.aoti.pt2'
     path.write_bytes(b'')
