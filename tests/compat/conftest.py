@@ -110,10 +110,10 @@ class Job:
     def test(self, checkpoint, *args, **kwargs):
         self.run([('test', checkpoint, *args)], **kwargs)
 
-    def run(self, commands, processes=0, preamble='', check=True):
+    def run(self, commands, processes=0, preamble='', launch=None, check=True):
         """Run tools in turn, in this process or in ``processes`` of their own.
 
-        ``preamble`` is Python that each of several processes runs first.
+        ``preamble`` is Python that each of several processes runs first; ``launch`` starts them.
         """
         commands = [
             [str(TOOLS / f'{tool}.py'), str(self.config), *map(str, args)]
@@ -135,7 +135,7 @@ class Job:
                 f'for sys.argv in {commands!r}:\n'
                 "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
             )
-            result = self.launch(processes, script)
+            result = (launch or self.launch)(processes, script)
             if check:
                 succeed(result)
             return result
@@ -171,6 +171,13 @@ def run_python(*args, path=(), **kwargs):
         env=environment,
         **kwargs,
     )
+
+
+@pytest.fixture
+def torchrun():
+    """``launch`` by the launcher itself, which tells how each of its processes ended."""
+    command = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node')
+    return lambda processes, script: run_python(*command, processes, script)
 
 
 @pytest.fixture

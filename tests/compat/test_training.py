@@ -93,11 +93,13 @@ def test_amp_on_cpu(make_job, tsm):
 
 
 KILL_RANK_1 = """
+import faulthandler
 import os
 from pathlib import Path
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
+faulthandler.dump_traceback_later(600, exit=True)  # should they wait for the killed one
 rank = os.environ['RANK']
 Path(__file__).with_name(f'pid{rank}').write_text(str(os.getpid()))
 
@@ -105,12 +107,13 @@ Path(__file__).with_name(f'pid{rank}').write_text(str(os.getpid()))
 class Dies(Hook):
     def before_train_iter(self, runner, **kwargs):
         if runner.iter == 3 and rank == '1':
-            Path(__file__).with_name('killed').touch()
             os.kill(os.getpid(), 9)
 """
 
 
-def test_three_processes_equal_one_also_after_one_was_killed(make_job, rendered, tmp_path):
+def test_three_processes_equal_one_also_after_one_was_killed(
+    make_job, rendered, tmp_path, torchrun
+):
     """Six clips to train, so that the batches are the same; five to test, which leaves one over.
 
     BN would see other batches in each process, so it keeps its initial statistics.
@@ -136,9 +139,10 @@ def test_three_processes_equal_one_also_after_one_was_killed(make_job, rendered,
     one.run(commands(one))
     # The config's own hook becomes the deadly one.
     killed = ('train', *options, 'custom_hooks.0.type=Dies')
-    result = three.run([killed], processes=3, preamble=KILL_RANK_1, check=False)
+    launched = dict(processes=3, preamble=KILL_RANK_1, launch=torchrun, check=False)
+    result = three.run([killed], **launched)
     assert result.returncode != 0
-    assert (three.folder / 'killed').exists()
+    assert 'Signal 9 (SIGKILL)' in result.stdout + result.stderr
     for rank in range(3):
         with pytest.raises(ProcessLookupError):
             os.kill(int((three.folder / f'pid{rank}').read_text()), 0)

@@ -112,9 +112,12 @@ def test_what_the_page_concludes_of_rivals_holds():
     mean = {pair: np.mean(list(own.values())) for pair, own in differences.items()}
     assert mean['Differences', 'TSM'] == pytest.approx(15, abs=0.5)
     assert mean['PAN PA', 'TSM'] == pytest.approx(18, abs=0.5)
+    assert 0 < mean['PAN PA', 'Differences'] < 5
     assert abs(mean['PAN PA', 'Signed differences']) < 1
     swapped, _ = results_by_model(records, report.MODELS_64, 'swap')
     (pa,), (signed,) = swapped['PAN PA'], swapped['Signed differences']
+    (absolute,) = swapped['Differences']
+    assert evidence.hits_of(pa).sum() < evidence.hits_of(absolute).sum()
     assert signed.accuracies['top1'] - pa.accuracies['top1'] == pytest.approx(4, abs=0.5)
     both = {model: [*found[model], *swapped[model]] for model in report.MODELS_64}
     differences = evidence.differences_by_subject(both, evidence.RIVALS)
