@@ -142,6 +142,8 @@ def test_what_the_page_says_of_the_search_holds():
     for run in tried.values():
         assert abs(run.accuracies['top1'] - pa.accuracies['top1']) < 3
         assert evidence.mcnemar(run, pa) > 0.05
+    deltas = [r.info['top1'] for r in records if '_dev_init_delta' in r.path.stem]
+    assert len(deltas) == 2 and max(abs(pa.accuracies['top1'] - top1) for top1 in deltas) < 3
 
 
 def test_what_the_page_says_of_jhmdb_holds():
