@@ -8,6 +8,7 @@ The module is imported only when its command is called, so commands do not share
 """
 
 import argparse
+import gc
 import os
 import sys
 from importlib import import_module, metadata
@@ -56,7 +57,7 @@ def main(argv=None):
             allow_abbrev=False,
         )
         if name in argv[:1] and _may_import(name):
-            import_module(f'{__name__}.{name}').add_arguments(command)
+            _command(name).add_arguments(command)
     if not argv:
         parser.print_help()
         return 2
@@ -65,7 +66,7 @@ def main(argv=None):
         print(f'error: pan_mm cannot be imported: {pan_mm.import_error}', file=sys.stderr)
         print('`python -m pan_mm doctor` says more.', file=sys.stderr)
         return 1
-    command = import_module(f'{__name__}.{args.command}')
+    command = _command(args.command)
     try:
         return command.run(args) or 0
     except BrokenPipeError:  # the reader closed the output, as `head` does
@@ -87,6 +88,18 @@ def _packages(extra):
         needs = []
     names = [f'"{name.strip()}"' for name, _, mark in needs if f'extra == "{extra}"' in mark]
     return ' '.join(names) or f'-e ".[{extra}]"'
+
+
+def _command(name):
+    module = f'{__name__}.{name}'
+    if module not in sys.modules:
+        gc.disable()  # or a third of the time goes into searching what is being imported
+        try:
+            import_module(module)
+        finally:
+            gc.freeze()  # nor is that searched later
+            gc.enable()
+    return sys.modules[module]
 
 
 def _may_import(name):

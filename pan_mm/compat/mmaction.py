@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from unittest import mock
 
 from .repair import Repair
@@ -245,6 +245,72 @@ def _standard_library_stands_in(module):
     sys.modules['importlib_metadata'] = importlib.metadata
 
 
+# Multimodal models ------------------------------------------------------------------------
+
+
+def _transformers_moved_on(dependency):
+    spec = dependency.WITH_MULTIMODAL and importlib.util.find_spec('transformers')
+    if not spec:
+        return False
+    # Its import takes seconds; the name is enough.
+    modeling_utils = Path(spec.origin).parent / 'modeling_utils.py'
+    return 'apply_chunking_to_forward' not in modeling_utils.read_text(encoding='utf-8')
+
+
+def _do_without_multimodal_models(dependency):
+    dependency.WITH_MULTIMODAL = False  # MMAction2 then explains itself where one is built
+
+
+# scipy.stats ------------------------------------------------------------------------------
+
+_POSE = 'mmaction.datasets.transforms.pose_transforms'
+
+
+class _LateSciPyStats(importlib.abc.MetaPathFinder):
+    """Gives the pose transforms a ``mode`` that imports scipy.stats when it is called."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != _POSE or 'scipy.stats' in sys.modules:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        exec_module = spec.loader.exec_module
+
+        def exec_with_stand_in(module):
+            sys.modules['scipy.stats'] = stand_in = _StandIn('scipy.stats')
+            try:
+                exec_module(module)
+            finally:
+                _forget(stand_in)
+
+        spec.loader.exec_module = exec_with_stand_in
+        return spec
+
+
+class _StandIn(ModuleType):
+    def mode(self, *args, **kwargs):
+        return self.scipy_stats().mode(*args, **kwargs)
+
+    def __getattr__(self, name):  # another thread may want more of it just now
+        if name.startswith('__'):
+            raise AttributeError(name)
+        return getattr(self.scipy_stats(), name)
+
+    def scipy_stats(self):
+        _forget(self)
+        return importlib.import_module('scipy.stats')
+
+
+def _forget(stand_in):
+    if sys.modules.get('scipy.stats') is stand_in:
+        sys.modules.pop('scipy.stats', None)
+
+
+def _pose_needs_scipy_stats(module):
+    folder = Path(importlib.util.find_spec('mmaction').origin).parent / 'datasets/transforms'
+    source = (folder / 'pose_transforms.py').read_text(encoding='utf-8')
+    return 'from scipy.stats import mode' in source
+
+
 REPAIRS = (
     Repair(
         name='importlib-metadata',
@@ -256,12 +322,31 @@ REPAIRS = (
         apply=_standard_library_stands_in,
     ),
     Repair(
+        name='multimodal',
+        reason='VindLU imports names that transformers 5 has moved, so mmaction.models cannot be '
+        'imported where that is installed (mmaction/models/multimodal/vindlu/modeling_bert.py)',
+        until='VindLU works with transformers 5',
+        module='mmaction.utils.dependency',
+        only='environments with transformers 5',
+        needed=_transformers_moved_on,
+        apply=_do_without_multimodal_models,
+    ),
+    Repair(
         name='drn',
         reason="mmaction.models.localizers.drn is missing from MMAction2's wheel; in its source it "
         'imports torchvision, so that mmaction.models cannot be imported (mmaction2#2714)',
         until='the wheel on PyPI has the package drn, which does without torchvision',
         needed=_drn_missing,
         apply=lambda module: sys.meta_path.insert(0, _OptionalDRN()),
+    ),
+    Repair(
+        name='scipy-stats',
+        reason="the import of MMAction2's transforms imports scipy.stats, a fifth of the time "
+        'until a command starts, for a function that one of them calls '
+        '(mmaction/datasets/transforms/pose_transforms.py)',
+        until='it is imported where it is called',
+        needed=_pose_needs_scipy_stats,
+        apply=lambda module: sys.meta_path.insert(0, _LateSciPyStats()),
     ),
     Repair(
         name='bfloat16-scores',

@@ -1,6 +1,7 @@
 """MMAction2's own command-line tools, for tools that build on them."""
 
 import argparse
+import gc
 import os
 import runpy
 import sys
@@ -52,6 +53,7 @@ def run_tool(name: str, example: Optional[str] = None) -> None:
     'train' and 'test', a config that is not there and options that change nothing. With
     ``--traceback`` the error is raised. The help ends with the ``example``, if there is one.
     """
+    gc.freeze()  # collections need not search what was imported: it stays
     checked = name.removesuffix('.py') in CHECKED
     raises, options = _own_options() if checked else (False, {})
     kinds = (PANError, FileNotFoundError) if checked else (PANError,)
