@@ -5,6 +5,7 @@ import json
 import pytest
 from PIL import Image
 
+from benchmarks.compared import ROOT
 from benchmarks.pages import performance
 
 ENVIRONMENT = dict(device='Some Processor', cores=2, torch='2.13.0', date='2026-11-22 20:00 UTC')
@@ -150,3 +151,31 @@ def test_plots(results, tmp_path):
     (results / 'motion_machine.json').unlink()
     performance.write_plots(results, folder)
     assert len(list(folder.iterdir())) == 3
+
+
+def test_what_the_page_says_of_a_gpu_holds():
+    files = (
+        ROOT / 'results' / 'performance' / f'motion_h200-{d}.json'
+        for d in ('bfloat16', 'float16', 'float32')
+    )
+    half, float16, full = (json.loads(file.read_text())['results'][0] for file in files)
+
+    def speed(result, one, other):
+        rows = {row['method']: row['frames_per_second'] for row in result['methods']}
+        return rows[one] / rows[other]
+
+    def cost(result, key, one, other):
+        rows = {row['method']: row[key] for row in result['training']}
+        return rows[one] / rows[other]
+
+    assert speed(half, 'triton', 'naive') == pytest.approx(5, abs=0.2)
+    assert cost(half, 'ms', 'triton', 'naive') == pytest.approx(0.28, abs=0.005)
+    assert cost(half, 'peak_mbytes', 'triton', 'naive') == pytest.approx(0.09, abs=0.005)
+    assert cost(full, 'peak_mbytes', 'reference', 'triton') == pytest.approx(14, abs=0.5)
+    assert speed(full, 'reference', 'triton') == pytest.approx(2.0, abs=0.05)
+    assert cost(full, 'ms', 'triton', 'reference') == pytest.approx(1.7, abs=0.05)
+    rates = {row['method']: row['frames_per_second'] for row in full['methods']}
+    assert max(set(rates) - {'frame difference'}, key=rates.get) == 'triton, from uint8'
+    for result, longer in ((half, 1.07), (float16, 1.12)):
+        ms = {(t['block'], t['rows'], t['warps']): t['ms'] for t in result['tuning'] if 'ms' in t}
+        assert ms[64, 4, 4] / min(ms.values()) == pytest.approx(longer, abs=0.005)
