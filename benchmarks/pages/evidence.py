@@ -37,6 +37,17 @@ RIVALS = (
     ('PAN RGB', 'TSM with maximum'),
     ("TSM with VAP's dropout", 'TSM'),
 )
+# On real video, from ImageNet weights: is motion worth it, and how should the stem start?
+REAL = (
+    ('PAN PA', 'TSN'),
+    ('PAN PA', 'TSM'),
+    ('PAN PA', 'PAN RGB'),
+    ('PAN Lite', 'TSM'),
+    ('PAN Lite', 'PAN RGB'),
+    ('PAN Lite', "PAN Lite, the paper's stem"),
+    ('PAN Lite', 'PAN Lite, motion from zero'),
+    ('PAN Lite', 'Lite with differences'),
+)
 FUSED = ('PAN Full', 'PAN En')
 
 
@@ -132,6 +143,52 @@ def subject_rows(found: Mapping, pairs: Sequence[tuple] = DIFFERENCES) -> tuple:
         p_values = [mcnemar(*pair) for pair in paired(found[one], found[other])]
         rows.append([f'{one} − {other}', *cells, f'{max(p_values):.2g}' if p_values else ''])
     return head, rows
+
+
+def split_rows(found: Mapping, pairs: Sequence[tuple] = REAL) -> tuple:
+    """Head and rows of the table of differences by split.
+
+    Args:
+        found (dict): From ``results_by_model`` for each name of a split.
+        pairs (Sequence[tuple[str]]): Models to compare.
+    """
+    head = ['difference', *found, 'mean', '95 %, t', "McNemar's p"]
+    rows = []
+    for one, other in pairs:
+        runs = [paired(own[one], own[other]) for own in found.values()]
+        if not all(runs):
+            continue
+        points = [
+            statistics.mean(a.accuracies['top1'] - b.accuracies['top1'] for a, b in own)
+            for own in runs
+        ]
+        low, high = interval(points)
+        cells = [f'{value:+.1f}' for value in (*points, statistics.mean(points))]
+        cells = [cell.replace('-', '−') for cell in (*cells, f'{low:+.1f} … {high:+.1f}')]
+        p_values = [max(mcnemar(*pair) for pair in own) for own in runs]
+        rows.append([f'{one} − {other}', *cells, ', '.join(f'{p:.2g}' for p in p_values)])
+    return head, rows
+
+
+def schedule_rows(found: Mapping) -> tuple:
+    """Head and rows of what models reach with schedules of several lengths.
+
+    Args:
+        found (dict): From ``results_by_model`` for each number of epochs.
+    """
+    rows = []
+    for model in next(iter(found.values())):
+        results = {epochs: own[model] for epochs, own in found.items() if own[model]}
+        if len(results) < 2:
+            continue
+        seeds = set.intersection(*({r.seed for r in own} for own in results.values()))
+        for epochs, own in results.items():
+            own = [result for result in own if result.seed in seeds]
+            top1 = statistics.mean(result.accuracies['top1'] for result in own)
+            loss = statistics.mean(map(final_loss, own))
+            names = ', '.join(str(result.seed) for result in own)
+            rows.append([model, str(epochs), names, f'{top1:.1f}', f'{loss:.2f}'])
+    return ['model', 'epochs', 'seeds', 'top-1', 'loss in the last epoch'], rows
 
 
 def ensemble_rows(found: Mapping, model: str = 'PAN PA', others: Sequence = FUSED) -> tuple:

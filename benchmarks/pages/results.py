@@ -17,6 +17,7 @@ from benchmarks.ablations import OPTIONS
 from benchmarks.compared import (
     CONFIGS,
     MODELS_64,
+    MODELS_IMAGENET,
     MODELS_JHMDB,
     MODELS_R50,
     RECORDS,
@@ -31,7 +32,14 @@ from benchmarks.records.collect import collect_run
 from benchmarks.records.records import Record, read_records
 from benchmarks.records.runs import ReportError, read_run
 
-from .evidence import RIVALS, ensemble_rows, loss_rows, subject_rows
+from .evidence import (
+    RIVALS,
+    ensemble_rows,
+    loss_rows,
+    schedule_rows,
+    split_rows,
+    subject_rows,
+)
 from .result_pictures import best_model, write_pictures
 from .result_tables import (
     NONE,
@@ -69,7 +77,11 @@ def page(
         for name, split in SPLITS_JHMDB.items()
     }
     dev = {'dev': results_by_model(jhmdb, MODELS_JHMDB, 'dev')[0]}
+    found_imagenet, missing_imagenet = results_by_model(records, MODELS_IMAGENET)
     found_r50, missing_r50 = results_by_model(records, MODELS_R50)
+    by_length = {
+        epochs: results_by_model(records, MODELS_64, epochs=epochs)[0] for epochs in (30, 60, 120)
+    }
     best = best_model(found)
 
     def picture(name, what):
@@ -80,6 +92,7 @@ def page(
         'MISSING': not_run(missing),
         'SUBJECTS': table(*subject_rows(found)),
         'LOSSES': table(*loss_rows(found)),
+        'SCHEDULES': table(*schedule_rows(by_length)),
         'SMALL': main_table(found_64),
         'MISSING_SMALL': not_run(missing_64) if any(found_64.values()) else '',
         'SWAPPED': main_table(swapped),
@@ -88,7 +101,10 @@ def page(
         'COST': picture('cost', 'top-1 against GMACs'),
         'ENSEMBLES': table(*ensemble_rows(found)),
         'JHMDB': splits_table(by_split),
+        'JHMDB_DIFFERENCES': table(*split_rows(by_split)),
         'JHMDB_DEV': splits_table(dev),
+        'IMAGENET': main_table(found_imagenet),
+        'MISSING_IMAGENET': not_run(missing_imagenet) if any(found_imagenet.values()) else '',
         'R50': main_table(found_r50),
         'MISSING_R50': not_run(missing_r50) if any(found_r50.values()) else '',
         'PROBLEMS': '\n'.join(f'- Left out: {problem}' for problem in problems),

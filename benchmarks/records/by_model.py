@@ -12,7 +12,7 @@ from pan_mm.inference.score_fusion import accuracies
 from pan_mm.models.pan_ensemble import stream_configs
 
 from .records import Record
-from .settings import find_config
+from .settings import find_config, only_length
 
 
 class Result(NamedTuple):
@@ -70,7 +70,10 @@ def fuse(results: Sequence[Result], weights: Sequence[float]) -> Result:
 
 
 def results_by_model(
-    records: Sequence[Record], models: Mapping = MODELS, split: str = 'test'
+    records: Sequence[Record],
+    models: Mapping = MODELS,
+    split: str = 'test',
+    epochs: Optional[int] = None,
 ) -> tuple:
     """Results on one split of the configs as they are, by model, and what is missing.
 
@@ -78,11 +81,18 @@ def results_by_model(
         records (Sequence[Record]): Records of any runs.
         models (dict): Names of configs by model.
         split (str): As records tell it. Defaults to 'test'.
+        epochs (int, optional): Counts runs of this length, with all else as in their configs.
+            Defaults to the length that each config has.
 
     Returns:
         tuple: ``{model: [Result]}`` by seed, and a text for each model that lacks runs.
     """
-    plain = [r for r in records if r.info['split'] == split and not r.changes]
+    plain = [
+        record
+        for record in records
+        if record.info['split'] == split and only_length(record.changes)
+        if (record.info['epochs'] == epochs if epochs else not record.changes)
+    ]
     found = {}
     for model, config in models.items():
         results = [_result(record) for record in plain if record.info['config'] == config]

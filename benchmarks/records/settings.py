@@ -94,6 +94,11 @@ def without_scale(changes: dict) -> dict:
     }
 
 
+def only_length(changes: dict) -> bool:
+    """Whether changes are of nothing but the number of epochs; so they are where there are none."""
+    return all(LENGTH.search(key) for key in changes)
+
+
 def split_name(own: list, config: list) -> str:
     """What runs on these lists are called, next to the lists of their config.
 

@@ -27,6 +27,7 @@ def test_all_stand_on_the_results_page():
     listed = {
         *compared.MODELS.values(),
         *compared.MODELS_64.values(),
+        *compared.MODELS_IMAGENET.values(),
         *compared.MODELS_R50.values(),
     }
     assert {path.stem for path in CONFIGS} == listed
@@ -36,6 +37,10 @@ def test_all_stand_on_the_results_page():
 def test_equal_terms(path):
     cfg = Config.fromfile(path)
     base = Config.fromfile(find_config(compared.CONFIGS, BASES['utd-mhad']))
+    if 'imagenet-pretrained' in path.stem:
+        jhmdb = Config.fromfile(find_config(compared.CONFIGS, compared.MODELS_JHMDB['TSM']))
+        for part in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
+            base[part] = jhmdb[part]
     if re.search('224px|64px', path.stem):
         base.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
     for part in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'default_hooks'):

@@ -1,3 +1,4 @@
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,51 +105,130 @@ def test_what_the_page_says_of_people_and_losses_holds():
     assert max(with_pa) < min(losses.values()) and losses['TSM'] > losses['PAN RGB']
 
 
-def test_what_the_page_concludes_of_rivals_holds():
+@pytest.fixture(scope='module')
+def eight_subjects():
+    """Results at 64 × 64 pixels on both splits."""
     records, _ = read_records(report.RECORDS, report.CONFIGS)
-    found, _ = results_by_model(records, report.MODELS_64)
-    differences = evidence.differences_by_subject(found, evidence.RIVALS)
-    assert min(differences['PAN PA', 'TSM'].values()) > 0
-    mean = {pair: np.mean(list(own.values())) for pair, own in differences.items()}
-    assert mean['Differences', 'TSM'] == pytest.approx(15, abs=0.5)
-    assert mean['PAN PA', 'TSM'] == pytest.approx(18, abs=0.5)
-    assert 0 < mean['PAN PA', 'Differences'] < 5
-    assert abs(mean['PAN PA', 'Signed differences']) < 1
-    swapped, _ = results_by_model(records, report.MODELS_64, 'swap')
-    (pa,), (signed,) = swapped['PAN PA'], swapped['Signed differences']
-    (absolute,) = swapped['Differences']
-    assert evidence.hits_of(pa).sum() < evidence.hits_of(absolute).sum()
-    assert signed.accuracies['top1'] - pa.accuracies['top1'] == pytest.approx(4, abs=0.5)
-    both = {model: [*found[model], *swapped[model]] for model in report.MODELS_64}
-    differences = evidence.differences_by_subject(both, evidence.RIVALS)
+    first, swapped = (
+        results_by_model(records, report.MODELS_64, split)[0] for split in ('test', 'swap')
+    )
+    return {model: [*first[model], *swapped[model]] for model in report.MODELS_64}
+
+
+def test_what_the_page_concludes_of_rivals_holds(eight_subjects):
+    differences = evidence.differences_by_subject(eight_subjects, evidence.RIVALS)
+    lead = {pair: list(own.values()) for pair, own in differences.items()}
+    assert {len(own) for own in lead.values()} == {8}
+    low = {pair: evidence.interval(own)[0] for pair, own in lead.items()}
+    high = {pair: evidence.interval(own)[1] for pair, own in lead.items()}
+    mean = {pair: np.mean(own) for pair, own in lead.items()}
+    for model in {model for pair in lead for model in pair}:
+        assert [result.seed for result in eight_subjects[model]] == [0, 1, 2, 0, 1, 2]
     for rival in ('TSM', 'PAN RGB'):
-        lead = differences['PAN PA', rival]
-        assert len(lead) == 8 and min(lead.values()) > 0
-        lead = list(differences['PAN Lite', rival].values())
-        assert len(lead) == 8 and evidence.interval(lead)[0] > 0
-    for rival in ('Differences', 'Signed differences'):
-        lead = list(differences['PAN PA', rival].values())
-        low, high = evidence.interval(lead)
-        assert len(lead) == 8 and low < 0 < high
-    assert np.mean(lead) == pytest.approx(-2, abs=0.5)  # over signed differences
+        assert min(lead['PAN PA', rival]) > 0 and low['PAN Lite', rival] > 0
+    assert mean['PAN PA', 'Differences'] == pytest.approx(-0.1, abs=0.05)
+    assert low['PAN PA', 'Differences'] < 0 < high['PAN PA', 'Differences']
+    assert mean['PAN PA', 'Signed differences'] == pytest.approx(-2.6, abs=0.05)
+    assert high['PAN PA', 'Signed differences'] < 0
+    assert mean['PAN PA', 'Stack'] == pytest.approx(12, abs=0.5)
+    assert mean['Differences', 'TSM'] == pytest.approx(mean['PAN PA', 'TSM'], abs=1)
+    assert low['TSM with maximum', 'TSM'] > 0
+    assert low['PAN RGB', 'TSM with maximum'] < 0 < high['PAN RGB', 'TSM with maximum']
+
+
+def test_longer_schedules_are_of_the_same_seeds():
+    curve = dict(epoch=np.array([1, 2]), loss=np.array([9.0, 0.5]))
+    hits = dict.fromkeys((2, 4, 6, 8), 1)
+    runs = [
+        result(hits, seed=seed, curve=curve, accuracies=dict(top1=top1))
+        for seed, top1 in ((0, 10), (1, 30), (0, 50))
+    ]
+    found = {30: {'TSM': runs[:2], 'TSN': runs[:1]}, 120: {'TSM': runs[2:], 'TSN': []}}
+    _, rows = evidence.schedule_rows(found)
+    assert rows == [['TSM', '30', '0', '10.0', '0.50'], ['TSM', '120', '0', '50.0', '0.50']]
+
+
+def test_what_the_page_says_of_longer_schedules_holds():
+    records, _ = read_records(report.RECORDS, report.CONFIGS)
+    found, _ = results_by_model(records, report.MODELS_64, epochs=120)
+    (tsm,) = found['TSM']
+    for model, points in (('PAN PA', 12), ('PAN Lite', 9)):
+        (own,) = found[model]
+        lead = own.accuracies['top1'] - tsm.accuracies['top1']
+        assert lead == pytest.approx(points, abs=0.5) and evidence.mcnemar(own, tsm) < 1e-4
+        assert evidence.final_loss(own) == pytest.approx(evidence.final_loss(tsm), abs=0.05)
+    plain, _ = results_by_model(records, report.MODELS_64)
+    gain = {
+        m: found[m][0].accuracies['top1'] - plain[m][0].accuracies['top1']
+        for m in plain
+        if found[m]
+    }
+    assert max(gain, key=gain.get) == 'TSM'
 
 
 def test_what_the_page_says_of_the_search_holds():
     records, _ = read_records(report.RECORDS, report.CONFIGS)
-    found, _ = results_by_model(records, report.MODELS_64, 'dev')
-    pa = found.pop('PAN PA')[0]
-    tried = {model: runs[0] for model, runs in found.items() if runs}
-    assert tried.keys() == {'Differences', 'PAN PA, normalized', 'PAN PA, two scales'}
-    for run in tried.values():
-        assert abs(run.accuracies['top1'] - pa.accuracies['top1']) < 3
-        assert evidence.mcnemar(run, pa) > 0.05
-    deltas = [r.info['top1'] for r in records if '_dev_init_delta' in r.path.stem]
-    assert len(deltas) == 2 and max(abs(pa.accuracies['top1'] - top1) for top1 in deltas) < 3
+    dev = [record for record in records if record.info['split'] == 'dev']
+    top1: dict = {}
+    for record in dev:
+        settings = (record.info['config'], json.dumps(record.changes, sort_keys=True))
+        top1.setdefault(settings, {})[record.info['seed']] = record.info['top1']
+    pa = top1.pop((report.MODELS_64['PAN PA'], '{}'))
+    tried = {
+        settings: own
+        for settings, own in top1.items()
+        if settings[0].startswith(('pan-pa', 'pan-difference')) and '64px' in settings[0]
+    }
+    assert len(tried) >= 8
+    roots = [own for (_, changes), own in tried.items() if '"sqrt"' in changes]
+    others = [own for own in tried.values() if own not in roots]
+    (roots,) = roots
+    assert roots[0] - pa[0] == pytest.approx(9, abs=0.5) and roots[1] == pa[1]
+    for own in others:
+        assert abs(np.mean([own[seed] - pa[seed] for seed in own if seed in pa])) < 3
+
+
+def test_differences_on_several_splits():
+    hits = dict.fromkeys((2, 4, 6, 8))
+    found = {
+        f'split {number}': {
+            model: [result(dict.fromkeys(hits, own), seed=0, accuracies=dict(top1=50.0 * own))]
+            for model, own in (('TSM', 0), ('PAN PA', number), ('TSN', 0))
+        }
+        for number in (1, 2)
+    }
+    found['split 2']['TSN'] = []  # not there on all splits
+    head, rows = evidence.split_rows(found, [('PAN PA', 'TSM'), ('PAN PA', 'TSN')])
+    assert head[:4] == ['difference', 'split 1', 'split 2', 'mean'] and len(rows) == 1
+    assert rows[0][:4] == ['PAN PA − TSM', '+50.0', '+100.0', '+75.0']
+    assert rows[0][5] == f'{2 / 2**4:.2g}, {2 / 2**8:.2g}' and len(rows[0]) == len(head)
 
 
 def test_what_the_page_says_of_jhmdb_holds():
-    found, _ = results_by_model(
-        read_records(report.RECORDS_JHMDB, report.CONFIGS)[0], report.MODELS_JHMDB, 'dev'
-    )
-    (lite,), (rgb,) = found['PAN Lite'], found['PAN RGB']
+    records, _ = read_records(report.RECORDS_JHMDB, report.CONFIGS)
+    found = {
+        name: results_by_model(records, report.MODELS_JHMDB, split)[0]
+        for name, split in {**report.SPLITS_JHMDB, 'dev': 'dev'}.items()
+    }
+    dev = found.pop('dev')
+    (lite,), (rgb,) = dev['PAN Lite'], dev['PAN RGB']
     assert lite.accuracies['top1'] > rgb.accuracies['top1'] and evidence.mcnemar(lite, rgb) > 0.05
+    top1 = {m: [own[m][0].accuracies['top1'] for own in found.values()] for m in dev}
+
+    def lead(one, other):
+        return np.subtract(top1[one], top1[other])
+
+    for rival in ('TSN', 'TSM', 'PAN RGB'):
+        assert min(lead('PAN PA', rival)) > 0 and 4.5 < lead('PAN PA', rival).mean() < 6.5
+    for rival in ('TSM', 'PAN RGB', "PAN Lite, the paper's stem"):
+        assert (lead('PAN Lite', rival) > 0).sum() == 2
+    assert abs(lead('PAN Lite', 'PAN Lite, motion from zero').mean()) < 1
+    for model in ('PAN Lite', 'PAN Lite, motion from zero'):
+        over_the_paper = lead(model, "PAN Lite, the paper's stem")
+        assert over_the_paper.mean() == pytest.approx(3, abs=0.5)
+        assert (over_the_paper > 0).sum() == 2
+    over_differences = lead('PAN Lite', 'Lite with differences')
+    assert over_differences.mean() == pytest.approx(3, abs=0.5) and min(over_differences) > 0
+    for own in found.values():
+        (one,), (other,) = own['PAN Lite'], own['Lite with differences']
+        assert evidence.mcnemar(one, other) > 0.05

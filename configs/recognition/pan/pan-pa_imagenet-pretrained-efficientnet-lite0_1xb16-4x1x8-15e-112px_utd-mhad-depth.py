@@ -1,0 +1,8 @@
+_base_ = [
+    '../../_base_/models/pan_efficientnet_lite0.py',
+    '../../_base_/datasets/utd_mhad.py',
+    '../../_base_/schedules/adamw_15e_finetune.py',
+    '../../_base_/default_runtime_cpu.py',
+]
+
+model = dict(backbone=dict(stream='pa'), cls_head=dict(num_classes=27))
