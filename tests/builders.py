@@ -39,6 +39,14 @@ test_pipeline = [
 """
 
 
+# For ``more`` of :func:`write_config`: a network with temporal shift of a third of a megabyte.
+SMALL = """
+model['backbone']['backbone'] = dict(_delete_=True, type='timm.test_resnet')
+model['cls_head']['in_channels'] = 96
+model['data_preprocessor'] = dict(type='PANDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3)
+"""
+
+
 def first_stages(count):
     """For ``more`` of :func:`write_config`: a small network, for what is exported or compiled."""
     stages = dict(num_stages=count, strides=(1, 2)[:count], dilations=(1, 1)[:count])

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Write the metafile of PAN, which mim and model_zoo.md read, from the configs and paper.yml."""
 
+import functools
+import json
 import re
 from pathlib import Path
 from typing import Optional
@@ -70,11 +72,15 @@ def cue_of(persistence: dict) -> str:
 
 def cost(cfg: Config) -> dict:
     """What a view costs, and the parameters."""
-    init_default_scope('mmaction')
     cfg.model.backbone.backbone.pretrained = None
+    return dict(_cost(json.dumps(cfg.model), VideoPipeline(cfg).view_shape()))
+
+
+@functools.cache  # many configs differ in their data only
+def _cost(model, shape):
+    init_default_scope('mmaction')
     with torch.device('meta'):
-        model = MODELS.build(cfg.model)
-    total = get_complexity(model, VideoPipeline(cfg).view_shape())[-1]
+        total = get_complexity(MODELS.build(json.loads(model)), shape)[-1]
     return dict(FLOPs=f'{total.macs / 1e9:.2f}G', Parameters=f'{total.params / 1e6:.2f}M')
 
 

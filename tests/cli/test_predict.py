@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from builders import first_stages
+from builders import SMALL, first_stages
 from pan_mm.cli import main
 
 pytestmark = pytest.mark.real_data
 ROOT = Path(__file__).resolve().parents[2]
 NUM_PROCESSES = 3
-NUM_VIDEOS = 30
+NUM_VIDEOS = 21
 
 
 @pytest.fixture
@@ -215,8 +215,10 @@ class TestResume:
 
 
 @pytest.mark.slow
-def test_three_processes_one_killed(config, checkpoint, clips_dir, tmp_path):
+def test_three_processes_one_killed(make_config, make_checkpoint, clips_dir, tmp_path):
     """After a kill -9 the same command under torchrun leaves each video done exactly once."""
+    config = make_config(more=SMALL)
+    checkpoint = make_checkpoint(config)
     (tmp_path / 'videos').mkdir()
     clips = sorted((clips_dir / 'labelled').glob('tennis_*'))
     for number in range(NUM_VIDEOS):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from builders import first_stages
+from builders import SMALL, first_stages
 from pan_mm.apis import PANInferencer
 from pan_mm.cli import main
 from pan_mm.export import exporter as module
@@ -21,7 +21,14 @@ SHAPE = (16, 3, 64, 64)
 
 
 @pytest.fixture(scope='module')
-def exported(config, checkpoint, tmp_path_factory):
+def small(make_config, make_checkpoint):
+    """Config and checkpoint of a network that is exported quickly."""
+    config = make_config(more=SMALL)
+    return config, make_checkpoint(config)
+
+
+@pytest.fixture(scope='module')
+def exported(small, tmp_path_factory):
     """One file per format; made once."""
     made = {}
 
@@ -29,7 +36,7 @@ def exported(config, checkpoint, tmp_path_factory):
         pytest.importorskip({'.xml': 'openvino', '.onnx': 'onnxruntime'}.get(suffix, 'torch'))
         if suffix not in made:
             made[suffix] = tmp_path_factory.mktemp('exported') / f'pan{suffix}'
-            export(config, checkpoint, made[suffix])
+            export(*small, made[suffix])
         return made[suffix]
 
     return get
@@ -38,10 +45,10 @@ def exported(config, checkpoint, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize('suffix', ['.onnx', '.xml', '.pt2'])
 class TestFormats:
-    def test_logits_for_any_batch(self, exported, config, checkpoint, suffix):
+    def test_logits_for_any_batch(self, exported, small, suffix):
         """Equal to the recognizer's own test step on the same raw frames."""
         model = ExportedModel(exported(suffix))
-        recognizer = load_recognizer(config, checkpoint, 'cpu')
+        recognizer = load_recognizer(*small, 'cpu')
         for batch in (1, 5):
             frames = random_frames(batch, SHAPE, seed=7).to(torch.uint8)
             data = recognizer.data_preprocessor(dict(inputs=[*frames], data_samples=None))
@@ -50,7 +57,8 @@ class TestFormats:
             torch.testing.assert_close(model.logits(frames), expected, rtol=1e-3, atol=1e-4)
 
     @pytest.mark.real_data
-    def test_runs_as_a_checkpoint_does(self, exported, config, checkpoint, clips_dir, suffix):
+    def test_runs_as_a_checkpoint_does(self, exported, small, clips_dir, suffix):
+        config, checkpoint = small
         videos = sorted((clips_dir / 'labelled').glob('tennis_*'))
         videos.insert(1, clips_dir / 'negative' / 'empty.mp4')
         expected = PANInferencer(config, checkpoint, 'cpu', batch_size=3)(videos)

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 
 from benchmarks.pages.mmaction2 import APIS, LONG_VIDEO, PIPELINES, TESTING, TOOLS, TRAINING, main
-from builders import ROOT, write_config
+from builders import ROOT, SMALL, write_config
 from pan_mm.apis import PANInferencer, load_recognizer
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,8 @@ param_scheduler = [dict(type='MultiStepLR', milestones=[1], by_epoch=True, end=9
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory, videos):
     folder = tmp_path_factory.mktemp('mmaction2')
-    write_config(folder, more=DATA.format(videos=str(videos))).rename(folder / 'config.py')
+    more = SMALL + DATA.format(videos=str(videos))
+    write_config(folder, more=more).rename(folder / 'config.py')
     (folder / 'list.txt').write_text(''.join(f'{i}.mp4 {i % 2}\n' for i in range(4)))
     return folder
 
@@ -67,6 +68,7 @@ def words(folder, videos, run_tool):
         LIST='list.txt',
         VIDEOS=str(videos),
         VIDEO=str(videos / '3.mp4'),
+        **{'1/relu': '0/act2'},  # timm's name for the end of a block
     )
 
 
