@@ -8,21 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from builders import SMALL
+
 ROOT = Path(__file__).resolve().parents[3]
-CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'
 
 
 @pytest.mark.slow
-def test_fifty_at_once(videos, tmp_path):
+def test_fifty_at_once(videos, make_config, make_checkpoint, tmp_path):
     """Each of 50 requests at once is served or refused politely, and nothing is left."""
     pytest.importorskip('uvicorn', reason='the extra demo is not installed')
-    import torch
-
-    from pan_mm.inference.recognizer import load_recognizer
-
-    checkpoint = tmp_path / 'pan.pth'
-    torch.save(load_recognizer(CONFIG, device='cpu').state_dict(), checkpoint)
-    command = ['-m', 'benchmarks.reliability.load', '--config', str(CONFIG), '--minutes', '0.05']
+    config = make_config(more=SMALL)
+    checkpoint = make_checkpoint(config)
+    command = ['-m', 'benchmarks.reliability.load', '--config', str(config), '--minutes', '0.05']
     command += ['--checkpoint', str(checkpoint), '--video', str(videos / '3.mp4')]
     command += ['--out', str(tmp_path / 'out' / 'load.json')]
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
