@@ -73,12 +73,9 @@ MODELS_JHMDB = {
     'PAN Lite, motion from zero': 'pan-lite-zero-motion' + JHMDB.format(4),
     'Lite with differences': 'pan-lite-difference' + JHMDB.format(4),
 }
-IMAGENET = '_imagenet-pretrained-efficientnet-lite0_1xb16-{}x1x8-15e-112px_utd-mhad-depth'
 MODELS_IMAGENET = {
-    'TSM': 'tsm' + IMAGENET.format(1),
-    'PAN RGB': 'pan-rgb' + IMAGENET.format(1),
-    'PAN PA': 'pan-pa' + IMAGENET.format(4),
-    'PAN Lite': 'pan-lite' + IMAGENET.format(4),
+    model: MODELS_JHMDB[model].replace('jhmdb-rgb', 'utd-mhad-depth')
+    for model in ('TSM', 'PAN RGB', 'PAN PA', 'PAN Lite')
 }
 SPLITS_JHMDB = {'split 1': 'test', 'split 2': 'split2', 'split 3': 'split3'}
 STREAMS = {'rgb': 'PAN RGB', 'pa': 'PAN PA', 'lite': 'PAN Lite'}

@@ -136,13 +136,16 @@ def subject_rows(found: Mapping, pairs: Sequence[tuple] = DIFFERENCES) -> tuple:
         points = list(own.values())
         if len(points) < 2:
             continue
-        cells = [f'{own[s]:+.1f}' if s in own else '' for s in subjects]
-        cells.append(f'{statistics.mean(points):+.1f}')
-        cells += [f'{a:+.1f} … {b:+.1f}' for a, b in (interval(points), bootstrap(points))]
-        cells = [cell.replace('-', '−') for cell in cells]
+        cells = [_signed(own[s]) if s in own else '' for s in subjects]
+        cells += [_signed(statistics.mean(points)), _signed(*interval(points))]
+        cells.append(_signed(*bootstrap(points)))
         p_values = [mcnemar(*pair) for pair in paired(found[one], found[other])]
         rows.append([f'{one} − {other}', *cells, f'{max(p_values):.2g}' if p_values else ''])
     return head, rows
+
+
+def _signed(*points):
+    return ' … '.join(f'{value:+.1f}' for value in points).replace('-', '−')
 
 
 def split_rows(found: Mapping, pairs: Sequence[tuple] = REAL) -> tuple:
@@ -162,9 +165,11 @@ def split_rows(found: Mapping, pairs: Sequence[tuple] = REAL) -> tuple:
             statistics.mean(a.accuracies['top1'] - b.accuracies['top1'] for a, b in own)
             for own in runs
         ]
-        low, high = interval(points)
-        cells = [f'{value:+.1f}' for value in (*points, statistics.mean(points))]
-        cells = [cell.replace('-', '−') for cell in (*cells, f'{low:+.1f} … {high:+.1f}')]
+        cells = [
+            *map(_signed, points),
+            _signed(statistics.mean(points)),
+            _signed(*interval(points)),
+        ]
         p_values = [max(mcnemar(*pair) for pair in own) for own in runs]
         rows.append([f'{one} − {other}', *cells, ', '.join(f'{p:.2g}' for p in p_values)])
     return head, rows
@@ -178,7 +183,11 @@ def schedule_rows(found: Mapping) -> tuple:
     """
     rows = []
     for model in next(iter(found.values())):
-        results = {epochs: own[model] for epochs, own in found.items() if own[model]}
+        results = {
+            epochs: own  # fused streams have no loss
+            for epochs, by_model in found.items()
+            if (own := [result for result in by_model[model] if result.curve])
+        }
         if len(results) < 2:
             continue
         seeds = set.intersection(*({r.seed for r in own} for own in results.values()))

@@ -87,12 +87,8 @@ def results_by_model(
     Returns:
         tuple: ``{model: [Result]}`` by seed, and a text for each model that lacks runs.
     """
-    plain = [
-        record
-        for record in records
-        if record.info['split'] == split and only_length(record.changes)
-        if (record.info['epochs'] == epochs if epochs else not record.changes)
-    ]
+    plain = [r for r in records if r.info['split'] == split and only_length(r.changes)]
+    plain = [r for r in plain if (r.info['epochs'] == epochs if epochs else not r.changes)]
     found = {}
     for model, config in models.items():
         results = [_result(record) for record in plain if record.info['config'] == config]

@@ -86,17 +86,19 @@ def changed_settings(own: dict, other: dict) -> dict:
 
 def without_scale(changes: dict) -> dict:
     """Changes without those of the frames' size and of the number of epochs."""
-    epochs = changes.get('train_cfg.max_epochs')
-    return {
-        key: value
-        for key, value in changes.items()
-        if not (SIZE.search(key) or (epochs and value == epochs and LENGTH.search(key)))
-    }
+    lengths = _lengths(changes)
+    return {k: v for k, v in changes.items() if not (SIZE.search(k) or k in lengths)}
 
 
 def only_length(changes: dict) -> bool:
     """Whether changes are of nothing but the number of epochs; so they are where there are none."""
-    return all(LENGTH.search(key) for key in changes)
+    return changes.keys() == _lengths(changes)
+
+
+def _lengths(changes):
+    """Settings that follow the number of epochs."""
+    epochs = changes.get('train_cfg.max_epochs')
+    return {k for k, v in changes.items() if epochs and v == epochs and LENGTH.search(k)}
 
 
 def split_name(own: list, config: list) -> str:

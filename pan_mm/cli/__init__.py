@@ -93,7 +93,7 @@ def _packages(extra):
 def _command(name):
     module = f'{__name__}.{name}'
     if module not in sys.modules:
-        gc.disable()  # or a third of the time goes into searching what is being imported
+        gc.disable()  # or it searches what is being imported, again and again
         try:
             import_module(module)
         finally:

@@ -64,8 +64,12 @@ def _imports_torchvision(path):
     return 'import torchvision' in path.read_text(encoding='utf-8')
 
 
+def _folder():
+    return Path(importlib.util.find_spec('mmaction').origin).parent
+
+
 def _drn_missing(module):
-    drn = Path(importlib.util.find_spec('mmaction').origin).parent / 'models/localizers/drn'
+    drn = _folder() / 'models/localizers/drn'
     return not drn.exists() or any(map(_imports_torchvision, drn.rglob('*.py')))
 
 
@@ -306,9 +310,8 @@ def _forget(stand_in):
 
 
 def _pose_needs_scipy_stats(module):
-    folder = Path(importlib.util.find_spec('mmaction').origin).parent / 'datasets/transforms'
-    source = (folder / 'pose_transforms.py').read_text(encoding='utf-8')
-    return 'from scipy.stats import mode' in source
+    pose = _folder() / 'datasets/transforms/pose_transforms.py'
+    return 'from scipy.stats import mode' in pose.read_text(encoding='utf-8')
 
 
 REPAIRS = (
@@ -341,7 +344,7 @@ REPAIRS = (
     ),
     Repair(
         name='scipy-stats',
-        reason="the import of MMAction2's transforms imports scipy.stats, a fifth of the time "
+        reason="the import of MMAction2's transforms imports scipy.stats, a good part of the time "
         'until a command starts, for a function that one of them calls '
         '(mmaction/datasets/transforms/pose_transforms.py)',
         until='it is imported where it is called',

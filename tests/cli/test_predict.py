@@ -19,7 +19,7 @@ from pan_mm.cli import main
 pytestmark = pytest.mark.real_data
 ROOT = Path(__file__).resolve().parents[2]
 NUM_PROCESSES = 3
-NUM_VIDEOS = 21
+NUM_VIDEOS = 30
 
 
 @pytest.fixture

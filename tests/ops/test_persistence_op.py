@@ -121,23 +121,22 @@ class TestEqualsReference:
         maps = persistence_of_appearance(frames, weight)
         torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-4)
 
-    def test_gpu_backward_in_several_chunks(self, monkeypatch):
+    @pytest.mark.parametrize('backend', ['triton'], indirect=True)
+    def test_gpu_backward_in_several_chunks(self, backend, device, monkeypatch):
         gpu = pytest.importorskip('pan_mm.ops.gpu')
         monkeypatch.setattr(gpu, 'CHUNK', 1)
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
         frames, weight = make_inputs((3, 2, 3, 4, 9), device=device)
-        assert_equals_reference(frames, weight, 'triton', BOUNDS[torch.float32])
+        assert_equals_reference(frames, weight, backend, BOUNDS[torch.float32])
 
-    def test_gpu_offsets_beyond_32_bits(self):
+    @pytest.mark.parametrize('backend', ['triton'], indirect=True)
+    def test_gpu_offsets_beyond_32_bits(self, backend, device):
         """Rows lie 2 ** 30 bytes apart, in memory of which only their pages are ever touched."""
-        pytest.importorskip('triton')
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
         values = torch.randint(0, 256, (1, 2, 1, 4, 8), dtype=torch.uint8, device=device)
         rows = 2**30
         frames = torch.empty(3 * rows + 64, dtype=torch.uint8, device=device)
         frames = frames.as_strided((1, 2, 1, 4, 8), (32, 16, 8, rows, 1)).copy_(values)
         _, weight = make_inputs((1, 2, 1, 4, 8), 2, 3, device=device)
-        maps = persistence_of_appearance(frames, weight, std=(50.0,), backend='triton')
+        maps = persistence_of_appearance(frames, weight, std=(50.0,), backend=backend)
         expected = persistence_of_appearance(values, weight, std=(50.0,), backend='reference')
         torch.testing.assert_close(maps, expected, rtol=1e-5, atol=1e-5)
 
