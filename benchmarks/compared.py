@@ -45,6 +45,7 @@ MODELS_64 = {
     'PAN Lite, normalized': 'pan-lite-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'TSM, RandAugment': 'tsm_r18_1xb16-randaugment-1x1x8-30e-64px_utd-mhad-depth',
     'PAN Lite, RandAugment': 'pan-lite_r18_1xb16-randaugment-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN Lite, distilled': 'pan-lite_r18_1xb16-distilled-4x1x8-30e-64px_utd-mhad-depth',
     'PAN Full': 'pan-full_r18_4x1x8-64px_utd-mhad-depth',
     'PAN En': 'pan-en_r18_4x1x8-64px_utd-mhad-depth',
 }
