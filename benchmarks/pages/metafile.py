@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Write the metafile of PAN, which mim and model_zoo.md read, from the configs and paper.yml."""
 
+import copy
 import functools
 import json
 import re
@@ -17,6 +18,7 @@ from benchmarks.compared import CONFIGS, ROOT
 from benchmarks.markdown import is_check, write_page
 from pan_mm.datasets.pipelines import VideoPipeline
 from pan_mm.inference.complexity import get_complexity
+from pan_mm.models.pan_ensemble import stream_configs
 
 FOLDER = CONFIGS / 'pan'
 PATH = FOLDER / 'metafile.yml'
@@ -70,18 +72,27 @@ def cue_of(persistence: dict) -> str:
     return f'{persistence["type"]}({", ".join(inner)})' if inner else persistence['type']
 
 
-def cost(cfg: Config) -> dict:
-    """What a view costs, and the parameters."""
-    cfg.model.backbone.backbone.pretrained = None
-    return dict(_cost(json.dumps(cfg.model), VideoPipeline(cfg).view_shape()))
+def cost(model: dict, shape: tuple) -> dict:
+    """What a view costs, and the parameters: those of all streams."""
+    streams = [cfg for cfg, *_ in stream_configs(model).values()] if 'streams' in model else [model]
+    macs = params = 0
+    for stream in streams:
+        stream = {key: copy.deepcopy(stream[key]) for key in ('type', 'backbone', 'cls_head')}
+        stream['backbone']['backbone']['pretrained'] = None
+        head = stream['cls_head']
+        more = head['num_classes'] - 1  # each is a row of the last layer and its bias
+        head['num_classes'] = 1
+        own = _cost(json.dumps(stream, sort_keys=True), shape)
+        macs += own.macs + more * head['in_channels']
+        params += own.params + more * (head['in_channels'] + 1)
+    return dict(FLOPs=f'{macs / 1e9:.2f}G', Parameters=f'{params / 1e6:.2f}M')
 
 
-@functools.cache  # many configs differ in their data only
+@functools.cache  # many configs differ in their data, or in how they combine streams
 def _cost(model, shape):
     init_default_scope('mmaction')
     with torch.device('meta'):
-        total = get_complexity(MODELS.build(json.loads(model)), shape)[-1]
-    return dict(FLOPs=f'{total.macs / 1e9:.2f}G', Parameters=f'{total.params / 1e6:.2f}M')
+        return get_complexity(MODELS.build(json.loads(model)), shape)[-1]
 
 
 def entry(path: Path, paper: dict, known: Optional[dict] = None) -> dict:
@@ -105,7 +116,7 @@ def entry(path: Path, paper: dict, known: Optional[dict] = None) -> dict:
         'Epochs': cfg.train_cfg.max_epochs if trained else None,
         'Pretrained': start or (backbone.backbone.get('pretrained') and 'ImageNet'),
         'Training Data': DATASETS[dataset],
-        **(known or cost(cfg)),
+        **(known or cost(cfg.model, pipeline.view_shape())),
     }
     model = {
         'Name': path.stem,
