@@ -7,6 +7,7 @@ with a line that holds the exit status.
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -15,6 +16,7 @@ import threading
 
 import matplotlib.pyplot  # noqa: F401
 import mmaction.apis  # noqa: F401
+import mmengine.config.config
 import mmengine.runner  # noqa: F401
 import torch._dynamo  # noqa: F401
 from mmaction.utils import register_all_modules
@@ -24,6 +26,24 @@ import pan_mm.engine
 import pan_mm.models  # noqa: F401
 
 register_all_modules(init_default_scope=False)
+importlib.import_module(
+    'timm'
+)  # after pan_mm, which keeps a torchvision that does not load from it
+
+
+def once(format_code):
+    """A formatter that keeps its results: MMEngine formats the same config for each checkpoint."""
+    known = {}
+
+    def formatted(text, **style):
+        if text not in known:
+            known[text] = format_code(text, **style)
+        return known[text]
+
+    return formatted
+
+
+mmengine.config.config.FormatCode = once(mmengine.config.config.FormatCode)
 
 
 def redirect(number, path, flags):

@@ -92,8 +92,9 @@ def tiny(epochs, folder):
     """Options of a training on a few clips of few pixels, rendered into a folder."""
     options = {'train_cfg.max_epochs': epochs, 'train_cfg.val_begin': epochs}
     options['env_cfg.dist_cfg.backend'] = 'gloo'
-    options.update({'model.backbone._delete_': True, 'model.backbone.type': 'MobileNetV2'})
-    options['model.cls_head.in_channels'] = 1280
+    stage = dict(type='ResNet', num_stages=1, strides=[1], dilations=[1], out_indices=[0])
+    options.update({f'model.backbone.{key}': value for key, value in stage.items()})
+    options['model.cls_head.in_channels'] = 64
     for split in ('train', 'val', 'test'):
         loader = f'{split}_dataloader'
         options.update({f'{loader}.batch_size': 2, f'{loader}.num_workers': 0})
@@ -142,13 +143,14 @@ def wait_for(condition, seconds=240):
 @pytest.mark.slow
 def test_killed_and_stopped_it_continues_where_it_was(write, tmp_path):
     out = tmp_path / 'out'
-    path = write(dict(configs=[TSN], seeds=[0, 1], options=tiny(12, tmp_path)))
+    path = write(dict(configs=[TSN], seeds=[0, 1], options=tiny(8, tmp_path)))
 
     runner = start(path, out)
     wait_for(lambda: len(list(out.glob('*/epoch_*.pth'))) >= 2)
     children = processes_of(out)
     assert len(children) == 2
     for pid in children:
+        os.kill(pid, signal.SIGSTOP)
         assert os.getsid(pid) == pid and os.getpriority(os.PRIO_PROCESS, pid) == 3
     runner.kill()  # its trainings live on
     runner.communicate()
@@ -172,7 +174,7 @@ def test_killed_and_stopped_it_continues_where_it_was(write, tmp_path):
     for run in read_list(path):
         finished = json.loads((out / run.name / 'finished.json').read_text())
         checkpoint = out / run.name / finished['checkpoint']
-        assert checkpoint.name == 'epoch_12.pth'
+        assert checkpoint.name == 'epoch_8.pth'
         assert finished['sha256'] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
         assert torch.load(checkpoint, weights_only=False)['meta']['seed'] == run.seed
         scores = pickle.loads((out / run.name / finished['scores']).read_bytes())
