@@ -18,14 +18,14 @@ from mmengine.optim import build_optim_wrapper
 from pan_mm.convert.official import official_name
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs/recognition/pan'
-VIDEOS, SEGMENTS, PIXELS, CLASSES = 2, 4, 32, 5
+VIDEOS, SEGMENTS, PIXELS, CLASSES, STAGES = 2, 4, 24, 5, 2
 LR = 0.01 * VIDEOS / 64
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 DECAYS = {'rgb': (20 / 50, 40 / 50), 'pa': (30 / 80, 60 / 80), 'lite': (30 / 80, 60 / 80)}
 
 
 class Paper:
-    """PAN of a stream on a narrow ResNet-18, trained as the authors train it."""
+    """PAN of a stream on a narrow half of ResNet-18, trained as the authors train it."""
 
     def __init__(self, stream, state, steps):
         self.stream, self.steps, self.steps_done = stream, steps, 0
@@ -93,7 +93,7 @@ class Paper:
             x = torch.cat([x[:, 0], self.motion(x)], dim=1)
         x = self.norm('base_model.bn1', self.conv('base_model.conv1', x, stride=2, padding=3))
         x = F.max_pool2d(x.relu(), 3, stride=2, padding=1)
-        for layer in range(1, 5):
+        for layer in range(1, STAGES + 1):
             for block in range(2):
                 stride = 2 if layer > 1 and block == 0 else 1
                 x = self.block(f'base_model.layer{layer}.{block}', x, stride)
@@ -134,16 +134,19 @@ class Paper:
         return loss.item(), grads
 
 
-def narrow(network, times):
-    """Keep one of ``times`` channels of all layers in place, so that steps take a fraction."""
+def shrink(network):
+    """Keep two stages and every second channel, in place, so that steps take a fraction."""
+    for name in network.res_layers[STAGES:]:
+        delattr(network, name)
+    network.res_layers, network.out_indices = network.res_layers[:STAGES], (STAGES - 1,)
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):
             outputs, inputs = module.weight.shape[:2]
-            inputs = inputs // times if inputs >= 64 else inputs  # not of the stem
-            module.weight.data = module.weight.data[: outputs // times, :inputs].clone()
+            inputs = inputs // 2 if inputs >= 64 else inputs  # not of the stem
+            module.weight.data = module.weight.data[: outputs // 2, :inputs].clone()
         elif isinstance(module, torch.nn.BatchNorm2d):
             for values in (module.weight, module.bias, module.running_mean, module.running_var):
-                values.data = values.data[: len(values) // times].clone()
+                values.data = values.data[: len(values) // 2].clone()
 
 
 def package(stream, steps):
@@ -153,10 +156,10 @@ def package(stream, steps):
     cfg = Config.fromfile(CONFIGS / name)
     cfg.model.backbone.update(num_segments=SEGMENTS, clip_len=clip_len)
     cfg.model.backbone.backbone.update(depth=18, pretrained=None)
-    cfg.model.cls_head.update(num_classes=CLASSES, in_channels=256, num_segments=SEGMENTS)
+    cfg.model.cls_head.update(num_classes=CLASSES, in_channels=64, num_segments=SEGMENTS)
     model = MODELS.build(cfg.model)
     model.init_weights()
-    narrow(model.backbone.backbone, times=2)
+    shrink(model.backbone.backbone)
     model = model.double().train()
     cfg.optim_wrapper.optimizer.lr *= VIDEOS / cfg.auto_scale_lr.base_batch_size
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
@@ -173,13 +176,13 @@ def gap(own, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('stream', 'steps'), [('lite', 200), ('pa', 10), ('rgb', 40)])
-def test_the_package_trains_as_the_paper_says(stream, steps):
+@pytest.mark.parametrize('stream', ['lite', 'pa', 'rgb'])
+def test_the_package_trains_as_the_paper_says(stream, steps=200):
     """Loss, gradients, weights and statistics agree to the last step.
 
-    In float64, because rounding grows: in float32 the two part ways after some 20 of these steps.
-    PA without a frame beside it, from filters as small as the paper's, grows it threefold in a
-    step, so it takes fewer. Loss and logits are float32, as in training.
+    In float64, because rounding grows. Loss and logits are float32, as in training. The later
+    stages of a ResNet would add no other kind of layer, and at their few pixels batch norm over
+    eight values grows rounding so fast that nothing could be compared after some steps.
     """
     torch.manual_seed(0)
     model, wrapper, schedule = package(stream, steps)
@@ -202,7 +205,7 @@ def test_the_package_trains_as_the_paper_says(stream, steps):
         torch.manual_seed(step)
         papers_loss, papers_grads = paper.step(clips[chosen], labels)
         assert loss.item() == pytest.approx(papers_loss, rel=1e-6, abs=1e-7), step
-        assert gap(grads, papers_grads) < 1e-6, step
+        assert gap(grads, papers_grads) < 1e-9, step
     own = {official_name(n): v for n, v in model.state_dict().items() if 'tracked' not in n}
     assert own.keys() == paper.state.keys() - {'PA.shallow_conv.bias'}
-    assert gap(own, paper.state) < 1e-7  # weights, and the batch norms' statistics
+    assert gap(own, paper.state) < 1e-9  # weights, and the batch norms' statistics
