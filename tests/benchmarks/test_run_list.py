@@ -146,11 +146,18 @@ def test_killed_and_stopped_it_continues_where_it_was(write, tmp_path):
     path = write(dict(configs=[TSN], seeds=[0, 1], options=tiny(8, tmp_path)))
 
     runner = start(path, out)
-    wait_for(lambda: len(list(out.glob('*/epoch_*.pth'))) >= 2)
-    children = processes_of(out)
-    assert len(children) == 2
+    stopped = {}  # each at its first checkpoint, wherever the other may be
+
+    def both_have_saved():
+        for run in read_list(path):
+            if run.name not in stopped and any((out / run.name).glob('epoch_*.pth')):
+                (stopped[run.name],) = processes_of(out / run.name)
+                os.kill(stopped[run.name], signal.SIGSTOP)
+        return len(stopped) == 2
+
+    wait_for(both_have_saved)
+    children = list(stopped.values())
     for pid in children:
-        os.kill(pid, signal.SIGSTOP)
         assert os.getsid(pid) == pid and os.getpriority(os.PRIO_PROCESS, pid) == 3
     runner.kill()  # its trainings live on
     runner.communicate()
