@@ -22,12 +22,16 @@ DIFFERENCES = (
     ('PAN Lite', 'PAN PA'),
     ('PAN Full', 'PAN Lite'),
 )
-# Do the filters of PA do more than plain differences of the same frames?
-RIVALS = (
+# Is motion worth it?
+MOTION = (
     ('PAN PA', 'TSM'),
     ('PAN Lite', 'TSM'),
     ('PAN PA', 'PAN RGB'),
     ('PAN Lite', 'PAN RGB'),
+)
+# Do the filters of PA do more than plain differences of the same frames?
+RIVALS = (
+    *MOTION,
     ('PAN PA', 'Differences'),
     ('PAN PA', 'Signed differences'),
     ('PAN PA', 'Stack'),

@@ -33,6 +33,7 @@ from benchmarks.records.records import Record, read_records
 from benchmarks.records.runs import ReportError, read_run
 
 from .evidence import (
+    MOTION,
     RIVALS,
     ensemble_rows,
     loss_rows,
@@ -103,6 +104,7 @@ def page(
         'JHMDB_DEV': splits_table(dev),
         'IMAGENET': main_table(found_imagenet),
         'MISSING_IMAGENET': not_run(missing_imagenet) if any(found_imagenet.values()) else '',
+        'IMAGENET_DIFFERENCES': table(*subject_rows(found_imagenet, MOTION)),
         'R50': main_table(found_r50),
         'MISSING_R50': not_run(missing_r50) if any(found_r50.values()) else '',
         'PROBLEMS': '\n'.join(f'- Left out: {problem}' for problem in problems),

@@ -202,6 +202,20 @@ def test_what_the_page_says_of_the_search_holds():
     assert means == pytest.approx([79.1, 79.3], abs=0.05)
 
 
+def test_what_the_page_says_of_distillation_holds():
+    records, _ = read_records(report.RECORDS, report.CONFIGS)
+    found, _ = results_by_model(records, report.MODELS_64)
+    (distilled,) = found['PAN Lite, distilled']
+    (plain,) = (result for result in found['PAN Lite'] if result.seed == distilled.seed)
+    lead = distilled.accuracies['top1'] - plain.accuracies['top1']
+    assert lead == pytest.approx(2.6, abs=0.05)
+    assert evidence.mcnemar(distilled, plain) == pytest.approx(0.07, abs=0.005)
+    pair = ('distilled', 'plain')
+    found = dict(zip(pair, ([distilled], [plain])))
+    own = evidence.differences_by_subject(found, [pair])[pair]
+    assert evidence.interval(list(own.values())) == pytest.approx((-3.4, 8.5), abs=0.05)
+
+
 def test_differences_on_several_splits():
     hits = dict.fromkeys((2, 4, 6, 8))
     found = {
