@@ -11,7 +11,7 @@ custom_hooks = [
     *_base_.custom_hooks,
     dict(
         type='DistillationHook',
-        config='configs/recognition/pan/pan-en_r18_4x1x8-64px_utd-mhad-depth.py',
+        config='pan-en_r18_4x1x8-64px_utd-mhad-depth.py',
         checkpoint='work_dirs/pan-en_r18_4x1x8-64px_utd-mhad-depth.pth',
     ),
 ]
