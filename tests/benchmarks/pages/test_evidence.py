@@ -216,6 +216,24 @@ def test_what_the_page_says_of_distillation_holds():
     assert evidence.interval(list(own.values())) == pytest.approx((-3.4, 8.5), abs=0.05)
 
 
+def test_what_the_page_says_of_imagenet_weights_holds():
+    records, _ = read_records(report.RECORDS, report.CONFIGS)
+    found, _ = results_by_model(records, report.MODELS_IMAGENET)
+    assert all([result.seed for result in own] == [0] for own in found.values())
+    leads = evidence.differences_by_subject(found, evidence.MOTION)
+    leads = {pair: list(own.values()) for pair, own in leads.items()}
+    for rival, points, contains_zero in (('TSM', (11, 12), False), ('PAN RGB', (5, 6), True)):
+        for model, lead in zip(('PAN PA', 'PAN Lite'), points):
+            assert np.mean(leads[model, rival]) == pytest.approx(lead, abs=0.5)
+            assert (evidence.interval(leads[model, rival])[0] < 0) == contains_zero
+    scratch, _ = results_by_model(records)
+    for model, gain in (('TSM', 5), ('PAN RGB', 4), ('PAN PA', 0), ('PAN Lite', 3)):
+        top1 = np.mean([result.accuracies['top1'] for result in scratch[model]])
+        assert found[model][0].accuracies['top1'] - top1 == pytest.approx(gain, abs=0.5)
+        (own, *_), (other, *_) = found[model], scratch[model]
+        assert 3.5 < other.gmacs / own.gmacs < 4.7
+
+
 def test_differences_on_several_splits():
     hits = dict.fromkeys((2, 4, 6, 8))
     found = {
