@@ -234,6 +234,12 @@ def test_what_the_page_says_of_imagenet_weights_holds():
         assert 3.5 < other.gmacs / own.gmacs < 4.7
 
 
+def test_what_the_page_says_of_randaugment_holds():
+    records, _ = read_records(report.RECORDS, report.CONFIGS)
+    (own,) = results_by_model(records, report.MODELS_64, 'dev')[0]['TSM, RandAugment']
+    assert own.accuracies['top1'] < 10 and evidence.final_loss(own) > 3
+
+
 def test_differences_on_several_splits():
     hits = dict.fromkeys((2, 4, 6, 8))
     found = {
