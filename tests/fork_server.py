@@ -26,9 +26,8 @@ import pan_mm.engine
 import pan_mm.models  # noqa: F401
 
 register_all_modules(init_default_scope=False)
-importlib.import_module(
-    'timm'
-)  # after pan_mm, which keeps a torchvision that does not load from it
+# After pan_mm, which keeps a torchvision that does not load out of it.
+importlib.import_module('timm')
 
 
 def once(format_code):

@@ -2,10 +2,10 @@
 
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from pan_mm.models.memory_format import backbones, to_channels_last
+from pan_mm.utils.modules import unwrapped
 
 
 @HOOKS.register_module(force=True)  # an upstream namesake must not break the import
@@ -18,6 +18,5 @@ class ChannelsLastHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Lay out the model, before its first batch."""
-        model = runner.model
-        for backbone in backbones(model.module if is_model_wrapper(model) else model):
+        for backbone in backbones(unwrapped(runner.model)):
             to_channels_last(backbone)

@@ -12,12 +12,12 @@ from mmaction.registry import HOOKS, MODELS
 from mmaction.utils import SampleList
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor, nn
 
 from pan_mm.models.backbone_2d import same_statistics
 from pan_mm.utils.configs import require_config
+from pan_mm.utils.modules import unwrapped
 
 
 @HOOKS.register_module(force=True)  # an upstream namesake must not break the import
@@ -52,15 +52,16 @@ class DistillationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Load the teacher and set it to work."""
-        model = _unwrapped(runner.model)
+        model = unwrapped(runner.model)
         teacher = MODELS.build(Config.fromfile(require_config(self.config)).model)
         load_checkpoint(teacher, self.checkpoint, map_location='cpu', strict=True)
+        own, other = _describe(model), _describe(teacher)
         for what, same in (('mean', same_statistics), ('std', same_statistics), ('classes', eq)):
-            own, other = _describe(model)[what], _describe(teacher)[what]
-            if not same(own, other):
+            if not same(own[what], other[what]):
                 raise ValueError(
                     f'DistillationHook: the model and its teacher {self.config} see the same '
-                    f'frames and tell the same classes, but {what} are {own} and {other}'
+                    f'frames and tell the same classes, but {what} are {own[what]} and '
+                    f'{other[what]}'
                 )
         teacher = teacher.to(next(model.parameters()).device).eval().requires_grad_(False)
         self.blending = model.data_preprocessor.blending
@@ -68,11 +69,7 @@ class DistillationHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Let the teacher go."""
-        _unwrapped(runner.model).data_preprocessor.blending = self.blending
-
-
-def _unwrapped(model):
-    return model.module if is_model_wrapper(model) else model
+        unwrapped(runner.model).data_preprocessor.blending = self.blending
 
 
 def _describe(model):

@@ -5,8 +5,9 @@ from typing import Optional
 from mmaction.registry import HOOKS
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+
+from pan_mm.utils.modules import unwrapped
 
 
 @HOOKS.register_module()
@@ -43,7 +44,7 @@ class PANVisualizationHook(Hook):
             return
         from pan_mm.visualization import inspect_clip, paint_maps, tile, weights_chart
 
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         seen = inspect_clip(model, data_batch['inputs'][0])
         step = runner.iter + 1
         if seen.pa_maps is not None:
