@@ -168,9 +168,9 @@ def run_tool(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def launch(run_tool):
-    """Runs a script in several processes that talk by Gloo: ``launch(processes, script)``."""
-    return lambda processes, script: run_tool(
-        'tests/launched.py', processes, script, CUDA_VISIBLE_DEVICES=''
+    """Runs a script in processes that talk by Gloo: ``launch(processes, script, *args)``."""
+    return lambda processes, script, *args: run_tool(
+        'tests/launched.py', processes, script, *args, CUDA_VISIBLE_DEVICES=''
     )
 
 

@@ -1,6 +1,6 @@
 """Runs a script as torchrun does, in processes forked from one that has imported all they need.
 
-    launched.py PROCESSES SCRIPT
+    launched.py PROCESSES SCRIPT [ARGUMENT ...]
 
 Should they wait for one another for ever, each says where, and ends.
 """
@@ -12,10 +12,10 @@ import sys
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 
-def run(script):
+def run(*argv):
     faulthandler.dump_traceback_later(600, exit=True)
-    sys.argv = [script]
-    runpy.run_path(script, run_name='__main__')
+    sys.argv = [*argv]
+    runpy.run_path(argv[0], run_name='__main__')
 
 
 if __name__ == '__main__':
@@ -26,4 +26,4 @@ if __name__ == '__main__':
         max_restarts=0,
         start_method='fork',
     )
-    elastic_launch(config, run)(sys.argv[2])
+    elastic_launch(config, run)(*sys.argv[2:])

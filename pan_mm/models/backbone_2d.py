@@ -23,7 +23,8 @@ from .efficientnet_lite import EfficientNetLite0
 from .temporal_shift import find_stages, insert_shift
 
 LIBRARIES = ('timm', 'torchvision', 'mmpretrain', 'mmcls')
-OWN = {'tf_efficientnet_lite0': EfficientNetLite0}  # timm's networks, where timm is absent
+# Networks of timm that need no timm, whose import takes seconds.
+OWN = {'tf_efficientnet_lite0': EfficientNetLite0}
 
 
 def build_backbone(cfg: dict, num_segments: int) -> tuple:
@@ -61,7 +62,8 @@ def build_backbone(cfg: dict, num_segments: int) -> tuple:
     shift = {key: cfg.pop(key) for key in ('shift_div', 'causal') if key in cfg}
     is_shift, frozen_stages = cfg.pop('is_shift', True), cfg.pop('frozen_stages', 0)
     module, own_weights = _BUILDERS[library](library, name, cfg, pretrained is True)
-    _check_maps(module, f'{library}.{name}')
+    if type(module) not in OWN.values():
+        _check_maps(module, f'{library}.{name}')
     try:
         freeze_stages(module, frozen_stages)
         if is_shift:
@@ -156,7 +158,7 @@ def _from_registry(cfg, num_segments):
 
 
 def _from_timm(library, name, cfg, own):
-    if name in OWN and not cfg and not own and not _has_timm():
+    if name in OWN and not cfg and not own:
         return OWN[name](), None
     create = functools.partial(
         _timm_with(name).create_model, name, num_classes=0, global_pool='', **cfg
@@ -169,13 +171,6 @@ def _timm_with(name):
     if not timm.is_model(name):  # also knows the tags of weights, as in 'resnet18.a1_in1k'
         _known('timm', name, timm.list_models())
     return timm
-
-
-def _has_timm():
-    try:
-        return bool(_import('timm'))
-    except ImportError:
-        return False
 
 
 def _timm_weights(create):

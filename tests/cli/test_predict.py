@@ -215,7 +215,7 @@ class TestResume:
 
 
 @pytest.mark.slow
-def test_three_processes_one_killed(make_config, make_checkpoint, clips_dir, tmp_path):
+def test_three_processes_one_killed(make_config, make_checkpoint, clips_dir, tmp_path, launch):
     """After a kill -9 the same command under torchrun leaves each video done exactly once."""
     config = make_config(more=SMALL)
     checkpoint = make_checkpoint(config)
@@ -225,13 +225,14 @@ def test_three_processes_one_killed(make_config, make_checkpoint, clips_dir, tmp
         (tmp_path / 'videos' / f'{number:03}.mp4').symlink_to(clips[number % len(clips)])
     out = tmp_path / 'out' / 'r.jsonl'
     out.parent.mkdir()
-    command = ['-m', 'pan_mm', 'predict', str(tmp_path / 'videos'), '--out', str(out)]
+    command = ['predict', str(tmp_path / 'videos'), '--out', str(out)]
     command += ['--config', str(config), '--checkpoint', str(checkpoint), '--batch-size', '1']
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
     workers = []
     for rank in range(NUM_PROCESSES):
         process_env = dict(env, RANK=str(rank), WORLD_SIZE=str(NUM_PROCESSES))
-        workers.append(subprocess.Popen([sys.executable, *command], env=process_env))
+        worker = [sys.executable, '-m', 'pan_mm', *command]
+        workers.append(subprocess.Popen(worker, env=process_env))
     shard = out.with_name('r-00001-of-00003.jsonl')
     while not shard.exists() or shard.read_bytes().count(b'\n') < 3:
         assert workers[1].poll() is None
@@ -242,10 +243,7 @@ def test_three_processes_one_killed(make_config, make_checkpoint, clips_dir, tmp
         file.truncate(shard.stat().st_size - 10)
     done = len(shard.read_text().splitlines())
 
-    torchrun = ['-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={NUM_PROCESSES}']
-    result = subprocess.run(
-        [sys.executable, *torchrun, *command], env=env, capture_output=True, text=True
-    )
+    result = launch(NUM_PROCESSES, 'pan_mm/__main__.py', *command)
     assert result.returncode == 0, result.stderr
     assert f'resuming: {done - 1} of' in result.stderr
     records = [json.loads(line) for path in out.parent.iterdir() for line in path.open()]

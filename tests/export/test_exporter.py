@@ -44,31 +44,27 @@ def exported(small, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('suffix', ['.onnx', '.xml', '.pt2'])
-class TestFormats:
-    def test_logits_for_any_batch(self, exported, small, suffix):
-        """Equal to the recognizer's own test step on the same raw frames."""
-        model = ExportedModel(exported(suffix))
-        recognizer = load_recognizer(*small, 'cpu')
-        for batch in (1, 5):
-            frames = random_frames(batch, SHAPE, seed=7).to(torch.uint8)
-            data = recognizer.data_preprocessor(dict(inputs=[*frames], data_samples=None))
-            with torch.no_grad():
-                expected = recognizer(data['inputs'], mode='tensor', stage='head')
-            torch.testing.assert_close(model.logits(frames), expected, rtol=1e-3, atol=1e-4)
-
-    @pytest.mark.real_data
-    def test_runs_as_a_checkpoint_does(self, exported, small, clips_dir, suffix):
-        config, checkpoint = small
-        videos = sorted((clips_dir / 'labelled').glob('tennis_*'))
-        videos.insert(1, clips_dir / 'negative' / 'empty.mp4')
-        expected = PANInferencer(config, checkpoint, 'cpu', batch_size=3)(videos)
-        found = PANInferencer(config, exported(suffix), batch_size=3)(videos)
-        assert 'error' in found[1]
-        for one, other in zip(found, expected):
-            assert one.keys() == other.keys()
-            for item, wanted in zip(one.get('top', ()), other.get('top', ())):
-                assert item['label'] == wanted['label']
-                assert item['score'] == pytest.approx(wanted['score'], rel=1e-3, abs=1e-5)
+def test_each_format_runs_as_a_checkpoint_does(exported, small, videos, tmp_path, suffix):
+    """Logits of any batch of raw frames, and predictions of videos, a broken one among them."""
+    config, checkpoint = small
+    model = ExportedModel(exported(suffix))
+    recognizer = load_recognizer(*small, 'cpu')
+    for batch in (1, 5):
+        frames = random_frames(batch, SHAPE, seed=7).to(torch.uint8)
+        data = recognizer.data_preprocessor(dict(inputs=[*frames], data_samples=None))
+        with torch.no_grad():
+            expected = recognizer(data['inputs'], mode='tensor', stage='head')
+        torch.testing.assert_close(model.logits(frames), expected, rtol=1e-3, atol=1e-4)
+    (tmp_path / 'empty.mp4').touch()
+    clips = [videos / '0.mp4', tmp_path / 'empty.mp4', *(videos / f'{i}.mp4' for i in (1, 2, 3))]
+    expected = PANInferencer(config, checkpoint, 'cpu', batch_size=3)(clips)
+    found = PANInferencer(config, exported(suffix), batch_size=3)(clips)
+    assert ['error' in one for one in found] == [False, True, False, False, False]
+    for one, other in zip(found, expected):
+        assert one.keys() == other.keys()
+        for item, wanted in zip(one.get('top', ()), other.get('top', ())):
+            assert item['label'] == wanted['label']
+            assert item['score'] == pytest.approx(wanted['score'], rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.slow
