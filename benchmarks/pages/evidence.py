@@ -35,6 +35,8 @@ RIVALS = (
     ('PAN PA', 'Differences'),
     ('PAN PA', 'Signed differences'),
     ('PAN PA', 'Stack'),
+    ('PAN PA', 'TSM, 4 × 8 frames'),
+    ('PAN PA', 'TSM, 32 frames'),
     ('PAN Lite', 'Lite with differences'),
     ('Differences', 'TSM'),
     ('TSM with maximum', 'TSM'),

@@ -117,6 +117,8 @@ def eight_subjects():
 
 def test_what_the_page_concludes_of_rivals_holds(eight_subjects):
     differences = evidence.differences_by_subject(eight_subjects, evidence.RIVALS)
+    over_views = differences.pop(('PAN PA', 'TSM, 4 × 8 frames'))
+    assert min(over_views.values()) > 0
     lead = {pair: list(own.values()) for pair, own in differences.items()}
     assert {len(own) for own in lead.values()} == {8}
     low = {pair: evidence.interval(own)[0] for pair, own in lead.items()}
@@ -219,17 +221,20 @@ def test_what_the_page_says_of_distillation_holds():
 def test_what_the_page_says_of_imagenet_weights_holds():
     records, _ = read_records(report.RECORDS, report.CONFIGS)
     found, _ = results_by_model(records, report.MODELS_IMAGENET)
-    assert all([result.seed for result in own] == [0] for own in found.values())
+    seeds = {model: [result.seed for result in own] for model, own in found.items()}
+    assert seeds.pop('TSM') == [0, 1] and all(own == [0] for own in seeds.values())
     leads = evidence.differences_by_subject(found, evidence.MOTION)
     leads = {pair: list(own.values()) for pair, own in leads.items()}
-    for rival, points, contains_zero in (('TSM', (11, 12), False), ('PAN RGB', (5, 6), True)):
+    for rival, points, contains_zero in (('TSM', (10.5, 11.2), False), ('PAN RGB', (5, 6), True)):
         for model, lead in zip(('PAN PA', 'PAN Lite'), points):
-            assert np.mean(leads[model, rival]) == pytest.approx(lead, abs=0.5)
+            margin = 0.5 if contains_zero else 0.05
+            assert np.mean(leads[model, rival]) == pytest.approx(lead, abs=margin)
             assert (evidence.interval(leads[model, rival])[0] < 0) == contains_zero
     scratch, _ = results_by_model(records)
-    for model, gain in (('TSM', 5), ('PAN RGB', 4), ('PAN PA', 0), ('PAN Lite', 3)):
-        top1 = np.mean([result.accuracies['top1'] for result in scratch[model]])
-        assert found[model][0].accuracies['top1'] - top1 == pytest.approx(gain, abs=0.5)
+    for model, gain in (('TSM', 6), ('PAN RGB', 4), ('PAN PA', 0), ('PAN Lite', 3)):
+        both = (own[model] for own in (found, scratch))
+        top1, before = (np.mean([r.accuracies['top1'] for r in results]) for results in both)
+        assert top1 - before == pytest.approx(gain, abs=0.5)
         (own, *_), (other, *_) = found[model], scratch[model]
         assert 3.5 < other.gmacs / own.gmacs < 4.7
 
