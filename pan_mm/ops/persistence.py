@@ -11,6 +11,8 @@ from typing import Any, Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import Parameter
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from . import cpu
 from .reference import frame_differences, persistence_reference
@@ -66,7 +68,10 @@ def persistence_of_appearance(
         weight = weight / weight.new_tensor(std).view(-1, 1, 1)
     if plain:
         return persistence_reference(frames, weight, eps)
-    return _persistence(frames, weight, eps, precision, dtype, backend)
+    args = (frames, weight, eps, precision, dtype)
+    if not _wants_operator(frames, weight):
+        return _run('forward', backend, frames, weight, args)
+    return _persistence(*args, backend)
 
 
 def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str:
@@ -296,6 +301,18 @@ def _wants_plain(weight: Tensor) -> bool:
     if torch.compiler.is_compiling():
         return torch.onnx.is_in_onnx_export()
     return torch.jit.is_tracing() or torch._C._are_functorch_transforms_active()
+
+
+def _wants_operator(frames: Tensor, weight: Tensor) -> bool:
+    """Whether autograd, a compiler, a mode or a kind of tensor has to see one operator.
+
+    To predict, nobody has: the first call of an operator imports PyTorch's compiler, a second.
+    """
+    if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
+        return True
+    if torch.is_grad_enabled() and (frames.requires_grad or weight.requires_grad):
+        return True
+    return any(type(tensor) not in (Tensor, Parameter) for tensor in (frames, weight))
 
 
 def _obstacle(backend: str, frames: Tensor, weight: Tensor) -> Optional[str]:

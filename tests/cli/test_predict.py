@@ -215,6 +215,22 @@ class TestResume:
 
 
 @pytest.mark.slow
+def test_what_it_does_not_use_is_not_imported(golf):
+    """The import of each takes a good part of the time to the first answer."""
+    script = (
+        'import sys\n'
+        'from pan_mm.cli import main\n'
+        "status = main(['predict', sys.argv[1], '--device', 'cpu'])\n"
+        "unused = {'torch._dynamo', 'torch.distributed.fsdp', 'sympy', 'timm', 'torchvision'}\n"
+        'print(status, sorted(unused & sys.modules.keys()))\n'
+    )
+    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    command = [sys.executable, '-c', script, golf]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.stdout.endswith('\n0 []\n') and 'golf' in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.slow
 def test_three_processes_one_killed(make_config, make_checkpoint, clips_dir, tmp_path, launch):
     """After a kill -9 the same command under torchrun leaves each video done exactly once."""
     config = make_config(more=SMALL)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 from torch.autograd import gradcheck
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.profiler import ProfilerActivity
 
 from pan_mm.ops import persistence_of_appearance, select_backend
@@ -347,6 +348,31 @@ class TestOperators:
             torch.testing.assert_close(maps, step(batch))
             torch.testing.assert_close(torch.autograd.grad(maps.sum(), weight)[0], expected)
         assert all('pan_mm.persistence.default' in targets for targets in graphs)
+
+    def test_without_gradients_it_is_not_called(self, backend, device):
+        """But for those that look at operators; the numbers are the same."""
+        frames, weight = make_inputs((2, 3, 3, 6, 9), device=device)
+
+        def run(frames):
+            return persistence_of_appearance(frames, weight, backend=backend)
+
+        def run_and_look():
+            with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as profile:
+                maps = run(frames)
+            names = {event.key for event in profile.key_averages()}
+            return maps, 'pan_mm::persistence' in names
+
+        maps, called = run_and_look()
+        assert not called
+        weight.requires_grad_()
+        same, called = run_and_look()
+        assert called and torch.equal(maps, same)
+        with torch.no_grad():
+            assert not run_and_look()[1]
+            assert 'pan_mm.persistence' in str(make_fx(run)(frames).graph)
+            mode = FakeTensorMode()
+            frames, weight = mode.from_tensor(frames), mode.from_tensor(weight)
+            assert run(frames).shape == maps.shape
 
     def test_exported(self, backend, device):
         class Model(torch.nn.Module):
