@@ -7,11 +7,12 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from unittest import mock
 
-from .repair import Repair
+from .repair import Repair, Within
 
 # DRN --------------------------------------------------------------------------------------
 
@@ -270,24 +271,17 @@ def _do_without_multimodal_models(dependency):
 _POSE = 'mmaction.datasets.transforms.pose_transforms'
 
 
-class _LateSciPyStats(importlib.abc.MetaPathFinder):
+@contextmanager
+def _late_scipy_stats(pose):
     """Gives the pose transforms a ``mode`` that imports scipy.stats when it is called."""
-
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname != _POSE or 'scipy.stats' in sys.modules:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
-        exec_module = spec.loader.exec_module
-
-        def exec_with_stand_in(module):
-            sys.modules['scipy.stats'] = stand_in = _StandIn('scipy.stats')
-            try:
-                exec_module(module)
-            finally:
-                _forget(stand_in)
-
-        spec.loader.exec_module = exec_with_stand_in
-        return spec
+    if 'scipy.stats' in sys.modules:
+        yield
+        return
+    sys.modules['scipy.stats'] = stand_in = _StandIn('scipy.stats')
+    try:
+        yield
+    finally:
+        _forget(stand_in)
 
 
 class _StandIn(ModuleType):
@@ -349,7 +343,7 @@ REPAIRS = (
         '(mmaction/datasets/transforms/pose_transforms.py)',
         until='it is imported where it is called',
         needed=_pose_needs_scipy_stats,
-        apply=lambda module: sys.meta_path.insert(0, _LateSciPyStats()),
+        apply=lambda module: sys.meta_path.insert(0, Within(_POSE, _late_scipy_stats)),
     ),
     Repair(
         name='bfloat16-scores',

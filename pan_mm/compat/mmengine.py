@@ -2,17 +2,16 @@
 
 import functools
 import importlib
-import importlib.abc
-import importlib.machinery
 import importlib.metadata
 import importlib.util
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from unittest import mock
 
-from .repair import Repair
+from .repair import Repair, Within
 
 
 def _no_accelerator():
@@ -248,7 +247,7 @@ class _LateRecord(dict):
         return super().__contains__(name)
 
 
-class _LateModule(importlib.abc.MetaPathFinder):
+class _LateModule:
     """Leaves a module that a package imports until somebody wants what the package takes from it.
 
     Args:
@@ -268,30 +267,26 @@ class _LateModule(importlib.abc.MetaPathFinder):
         text = folder.joinpath(*parents, '__init__.py').read_text('utf-8')
         return f'from .{last} import' in text and '__getattr__' not in text
 
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname != self.package or self.module in sys.modules:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
-        exec_module = spec.loader.exec_module
+    @contextmanager
+    def left_out(self, package):
+        """While the package is imported; the class is there when it is asked for."""
+        if self.module in sys.modules:
+            yield
+            return
+        sys.modules[self.module] = stand_in = ModuleType(self.module)
+        setattr(stand_in, self.name, None)
+        try:
+            yield
+        finally:
+            del sys.modules[self.module]
+        for holder in {self.package, self.module.rpartition('.')[0]}:
+            if self.name in vars(sys.modules[holder]):
+                self.import_when_asked(sys.modules[holder])
+        if self.registry:
+            from mmengine import registry
 
-        def exec_without(package):
-            sys.modules[self.module] = stand_in = ModuleType(self.module)
-            setattr(stand_in, self.name, None)
-            try:
-                exec_module(package)
-            finally:
-                del sys.modules[self.module]
-            for holder in {self.package, self.module.rpartition('.')[0]}:
-                if self.name in vars(sys.modules[holder]):
-                    self.import_when_asked(sys.modules[holder])
-            if self.registry:
-                from mmengine import registry
-
-                asked = getattr(registry, self.registry)
-                asked._module_dict = _LateRecord(asked._module_dict, self.module, self.name)
-
-        spec.loader.exec_module = exec_without
-        return spec
+            asked = getattr(registry, self.registry)
+            asked._module_dict = _LateRecord(asked._module_dict, self.module, self.name)
 
     def import_when_asked(self, holder):
         def __getattr__(name):
@@ -330,7 +325,7 @@ def _fsdp_comes_along(module):
 
 
 def _fsdp_comes_late(module):
-    sys.meta_path[:0] = _FSDP
+    sys.meta_path[:0] = [Within(late.package, late.left_out) for late in _FSDP]
 
 
 # Packages -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.abc
+import importlib.machinery
 import importlib.util
 import sys
 import warnings
@@ -72,6 +73,31 @@ class Repair:
                 return Status(self.name, 'not needed', self.reason, self.until)
             importlib.import_module(self.module)
         return Status(self.name, self.state, self.reason, self.until)
+
+
+class Within(importlib.abc.MetaPathFinder):
+    """Runs a module's own code, when it is imported, within a context.
+
+    Args:
+        module (str): Full name.
+        context (Callable): Makes the context manager; gets the module.
+    """
+
+    def __init__(self, module, context):
+        self.module, self.context = module, context
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != self.module:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        exec_module = spec.loader.exec_module
+
+        def exec_within(module):
+            with self.context(module):
+                exec_module(module)
+
+        spec.loader.exec_module = exec_within
+        return spec
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):

@@ -62,7 +62,7 @@ def build_backbone(cfg: dict, num_segments: int) -> tuple:
     shift = {key: cfg.pop(key) for key in ('shift_div', 'causal') if key in cfg}
     is_shift, frozen_stages = cfg.pop('is_shift', True), cfg.pop('frozen_stages', 0)
     module, own_weights = _BUILDERS[library](library, name, cfg, pretrained is True)
-    if type(module) not in OWN.values():
+    if type(module) not in OWN.values():  # known; the check imports PyTorch's compiler
         _check_maps(module, f'{library}.{name}')
     try:
         freeze_stages(module, frozen_stages)
