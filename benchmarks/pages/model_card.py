@@ -72,10 +72,11 @@ def accuracy(record: Record) -> str:
     """What the test of the weights reached."""
     hits = hits_of(record)
     low, high = wilson(int(hits.sum()), len(hits))
-    info = record.info
+    reached = record.accuracies
+    top1, top5, mean_class = (f'{reached[key]:.1f}' for key in ('top1', 'top5', 'mean_class'))
     head = ['trained on', 'tested on', 'clips', 'top-1', '95 % interval', 'top-5', 'mean class']
-    row = [*info['lists'], len(record.labels), f'{info["top1"]:.1f}', f'{low:.1f} … {high:.1f}']
-    row += [f'{info[key]:.1f}' for key in ('top5', 'mean_class')]
+    row = [*record.info['lists'], len(record.labels)]
+    row += [top1, f'{low:.1f} … {high:.1f}', top5, mean_class]
     return f"""{table(head, [row])}
 
 In percent. The interval (Wilson) takes the clips for independent, which clips of one film are not;

@@ -51,7 +51,11 @@ def overview() -> str:
 def motionshapes() -> str:
     """The models of the embedded dataset, one run each."""
     records, _ = read_records(RECORDS_MOTIONSHAPES, CONFIGS)
-    runs = {record.info['config']: record.info for record in records if not record.changes}
+    runs = {
+        record.info['config']: {**record.info, **record.accuracies}
+        for record in records
+        if not record.changes
+    }
     return run_table([runs[config] for config in MODELS_MOTIONSHAPES.values()])
 
 

@@ -140,11 +140,11 @@ def ablation_table(records: Sequence[Record]) -> str:
     rows = []
     for (*place, rank, _, name), group in sorted(groups.items(), key=lambda item: item[0]):
         if (*place, rank) in varied:
-            infos = sorted((record.info for record in group), key=lambda info: info['seed'])
-            seeds = ', '.join(str(info['seed']) for info in infos)
-            accuracies = spreads(infos, ('top1', 'mean_class'))
+            group.sort(key=lambda record: record.info['seed'])
+            seeds = ', '.join(str(record.info['seed']) for record in group)
+            reached = spreads([record.accuracies for record in group], ('top1', 'mean_class'))
             mark = '' if name in chosen else ' †'
-            rows.append([name + mark, *place, seeds, *accuracies, f'{infos[0]["gmacs"]:.2f}'])
+            rows.append([name + mark, *place, seeds, *reached, f'{group[0].info["gmacs"]:.2f}'])
     head = ['variant', 'split', 'pixels', 'epochs', 'seeds', 'top-1', 'mean class', 'GMACs']
     return table(head, rows) if rows else NONE
 
@@ -167,9 +167,8 @@ def runs_table(records: Sequence[Record]) -> str:
         if threads := environment.get('threads'):
             machine += f', {threads} thread(s)'
         commands = '; '.join(f'`{command}`' for command in info['commands'])
-        rows.append(
-            [name, f'{info["top1"]:.1f}', f'{info["train_minutes"]:.1f}', machine, commands]
-        )
+        figures = f'{record.accuracies["top1"]:.1f}', f'{info["train_minutes"]:.1f}'
+        rows.append([name, *figures, machine, commands])
     return table(['record', 'top-1', 'min', 'machine', 'command'], rows) if rows else NONE
 
 

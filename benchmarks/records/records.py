@@ -50,6 +50,10 @@ class Record(NamedTuple):
     def labels(self) -> np.ndarray:
         return np.array([label for _, label in self.clips])
 
+    @property
+    def accuracies(self) -> dict:
+        return accuracies(self.scores, self.labels)
+
 
 def write_record(record: Record) -> None:
     """Write the two files of a record.
@@ -133,7 +137,7 @@ def _check(record, configs):
     name = record_name(info, record.changes)
     if name != record.path.stem:
         raise ReportError(f'by its config, split, settings and seed its name should be {name}')
-    own = {key: round(v, 2) for key, v in accuracies(record.scores, record.labels).items()}
+    own = {key: round(v, 2) for key, v in record.accuracies.items()}
     if own != {key: info[key] for key in LABELS}:
         raise ReportError('the JSON does not tell the accuracy of the scores')
     if record.backwards is not None and record.backwards.shape != record.scores.shape:
