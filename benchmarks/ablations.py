@@ -53,17 +53,15 @@ ABLATIONS = (
 )
 
 
+def _mixup(num_classes):
+    values = dict(type='MixupBlending', num_classes=num_classes, alpha=0.2)
+    return Ablation('Mixup', {f'model.data_preprocessor.blending.{k}': values[k] for k in values})
+
+
 # Extras for any config's recipe, and the paper's optimizer in place of the config's.
 OPTIONS = (
     Ablation('label smoothing', {'model.cls_head.label_smooth_eps': 0.1}),
-    Ablation(
-        'Mixup',
-        {
-            'model.data_preprocessor.blending.type': 'MixupBlending',
-            'model.data_preprocessor.blending.num_classes': 27,
-            'model.data_preprocessor.blending.alpha': 0.2,
-        },
-    ),
+    _mixup(27),
     Ablation(
         "the paper's optimizer",
         {
@@ -74,6 +72,11 @@ OPTIONS = (
             'optim_wrapper.optimizer.weight_decay': 0.0001,
         },
     ),
+)
+
+OPTIONS_JHMDB = (
+    Ablation('without flips', {'train_dataloader.dataset.pipeline.6.flip_ratio': 0}),
+    _mixup(21),
 )
 
 

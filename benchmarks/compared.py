@@ -73,6 +73,8 @@ MODELS_JHMDB = {
     "PAN Lite, the paper's stem": 'pan-lite-mean' + JHMDB.format(4),
     'PAN Lite, motion from zero': 'pan-lite-zero-motion' + JHMDB.format(4),
     'Lite with differences': 'pan-lite-difference' + JHMDB.format(4),
+    'TSM, RandAugment': 'tsm' + JHMDB.format('randaugment-1'),
+    'PAN Lite, RandAugment': 'pan-lite' + JHMDB.format('randaugment-4'),
 }
 MODELS_IMAGENET = {
     model: MODELS_JHMDB[model].replace('jhmdb-rgb', 'utd-mhad-depth')

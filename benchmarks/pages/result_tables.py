@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.ablations import ABLATIONS, BASES, OPTIONS, Ablation
+from benchmarks.ablations import ABLATIONS, BASES, OPTIONS, OPTIONS_JHMDB, Ablation
 from benchmarks.compared import (
     MODELS,
     MODELS_64,
+    MODELS_JHMDB,
     MODELS_MOTIONSHAPES,
     MODELS_R50,
     PAIRS,
@@ -72,13 +73,12 @@ def splits_table(found: Mapping) -> str:
             continue
         values = [[result.accuracies['top1'] for result in own] for own in results]
         cells = [spread(own) if own else '' for own in values]
-        if len(values) > 1:
-            means = [statistics.mean(own) for own in values if own]
-            cells.append(f'{statistics.mean(means):.1f}' if all(values) else '')
+        means = [statistics.mean(own) for own in values if own]
+        cells.append(f'{statistics.mean(means):.1f}' if all(values) else '')
         first = next(own for own in results if own)[0]
         seeds = ', '.join(map(str, sorted({r.seed for own in results for r in own})))
         rows.append([model, seeds, *cells, f'{first.gmacs:.2f}', f'{first.params:.2f}'])
-    head = ['model', 'seeds', *found, *(['mean'] if len(found) > 1 else []), 'GMACs', 'params, M']
+    head = ['model', 'seeds', *found, 'mean', 'GMACs', 'params, M']
     return table(head, rows) if rows else NONE
 
 
@@ -119,8 +119,9 @@ def ablation_table(records: Sequence[Record]) -> str:
 
     † marks settings that met the test split without a run on the split that settings are chosen on.
     """
-    order = ['', *MODELS, *(ablation.name for ablation in (*ABLATIONS, *OPTIONS))]
-    plain = MODELS, MODELS_MOTIONSHAPES, MODELS_64
+    options = *OPTIONS, *OPTIONS_JHMDB
+    order = ['', *MODELS, *(ablation.name for ablation in (*ABLATIONS, *options))]
+    plain = MODELS, MODELS_MOTIONSHAPES, MODELS_64, MODELS_JHMDB
     models = {config: model for names in plain for model, config in names.items()}
     models.update({config: f'{model}, ResNet-50' for model, config in MODELS_R50.items()})
     groups, varied, chosen = {}, set(), set()
@@ -128,7 +129,7 @@ def ablation_table(records: Sequence[Record]) -> str:
         info, changes = record.info, without_scale(record.changes)
         place = info['split'], info['pixels'], info['epochs']
         model = models.get(info['config'], info['config'])
-        known = (*ABLATIONS, *OPTIONS) if info['config'] in BASES.values() else OPTIONS
+        known = (*ABLATIONS, *options) if info['config'] in BASES.values() else options
         variant = ablation_name(changes, known) if changes else ''
         rank, own = (order.index(p) if p in order else len(order) for p in (model, variant))
         name = f'{model}, {variant}' if variant else model

@@ -77,7 +77,7 @@ def page(
         name: results_by_model(jhmdb, MODELS_JHMDB, split)[0]
         for name, split in SPLITS_JHMDB.items()
     }
-    dev = {'dev': results_by_model(jhmdb, MODELS_JHMDB, 'dev')[0]}
+    jhmdb_dev = [record for record in jhmdb if record.info['split'] == 'dev']
     found_imagenet, missing_imagenet = results_by_model(records, MODELS_IMAGENET)
     found_r50, missing_r50 = results_by_model(records, MODELS_R50)
     longer = {n: results_by_model(records, MODELS_64, epochs=n)[0] for n in (60, 120)}
@@ -101,7 +101,7 @@ def page(
         'ENSEMBLES': table(*ensemble_rows(found)),
         'JHMDB': splits_table(by_split),
         'JHMDB_DIFFERENCES': table(*split_rows(by_split)),
-        'JHMDB_DEV': splits_table(dev),
+        'JHMDB_DEV': ablation_table(jhmdb_dev),
         'IMAGENET': main_table(found_imagenet),
         'MISSING_IMAGENET': not_run(missing_imagenet) if any(found_imagenet.values()) else '',
         'IMAGENET_DIFFERENCES': table(*subject_rows(found_imagenet, MOTION)),

@@ -1,0 +1,11 @@
+_base_ = [
+    '../../_base_/models/pan_efficientnet_lite0.py',
+    '../../_base_/datasets/jhmdb.py',
+    '../../_base_/schedules/adamw_15e_finetune.py',
+    '../../_base_/default_runtime_cpu.py',
+]
+
+model = dict(backbone=dict(stream='lite', inflation='keep-rgb'), cls_head=dict(num_classes=21))
+pipeline = _base_.train_dataloader.dataset.pipeline
+pipeline.insert(-2, dict(type='ClipRandAugment'))
+train_dataloader = dict(dataset=dict(pipeline=pipeline))

@@ -1,0 +1,12 @@
+# TSM: PAN's RGB stream with the average over segments in place of VAP.
+_base_ = [
+    '../../_base_/models/pan_efficientnet_lite0.py',
+    '../../_base_/datasets/jhmdb_1x1x8.py',
+    '../../_base_/schedules/adamw_15e_finetune.py',
+    '../../_base_/default_runtime_cpu.py',
+]
+
+model = dict(backbone=dict(stream='rgb', clip_len=1), cls_head=dict(type='TSMHead', num_classes=21))
+pipeline = _base_.train_dataloader.dataset.pipeline
+pipeline.insert(-2, dict(type='ClipRandAugment'))
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
