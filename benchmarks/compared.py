@@ -42,6 +42,7 @@ MODELS_64 = {
     'Lite with differences': 'pan-lite-difference_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN PA, normalized': 'pan-pa-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN PA, two scales': 'pan-pa-scales_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN PA, signed': 'pan-pa-signed_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN Lite, normalized': 'pan-lite-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'TSM, RandAugment': 'tsm_r18_1xb16-randaugment-1x1x8-30e-64px_utd-mhad-depth',
     'PAN Lite, RandAugment': 'pan-lite_r18_1xb16-randaugment-4x1x8-30e-64px_utd-mhad-depth',
