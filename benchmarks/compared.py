@@ -40,15 +40,18 @@ MODELS_64 = {
     'PAN PA': 'pan-pa_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'Lite with differences': 'pan-lite-difference_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN Lite, distilled': 'pan-lite_r18_1xb16-distilled-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN Full': 'pan-full_r18_4x1x8-64px_utd-mhad-depth',
+    'PAN En': 'pan-en_r18_4x1x8-64px_utd-mhad-depth',
+}
+# They meet the test split only if they are chosen on the dev split.
+CANDIDATES_64 = {
     'PAN PA, normalized': 'pan-pa-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN PA, two scales': 'pan-pa-scales_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN PA, signed': 'pan-pa-signed_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN Lite, normalized': 'pan-lite-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'TSM, RandAugment': 'tsm_r18_1xb16-randaugment-1x1x8-30e-64px_utd-mhad-depth',
     'PAN Lite, RandAugment': 'pan-lite_r18_1xb16-randaugment-4x1x8-30e-64px_utd-mhad-depth',
-    'PAN Lite, distilled': 'pan-lite_r18_1xb16-distilled-4x1x8-30e-64px_utd-mhad-depth',
-    'PAN Full': 'pan-full_r18_4x1x8-64px_utd-mhad-depth',
-    'PAN En': 'pan-en_r18_4x1x8-64px_utd-mhad-depth',
 }
 MODELS_R50 = {
     'TSN': 'tsn_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',

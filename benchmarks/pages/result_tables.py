@@ -7,6 +7,7 @@ import numpy as np
 
 from benchmarks.ablations import ABLATIONS, BASES, OPTIONS, OPTIONS_JHMDB, Ablation
 from benchmarks.compared import (
+    CANDIDATES_64,
     MODELS,
     MODELS_64,
     MODELS_JHMDB,
@@ -121,7 +122,7 @@ def ablation_table(records: Sequence[Record]) -> str:
     """
     options = *OPTIONS, *OPTIONS_JHMDB
     order = ['', *MODELS, *(ablation.name for ablation in (*ABLATIONS, *options))]
-    plain = MODELS, MODELS_MOTIONSHAPES, MODELS_64, MODELS_JHMDB
+    plain = MODELS, MODELS_MOTIONSHAPES, MODELS_64, CANDIDATES_64, MODELS_JHMDB
     models = {config: model for names in plain for model, config in names.items()}
     models.update({config: f'{model}, ResNet-50' for model, config in MODELS_R50.items()})
     groups, varied, chosen = {}, set(), set()

@@ -27,6 +27,7 @@ def test_all_stand_on_the_results_page():
     listed = {
         *compared.MODELS.values(),
         *compared.MODELS_64.values(),
+        *compared.CANDIDATES_64.values(),
         *compared.MODELS_IMAGENET.values(),
         *compared.MODELS_R50.values(),
     }
