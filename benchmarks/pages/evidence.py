@@ -19,6 +19,8 @@ DIFFERENCES = (
     ('PAN Lite', 'TSM'),
     ('PAN PA', 'PAN RGB'),
     ('PAN PA', 'TSM'),
+    ('PAN PA', 'Differences'),
+    ('PAN Lite', 'Lite with differences'),
     ('PAN Lite', 'PAN PA'),
     ('PAN Full', 'PAN Lite'),
 )

@@ -92,6 +92,7 @@ def page(
         'SUBJECTS': table(*subject_rows(found)),
         'LOSSES': table(*loss_rows(found)),
         'SCHEDULES': table(*schedule_rows({30: found_64, **longer})),
+        'SCHEDULE_DIFFERENCES': table(*subject_rows(longer[120], MOTION)),
         'SMALL': main_table(found_64),
         'MISSING_SMALL': not_run(missing_64) if any(found_64.values()) else '',
         'SWAPPED': main_table(swapped),

@@ -1,4 +1,5 @@
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -100,10 +101,13 @@ def test_what_the_page_says_of_people_and_losses_holds():
     for pair in (('PAN PA', 'PAN RGB'), ('PAN Lite', 'PAN RGB'), ('PAN Lite', 'TSM')):
         low, high = evidence.interval(list(differences[pair].values()))
         assert low < 0 < high
+    assert [result.seed for result in found['Differences']] == [0, 1]
+    lead = list(differences['PAN PA', 'Differences'].values())
+    assert np.mean(lead) == pytest.approx(-0.3, abs=0.05) and max(np.abs(lead)) < 1
     models, (losses,) = evidence.loss_rows(found)
     losses = dict(zip(models, map(float, losses)))
-    with_pa = [losses.pop(m) for m in list(losses) if m.startswith(('PAN PA', 'PAN Lite'))]
-    assert max(with_pa) < min(losses.values()) and losses['TSM'] > losses['PAN RGB']
+    with_cue = [losses.pop(m) for m in list(losses) if re.match('PAN PA|PAN Lite|.*ifferences', m)]
+    assert max(with_cue) < min(losses.values()) and losses['TSM'] > losses['PAN RGB']
 
 
 @pytest.fixture(scope='module')
@@ -156,20 +160,32 @@ def test_longer_schedules_are_of_the_same_seeds():
 
 def test_what_the_page_says_of_longer_schedules_holds():
     records, _ = read_records(report.RECORDS, report.CONFIGS)
-    found, _ = results_by_model(records, report.MODELS_64, epochs=120)
-    (tsm,) = found['TSM']
-    for model, points in (('PAN PA', 12), ('PAN Lite', 9)):
-        (own,) = found[model]
-        lead = own.accuracies['top1'] - tsm.accuracies['top1']
-        assert lead == pytest.approx(points, abs=0.5) and evidence.mcnemar(own, tsm) < 1e-4
-        assert evidence.final_loss(own) == pytest.approx(evidence.final_loss(tsm), abs=0.05)
+    longer, _ = results_by_model(records, report.MODELS_64, epochs=120)
     plain, _ = results_by_model(records, report.MODELS_64)
-    gain = {
-        m: found[m][0].accuracies['top1'] - plain[m][0].accuracies['top1']
-        for m in plain
-        if found[m]
-    }
-    assert max(gain, key=gain.get) == 'TSM'
+    trained = ('TSN', 'TSM', 'PAN RGB', 'PAN PA', 'PAN Lite')
+    assert all([result.seed for result in longer[model]] == [0] for model in trained)
+
+    def top1(found, model):
+        return found[model][0].accuracies['top1']
+
+    for one, other, kept, before in (
+        ('PAN PA', 'TSM', 12, 18),
+        ('PAN PA', 'PAN RGB', 5, 10),
+        ('PAN Lite', 'TSM', 9, 17),
+        ('PAN Lite', 'PAN RGB', 3, 9),
+    ):
+        for found, points in ((longer, kept), (plain, before)):
+            assert top1(found, one) - top1(found, other) == pytest.approx(points, abs=0.5)
+        is_chance = evidence.mcnemar(longer[one][0], longer[other][0]) > 0.05
+        assert is_chance == ((one, other) == ('PAN Lite', 'PAN RGB'))
+        (own,) = evidence.differences_by_subject(longer, [(one, other)]).values()
+        assert len(own) == 4 and evidence.interval(list(own.values()))[0] < 0
+    gains = [top1(longer, model) - top1(plain, model) for model in trained]
+    assert gains == pytest.approx([16, 14, 13, 7, 6], abs=0.5)
+    tsn, *losses = (evidence.final_loss(longer[model][0]) for model in trained)
+    assert np.ptp(losses) < 0.05 and tsn > 0.4
+    assert top1(longer, 'PAN Full') == pytest.approx(89.8, abs=0.05)
+    assert evidence.mcnemar(longer['PAN Full'][0], longer['PAN PA'][0]) > 0.05
 
 
 ROOTS = 'model.backbone.persistence.compression'
@@ -188,14 +204,18 @@ def test_what_the_page_says_of_the_search_holds():
         for settings, own in top1.items()
         if settings[0].startswith(('pan-pa', 'pan-difference')) and '64px' in settings[0]
     }
-    assert sum(config.startswith('pan-pa') for config, _ in tried) == 9
-    roots = [own for (_, changes), own in tried.items() if '"sqrt"' in changes]
-    others = [own for own in tried.values() if own not in roots]
-    (roots,) = roots
-    lead = [roots[seed] - pa[seed] for seed in (0, 1, 2)]
-    assert lead == pytest.approx([9, 0, 1], abs=0.5)
-    for own in others:
-        assert abs(np.mean([own[seed] - pa[seed] for seed in own])) < 3
+    assert sum(config.startswith('pan-pa') for config, _ in tried) == 12
+
+    def leads_of(part):
+        (name,) = (settings for settings in tried if part in '{} {}'.format(*settings))
+        own = tried.pop(name)
+        return [own[seed] - pa[seed] for seed in sorted(own)]
+
+    assert leads_of('"sqrt"') == pytest.approx([9, 0, 1], abs=0.5)
+    assert leads_of('pan-pa-signed') == pytest.approx([6, 2, -2], abs=0.5)
+    assert leads_of('lr_mult": 5') == pytest.approx([-9], abs=0.5)
+    for own in tried.values():
+        assert len(own) < 3 and abs(np.mean([own[seed] - pa[seed] for seed in own])) < 3
     tested = {
         record.info['seed']: record.info['top1']
         for record in records
