@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.compared import CANDIDATES_64
+from benchmarks.compared import CANDIDATES_64, MODELS
 from benchmarks.pages import evidence
 from benchmarks.pages import results as report
 from benchmarks.records.by_model import Result, results_by_model
 from benchmarks.records.records import read_records
+from benchmarks.records.settings import without_scale
 
 
 def result(recognized, **kwargs):
@@ -202,7 +203,7 @@ def test_what_the_page_says_of_the_search_holds():
     tried = {
         settings: own
         for settings, own in top1.items()
-        if settings[0].startswith(('pan-pa', 'pan-difference')) and '64px' in settings[0]
+        if re.match('pan-(pa|difference|signed)', settings[0]) and '64px' in settings[0]
     }
     assert sum(config.startswith('pan-pa') for config, _ in tried) == 12
 
@@ -214,6 +215,8 @@ def test_what_the_page_says_of_the_search_holds():
     assert leads_of('"sqrt"') == pytest.approx([9, 0, 1], abs=0.5)
     assert leads_of('pan-pa-signed') == pytest.approx([6, 2, -2], abs=0.5)
     assert leads_of('lr_mult": 5') == pytest.approx([-9], abs=0.5)
+    signed = tried.pop((report.MODELS_64['Signed differences'], '{}'))
+    assert abs(np.mean([signed[seed] - pa[seed] for seed in (0, 1, 2)])) < 1
     for own in tried.values():
         assert len(own) < 3 and abs(np.mean([own[seed] - pa[seed] for seed in own])) < 3
     tested = {
@@ -265,8 +268,17 @@ def test_what_the_page_says_of_imagenet_weights_holds():
 
 def test_what_the_page_says_of_randaugment_holds():
     records, _ = read_records(report.RECORDS, report.CONFIGS)
-    (own,) = results_by_model(records, CANDIDATES_64, 'dev')[0]['TSM, RandAugment']
-    assert own.accuracies['top1'] < 10 and evidence.final_loss(own) > 3
+    found, _ = results_by_model(records, CANDIDATES_64, 'dev')
+    (tsm,), (lite,) = found['TSM, RandAugment'], found['PAN Lite, RandAugment']
+    assert tsm.accuracies['top1'] < 10 and evidence.final_loss(tsm) > 3
+    (plain,) = (  # the config of 112 pixels, with options
+        record
+        for record in records
+        if record.info['config'] == MODELS['PAN Lite'] and not without_scale(record.changes)
+        if (record.info['split'], record.info['epochs']) == ('dev', 30)
+    )
+    lost = plain.accuracies['top1'] - lite.accuracies['top1']
+    assert lost == pytest.approx(21, abs=0.5)
 
 
 def test_differences_on_several_splits():
