@@ -73,7 +73,7 @@ OPTIONS = (
         },
     ),
 )
-
+# The same for JHMDB.
 OPTIONS_JHMDB = (
     Ablation('without flips', {'train_dataloader.dataset.pipeline.6.flip_ratio': 0}),
     _mixup(21),
