@@ -8,7 +8,6 @@ import numpy as np
 from mmengine.config import Config
 
 from benchmarks.compared import CONFIGS, MODELS, SEEDS, STREAMS
-from pan_mm.inference.score_fusion import accuracies
 from pan_mm.models.pan_ensemble import stream_configs
 
 from .records import Record
@@ -27,13 +26,8 @@ class Result(NamedTuple):
     minutes: float
     curve: dict
 
-    @property
-    def labels(self) -> np.ndarray:
-        return np.array([label for _, label in self.clips])
-
-    @property
-    def accuracies(self) -> dict:
-        return accuracies(self.scores, self.labels)
+    labels = Record.labels
+    accuracies = Record.accuracies
 
 
 def _result(record: Record) -> Result:
