@@ -18,6 +18,7 @@ MODELS = {
     'PAN RGB': 'pan-rgb_r18_1xb16-1x1x8-30e_utd-mhad-depth',
     'Differences': 'pan-difference_r18_1xb16-4x1x8-30e_utd-mhad-depth',
     'PAN PA': 'pan-pa_r18_1xb16-4x1x8-30e_utd-mhad-depth',
+    'PAN PA, square roots': 'pan-pa-sqrt_r18_1xb16-4x1x8-30e_utd-mhad-depth',
     'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth',
     'Lite with differences': 'pan-lite-difference_r18_1xb16-4x1x8-30e_utd-mhad-depth',
     'PAN Lite after MotionShapes': (
@@ -38,6 +39,7 @@ MODELS_64 = {
     'Differences': 'pan-difference_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'Signed differences': 'pan-signed-difference_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN PA': 'pan-pa_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
+    'PAN PA, square roots': 'pan-pa-sqrt_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'Lite with differences': 'pan-lite-difference_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN Lite, distilled': 'pan-lite_r18_1xb16-distilled-4x1x8-30e-64px_utd-mhad-depth',

@@ -20,6 +20,7 @@ DIFFERENCES = (
     ('PAN PA', 'PAN RGB'),
     ('PAN PA', 'TSM'),
     ('PAN PA', 'Differences'),
+    ('PAN PA, square roots', 'PAN PA'),
     ('PAN Lite', 'Lite with differences'),
     ('PAN Lite', 'PAN PA'),
     ('PAN Full', 'PAN Lite'),

@@ -19,7 +19,7 @@ from benchmarks.compared import (
 )
 from benchmarks.markdown import table
 from benchmarks.order_test import order_accuracies
-from benchmarks.records.by_model import Result
+from benchmarks.records.by_model import Result, changes_from
 from benchmarks.records.records import Record
 from benchmarks.records.settings import without_scale
 
@@ -127,15 +127,18 @@ def ablation_table(records: Sequence[Record]) -> str:
     models.update({config: f'{model}, ResNet-50' for model, config in MODELS_R50.items()})
     groups, varied, chosen = {}, set(), set()
     for record in records:
-        info, changes = record.info, without_scale(record.changes)
+        info = record.info
+        same = [config for config in models if not changes_from(config, record)]
+        config, changes = (same[0], {}) if same else (info['config'], record.changes)
         place = info['split'], info['pixels'], info['epochs']
-        model = models.get(info['config'], info['config'])
-        known = (*ABLATIONS, *options) if info['config'] in BASES.values() else options
-        variant = ablation_name(changes, known) if changes else ''
+        model = models.get(config, config)
+        known = (*ABLATIONS, *options) if config in BASES.values() else options
+        kept = without_scale(changes)
+        variant = ablation_name(kept, known) if kept else ''
         rank, own = (order.index(p) if p in order else len(order) for p in (model, variant))
         name = f'{model}, {variant}' if variant else model
         groups.setdefault((*place, rank, own, name), []).append(record)
-        if record.changes or info['split'] != 'test':
+        if changes or info['split'] != 'test':
             varied.add((*place, rank))
         if info['split'] == 'dev' or not variant:
             chosen.add(name)

@@ -11,7 +11,12 @@ from benchmarks.compared import CONFIGS, MODELS, SEEDS, STREAMS
 from pan_mm.models.pan_ensemble import stream_configs
 
 from .records import Record
-from .settings import find_config, only_length
+from .settings import (
+    changed_settings,
+    find_config,
+    only_length,
+    settings_of_config,
+)
 
 
 class Result(NamedTuple):
@@ -71,6 +76,8 @@ def results_by_model(
 ) -> tuple:
     """Results on one split of the configs as they are, by model, and what is missing.
 
+    A run of another config counts where options gave it the same settings.
+
     Args:
         records (Sequence[Record]): Records of any runs.
         models (dict): Names of configs by model.
@@ -81,11 +88,14 @@ def results_by_model(
     Returns:
         tuple: ``{model: [Result]}`` by seed, and a text for each model that lacks runs.
     """
-    plain = [r for r in records if r.info['split'] == split and only_length(r.changes)]
-    plain = [r for r in plain if (r.info['epochs'] == epochs if epochs else not r.changes)]
+    runs = [r for r in records if r.info['split'] == split and epochs in (None, r.info['epochs'])]
     found = {}
     for model, config in models.items():
-        results = [_result(record) for record in plain if record.info['config'] == config]
+        results = []
+        for record in runs:
+            changes = changes_from(config, record)
+            if only_length(changes) if epochs else not changes:
+                results.append(_result(record))
         found[model] = sorted(results, key=lambda result: result.seed)
     missing = []
     for model, config in models.items():
@@ -107,6 +117,21 @@ def results_by_model(
         if lacking:
             missing.append(f'{model}: seed {", ".join(lacking)}')
     return found, missing
+
+
+def changes_from(config: str, record: Record) -> dict:
+    """Settings in which a run differs from a config, which may be another than it names."""
+    if record.info['config'] == config:
+        return record.changes
+    return changed_settings(
+        {**_settings(record.info['config']), **record.changes}, _settings(config)
+    )
+
+
+@functools.cache
+def _settings(config):
+    own, _, _ = settings_of_config(find_config(CONFIGS, config))
+    return own
 
 
 @functools.cache

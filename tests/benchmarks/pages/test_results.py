@@ -259,6 +259,14 @@ def test_means_are_of_equal_runs_alone(records):
     assert any('PAN En: seed 1 (lacks PAN PA, PAN Lite)' in text for text in missing)
 
 
+def test_a_run_counts_for_the_config_whose_settings_options_gave_it():
+    runs = [record('PAN Lite', 1, 54, {'model.backbone.stream': 'pa'}), record('PAN PA', 0, 27)]
+    found, _ = results_by_model(runs)
+    assert [result.seed for result in found['PAN PA']] == [0, 1] and not found['PAN Lite']
+    dev = runs[0]._replace(info=dict(runs[0].info, split='dev'))
+    assert '| PAN PA | dev | 112 | 30 | 1 |' in ablation_table([dev])
+
+
 def test_streams_of_one_seed_are_fused_by_their_weights(records):
     found, _ = results_by_model(records)
     (en,) = found['PAN En']
