@@ -75,7 +75,8 @@ def plot_curves(found: dict, figure) -> None:
         for index, result in enumerate(found[model]):
             steps, epochs = result.curve['step'], result.curve['epoch']
             label = model if index == 0 else None
-            style = dict(color=f'C{number}', linewidth=1, alpha=0.8, label=label)
+            line = '-' if number < 10 else '--'  # there are ten colors
+            style = dict(color=f'C{number}', ls=line, linewidth=1, alpha=0.8, label=label)
             axes.plot(steps / steps[-1] * epochs[-1], result.curve['loss'], **style)
     axes.set_xlabel('epoch')
     axes.set_ylabel('training loss')

@@ -102,9 +102,18 @@ def test_what_the_page_says_of_people_and_losses_holds():
     for pair in (('PAN PA', 'PAN RGB'), ('PAN Lite', 'PAN RGB'), ('PAN Lite', 'TSM')):
         low, high = evidence.interval(list(differences[pair].values()))
         assert low < 0 < high
-    assert [result.seed for result in found['Differences']] == [0, 1]
-    lead = list(differences['PAN PA', 'Differences'].values())
-    assert np.mean(lead) == pytest.approx(-0.3, abs=0.05) and max(np.abs(lead)) < 1
+    for model, plain, mean in (
+        ('PAN PA', 'Differences', 0.6),
+        ('PAN Lite', 'Lite with differences', -0.1),
+    ):
+        assert [result.seed for result in found[plain]] == [0, 1, 2]
+        lead = list(differences[model, plain].values())
+        low, high = evidence.interval(lead)
+        assert np.mean(lead) == pytest.approx(mean, abs=0.05) and low < 0 < high
+    lead = differences['PAN PA', 'Differences']
+    assert min(lead.values()) > 0 and max(lead.values()) == lead[4] == pytest.approx(1.2, abs=0.05)
+    for pair in evidence.paired(found['PAN PA'], found['Differences']):
+        assert evidence.mcnemar(*pair) > 0.05
     models, (losses,) = evidence.loss_rows(found)
     losses = dict(zip(models, map(float, losses)))
     with_cue = [losses.pop(m) for m in list(losses) if re.match('PAN PA|PAN Lite|.*ifferences', m)]
@@ -138,7 +147,9 @@ def test_what_the_page_concludes_of_rivals_holds(eight_subjects):
     for rival in ('TSM', 'PAN RGB'):
         assert min(lead['PAN PA', rival]) > 0 and low['PAN Lite', rival] > 0
     assert mean['PAN PA', 'Differences'] == pytest.approx(-0.1, abs=0.05)
-    assert low['PAN PA', 'Differences'] < 0 < high['PAN PA', 'Differences']
+    assert mean['PAN Lite', 'Lite with differences'] == pytest.approx(2.1, abs=0.05)
+    for pair in (('PAN PA', 'Differences'), ('PAN Lite', 'Lite with differences')):
+        assert low[pair] < 0 < high[pair]
     assert mean['PAN PA', 'Signed differences'] == pytest.approx(-2.6, abs=0.05)
     assert high['PAN PA', 'Signed differences'] < 0
     assert mean['PAN PA', 'Stack'] == pytest.approx(12, abs=0.5)
