@@ -152,6 +152,13 @@ def test_what_the_page_concludes_of_rivals_holds(eight_subjects):
         assert low[pair] < 0 < high[pair]
     assert mean['PAN PA', 'Signed differences'] == pytest.approx(-2.6, abs=0.05)
     assert high['PAN PA', 'Signed differences'] < 0
+    for rival, points in (('PAN PA', 1.5), ('Differences', 1.4), ('Signed differences', -1)):
+        pair = 'PAN PA, square roots', rival
+        assert mean[pair] == pytest.approx(points, abs=0.05)
+        assert low[pair] > 0 if rival == 'Differences' else low[pair] < 0 < high[pair]
+    assert low['PAN PA, square roots', 'Differences'] < 0.1
+    lead_of = differences['PAN PA, square roots', 'PAN PA']
+    assert lead_of[7] == pytest.approx(0.9, abs=0.05)  # whose clips are the dev split
     assert mean['PAN PA', 'Stack'] == pytest.approx(12, abs=0.5)
     assert mean['Differences', 'TSM'] == pytest.approx(mean['PAN PA', 'TSM'], abs=1)
     assert low['TSM with maximum', 'TSM'] > 0
@@ -227,11 +234,12 @@ def test_what_the_page_says_of_the_search_holds():
     assert abs(np.mean([signed[seed] - pa[seed] for seed in (0, 1, 2)])) < 1
     for own in tried.values():
         assert len(own) < 3 and abs(np.mean([own[seed] - pa[seed] for seed in own])) < 3
-    found, _ = results_by_model(records, report.MODELS_64)
-    for model, mean in (('PAN PA, square roots', 79.1), ('PAN PA', 79.3)):
-        assert [result.seed for result in found[model]] == [0, 1, 2]
-        top1 = [result.accuracies['top1'] for result in found[model]]
-        assert np.mean(top1) == pytest.approx(mean, abs=0.05)
+    for split, *means in (('test', 79.1, 79.3), ('swap', 82.2, 79.0)):
+        found, _ = results_by_model(records, report.MODELS_64, split)
+        for model, mean in zip(('PAN PA, square roots', 'PAN PA'), means):
+            assert [result.seed for result in found[model]] == [0, 1, 2]
+            top1 = [result.accuracies['top1'] for result in found[model]]
+            assert np.mean(top1) == pytest.approx(mean, abs=0.05)
 
 
 def test_what_the_page_says_of_distillation_holds():
@@ -309,6 +317,13 @@ def test_what_the_page_says_of_jhmdb_holds():
     dev = found.pop('dev')
     (lite,), (rgb,) = dev['PAN Lite'], dev['PAN RGB']
     assert lite.accuracies['top1'] > rgb.accuracies['top1'] and evidence.mcnemar(lite, rgb) > 0.05
+    for model, gain in (('TSM', -3), ('PAN Lite', 2)):
+        (augmented,), (plain,) = dev[f'{model}, RandAugment'], dev[model]
+        top1, before = (own.accuracies['top1'] for own in (augmented, plain))
+        assert top1 - before == pytest.approx(gain, abs=0.5)
+        assert evidence.mcnemar(augmented, plain) > 0.05
+        rise = evidence.final_loss(augmented) / evidence.final_loss(plain)
+        assert rise == pytest.approx(3, abs=0.2)
     top1 = {
         m: [own[m][0].accuracies['top1'] for own in found.values()]
         for m in dev
