@@ -11,12 +11,7 @@ from benchmarks.compared import CONFIGS, MODELS, SEEDS, STREAMS
 from pan_mm.models.pan_ensemble import stream_configs
 
 from .records import Record
-from .settings import (
-    changed_settings,
-    find_config,
-    only_length,
-    settings_of_config,
-)
+from .settings import changed_settings, find_config, only_length, settings_of_config
 
 
 class Result(NamedTuple):
@@ -76,7 +71,8 @@ def results_by_model(
 ) -> tuple:
     """Results on one split of the configs as they are, by model, and what is missing.
 
-    A run of another config counts where options gave it the same settings.
+    A run of another config counts where options gave it the same settings, and the config itself
+    has none of that seed.
 
     Args:
         records (Sequence[Record]): Records of any runs.
@@ -91,12 +87,12 @@ def results_by_model(
     runs = [r for r in records if r.info['split'] == split and epochs in (None, r.info['epochs'])]
     found = {}
     for model, config in models.items():
-        results = []
-        for record in runs:
+        by_seed = {}
+        for record in sorted(runs, key=lambda record: record.info['config'] == config):
             changes = changes_from(config, record)
             if only_length(changes) if epochs else not changes:
-                results.append(_result(record))
-        found[model] = sorted(results, key=lambda result: result.seed)
+                by_seed[record.info['seed']] = _result(record)
+        found[model] = [by_seed[seed] for seed in sorted(by_seed)]
     missing = []
     for model, config in models.items():
         streams = fused_streams(config)

@@ -260,9 +260,11 @@ def test_means_are_of_equal_runs_alone(records):
 
 
 def test_a_run_counts_for_the_config_whose_settings_options_gave_it():
-    runs = [record('PAN Lite', 1, 54, {'model.backbone.stream': 'pa'}), record('PAN PA', 0, 27)]
+    runs = [record('PAN Lite', seed, 54, {'model.backbone.stream': 'pa'}) for seed in (1, 0)]
+    runs.insert(1, record('PAN PA', 0, 27))  # of its own config, which goes first
     found, _ = results_by_model(runs)
-    assert [result.seed for result in found['PAN PA']] == [0, 1] and not found['PAN Lite']
+    reached = [(result.seed, result.accuracies['top1']) for result in found['PAN PA']]
+    assert reached == [(0, 50), (1, 100)] and not found['PAN Lite']
     dev = runs[0]._replace(info=dict(runs[0].info, split='dev'))
     assert '| PAN PA | dev | 112 | 30 | 1 |' in ablation_table([dev])
 
