@@ -1,4 +1,4 @@
-# Square roots of PA's maps after a batch norm: what a search on the dev split chose.
+# Square roots of PA's maps, then a batch norm: what a search on the dev split chose.
 _base_ = [
     '../../_base_/models/pan_r18.py',
     '../../_base_/datasets/utd_mhad.py',
