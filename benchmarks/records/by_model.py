@@ -119,15 +119,11 @@ def changes_from(config: str, record: Record) -> dict:
     """Settings in which a run differs from a config, which may be another than it names."""
     if record.info['config'] == config:
         return record.changes
-    return changed_settings(
-        {**_settings(record.info['config']), **record.changes}, _settings(config)
+    named, other = (
+        settings_of_config(find_config(CONFIGS, name))[0]
+        for name in (record.info['config'], config)
     )
-
-
-@functools.cache
-def _settings(config):
-    own, _, _ = settings_of_config(find_config(CONFIGS, config))
-    return own
+    return changed_settings({**named, **record.changes}, other)
 
 
 @functools.cache

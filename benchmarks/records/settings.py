@@ -127,6 +127,7 @@ def split_name(own: list, config: list) -> str:
     )
 
 
+@functools.cache
 def find_config(configs: Union[str, Path], name: str) -> Path:
     """The config of that name in a folder of configs.
 

@@ -1,11 +1,9 @@
 # PAN Lite with a batch norm of the PA maps.
 _base_ = [
-    '../../_base_/models/pan_r18.py',
+    '../../_base_/models/pan_r18_norm.py',
     '../../_base_/datasets/utd_mhad_64.py',
     '../../_base_/schedules/adamw_30e_bf16.py',
     '../../_base_/default_runtime_cpu.py',
 ]
 
-cues = [dict(type='PersistenceOfAppearance', init_std=0.1)]
-cues = dict(_delete_=True, type='MotionCues', cues=cues, norm_scale=1.0)
-model = dict(backbone=dict(persistence=cues), cls_head=dict(num_classes=27))
+model = dict(cls_head=dict(num_classes=27))

@@ -1,11 +1,10 @@
 # PA at two scales of filters, each normalized.
 _base_ = [
-    '../../_base_/models/pan_r18.py',
+    '../../_base_/models/pan_r18_norm.py',
     '../../_base_/datasets/utd_mhad_64.py',
     '../../_base_/schedules/adamw_30e_bf16.py',
     '../../_base_/default_runtime_cpu.py',
 ]
 
 cues = [dict(type='PersistenceOfAppearance', init_std=0.1, kernel_size=k) for k in (3, 7)]
-cues = dict(_delete_=True, type='MotionCues', cues=cues, norm_scale=1.0)
-model = dict(backbone=dict(stream='pa', persistence=cues), cls_head=dict(num_classes=27))
+model = dict(backbone=dict(stream='pa', persistence=dict(cues=cues)), cls_head=dict(num_classes=27))
