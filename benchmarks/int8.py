@@ -23,7 +23,7 @@ from mmaction.registry import DATASETS
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
-from pan_mm.export.exporter import FramesToLogits, export
+from pan_mm.deploy.export.exporter import FramesToLogits, export
 from pan_mm.inference.recognizer import load_config, load_recognizer
 from pan_mm.inference.runtime import ExportedModel
 from pan_mm.inference.score_fusion import accuracies

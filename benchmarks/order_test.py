@@ -20,8 +20,8 @@ import numpy as np
 from mmaction.registry import RUNNERS
 from mmengine.config import Config, DictAction
 
+from pan_mm.config.pipelines import kind_of
 from pan_mm.datasets.file_lists import read_label_map
-from pan_mm.datasets.pipelines import kind_of
 from pan_mm.inference.score_fusion import load_scores, scores_and_labels
 from pan_mm.utils.errors import DataError
 

@@ -34,7 +34,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 import pan_mm  # noqa: F401, registers PAN
-from pan_mm.datasets.pipelines import kind_of
+from pan_mm.config.pipelines import kind_of
 from pan_mm.inference.optimization import optimize
 from pan_mm.models.memory_format import backbones, to_channels_last
 from pan_mm.models.streams import recognizers_of

@@ -20,10 +20,10 @@ import cv2
 import torch
 from mmengine.config import Config
 
+from pan_mm.deploy.streaming.recognizer import StreamRecognizer, StreamStats
+from pan_mm.deploy.streaming.sources import LiveSource
 from pan_mm.inference.optimization import optimize
 from pan_mm.inference.recognizer import load_recognizer
-from pan_mm.streaming.recognizer import StreamRecognizer, StreamStats
-from pan_mm.streaming.sources import LiveSource
 from pan_mm.utils.errors import VideoError
 
 from .reliability.load import MemoryLog

@@ -18,7 +18,7 @@ import torch
 
 import pan_mm
 from pan_mm.utils.environment import processor_name
-from pan_mm.utils.files import written_whole
+from pan_mm.utils.files import atomic_write
 
 
 def time_in_turns(functions: dict, repeats: int, warmup: int, device: str) -> dict:
@@ -129,6 +129,6 @@ def write_report(path: Union[str, Path], report: dict) -> None:
         lost = round(_stolen() - measured['stolen_seconds'], 1)
         report = dict(report, environment=dict(measured, stolen_seconds=lost))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         text = json.dumps(report, indent=1, ensure_ascii=False)
         Path(part).write_text(f'{text}\n', encoding='utf-8')

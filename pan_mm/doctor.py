@@ -46,7 +46,7 @@ class Finding(NamedTuple):
 
     level: str
     what: str
-    mend: str
+    fix: str
 
 
 def version_of(package: str) -> Optional[str]:
@@ -133,8 +133,8 @@ def examine() -> list:
 def find_faults() -> list:
     """Find what makes ``import pan_mm`` fail."""
     faults = [
-        Finding('fault', f'`import {module}` fails: {error}', mend)
-        for module, mend in NOT_OURS.items()
+        Finding('fault', f'`import {module}` fails: {error}', fix)
+        for module, fix in NOT_OURS.items()
         for error in [failure_of(module)]
         if error
     ]
@@ -148,8 +148,8 @@ def find_faults() -> list:
         except Exception as error:
             if faults and getattr(error, 'name', None) != requirement.module:
                 continue  # it fails because of another that is listed
-            what = str(error).replace(requirement.mend, '').strip()
-            faults.append(Finding('fault', what, requirement.mend))
+            what = str(error).replace(requirement.fix, '').strip()
+            faults.append(Finding('fault', what, requirement.fix))
     if not faults and pan_mm.import_error:
         what = f'`import pan_mm` fails: {pan_mm.import_error!r}'
         faults.append(Finding('fault', what, 'Reinstall the package that it names.'))
@@ -188,8 +188,8 @@ def try_training() -> list:
         model.train().train_step(dict(inputs=frames, data_samples=samples), optim_wrapper)
     except Exception as error:
         what = f'a training step on {get_device()} fails: {type(error).__name__}: {error}'
-        mend = 'Check that torch, numpy and mmcv fit one another: python -m pip check.'
-        return [Finding('fault', what, mend)]
+        fix = 'Check that torch, numpy and mmcv fit one another: python -m pip check.'
+        return [Finding('fault', what, fix)]
     return []
 
 

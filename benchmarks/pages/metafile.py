@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 
 from benchmarks.compared import CONFIGS, ROOT
 from benchmarks.markdown import is_check, write_page
-from pan_mm.datasets.pipelines import VideoPipeline
+from pan_mm.config.pipelines import VideoPipeline
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.models.pan_ensemble import stream_configs
 

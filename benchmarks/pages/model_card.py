@@ -26,7 +26,7 @@ from benchmarks.pages.evidence import hits_of, wilson
 from benchmarks.pages.metafile import PATH
 from benchmarks.records.records import Record, read_record
 from benchmarks.records.runs import ReportError
-from pan_mm.export.weights import export_weights
+from pan_mm.deploy.export.weights import export_weights
 from pan_mm.inference import zoo
 from pan_mm.inference.per_class import per_class
 from pan_mm.utils.safetensors import read_texts

@@ -44,8 +44,8 @@ def _heat(axes, percent, fontsize, least=0, aspect='equal'):
     axes.imshow(percent, cmap='Blues', vmin=0, vmax=100, aspect=aspect)
     for (row, column), value in np.ndenumerate(percent):
         if value >= least:
-            colour = 'white' if value > 55 else 'black'
-            style = dict(fontsize=fontsize, color=colour)
+            color = 'white' if value > 55 else 'black'
+            style = dict(fontsize=fontsize, color=color)
             axes.text(column, row, f'{value:.0f}', ha='center', va='center', **style)
 
 

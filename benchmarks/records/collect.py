@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from benchmarks.run_list import sha256
-from pan_mm.datasets.pipelines import VideoPipeline
+from pan_mm.config.pipelines import VideoPipeline
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.inference.score_fusion import (
     NAME_KEYS,

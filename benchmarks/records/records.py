@@ -16,7 +16,7 @@ from typing import NamedTuple, Optional, Union
 import numpy as np
 
 from pan_mm.inference.score_fusion import accuracies
-from pan_mm.utils.files import written_whole
+from pan_mm.utils.files import atomic_write
 
 from .runs import ReportError
 from .settings import find_config, record_name, settings_of_config, split_name
@@ -81,9 +81,9 @@ def write_record(record: Record) -> None:
     del text['split']  # the lists imply it
     lines = [f' {json.dumps(key)}: {json.dumps(value)}' for key, value in text.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path.with_suffix('.npz')) as part:
+    with atomic_write(path.with_suffix('.npz')) as part:
         np.savez_compressed(part, **arrays)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         Path(part).write_text('{\n' + ',\n'.join(lines) + '\n}\n', encoding='utf-8')
 
 

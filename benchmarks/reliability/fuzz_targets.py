@@ -35,12 +35,12 @@ from pan_mm.convert import convert_official_state_dict, read_architecture
 from pan_mm.convert.official import model_config, official_name
 from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoInit, check_annotations
 from pan_mm.datasets.checks.annotations import read_lines
-from pan_mm.datasets.decoding.door import (
+from pan_mm.datasets.decoding.container import (
     CONTAINERS,
     VIDEO_SUFFIXES,
     Limits,
-    admit,
     count_frames,
+    open_video,
 )
 from pan_mm.datasets.file_lists import read_label_map, read_official_labels
 from pan_mm.inference.exported_program import check_program
@@ -469,7 +469,7 @@ def _read_video(content, suffix):
     path = str(written(content, suffix))
     limits = Limits(max_bytes=2**20, max_pixels=1000 * 256 * 256)
     try:
-        with admit(path, limits) as video:
+        with open_video(path, limits) as video:
             count = count_frames(video)
             with video.path():
                 pass
@@ -574,11 +574,11 @@ def _server():
     """Address of the real server with a small model, and what it logs."""
     import uvicorn
 
+    from pan_mm.deploy.server import doorkeeper, protocol
+    from pan_mm.deploy.server.analysis import VideoAnalyzer
+    from pan_mm.deploy.server.http import Access, create_app
+    from pan_mm.deploy.server.limits import Limits
     from pan_mm.inference.inferencer import PANInferencer
-    from pan_mm.serving import doorkeeper, protocol
-    from pan_mm.serving.analysis import VideoAnalyzer
-    from pan_mm.serving.http import Access, create_app
-    from pan_mm.serving.limits import Limits
 
     protocol.HEADER_SECONDS = doorkeeper.LINGER = 0.05
     name = 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'

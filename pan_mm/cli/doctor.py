@@ -1,7 +1,7 @@
 """``python -m pan_mm doctor``: print what :mod:`pan_mm.doctor` finds."""
 
 from pan_mm import doctor
-from pan_mm.utils.terminal import print_table, say, status
+from pan_mm.utils.terminal import echo, print_table, status
 
 STYLES = dict(fault='bold red', warning='yellow')
 
@@ -17,18 +17,18 @@ def run(args):
         ('Accelerators', doctor.accelerators()),
         ('Active repairs of pan_mm.compat', doctor.repairs()),
     ):
-        say(title, 'bold')
+        echo(title, 'bold')
         print_table(rows or [('none',)])
-        say('')
+        echo('')
 
     with status('training one step of a small PAN model'):
         findings = doctor.examine()
     for finding in findings:
-        say(f'{finding.level.upper()}: {finding.what}', STYLES[finding.level])
-        say(f'  {finding.mend}\n')
+        echo(f'{finding.level.upper()}: {finding.what}', STYLES[finding.level])
+        echo(f'  {finding.fix}\n')
     faults = sum(finding.level == 'fault' for finding in findings)
     if faults:
-        say(f'Training cannot work: {faults} fault{"s" * (faults > 1)}, see above.', 'bold red')
+        echo(f'Training cannot work: {faults} fault{"s" * (faults > 1)}, see above.', 'bold red')
         return 1
-    say('Training works: one step of a small PAN model was run.', 'bold green')
+    echo('Training works: one step of a small PAN model was run.', 'bold green')
     return 0

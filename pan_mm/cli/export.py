@@ -1,6 +1,6 @@
 """``python -m pan_mm export``: write a recognizer for other runtimes."""
 
-from pan_mm.export.exporter import export
+from pan_mm.deploy.export.exporter import export
 from pan_mm.utils.terminal import status
 
 from .options import add_model, chosen_model

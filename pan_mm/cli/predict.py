@@ -17,7 +17,7 @@ from pan_mm.inference.predictions import (
     write_results,
 )
 from pan_mm.inference.videos import find_videos
-from pan_mm.utils.files import written_whole
+from pan_mm.utils.files import atomic_write
 from pan_mm.utils.terminal import track
 
 from .options import (
@@ -181,9 +181,9 @@ def _write(out, form, found, videos):
     if not to_file:
         write_results(results, out, form, videos)
     elif form == 'npz':
-        with written_whole(out) as part:
+        with atomic_write(out) as part:
             write_features(results, part)
     else:
-        with written_whole(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
+        with atomic_write(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
             write_results(results, file, form, videos)
     return len(failed), len(videos)

@@ -2,7 +2,7 @@
 
 import torch
 
-from pan_mm.export.weights import publish
+from pan_mm.deploy.export.weights import publish
 
 
 def add_arguments(parser):

@@ -6,8 +6,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from pan_mm.apis import PANInferencer
+from pan_mm.deploy.server.limits import Limits
 from pan_mm.inference.zoo import find_model
-from pan_mm.serving.limits import Limits
 
 from .options import (
     add_allow_native_code,
@@ -102,9 +102,9 @@ def run(args):
     with redirect_stdout(sys.stderr):  # MMEngine logs there
         config, checkpoint = chosen_model(args)
 
-    from pan_mm.serving.analysis import VideoAnalyzer
-    from pan_mm.serving.decoding import warm_up
-    from pan_mm.serving.server import run_server
+    from pan_mm.deploy.server.analysis import VideoAnalyzer
+    from pan_mm.deploy.server.decoding import warm_up
+    from pan_mm.deploy.server.server import run_server
 
     warm_up()  # while the model is loaded
     with redirect_stdout(sys.stderr):

@@ -5,12 +5,12 @@ import signal
 import sys
 from contextlib import contextmanager, redirect_stdout
 
+from pan_mm.deploy.streaming.events import Event, EventDetector, ScoreSmoother
+from pan_mm.deploy.streaming.recognizer import StreamRecognizer, StreamStats, recognize_stream
+from pan_mm.deploy.streaming.sources import open_source
 from pan_mm.inference.optimization import optimize
 from pan_mm.inference.recognizer import class_names, count_classes, load_recognizer
-from pan_mm.streaming.events import Event, EventDetector, ScoreSmoother
-from pan_mm.streaming.recognizer import StreamRecognizer, StreamStats, recognize_stream
-from pan_mm.streaming.sources import open_source
-from pan_mm.utils.addresses import without_password
+from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import VideoError
 from pan_mm.utils.terminal import status
 
@@ -107,7 +107,7 @@ def _run(args, stdout):
     if not stats.predictions and not interrupted:
         hint = 'lower --stride' if args.stride > 1 else 'it is too short for this model'
         raise VideoError(
-            f'{without_password(args.source)} has {stats.frames} frames, but the first '
+            f'{redact_url(args.source)} has {stats.frames} frames, but the first '
             f'prediction needs {recognizer.first_prediction}; {hint}'
         )
     return 0

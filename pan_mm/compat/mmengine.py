@@ -81,14 +81,14 @@ def _write_whole(local_backend):
 def _written_whole(put):
     @functools.wraps(put)
     def put_whole(self, obj, filepath, *args, **kwargs):
-        from pan_mm.utils.files import written_whole
+        from pan_mm.utils.files import atomic_write
 
         # Symbolic links are followed, as by open(); pipes and devices cannot be replaced.
         target = os.path.realpath(filepath)
         if os.path.exists(target) and not os.path.isfile(target):
             return put(self, obj, filepath, *args, **kwargs)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        with written_whole(target) as part:
+        with atomic_write(target) as part:
             return put(self, obj, part, *args, **kwargs)
 
     return put_whole

@@ -9,7 +9,7 @@ class Requirement(NamedTuple):
     """A module that must be importable, its versions [``floor``, ``ceiling``), the fix."""
 
     module: str
-    mend: str
+    fix: str
     floor: Optional[str] = None
     ceiling: Optional[str] = None
 
@@ -33,10 +33,10 @@ def check(requirements=REQUIREMENTS) -> None:
     Raises:
         ImportError: Names the package, the version found, and the fix.
     """
-    for module, mend, floor, ceiling in requirements:
+    for module, fix, floor, ceiling in requirements:
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(
-                f'pan_mm needs the package {module!r}, which is not installed. {mend}',
+                f'pan_mm needs the package {module!r}, which is not installed. {fix}',
                 name=module,
             )
         if floor is None:
@@ -48,5 +48,5 @@ def check(requirements=REQUIREMENTS) -> None:
         found = digit_version(version)
         if found < digit_version(floor) or (ceiling and found >= digit_version(ceiling)):
             raise ImportError(
-                f'pan_mm needs {wanted}, but {version} is installed. {mend}', name=module
+                f'pan_mm needs {wanted}, but {version} is installed. {fix}', name=module
             )

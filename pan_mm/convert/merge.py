@@ -8,7 +8,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from pan_mm.utils.files import written_whole
+from pan_mm.utils.files import atomic_write
 from pan_mm.version import __version__
 
 
@@ -41,5 +41,5 @@ def merge_streams(cfg: Config, checkpoints: dict, dst: Union[str, Path]) -> None
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')):
         ensemble = MODELS.build(model)
     meta = dict(streams=dict(checkpoints), pan_mm_version=__version__)
-    with written_whole(dst) as part:
+    with atomic_write(dst) as part:
         torch.save(dict(meta=meta, state_dict=ensemble.state_dict()), part)

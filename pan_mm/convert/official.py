@@ -28,7 +28,7 @@ from torch import Tensor
 from pan_mm.models.weight_layouts import torchvision_name
 from pan_mm.utils.checkpoint import load_checkpoint_file
 from pan_mm.utils.errors import CheckpointError
-from pan_mm.utils.files import written_whole
+from pan_mm.utils.files import atomic_write
 from pan_mm.version import __version__
 
 from .labels import class_names, label_permutation
@@ -258,7 +258,7 @@ def convert_official_checkpoint(
         source_epoch=epoch if isinstance(epoch, int) else None,
         pan_mm_version=__version__,
     )
-    with written_whole(dst) as part:
+    with atomic_write(dst) as part:
         torch.save(dict(meta=meta, state_dict=converted), part)
     return meta
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional, Union
 from pan_mm.utils.errors import DataError
 
 from .checks.annotations import read_lines
-from .decoding.door import VIDEO_SUFFIXES
+from .decoding.container import VIDEO_SUFFIXES
 
 FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')
 SPLITS = ('train', 'val')
@@ -80,7 +80,7 @@ def read_official_labels(path: str) -> dict:
         dict[str, str]: Video id to class name.
 
     Raises:
-        DataError: If the file is missing, or no such label file (as the unlabelled test split).
+        DataError: If the file is missing, or no such label file (as the unlabeled test split).
     """
     if not os.path.isfile(path):
         raise DataError(f'{path}: no such label file; put the official one there')

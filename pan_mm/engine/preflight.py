@@ -9,21 +9,21 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from pan_mm.config.find import without
+from pan_mm.config.overrides import argument, arguments, check_settings
+from pan_mm.config.pipelines import kind_of, leaf_datasets
 from pan_mm.datasets.checks.dataset import check_list, has_list, missing_classes
-from pan_mm.datasets.pipelines import kind_of, leaf_datasets
 from pan_mm.models.backbone_2d import pixel_statistics, same_statistics
 from pan_mm.models.pan_ensemble import stream_configs
 from pan_mm.models.pretrained import PIP, find_in_pip
-from pan_mm.utils.configs import without
 from pan_mm.utils.errors import DataError, listed
-from pan_mm.utils.settings import argument, arguments, check_settings
 
 
 def before_building(cfg: Config, runner: type) -> None:
     """Check what a runner of MMEngine is to be built from; ``from_cfg`` calls it first.
 
     Raises:
-        ConfigError: See :func:`pan_mm.utils.settings.check_settings`.
+        ConfigError: See :func:`pan_mm.config.overrides.check_settings`.
     """
     if _is_checked(cfg):
         check_settings(cfg, runner)
@@ -89,8 +89,8 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
                     'number'
                 )
             if has_list(dataset):  # others check their own annotations
-                labelled = split == 'train' or is_evaluated
-                found = check_list(dataset, head.get('num_classes'), labelled)
+                labeled = split == 'train' or is_evaluated
+                found = check_list(dataset, head.get('num_classes'), labeled)
                 problems += [f'{split}: {problem}' for problem in found]
     problems = list(dict.fromkeys(problems))
     if problems:

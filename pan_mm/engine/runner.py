@@ -15,13 +15,13 @@ from mmengine.runner import Runner
 from mmengine.runner.runner import ConfigType
 from torch import nn
 
+from pan_mm.config.scale import OPTIONS, apply_scale
 from pan_mm.utils.checkpoint import check_resumable
 from pan_mm.utils.environment import describe_run
 from pan_mm.utils.errors import CheckpointError, DataError, PANError, listed
 
 from .hooks.checkpoint_hook import latest_checkpoint
 from .hooks.data_fault_hook import DataFaultHook
-from .scale import OPTIONS, apply_scale
 
 
 @RUNNERS.register_module()

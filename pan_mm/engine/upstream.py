@@ -12,9 +12,9 @@ from typing import Any, Optional
 import mmaction
 from mmengine.config import Config, DictAction
 
-from pan_mm.utils.configs import config_path, require_config
-from pan_mm.utils.errors import PANError, errors_end_the_program
-from pan_mm.utils.settings import check_options, require_runner
+from pan_mm.config.find import config_path, require_config
+from pan_mm.config.overrides import check_options, require_runner
+from pan_mm.utils.errors import PANError, cli_errors
 
 CHECKED = ('train', 'test')  # the tools that build a runner
 
@@ -49,7 +49,7 @@ def run_tool(name: str, example: Optional[str] = None) -> None:
     """Run one of these tools with the arguments of the process, and end with its exit status.
 
     The first of them that ends in '.py' may be the name of one of our configs, as for
-    :func:`pan_mm.utils.configs.config_path`. Bad input ends it with ``error: …``: also, of
+    :func:`pan_mm.config.find.config_path`. Bad input ends it with ``error: …``: also, of
     'train' and 'test', a config that is not there and options that change nothing. With
     ``--traceback`` the error is raised. The help ends with the ``example``, if there is one.
     """
@@ -57,7 +57,7 @@ def run_tool(name: str, example: Optional[str] = None) -> None:
     checked = name.removesuffix('.py') in CHECKED
     raises, options = _own_options() if checked else (False, {})
     kinds = (PANError, FileNotFoundError) if checked else (PANError,)
-    with nullcontext() if raises else errors_end_the_program(*kinds):
+    with nullcontext() if raises else cli_errors(*kinds):
         for i, word in enumerate(sys.argv[1:], 1):
             if word.endswith('.py'):
                 sys.argv[i] = str(config_path(word))

@@ -14,7 +14,7 @@ from mmaction.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from pan_mm.utils.configs import without
+from pan_mm.config.find import without
 from pan_mm.utils.errors import PANError
 
 PREFIX = 'hf://'
@@ -114,7 +114,7 @@ def plain_config(config: Config) -> dict:
     Raises:
         PANError: If they are not plain data of known parts.
     """
-    from pan_mm.datasets.pipelines import VideoPipeline
+    from pan_mm.config.pipelines import VideoPipeline
 
     data = dict(model=config.model.to_dict(), test_pipeline=VideoPipeline(config).transforms)
     data = json.loads(json.dumps(without(data, ('pretrained',)), default=str))

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from torch.utils.data import DataLoader
 
-from pan_mm.datasets.pipelines import VideoPipeline, video_info
+from pan_mm.config.pipelines import VideoPipeline, video_info
 from pan_mm.models.probabilities import to_probabilities
 
 from . import optimization

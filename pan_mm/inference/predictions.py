@@ -16,7 +16,7 @@ from typing import IO, Union
 import numpy as np
 from filelock import FileLock, Timeout
 
-from pan_mm.utils.files import written_whole
+from pan_mm.utils.files import atomic_write
 
 FORMATS = ('table', 'json', 'jsonl', 'csv', 'parquet')
 FEATURE_FORMATS = ('npz', 'json', 'jsonl')
@@ -236,7 +236,7 @@ def write_parquet(lines: Path, out: Union[str, Path], batch: int = 10000) -> Non
         [('video', text), ('model', text), ('error', text), ('top', pyarrow.list_(item))]
     )
     records = map(_parquet_row, _complete_lines(lines))
-    with written_whole(out) as part, pyarrow.parquet.ParquetWriter(part, schema) as writer:
+    with atomic_write(out) as part, pyarrow.parquet.ParquetWriter(part, schema) as writer:
         while rows := list(islice(records, batch)):
             writer.write_table(pyarrow.Table.from_pylist(rows, schema))
 

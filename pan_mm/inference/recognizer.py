@@ -10,12 +10,12 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import Tensor, nn
 
+from pan_mm.config.find import config_path, require_config
+from pan_mm.config.pipelines import dataset_of
+from pan_mm.config.scale import apply_scale
 from pan_mm.datasets.file_lists import read_label_map
-from pan_mm.datasets.pipelines import dataset_of
-from pan_mm.engine.scale import apply_scale
-from pan_mm.utils.addresses import without_password
+from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
-from pan_mm.utils.configs import config_path, require_config
 from pan_mm.utils.errors import CheckpointError, PANError
 
 from .zoo import choose, find_model, is_path
@@ -27,7 +27,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     Args:
         config (str | Path | Config): The config, a file or the name of a model of the zoo.
         cfg_options (dict, optional): What to change in it, by dotted keys, and ``size`` and
-            ``epochs`` (:mod:`pan_mm.engine.scale`).
+            ``epochs`` (:mod:`pan_mm.config.scale`).
 
     Raises:
         FileNotFoundError: If there is no such file; names the nearest.
@@ -80,10 +80,10 @@ def load_recognizer(
     model.dataset_meta = {}
     if checkpoint is not None:
         load = load_checkpoint_url if '://' in str(checkpoint) else load_checkpoint_file
-        state, source = load(str(checkpoint), map_location='cpu'), without_password(checkpoint)
+        state, source = load(str(checkpoint), map_location='cpu'), redact_url(checkpoint)
         load_weights(model, weights_of(state, source), source)
         meta = meta_of(state, source)
-        _check_normalisation(model, meta, source)
+        _check_normalization(model, meta, source)
         model.dataset_meta = dataset_meta_of(meta, source)
     try:
         return model.to(device or get_device())
@@ -103,8 +103,8 @@ def get_model(
 
     Args:
         name (str, optional): One of :func:`pan_mm.list_models`, ``hf://OWNER/NAME`` on the Hugging
-            Face Hub, or a folder of :func:`pan_mm.apis.save_pretrained`. Defaults to the trained
-            model that comes with the package.
+            Face Hub, or a folder of :func:`pan_mm.deploy.export.save_pretrained`. Defaults to the
+            trained model that comes with the package.
         pretrained (bool): Load its weights; otherwise they are random. Defaults to True.
         device (str | torch.device, optional): Defaults to the accelerator, or the CPU.
 
@@ -179,7 +179,7 @@ def dataset_meta_of(meta: dict, source: str) -> dict:
     return dataset_meta
 
 
-def _check_normalisation(model, meta, source):
+def _check_normalization(model, meta, source):
     for key in ('mean', 'std'):
         wanted, own = meta.get(key), getattr(model.data_preprocessor, key, None)
         if wanted is None or own is None:

@@ -1,4 +1,4 @@
-"""Models that :func:`pan_mm.export.exporter.export` wrote, run on the CPU."""
+"""Models that :func:`pan_mm.deploy.export.exporter.export` wrote, run on the CPU."""
 
 import io
 import json

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterable
 
 from pan_mm.datasets.checks.annotations import read_lines
-from pan_mm.datasets.decoding.door import VIDEO_SUFFIXES
-from pan_mm.utils.addresses import without_password
+from pan_mm.datasets.decoding.container import VIDEO_SUFFIXES
+from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import DataError
 
 
@@ -30,9 +30,9 @@ def find_videos(inputs: Iterable) -> list:
     for item in map(os.fspath, inputs):
         is_list = item.startswith('@') and not os.path.exists(item)
         for name in read_list(item[1:]) if is_list else [item]:
-            if without_password(name) != name:  # it would show up in the results
+            if redact_url(name) != name:  # it would show up in the results
                 raise ValueError(
-                    f'{without_password(name)}: name videos without a password; addresses are '
+                    f'{redact_url(name)}: name videos without a password; addresses are '
                     'for "stream"'
                 )
             found.update(dict.fromkeys(_expand(name)))

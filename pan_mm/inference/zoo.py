@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional, Union
 
 from mmengine.config import Config
 
-from pan_mm.utils.configs import PACKAGE, configs
+from pan_mm.config.find import PACKAGE, configs
 from pan_mm.utils.errors import PANError, nearest
 from pan_mm.utils.safetensors import SUFFIX, read_texts
 
@@ -57,8 +57,8 @@ def find_model(name: Optional[str] = None) -> Model:
 
     Args:
         name (str, optional): A name from :func:`list_models`, ``hf://OWNER/NAME``, or a folder that
-            :func:`pan_mm.apis.save_pretrained` wrote. Defaults to the first trained model that
-            comes with the package.
+            :func:`pan_mm.deploy.export.save_pretrained` wrote. Defaults to the first trained model
+            that comes with the package.
 
     Raises:
         PANError: If there is no such model; the nearest names are in the error.

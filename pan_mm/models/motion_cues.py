@@ -35,16 +35,16 @@ class FrameDifference(nn.Module):
 
     Args:
         absolute (bool): Whether the sign is dropped. Defaults to True.
-        grey (bool): Whether the mean over the channels comes first, so that a pair has one map, as
+        gray (bool): Whether the mean over the channels comes first, so that a pair has one map, as
             with PA, instead of one of each channel. Defaults to True.
         in_channels (int): Channels of a frame. Defaults to 3.
     """
 
-    def __init__(self, absolute: bool = True, grey: bool = True, in_channels: int = 3) -> None:
+    def __init__(self, absolute: bool = True, gray: bool = True, in_channels: int = 3) -> None:
         super().__init__()
         self.absolute = absolute
-        self.grey = grey
-        self.maps_per_pair = 1 if grey else in_channels
+        self.gray = gray
+        self.maps_per_pair = 1 if gray else in_channels
 
     def forward(self, frames: Tensor) -> Tensor:
         """Subtract.
@@ -60,7 +60,7 @@ class FrameDifference(nn.Module):
         """
         earlier, later = _pairs(frames)
         maps = later - earlier
-        if self.grey:
+        if self.gray:
             maps = maps.mean(dim=2, keepdim=True)
         maps = maps.flatten(1, 2)  # (N·T, (m−1)·k, H, W)
         return maps.abs() if self.absolute else maps

@@ -17,7 +17,7 @@ _SECRETS = (
 )
 
 
-def without_password(text: object) -> str:
+def redact_url(text: object) -> str:
     """A text with ``***`` for the passwords and keys in the addresses that it holds."""
     text = str(text)
     if '://' in text:

@@ -29,7 +29,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 
-from .addresses import without_password
+from .addresses import redact_url
 from .errors import CheckpointError
 
 __all__ = [
@@ -345,15 +345,15 @@ def load_checkpoint_url(
     path = os.path.join(folder, name)
     if not os.path.exists(path):
         os.makedirs(folder, exist_ok=True)
-        print(f'Downloading: "{without_password(url)}" to {path}', file=sys.stderr)
+        print(f'Downloading: "{redact_url(url)}" to {path}', file=sys.stderr)
         found = torch.hub.HASH_REGEX.search(name) if check_hash else None
         try:
             torch.hub.download_url_to_file(url, path, found and found.group(1), progress=progress)
         except (OSError, HTTPException) as error:
-            reason = without_password(error)
-            raise OSError(f'{without_password(url)}: cannot be downloaded ({reason})') from error
+            reason = redact_url(error)
+            raise OSError(f'{redact_url(url)}: cannot be downloaded ({reason})') from error
     try:
-        return _load(path, map_location, without_password(url))
+        return _load(path, map_location, redact_url(url))
     except CheckpointError as error:
         raise CheckpointError(
             f'{error} (kept as {path}; remove that file to download it again)'

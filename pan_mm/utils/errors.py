@@ -38,7 +38,7 @@ def listed(messages: list, most: int = 10) -> str:
 
 
 @contextmanager
-def errors_end_the_program(*kinds: type[BaseException]) -> Iterator[None]:
+def cli_errors(*kinds: type[BaseException]) -> Iterator[None]:
     """End a tool with ``error: …`` and status 1 where its input is bad, without a traceback.
 
     Args:

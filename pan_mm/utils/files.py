@@ -9,7 +9,7 @@ from typing import Union
 
 
 @contextmanager
-def written_whole(path: Union[str, Path]) -> Iterator[str]:
+def atomic_write(path: Union[str, Path]) -> Iterator[str]:
     """Give a temporary file beside ``path``, which takes its place when the block succeeds.
 
     If the block fails, the temporary file is removed and ``path`` stays as it was.

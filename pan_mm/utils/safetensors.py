@@ -27,7 +27,7 @@ from pan_mm.version import __version__
 
 from .checkpoint import plain_copies
 from .errors import CheckpointError
-from .files import written_whole
+from .files import atomic_write
 
 SUFFIX = '.safetensors'
 
@@ -85,7 +85,7 @@ def save_safetensors(
     }
     table.update(format='pt', pan_mm_version=__version__)
     table['crc32'] = _crc32(table, weights)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         save_file(weights, part, metadata=table)
         load_safetensors(part)
 

@@ -46,7 +46,7 @@ def _console(stderr: bool = False) -> Any:
     )
 
 
-def say(text: str, style: str = '') -> None:
+def echo(text: str, style: str = '') -> None:
     """Print text, on a terminal in a style such as 'bold' or 'red'; long lines stay whole."""
     if Console is None or not sys.stdout.isatty():
         print(text, flush=True)

@@ -28,8 +28,8 @@ def paint_maps(maps: np.ndarray, peak: Optional[float] = None) -> np.ndarray:
     """
     if peak is None:
         peak = float(np.percentile(maps, 99.5))
-    grey = np.clip(maps / max(peak, 1e-12) * 255, 0, 255).astype(np.uint8)
-    flat = cv2.applyColorMap(grey.reshape(-1, maps.shape[-1]), cv2.COLORMAP_INFERNO)
+    gray = np.clip(maps / max(peak, 1e-12) * 255, 0, 255).astype(np.uint8)
+    flat = cv2.applyColorMap(gray.reshape(-1, maps.shape[-1]), cv2.COLORMAP_INFERNO)
     return flat[..., ::-1].reshape(*maps.shape, 3)
 
 
@@ -43,8 +43,8 @@ def optical_flow(frames: np.ndarray) -> np.ndarray:
         np.ndarray: Pixels per frame, float32, shape (m - 1, H, W, 2).
     """
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    return np.stack([dis.calc(one, other, None) for one, other in zip(greys, greys[1:])])
+    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    return np.stack([dis.calc(one, other, None) for one, other in zip(grays, grays[1:])])
 
 
 def paint_flow(flow: np.ndarray, peak: Optional[float] = None) -> np.ndarray:
@@ -160,7 +160,7 @@ def timeline_chart(
             highest are drawn.
         names (list[str]): Names of all classes.
         events (list[tuple]): Each (label, start, end, …), as
-            :class:`pan_mm.streaming.events.Event`.
+            :class:`pan_mm.deploy.streaming.events.Event`.
         width (int): Pixels. Defaults to 900.
         height (int): Pixels. Defaults to 260.
 
@@ -176,10 +176,10 @@ def timeline_chart(
     begin = min([float(times[0]), *(event[1] for event in events)])
     span = float(times[-1]) - begin or 1.0
     figure, axes = _chart(width, height)
-    for label, colour in zip(labels, LINES):
+    for label, color in zip(labels, LINES):
         name = f' {_shorten(names[label], 20)}'  # the blank keeps names that start with _
         marker = '.' if len(times) < 60 else ''
-        axes.plot(times, scores[:, label], marker, linestyle='-', color=_share(colour), label=name)
+        axes.plot(times, scores[:, label], marker, linestyle='-', color=_share(color), label=name)
     for label, start, end, *_ in events:
         row = labels.index(label) if label in labels else -1
         length = max(min(end, begin + span) - start, span / 200)
@@ -211,8 +211,8 @@ def _painted(figure: Figure) -> np.ndarray:
     return np.array(canvas.buffer_rgba())[..., :3]
 
 
-def _share(colour: tuple) -> tuple:
-    return tuple(value / 255 for value in colour)
+def _share(color: tuple) -> tuple:
+    return tuple(value / 255 for value in color)
 
 
 def write_animation(path: Union[str, Path], pictures: Sequence[np.ndarray], fps: float = 8) -> None:

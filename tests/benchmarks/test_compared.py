@@ -12,7 +12,7 @@ from mmengine.config import Config
 from benchmarks import compared
 from benchmarks.ablations import BASES
 from benchmarks.records.settings import find_config
-from pan_mm.datasets.pipelines import VideoPipeline
+from pan_mm.config.pipelines import VideoPipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(ROOT.glob('configs/recognition/*/*_utd-mhad-depth.py'))

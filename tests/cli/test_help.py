@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pan_mm.cli import COMMANDS, main
+from pan_mm.config.find import require_config
 from pan_mm.engine.upstream import find_tool
-from pan_mm.utils.configs import require_config
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / 'tools').rglob('*.py'))}

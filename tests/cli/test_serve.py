@@ -45,7 +45,7 @@ def test_no_token(run_serve, tmp_path, token):
 
 def test_a_package_is_missing(run_serve, monkeypatch):
     monkeypatch.setitem(sys.modules, 'uvicorn', None)
-    monkeypatch.delitem(sys.modules, 'pan_mm.serving.server', raising=False)
+    monkeypatch.delitem(sys.modules, 'pan_mm.deploy.server.server', raising=False)
     assert 'pip install "h11>=' in run_serve()
 
 
@@ -60,7 +60,7 @@ def test_too_few_descriptors(run_serve):
 
 def test_optimize(run_serve, monkeypatch):
     """The page's recognizer is the one of predict, made quick."""
-    from pan_mm.serving import server
+    from pan_mm.deploy.server import server
 
     def run_server(analyzer, *args):
         names = {type(module).__name__ for module in analyzer.inferencer.model.modules()}

@@ -9,7 +9,7 @@ import torch
 
 from pan_mm.cli import main
 from pan_mm.cli import stream as stream_command
-from pan_mm.streaming.recognizer import recognize_stream
+from pan_mm.deploy.streaming.recognizer import recognize_stream
 
 pytestmark = pytest.mark.real_data
 

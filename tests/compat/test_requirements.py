@@ -20,7 +20,7 @@ def test_unsupported_version():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ('module', 'mends'),
+    ('module', 'fixes'),
     [
         ('mmcv', ['"mmcv-lite>=2.1,<2.2"', 'mim install']),
         ('mmaction', ['mmaction2']),
@@ -28,7 +28,7 @@ def test_unsupported_version():
         ('torch', ['https://pytorch.org']),
     ],
 )
-def test_import_without(python, module, mends):
+def test_import_without(python, module, fixes):
     hide = (
         'import importlib.util as util; find = util.find_spec; '
         f'util.find_spec = lambda name, package=None: None if name == {module!r} '
@@ -36,7 +36,7 @@ def test_import_without(python, module, mends):
     )
     error = python(hide).stderr.splitlines()[-1]
     assert error.startswith(f'ModuleNotFoundError: pan_mm needs the package {module!r}')
-    assert all(mend in error for mend in mends)
+    assert all(fix in error for fix in fixes)
 
 
 @pytest.mark.slow

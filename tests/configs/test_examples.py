@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 
 from builders import shrink
 from pan_mm.apis import PANInferencer
-from pan_mm.datasets.pipelines import video_info
+from pan_mm.config.pipelines import video_info
 from pan_mm.engine import preflight
 from pan_mm.models import PersistenceOfAppearance, VAPHead
 from pan_mm.utils.errors import DataError

@@ -15,7 +15,7 @@ from mmaction.apis.inferencers import ActionRecogInferencer
 from mmengine.config import Config
 
 from builders import shrink
-from pan_mm.datasets.pipelines import dataset_of, kind_of
+from pan_mm.config.pipelines import dataset_of, kind_of
 from pan_mm.inference.inferencer import PANInferencer
 
 ROOT = Path(__file__).resolve().parents[2]

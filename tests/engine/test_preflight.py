@@ -67,7 +67,7 @@ def test_a_comma_behind_a_dataloader(ann_file, videos):
 
 
 @pytest.mark.parametrize('on', [(), ('PANBackbone',)], ids=['plain', 'PANBackbone'])
-def test_pixels_are_normalised_as_the_weights_want(ann_file, videos, on):
+def test_pixels_are_normalized_as_the_weights_want(ann_file, videos, on):
     pytest.importorskip('timm')
 
     def check(kind='timm.tf_efficientnet_lite0', **preprocessor):

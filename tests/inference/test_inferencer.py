@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from pan_mm.apis import PANInferencer
-from pan_mm.datasets.pipelines import video_info
+from pan_mm.config.pipelines import video_info
 from pan_mm.inference.recognizer import class_names, load_recognizer
 from pan_mm.utils.errors import CheckpointError
 

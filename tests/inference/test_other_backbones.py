@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from pan_mm.apis import PANInferencer
-from pan_mm.export.exporter import difference, export
+from pan_mm.deploy.export.exporter import difference, export
+from pan_mm.deploy.streaming.recognizer import StreamRecognizer
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.inference.optimization import optimize
 from pan_mm.inference.recognizer import load_recognizer
 from pan_mm.models.causal_shift import is_causal
-from pan_mm.streaming.recognizer import StreamRecognizer
 
 pytest.importorskip('timm')
 NETWORKS = {'timm.tf_efficientnet_lite0': 1280, 'timm.regnetx_002': 368}
@@ -82,7 +82,7 @@ def test_exported_predicts_the_same(made, videos, tmp_path, monkeypatch):
         errors.append(difference(*args))
         return errors[-1]
 
-    monkeypatch.setattr('pan_mm.export.exporter.difference', noted)
+    monkeypatch.setattr('pan_mm.deploy.export.exporter.difference', noted)
     export(config, checkpoint, tmp_path / 'pan.onnx', videos=clips, int8=True)
     plain, quantized = errors
     assert plain < 1e-3 < quantized < 0.3

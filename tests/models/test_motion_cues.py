@@ -16,13 +16,13 @@ def frames():
 
 class TestFrameDifference:
     @pytest.mark.parametrize('absolute', [True, False])
-    @pytest.mark.parametrize('grey', [True, False])
-    def test_values(self, frames, absolute, grey):
-        maps = FrameDifference(absolute, grey)(frames)
+    @pytest.mark.parametrize('gray', [True, False])
+    def test_values(self, frames, absolute, gray):
+        maps = FrameDifference(absolute, gray)(frames)
         for segment in range(2):
             for pair in range(3):
                 wanted = frames[segment, pair + 1] - frames[segment, pair]
-                wanted = wanted.mean(0, keepdim=True) if grey else wanted
+                wanted = wanted.mean(0, keepdim=True) if gray else wanted
                 wanted = wanted.abs() if absolute else wanted
                 own = maps[segment].unflatten(0, (3, -1))[pair]
                 torch.testing.assert_close(own, wanted)
@@ -30,7 +30,7 @@ class TestFrameDifference:
     def test_begins_where_pa_with_deltas_begins(self, frames):
         """PA's filters that only hold a delta for each channel give the norm over the channels."""
         pa = MODELS.build(dict(PA, init_std=0.0, init_delta=1.0, eps=0.0))
-        colours = FrameDifference(grey=False)(frames).unflatten(1, (3, 3))
+        colours = FrameDifference(gray=False)(frames).unflatten(1, (3, 3))
         torch.testing.assert_close(pa(frames), colours.norm(dim=2))
 
 
@@ -61,7 +61,7 @@ class TestMotionCues:
     def test_maps_lie_pair_after_pair(self, frames):
         """So a pair of frames gives the same maps in a clip as by itself, as in a stream."""
         cues = MotionCues(
-            [PA, dict(type='FrameDifference', grey=False), dict(PA, kernel_size=3)], 'log', 2.0
+            [PA, dict(type='FrameDifference', gray=False), dict(PA, kernel_size=3)], 'log', 2.0
         )
         cues(frames)  # moves the norm's statistics away from where they start
         cues.eval()
@@ -101,7 +101,7 @@ class TestMotionCues:
     ('cue', 'maps'),
     [
         (dict(type='FrameDifference'), 1),
-        (dict(type='FrameDifference', grey=False), 3),
+        (dict(type='FrameDifference', gray=False), 3),
         (dict(type='FrameStack'), 3),
         (dict(type='MotionCues', cues=[PA, dict(type='FrameStack')], norm_scale=1.0), 4),
     ],

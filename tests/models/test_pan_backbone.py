@@ -180,11 +180,11 @@ class TestPretrained:
         weight = stem(backbone)
         torch.testing.assert_close(weight[:, :3], rgb / 2)  # 3 of m + 2 = 6 channels
         torch.testing.assert_close(weight[:, 3:], rgb.mean(1, keepdim=True).expand(-1, 3, 7, 7) / 2)
-        grey = torch.randn(1, 1, 9, 9)
+        gray = torch.randn(1, 1, 9, 9)
         convolve = nn.functional.conv2d
         torch.testing.assert_close(
-            convolve(grey.expand(-1, 6, -1, -1), weight),
-            convolve(grey.expand(-1, 3, -1, -1), rgb),
+            convolve(gray.expand(-1, 6, -1, -1), weight),
+            convolve(gray.expand(-1, 3, -1, -1), rgb),
             rtol=1e-4,
             atol=1e-4,
         )

@@ -29,7 +29,7 @@ class TestShapes:
 
 
 class TestOptions:
-    def test_raw_frames_give_the_maps_of_normalised_ones(self):
+    def test_raw_frames_give_the_maps_of_normalized_ones(self):
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((120.0, 110.0, 100.0), (58, 57, 56)))
         pa = PersistenceOfAppearance(init_std=0.1, std=std.flatten().tolist())
         raw = torch.randint(256, (2, 4, 3, 8, 10), dtype=torch.uint8)

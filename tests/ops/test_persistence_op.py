@@ -195,7 +195,7 @@ class TestRawFrames:
 
     @pytest.mark.parametrize('width', [9, 24])
     @pytest.mark.parametrize('path', ['reference', 'cpu', 'triton'])
-    def test_equal_to_normalised_frames(self, path, width):
+    def test_equal_to_normalized_frames(self, path, width):
         if path == 'triton':
             pytest.importorskip('triton')
         device = 'cuda' if path == 'triton' and torch.cuda.is_available() else 'cpu'

@@ -1,6 +1,6 @@
 import pytest
 
-from pan_mm.utils.addresses import without_password
+from pan_mm.utils.addresses import redact_url
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,4 @@ from pan_mm.utils.addresses import without_password
     ],
 )
 def test_passwords_are_hidden(address, shown):
-    assert without_password(address) == shown
+    assert redact_url(address) == shown

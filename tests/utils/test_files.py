@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from pan_mm.utils.files import written_whole
+from pan_mm.utils.files import atomic_write
 
 
 def test_replaces_when_done(tmp_path):
     path = tmp_path / 'out.pkl'
     path.write_text('old')
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         with open(part, 'w') as file:
             file.write('new')
         assert part.endswith('.pkl')
@@ -20,14 +20,14 @@ def test_replaces_when_done(tmp_path):
 
 
 def test_leaves_nothing_when_it_fails(tmp_path):
-    with pytest.raises(KeyboardInterrupt), written_whole(tmp_path / 'out.pkl'):
+    with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / 'out.pkl'):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_link_stays_and_leads_to_what_is_written(tmp_path):
     (tmp_path / 'link').symlink_to(tmp_path / 'target')
-    with written_whole(tmp_path / 'link') as part:
+    with atomic_write(tmp_path / 'link') as part:
         Path(part).write_text('new')
     assert (tmp_path / 'link').is_symlink()
     assert (tmp_path / 'target').read_text() == 'new'
@@ -37,12 +37,12 @@ def test_a_pipe_is_written_as_it_is(tmp_path):
     path = tmp_path / 'pipe'
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         Path(part).write_text('new')
     assert os.read(reader, 9) == b'new' and path.is_fifo()
     os.close(reader)
 
 
 def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(IsADirectoryError, match='is a folder'), written_whole(tmp_path):
+    with pytest.raises(IsADirectoryError, match='is a folder'), atomic_write(tmp_path):
         pass

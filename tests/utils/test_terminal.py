@@ -69,10 +69,10 @@ def test_a_table_without_rich(capsys, monkeypatch):
 def test_styles_are_for_terminals(capsys, screen, monkeypatch):
     monkeypatch.setenv('FORCE_COLOR', '1')
     text = 'FAULT: [red] and a line of more than 24 columns'
-    terminal.say(text, 'red')
+    terminal.echo(text, 'red')
     assert capsys.readouterr().out == f'{text}\n'
     screen('stdout')
-    terminal.say(text, 'red')
+    terminal.echo(text, 'red')
     shown = screen.read()
     assert shown.startswith('\x1b[31mFAULT') and without_codes(shown) == f'{text}\n'
 

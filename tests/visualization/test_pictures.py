@@ -22,7 +22,7 @@ def test_brighter_is_more():
     assert painted.shape == (8, 8, 3)
     brightness = painted.sum(axis=2).reshape(-1)
     assert brightness[0] < 20
-    assert (np.diff(brightness) >= -3).all()  # the colour map is even but for its rounding
+    assert (np.diff(brightness) >= -3).all()  # the color map is even but for its rounding
 
 
 def test_maps_given_together_share_the_scale():
@@ -35,16 +35,16 @@ class TestTimeline:
     times = np.arange(1.0, 5.0)
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]])
 
-    def rows(self, picture, colour, columns):
-        """Rows in which a colour is seen within these columns."""
-        return np.flatnonzero((picture[40:, columns] == colour).all(axis=2).any(axis=1)) + 40
+    def rows(self, picture, color, columns):
+        """Rows in which a color is seen within these columns."""
+        return np.flatnonzero((picture[40:, columns] == color).all(axis=2).any(axis=1)) + 40
 
     def test_lines_follow_the_scores(self):
         picture = timeline_chart(self.times, self.scores, ['walk', 'run'])
         early, late = slice(60, 200), slice(700, 870)
-        for colour, sign in ((LINES[0], 1), (LINES[1], -1)):  # the higher peak comes first
+        for color, sign in ((LINES[0], 1), (LINES[1], -1)):  # the higher peak comes first
             change = (
-                self.rows(picture, colour, late).mean() - self.rows(picture, colour, early).mean()
+                self.rows(picture, color, late).mean() - self.rows(picture, color, early).mean()
             )
             assert sign * change > 50
 
@@ -87,10 +87,10 @@ def test_opposite_directions_have_other_hues():
 
 def test_tile_holds_every_picture():
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
-    pictures = [np.full((10, 20, 3), colour, np.uint8) for colour in colours]
+    pictures = [np.full((10, 20, 3), color, np.uint8) for color in colours]
     grid = tile([pictures[:2], pictures[2:]], ['above', 'below'], ['one', 'two'], width=20)
-    for colour in colours:
-        assert (grid == colour).all(axis=2).sum() == 200
+    for color in colours:
+        assert (grid == color).all(axis=2).sum() == 200
     assert (grid < 100).all(axis=2).any()  # the names
 
 

@@ -9,8 +9,8 @@ from pan_mm.inference.score_fusion import (
     load_scores,
     scores_and_labels,
 )
-from pan_mm.utils.errors import errors_end_the_program
-from pan_mm.utils.files import written_whole
+from pan_mm.utils.errors import cli_errors
+from pan_mm.utils.files import atomic_write
 from pan_mm.utils.terminal import print_table, tool_parser
 
 
@@ -25,14 +25,14 @@ def parse_args():
     return args
 
 
-@errors_end_the_program()
+@cli_errors()
 def main():
     args = parse_args()
     fused = fuse_scores(args.scores, args.weights)
     files = [(path, load_scores(path)) for path in args.scores] + [('fused', fused)]
     rows = [(name, accuracies(*scores_and_labels(samples))) for name, samples in files]
     if args.out:
-        with written_whole(args.out) as part:
+        with atomic_write(args.out) as part:
             dump(fused, part, file_format='pkl')
     print(f'{len(fused)} videos')
     print_table(

@@ -5,10 +5,10 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
 
-from pan_mm.datasets.pipelines import VideoPipeline
+from pan_mm.config.pipelines import VideoPipeline
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.inference.recognizer import load_config
-from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.errors import cli_errors
 from pan_mm.utils.terminal import print_table, tool_parser
 
 
@@ -28,7 +28,7 @@ def parse_args():
     return args
 
 
-@errors_end_the_program()
+@cli_errors()
 def main():
     args = parse_args()
     cfg = load_config(args.config)

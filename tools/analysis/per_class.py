@@ -9,7 +9,7 @@ import math
 from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.inference.per_class import per_class
 from pan_mm.inference.score_fusion import load_scores, scores_and_labels
-from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.errors import cli_errors
 from pan_mm.utils.terminal import print_table, tool_parser
 
 
@@ -20,7 +20,7 @@ def parse_args():
     return parser.parse_args()
 
 
-@errors_end_the_program()
+@cli_errors()
 def main():
     args = parse_args()
     scores, labels = scores_and_labels(load_scores(args.scores))

@@ -3,9 +3,9 @@
 
 from mmengine.config import Config
 
+from pan_mm.config.find import config_path
 from pan_mm.convert import merge_streams
-from pan_mm.utils.configs import config_path
-from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.errors import cli_errors
 from pan_mm.utils.terminal import tool_parser
 
 
@@ -27,7 +27,7 @@ def parse_args():
     return args
 
 
-@errors_end_the_program()
+@cli_errors()
 def main():
     args = parse_args()
     cfg = Config.fromfile(config_path(args.config))

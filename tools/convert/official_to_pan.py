@@ -3,7 +3,7 @@
 
 from pan_mm.convert import convert_official_checkpoint
 from pan_mm.convert.labels import LABEL_ORDERS
-from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.errors import cli_errors
 from pan_mm.utils.terminal import print_table, tool_parser
 
 
@@ -21,7 +21,7 @@ def parse_args():
     return parser.parse_args()
 
 
-@errors_end_the_program()
+@cli_errors()
 def main():
     args = parse_args()
     meta = convert_official_checkpoint(args.src, args.dst, args.label_order)

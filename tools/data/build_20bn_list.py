@@ -8,7 +8,7 @@ Labels follow label_map.txt, which is MMAction2's order.
 from pathlib import Path
 
 from pan_mm.datasets.file_lists import SPLITS, list_official, read_label_map, write_lines
-from pan_mm.utils.errors import DataError, errors_end_the_program
+from pan_mm.utils.errors import DataError, cli_errors
 from pan_mm.utils.terminal import tool_parser
 
 
@@ -27,7 +27,7 @@ def parse_args():
     return parser.parse_args()
 
 
-@errors_end_the_program()
+@cli_errors()
 def main():
     args = parse_args()
     data_root = args.data_root or f'data/{args.dataset}'

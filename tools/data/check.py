@@ -11,16 +11,16 @@ import sys
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
+from pan_mm.config.find import config_path
 from pan_mm.datasets.checks.dataset import (
     check_decoding,
     check_frames,
     check_label_order,
     open_dataset,
-    summarise,
+    summarize,
 )
-from pan_mm.utils.configs import config_path
-from pan_mm.utils.errors import DataError, errors_end_the_program
-from pan_mm.utils.terminal import say, tool_parser, track
+from pan_mm.utils.errors import DataError, cli_errors
+from pan_mm.utils.terminal import echo, tool_parser, track
 
 
 def parse_args():
@@ -52,7 +52,7 @@ def check_split(cfg, split, args):
     dataset, problems = open_dataset(dataset_cfg, num_classes)
     if dataset is None:
         return None, problems
-    print(f'{split}: {summarise(dataset)}')
+    print(f'{split}: {summarize(dataset)}')
     if hasattr(dataset, 'with_offset'):
         problems += check_frames(dataset)
     problems += check_label_order(dataset)
@@ -62,7 +62,7 @@ def check_split(cfg, split, args):
     return dataset, problems
 
 
-@errors_end_the_program()
+@cli_errors()
 def main():
     args = parse_args()
     cfg = Config.fromfile(config_path(args.config))
@@ -75,16 +75,16 @@ def main():
         dataset, problems = check_split(cfg, split, args)
         videos[split] = {i.get('frame_dir') or i['filename'] for i in dataset or ()}
         for problem in problems:
-            say(f'{split}: {problem}', 'red')
+            echo(f'{split}: {problem}', 'red')
         found += len(problems)
     for split in set(splits) - {'train'}:
         shared = sorted(videos.get('train', set()) & videos[split])
         if shared:
-            say(f'train, {split}: {len(shared)} videos are in both, such as {shared[0]}', 'red')
+            echo(f'train, {split}: {len(shared)} videos are in both, such as {shared[0]}', 'red')
             found += 1
     if found:
         sys.exit(f'{found} problem(s) found')
-    say('No problem found', 'green')
+    echo('No problem found', 'green')
 
 
 if __name__ == '__main__':

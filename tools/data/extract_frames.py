@@ -8,7 +8,7 @@ all its frames are written, so the same command continues where it was stopped.
 import sys
 
 from pan_mm.datasets.frame_extraction import extract_all, folders_of_frames
-from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.errors import cli_errors
 from pan_mm.utils.terminal import tool_parser, track
 
 
@@ -22,7 +22,7 @@ def parse_args():
     return parser.parse_args()
 
 
-@errors_end_the_program()
+@cli_errors()
 def main():
     args = parse_args()
     folders = folders_of_frames(args.src, args.out)

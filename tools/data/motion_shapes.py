@@ -1,7 +1,7 @@
 """Render MotionShapes, the embedded dataset, into a folder."""
 
 from pan_mm.datasets.motion_shapes.dataset import render_motion_shapes
-from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.errors import cli_errors
 from pan_mm.utils.terminal import tool_parser
 
 
@@ -16,7 +16,7 @@ def parse_args():
     return parser.parse_args()
 
 
-@errors_end_the_program()
+@cli_errors()
 def main():
     args = parse_args()
     render_motion_shapes(**vars(args))

@@ -7,11 +7,11 @@ from pathlib import Path
 from mmengine.dataset import pseudo_collate
 from PIL import Image
 
-from pan_mm.datasets.pipelines import VideoPipeline, video_info
+from pan_mm.config.pipelines import VideoPipeline, video_info
 from pan_mm.inference.recognizer import load_recognizer
 from pan_mm.inference.zoo import choose
 from pan_mm.models.streams import streams_of
-from pan_mm.utils.errors import errors_end_the_program
+from pan_mm.utils.errors import cli_errors
 from pan_mm.utils.terminal import tool_parser
 from pan_mm.visualization import inspect_clip, weights_chart, write_animation
 from pan_mm.visualization.layers import frames_of, grad_cam, grid_of, layers_of
@@ -39,7 +39,7 @@ def parse_args():
     return parser.parse_args()
 
 
-@errors_end_the_program()
+@cli_errors()
 def main():
     args = parse_args()
     model = load_recognizer(*choose(args.config, args.checkpoint), args.device)

@@ -18,7 +18,7 @@ def check_annotations(
     with_offset: bool = False,
     multi_class: bool = False,
     delimiter: Optional[str] = None,
-    labelled: bool = True,
+    labeled: bool = True,
     frame_names: Optional[tuple] = None,
 ) -> list:
     """Find what is wrong with an annotation file of ``VideoDataset`` or ``RawframeDataset``.
@@ -32,7 +32,7 @@ def check_annotations(
         multi_class (bool): Lines may hold several labels.
         delimiter (str, optional): What separates the fields of a line of videos.
             Defaults to a space.
-        labelled (bool): Each line must have a label, except for ``multi_class``. Defaults to True;
+        labeled (bool): Each line must have a label, except for ``multi_class``. Defaults to True;
             lists whose scores are only dumped need none.
         frame_names (tuple[str, int], optional): ``filename_tmpl`` and ``start_index`` of raw
             frames, of which the first and the last of each folder must be there.
@@ -64,7 +64,7 @@ def check_annotations(
             rawframes,
             with_offset,
             multi_class,
-            labelled,
+            labeled,
             frame_names,
         ):
             problems.append(f'{ann_file}:{number}: {problem}')
@@ -88,7 +88,7 @@ def read_lines(path: Union[str, Path]) -> list:
 
 
 def _check_line(
-    fields, data_prefix, num_classes, rawframes, with_offset, multi_class, labelled, frame_names
+    fields, data_prefix, num_classes, rawframes, with_offset, multi_class, labeled, frame_names
 ) -> Iterator[str]:
     if not fields or not fields[0]:
         yield 'empty line, remove it'
@@ -114,7 +114,7 @@ def _check_line(
     if rawframes and (len(counts) < 1 + with_offset or counts[-1] < 1):
         yield f'expected "{form} label" with at least one frame, got "{" ".join(fields)}"'
         return
-    if labelled and not labels and not multi_class:
+    if labeled and not labels and not multi_class:
         yield f'has no label, expected "{form} label"'
     for label in labels:
         if num_classes is not None and not 0 <= label < num_classes:

@@ -12,8 +12,8 @@ import numpy as np
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS, TRANSFORMS
 
+from pan_mm.config.pipelines import kind_of
 from pan_mm.datasets.file_lists import OFFICIAL_FILES, read_official_labels
-from pan_mm.datasets.pipelines import kind_of
 from pan_mm.utils.errors import DataError
 
 from .annotations import check_annotations
@@ -29,13 +29,13 @@ def has_list(cfg: dict) -> bool:
     return _class_name(cfg) in ('VideoDataset', 'RawframeDataset')
 
 
-def check_list(cfg: dict, num_classes: Optional[int] = None, labelled: bool = True) -> list:
+def check_list(cfg: dict, num_classes: Optional[int] = None, labeled: bool = True) -> list:
     """Problems of the annotation list of a ``VideoDataset`` or ``RawframeDataset``.
 
     Args:
         cfg (dict): Config of the dataset.
         num_classes (int, optional): Labels must be below it. Not checked by default.
-        labelled (bool): Whether each line needs a label. Defaults to True.
+        labeled (bool): Whether each line needs a label. Defaults to True.
 
     Returns:
         list[str]: See :func:`pan_mm.datasets.checks.annotations.check_annotations`.
@@ -53,7 +53,7 @@ def check_list(cfg: dict, num_classes: Optional[int] = None, labelled: bool = Tr
         with_offset=cfg.get('with_offset', False),
         multi_class=cfg.get('multi_class', False),
         delimiter=cfg.get('delimiter'),
-        labelled=labelled,
+        labeled=labeled,
         frame_names=frame_names,
     )
 
@@ -237,7 +237,7 @@ def check_decoding(dataset, pipeline: Sequence, workers: int = 4) -> Iterator[Op
         yield from pool.imap(read, range(len(dataset)))
 
 
-def summarise(dataset) -> str:
+def summarize(dataset) -> str:
     """Number of videos and their spread over the classes, in one line."""
     labels = [info['label'] for info in infos(dataset)]
     if dataset.multi_class:  # a vector of zeros and ones for each video

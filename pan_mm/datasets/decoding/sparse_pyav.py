@@ -7,7 +7,7 @@ import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-from .door import DEFAULT, Limits, VideoFile, fetch
+from .container import DEFAULT, Limits, VideoFile, fetch
 
 # Trailing frames that a container may announce but not hold: decoders count differently.
 MISSING = 2
@@ -171,7 +171,7 @@ class SparsePyAVInit(BaseTransform):
         **kwargs: Arguments of the backend.
 
     Raises:
-        VideoError: From :meth:`transform`, if the file does not pass :func:`admit`.
+        VideoError: From :meth:`transform`, if the file does not pass :func:`open_video`.
     """
 
     def __init__(

@@ -8,10 +8,10 @@ import cv2
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-from pan_mm.utils.addresses import without_password
+from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import VideoError
 
-from .door import DEFAULT, Limits, RefusedVideoError, VideoFile, fetch
+from .container import DEFAULT, Limits, RefusedVideoError, VideoFile, fetch
 from .sparse_pyav import MISSING, open_sparse
 
 
@@ -48,7 +48,7 @@ class VideoInit(BaseTransform):
     total_frames, avg_fps (PyAV and decord), and video_faults (what an earlier decoder had to say)
     where a later one opens the file.
 
-    Which files may be opened, :mod:`pan_mm.datasets.decoding.door` decides, with PyAV.
+    Which files may be opened, :mod:`pan_mm.datasets.decoding.container` decides, with PyAV.
 
     Args:
         backend (str): 'pyav', 'decord', 'opencv', or 'auto' for the first of these that is
@@ -58,7 +58,8 @@ class VideoInit(BaseTransform):
             Defaults to 'disk'.
         max_bytes (int, optional): Size of a file. Defaults to 1 GiB; None for no limit.
         max_pixels (int, optional): Pixels of a video's frames, see
-            :class:`~pan_mm.datasets.decoding.door.Limits`. Defaults to 2^36; None for no limit.
+            :class:`~pan_mm.datasets.decoding.container.Limits`. Defaults to 2^36; None for no
+            limit.
         **kwargs: Arguments of the backend of ``mmengine.fileio``.
 
     Raises:
@@ -122,7 +123,7 @@ class VideoDecode(BaseTransform):
         return _first_that_works(attempts, self._decode, results)
 
     def _decode(self, backend, init, results):
-        filename = without_password(results['filename'])
+        filename = redact_url(results['filename'])
         if init is not None:
             results = _open(backend, init, results)
         try:
@@ -169,7 +170,7 @@ def _first_that_works(attempts, step, results):
 
 
 def _open(backend, init, results):
-    filename = without_password(results['filename'])
+    filename = redact_url(results['filename'])
     try:
         video = init.fetch(results['filename'])
         results.update(BACKENDS[backend][1](video, init.num_threads))
@@ -214,5 +215,5 @@ def _decode_with_opencv(results):
 
 
 def _first_line(error: Exception) -> str:
-    text = without_password(error).strip() or type(error).__name__
+    text = redact_url(error).strip() or type(error).__name__
     return text.splitlines()[0][:200]

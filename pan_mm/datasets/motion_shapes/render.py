@@ -123,8 +123,8 @@ def draw(clip: Clip) -> Iterator[np.ndarray]:
         angle = 2 * np.pi * angle
         radius = size * _lerp(_RADIUS, scale)
         arm = size * _lerp(_DISTANCE, distance) / 2 * np.array([np.cos(angle), np.sin(angle)])
-        centre = size * np.array([x, y])
-        for sprite, place in zip(clip.sprites, (centre - arm, centre + arm)):
+        center = size * np.array([x, y])
+        for sprite, place in zip(clip.sprites, (center - arm, center + arm)):
             layer = _lerp(_OPACITY, opacity) * _place(sprite, place, radius, angle, size)
             frame = frame * (1 - layer[3]) + layer[:3]
         yield frame
@@ -178,9 +178,9 @@ def _view(tiles, shift, size):
     return np.stack(cv2.split(cv2.warpAffine(tiles, matrix, (size, size))))
 
 
-def _place(sprite, centre, radius, angle, size):
+def _place(sprite, center, radius, angle, size):
     """Put a sprite on an empty frame whose edges are joined: (4, size, size)."""
-    whole, part = np.divmod(centre, 1)
+    whole, part = np.divmod(center, 1)
     cos, sin = (radius / _SPRITE_RADIUS * np.array([np.cos(angle), np.sin(angle)])).tolist()
     # Rotate and zoom about the sprite's center, which lands in the center of the frame ...
     x, y = (part + size // 2).tolist()
@@ -206,9 +206,9 @@ def _sample_sprite(rng):
     heading, along = rng.uniform(0, 2 * np.pi), rng.uniform(-8, 8)
     y, x = np.mgrid[:_SPRITE_SIZE, :_SPRITE_SIZE] - _SPRITE_SIZE / 2
     side = (x * np.cos(heading) + y * np.sin(heading) > along)[..., None]
-    colour = np.where(side, bright, dark)
+    color = np.where(side, bright, dark)
     alpha = (mask / 255.0)[..., None]
-    sprite = np.concatenate([colour * alpha, alpha], -1).astype(np.float32)
+    sprite = np.concatenate([color * alpha, alpha], -1).astype(np.float32)
     # Sprites are drawn up to 6 times smaller: blur to avoid aliasing.
     return cv2.GaussianBlur(sprite, (0, 0), 1.5)
 

@@ -15,8 +15,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor, nn
 
+from pan_mm.config.find import require_config
 from pan_mm.models.backbone_2d import same_statistics
-from pan_mm.utils.configs import require_config
 from pan_mm.utils.modules import unwrapped
 
 

@@ -13,9 +13,9 @@ from mmengine.runner import Runner
 from benchmarks.pages import model_card
 from benchmarks.records.records import Record
 from builders import TRAINED_CONFIG
+from pan_mm.config.find import require_config
 from pan_mm.inference import zoo
 from pan_mm.inference.recognizer import get_model, load_recognizer
-from pan_mm.utils.configs import require_config
 
 
 def test_cards_are_fresh_and_the_weights_small():

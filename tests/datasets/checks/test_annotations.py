@@ -67,7 +67,7 @@ def test_a_list_as_some_editors_save_it(tmp_path):
 
 
 def test_a_list_to_dump_scores_of_needs_no_labels(check):
-    assert check('0.mp4\n1.mp4\n', labelled=False) == []
+    assert check('0.mp4\n1.mp4\n', labeled=False) == []
 
 
 class TestDataRoot:

@@ -1,6 +1,6 @@
 """Videos of every odd kind, made here: each decoder gives the frames that are in them, or an error.
 
-Frame i is a flat grey of 40 + 10 i with a bright bar at its top, so that a picture says which frame
+Frame i is a flat gray of 40 + 10 i with a bright bar at its top, so that a picture says which frame
 it is and which way up.
 """
 
@@ -29,8 +29,8 @@ DEFAULTS = dict(
 KINDS = {
     'plain': {},
     'one frame': dict(count=1),
-    'grey': dict(pix_fmt='gray'),
-    'grey, without loss': dict(codec='ffv1', pix_fmt='gray', container='mkv'),
+    'gray': dict(pix_fmt='gray'),
+    'gray, without loss': dict(codec='ffv1', pix_fmt='gray', container='mkv'),
     'ten bits': dict(pix_fmt='yuv420p10le'),
     'four by four pixels': dict(codec='ffv1', container='avi', size=(4, 4)),
     'odd size': dict(codec='ffv1', pix_fmt='yuv444p', container='mkv', size=(63, 49)),
@@ -48,7 +48,7 @@ REFUSED = {
 }
 
 
-def grey(index):
+def gray(index):
     return 40 + 10 * index
 
 
@@ -61,11 +61,11 @@ def write_video(path, **kind):
         stream.codec_context.time_base = Fraction(1, 25)
         time = 0
         for index in range(kind['count']):
-            picture = np.full((height, width, 3), grey(index), np.uint8)
+            picture = np.full((height, width, 3), gray(index), np.uint8)
             picture[: height // 4] = 250
             frame = av.VideoFrame.from_ndarray(picture, 'rgb24')
             if (kind['codec'], kind['pix_fmt']) == ('libx264', 'gray'):
-                # Its grey is from 16 to 235, as the luma of coloured frames.
+                # Its gray is from 16 to 235, as the luma of coloured frames.
                 luma = frame.reformat(format='yuv420p').to_ndarray()[:height]
                 frame = av.VideoFrame.from_ndarray(luma, 'gray')
             frame = frame.reformat(format=kind['pix_fmt'])
@@ -141,7 +141,7 @@ def verdict(path, kind, backend):
             image = np.rot90(image)
         parts = image[: height // 7 or 1], image[height // 2 :]
         means = [part.mean() for part in parts]
-        if np.abs(np.subtract(means, (250, grey(index)))).max() > 4:
+        if np.abs(np.subtract(means, (250, gray(index)))).max() > 4:
             return f'frame {index} shows {means}'
     return 'right'
 

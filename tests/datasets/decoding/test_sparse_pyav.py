@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pan_mm.datasets import VideoDecode, VideoInit
-from pan_mm.datasets.decoding.door import admit
+from pan_mm.datasets.decoding.container import open_video
 from pan_mm.datasets.decoding.sparse_pyav import SparseReader
 from pan_mm.utils.errors import VideoError
 
@@ -33,7 +33,7 @@ def all_frames(path):
 
 
 def open_reader(path, num_threads=1):
-    return SparseReader(admit(path), num_threads)
+    return SparseReader(open_video(path), num_threads)
 
 
 @pytest.mark.parametrize('num_threads', [1, 2])
@@ -83,7 +83,7 @@ def test_errors(tmp_path):
     with pytest.raises(IndexError, match='there are 5 frames'):
         open_reader(path).get([5])
     with pytest.raises(VideoError):
-        SparseReader(admit(path.read_bytes()[:-100].replace(b'moov', b'none')))
+        SparseReader(open_video(path.read_bytes()[:-100].replace(b'moov', b'none')))
 
 
 def test_is_the_default(videos):

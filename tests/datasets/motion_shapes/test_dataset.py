@@ -215,13 +215,13 @@ def test_tool_names_what_is_wrong(tmp_path):
 
 
 def _appearance(frame):
-    """What one frame shows: small grey image, colours, strength and direction of edges."""
-    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    dx, dy = cv2.Sobel(grey, -1, 1, 0), cv2.Sobel(grey, -1, 0, 1)
+    """What one frame shows: small gray image, colours, strength and direction of edges."""
+    gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    dx, dy = cv2.Sobel(gray, -1, 1, 0), cv2.Sobel(gray, -1, 0, 1)
     strength = np.hypot(dx, dy)
     return np.concatenate(
         [
-            cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA).ravel(),
+            cv2.resize(gray, (16, 16), interpolation=cv2.INTER_AREA).ravel(),
             *(np.histogram(frame[..., c], 8, (0, 256))[0] for c in range(3)),
             np.histogram(strength, 8, (0, 800))[0],
             np.histogram(np.arctan2(dy, dx), 8, (-np.pi, np.pi), weights=strength)[0],

@@ -14,7 +14,7 @@ import pytest
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmengine.config import Config
 
-from pan_mm.utils.configs import config_path
+from pan_mm.config.find import config_path
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = 'configs/recognition/pan/pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_{}-rgb.py'

@@ -1,0 +1,1 @@
+"""Everything about a config: finding it, its options, its scale, its pipelines."""

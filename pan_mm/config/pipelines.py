@@ -1,0 +1,153 @@
+"""What a config's pipeline does with a video: what opens, samples, decodes and changes it."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Optional, Union
+
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+
+from pan_mm.config.overrides import argument
+
+
+def leaf_datasets(dataset: Optional[dict]) -> Iterator[dict]:
+    """Configs of the datasets inside wrappers such as RepeatDataset and ConcatDataset."""
+    if not dataset:
+        return
+    inner = dataset.get('datasets') or [dataset.get('dataset')]
+    if inner == [None]:
+        yield dataset
+    for each in filter(None, inner):
+        yield from leaf_datasets(each)
+
+
+def dataset_of(config: dict, split: str = 'test') -> dict:
+    """Config of the first dataset of a split, inside any wrappers; empty if there is none."""
+    dataloader = config.get(f'{split}_dataloader') or {}
+    return next(leaf_datasets(dataloader.get('dataset')), {})
+
+
+def kind_of(transform: dict) -> str:
+    """What the config of a transform does: 'open', 'sample', 'decode', 'pack' or 'change'."""
+    kind = transform['type']
+    name = kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
+    for word, is_there in (
+        ('open', name.endswith('Init')),
+        ('decode', name.endswith('Decode')),
+        ('sample', 'Sample' in name),
+        ('pack', name.startswith('Pack')),
+    ):
+        if is_there:
+            return word
+    return 'change'
+
+
+def frame_size_of(transforms: list) -> Optional[tuple]:
+    """(H, W) of the frames after the transforms of these configs; None if none of them fixes it."""
+    size = None
+    for transform in transforms:
+        kind = str(transform['type'])
+        if 'Crop' in kind:
+            size = transform.get('crop_size', transform.get('input_size'))
+            size = size[::-1] if isinstance(size, (tuple, list)) else size  # it is (W, H)
+        elif 'Resize' in kind and not transform.get('keep_ratio', True):
+            size = transform['scale'][::-1]
+    return (size, size) if isinstance(size, int) else size and tuple(size)
+
+
+class VideoPipeline:
+    """The pipeline that prepares a video for a recognizer's test.
+
+    Args:
+        config (dict): Config of a recognizer. The pipeline of its test dataset where that opens
+            videos, or else its ``test_pipeline``, which MMAction2's tools for single videos use.
+
+    Raises:
+        ValueError: If the config has neither.
+    """
+
+    def __init__(self, config: dict) -> None:
+        self.name = getattr(config, 'filename', None) or 'the config'
+        self.dataset = dataset_of(config) or dataset_of(config, 'val')
+        pipelines = [self.dataset.get('pipeline') or [], config.get('test_pipeline') or []]
+        opening = [p for p in pipelines if any(kind_of(t) == 'open' for t in p)]
+        self.transforms = next(filter(None, [*opening, *pipelines]), [])
+        self.scope = config.get('default_scope') or 'mmaction'
+        if not self.transforms:
+            raise ValueError(f'{self.name} {self._nothing_opens}')
+
+    _nothing_opens = (
+        "has no test_pipeline that opens videos; add one that begins with dict(type='VideoInit')"
+    )
+
+    def of_kind(self, *kinds: str) -> list:
+        """Configs of the transforms of these kinds, see :func:`kind_of`."""
+        return [transform for transform in self.transforms if kind_of(transform) in kinds]
+
+    def reader(self) -> Compose:
+        """The whole pipeline, to be given the dict of :func:`video_info`.
+
+        Raises:
+            ValueError: If it does not open videos.
+        """
+        if not self.of_kind('open'):
+            raise ValueError(f'{self.name} {self._nothing_opens}')
+        return self._compose(self.transforms)
+
+    def frame_transforms(self) -> Compose:
+        """The transforms of decoded frames: what comes after the decoder, without the packing."""
+        read = [i for i, t in enumerate(self.transforms) if kind_of(t) in ('sample', 'decode')]
+        rest = self.transforms[max(read, default=-1) + 1 :]
+        return self._compose([t for t in rest if kind_of(t) != 'pack'])
+
+    def _compose(self, transforms):
+        init_default_scope(self.scope)  # as init_recognizer does
+        return Compose(transforms)
+
+    @property
+    def num_frames(self) -> Optional[int]:
+        """T·m, frames of a view; None if no transform samples them."""
+        for transform in self.of_kind('sample'):
+            return math.prod(argument(transform, name) or 1 for name in ('clip_len', 'num_clips'))
+        return None
+
+    @property
+    def num_views(self) -> int:
+        """Clips and crops of a video."""
+        views = 1
+        for transform in self.transforms:
+            crops = {'ThreeCrop': 3, 'TenCrop': 10}
+            views *= crops.get(str(transform['type']).rpartition('.')[2], 1)
+            views *= 2 if transform.get('twice_sample') else 1
+        return views
+
+    @property
+    def frame_size(self) -> Optional[tuple]:
+        """(H, W) of the frames that the model gets; None if no transform fixes it."""
+        size = None
+        if str(self.dataset.get('type')).endswith('MotionShapesDataset'):
+            size = self.dataset.get('size', 64)  # rendered at this size; no transform says so
+        return frame_size_of(self.transforms) or (size and (size, size))
+
+    def view_shape(self, size: Optional[tuple] = None) -> tuple:
+        """Shape (T·m, 3, H, W) of a view.
+
+        Args:
+            size (tuple[int], optional): (H, W), where no transform fixes it or another is wanted.
+
+        Raises:
+            ValueError: If the pipeline does not tell it.
+        """
+        size = size or self.frame_size
+        if self.num_frames is None or size is None:
+            raise ValueError(
+                f'the test pipeline of {self.name} does not fix the number or the size of the '
+                'frames; give the size'
+            )
+        return (self.num_frames, 3, *size)
+
+
+def video_info(path: Union[str, Path]) -> dict:
+    """What the first transform of a pipeline expects of a video file."""
+    return dict(filename=str(path), label=-1, start_index=0, modality='RGB')

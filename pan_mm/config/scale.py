@@ -1,0 +1,82 @@
+"""The size of the frames and the number of epochs as two options: ``size=112 epochs=15``.
+
+MMEngine merges ``--cfg-options`` into a config that has been executed, where what a base computed
+from a variable stays as it was. So pipelines and schedule are changed here, where a runner or a
+recognizer takes the config.
+"""
+
+from typing import Any
+
+from mmengine.config import Config
+
+from pan_mm.config.pipelines import frame_size_of, leaf_datasets
+from pan_mm.utils.errors import PANError
+
+OPTIONS = ('size', 'epochs')
+SIZES = ('scale', 'scale_range', 'input_size', 'crop_size')
+
+
+def apply_scale(cfg: Config) -> None:
+    """Resolve ``size`` and ``epochs`` of a config, in place; they are None afterwards.
+
+    Args:
+        cfg (Config): ``size`` is the height and width that each pipeline shall end with; what it
+            resizes to before changes in proportion. ``epochs`` is the length of the training:
+            what ends with it still does, milestones move in proportion, a warm-up keeps its length.
+
+    Raises:
+        PANError: If one is not a positive whole number, no transform fixes the size of frames, or
+            the training has no epochs.
+    """
+    for name, apply in zip(OPTIONS, (_resize, _set_epochs)):
+        value = cfg.get(name)
+        if value is not None:
+            if type(value) is not int or value < 1:
+                raise PANError(f'{name}={value!r}: it must be a positive whole number')
+            apply(cfg, value)
+            cfg[name] = None
+
+
+def _resize(cfg: Config, size: int) -> None:
+    loaders = [cfg.get(f'{split}_dataloader') or {} for split in ('train', 'val', 'test')]
+    datasets = [leaf for loader in loaders for leaf in leaf_datasets(loader.get('dataset'))]
+    pipelines = [dataset.get('pipeline') for dataset in datasets]
+    pipelines += [value for name, value in cfg.items() if name.endswith('_pipeline')]
+    for pipeline in filter(None, pipelines):
+        old = frame_size_of(pipeline)
+        if old is None:
+            names = ', '.join(str(transform['type']) for transform in pipeline)
+            raise PANError(
+                f'size={size}: no transform of a pipeline ({names}) fixes the size of the frames'
+            )
+        for transform in pipeline:
+            for key in set(SIZES) & set(transform):
+                transform[key] = _scaled(transform[key], min(old), size)
+
+
+def _scaled(value: Any, old: int, new: int) -> Any:
+    """A number of pixels, or a tuple of them, in proportion; -1 and factors stay."""
+    if isinstance(value, (tuple, list)):
+        return tuple(_scaled(each, old, new) for each in value)
+    return round(value * new / old) if isinstance(value, int) and value > 0 else value
+
+
+def _set_epochs(cfg: Config, epochs: int) -> None:
+    old = (cfg.get('train_cfg') or {}).get('max_epochs')
+    if old is None:
+        raise PANError(f'epochs={epochs}: the config has no train_cfg.max_epochs')
+    found = cfg.get('param_scheduler') or []
+    for scheduler in found if isinstance(found, list) else [found]:
+        if not scheduler.get('by_epoch', True):
+            continue
+        if scheduler.get('end') == old and 'T_max' in scheduler:
+            scheduler['T_max'] = max(scheduler['T_max'] + epochs - old, 1)
+        if 'end' in scheduler:
+            scheduler['end'] = epochs if scheduler['end'] == old else min(scheduler['end'], epochs)
+        if 'milestones' in scheduler:
+            scheduler['milestones'] = [
+                round(milestone * epochs / old) for milestone in scheduler['milestones']
+            ]
+    cfg['train_cfg']['max_epochs'] = epochs
+    if 'val_begin' in cfg['train_cfg']:
+        cfg['train_cfg']['val_begin'] = min(cfg['train_cfg']['val_begin'], epochs)

@@ -1,0 +1,333 @@
+"""The one door for video files: which of them may be opened, and how decoders get them.
+
+FFmpeg guesses what a file is from its contents and its name, and what it takes for a playlist
+(HLS, DASH, ffconcat, SDP) it follows to other files and to the network. So no decoder here is
+given a name that it could guess from, nor contents that have not proved themselves: a regular
+file, which begins as one of ``CONTAINERS``, within limits. PyAV is told which demuxer to use and
+may open nothing else. decord and OpenCV, which choose a demuxer for themselves, get what PyAV's
+own choice agrees with, under a name that says nothing.
+"""
+
+import io
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Optional, Union
+
+from mmengine import fileio
+
+from pan_mm.utils.addresses import redact_url
+from pan_mm.utils.errors import VideoError
+
+# FFmpeg demuxer: how its files begin, as (offset, bytes), and their suffixes. Transport
+# streams, which begin with any packet, are recognized by their packet spacing.
+CONTAINERS = dict(
+    mov=(
+        tuple((4, box) for box in (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip')),
+        ('.3gp', '.m4v', '.mov', '.mp4'),
+    ),
+    matroska=(((0, b'\x1a\x45\xdf\xa3'),), ('.mkv', '.webm')),
+    avi=(((8, b'AVI '), (0, b'RIFF')), ('.avi',)),
+    mpegts=((), ('.mts', '.ts')),
+    mpeg=(((0, b'\x00\x00\x01\xba'),), ('.mpeg', '.mpg')),
+    mpegvideo=(((0, b'\x00\x00\x01\xb3'),), ()),
+    flv=(((0, b'FLV\x01'),), ('.flv',)),
+    ogg=(((0, b'OggS\x00'),), ('.ogv',)),
+    asf=(((0, bytes.fromhex('3026b2758e66cf11a6d900aa0062ce6c')),), ('.wmv',)),
+)
+VIDEO_SUFFIXES = tuple(sorted(suffix for _, suffixes in CONTAINERS.values() for suffix in suffixes))
+KINDS = 'MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV or OGV'
+LEAST = 256 * 256  # minimum pixels counted per frame: tiny frames take memory too
+
+
+class RefusedVideoError(VideoError):
+    """A video may not be opened, by whatever decoder."""
+
+
+class VideoTooLargeError(RefusedVideoError):
+    """A video exceeds the limits."""
+
+
+class Limits(NamedTuple):
+    """What a video may cost; None for no limit.
+
+    Attributes:
+        max_bytes (int, optional): Size of the file. Defaults to 1 GiB.
+        max_pixels (int, optional): Pixels of all frames together, where a frame counts for at least
+            256 × 256. The default, 2^36, is 18 minutes of 1080p or 9 hours of 320 × 240, at 30
+            frames a second.
+        max_frame_pixels (int): Pixels of one frame. Defaults to 2^25, which holds 8K.
+    """
+
+    max_bytes: Optional[int] = 2**30
+    max_pixels: Optional[int] = 2**36
+    max_frame_pixels: int = 2**25
+
+
+DEFAULT = Limits()
+
+
+class _Seek:
+    """FFmpeg may ask for a place that cannot be; of an exception PyAV would print the traceback."""
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
+class _File(_Seek, io.FileIO):
+    pass
+
+
+class _Bytes(_Seek, io.BytesIO):
+    pass
+
+
+class VideoFile:
+    """A file that came through the door: open, regular, of a known container, not too large.
+
+    It is a context manager, which closes the file. What :func:`open_video` gives.
+
+    Attributes:
+        name (str): What messages call it.
+        file (BinaryIO): Its bytes.
+        demuxer (str): One of ``CONTAINERS``.
+        limits (Limits): What it may cost.
+    """
+
+    def __init__(self, name: str, file: BinaryIO, demuxer: str, limits: Limits) -> None:
+        self.name, self.file, self.demuxer, self.limits = name, file, demuxer, limits
+
+    def __enter__(self) -> 'VideoFile':
+        return self
+
+    def __exit__(self, *args) -> None:
+        self.file.close()
+
+    def open(self, guess: bool = False) -> Any:
+        """Open it with PyAV, which reads nothing but this file.
+
+        Args:
+            guess (bool): Let FFmpeg guess the demuxer, which must then be the one that the first
+                bytes say. Defaults to False.
+
+        Returns:
+            av.container.InputContainer: With at least one stream of video.
+
+        Raises:
+            RefusedVideoError: If it is not a video.
+            VideoTooLargeError: If its frames are too large.
+        """
+        import av
+
+        self.file.seek(0)
+        options = dict(protocol_whitelist='none', max_pixels=str(self.limits.max_frame_pixels))
+        if guess:
+            options['format_whitelist'] = self.demuxer
+        try:
+            container = av.open(self.file, format=None if guess else self.demuxer, options=options)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise RefusedVideoError(
+                f'{self.name}: cannot be opened as a video ({_reason(error)}); it is damaged or '
+                'cut off, remove or replace the file'
+            ) from error
+        if not container.streams.video:
+            raise RefusedVideoError(
+                f'{self.name}: it has no video stream; remove or replace the file'
+            )
+        codec = container.streams.video[0].codec_context
+        if codec is None:
+            raise RefusedVideoError(f'{self.name}: its codec is unknown; convert it with ffmpeg')
+        if not 0 < codec.width * codec.height <= self.limits.max_frame_pixels:
+            # FFmpeg drops the size of what is too large for it.
+            raise VideoTooLargeError(
+                f'{self.name}: its frames are damaged, or larger than '
+                f'{self.limits.max_frame_pixels:,} pixels; convert it with ffmpeg'
+            )
+        codec.options = dict(max_pixels=options['max_pixels'])
+        return container
+
+    def packets(self, container: Any) -> Iterator:
+        """The packets of the first stream of video, each of which holds a frame.
+
+        Raises:
+            VideoTooLargeError: As soon as the frames have more pixels than ``max_pixels``.
+        """
+        stream = container.streams.video[0]
+        width, height = stream.codec_context.width, stream.codec_context.height
+        left = self.limits.max_pixels
+        for packet in self._demux(container, stream):
+            if not packet.size:
+                continue
+            if left is not None:
+                left -= max(LEAST, width * height)
+                if left < 0:
+                    raise VideoTooLargeError(
+                        f'{self.name}: its frames of {width} × {height} have more than '
+                        f'{self.limits.max_pixels:,} pixels in all; cut it, or raise max_pixels'
+                    )
+            yield packet
+
+    def _demux(self, container, stream):
+        import av
+
+        try:
+            yield from container.demux(stream)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise RefusedVideoError(
+                f'{self.name}: cannot be read to its end ({_reason(error)}); it is damaged, '
+                'replace it'
+            ) from error
+
+    @contextmanager
+    def path(self) -> Iterator[str]:
+        """A name for decoders that choose a demuxer for themselves.
+
+        It leads to this file and has no suffix; it is good while the block lasts, but what has
+        been opened stays open.
+
+        Raises:
+            RefusedVideoError: If FFmpeg would choose another demuxer than the first bytes say.
+            VideoTooLargeError: If it has too many pixels.
+        """
+        with self.open(guess=True) as container:
+            for _ in self.packets(container):
+                pass
+        self.file.seek(0)
+        try:
+            name = f'/proc/self/fd/{self.file.fileno()}'
+        except io.UnsupportedOperation:  # bytes
+            name = ''
+        if os.path.exists(name):
+            yield name
+            return
+        with tempfile.TemporaryDirectory() as folder:  # Windows, macOS and remote files
+            copy = Path(folder, 'video')
+            copy.write_bytes(self.file.read())
+            yield str(copy)
+
+
+def open_video(
+    source: Union[str, Path, bytes], limits: Limits = DEFAULT, name: Optional[str] = None
+) -> VideoFile:
+    """Let a video in, or say why not, from its first bytes and without a decoder.
+
+    Args:
+        source (str | Path | bytes): A file, or what a remote storage gave.
+        limits (Limits): What it may cost.
+        name (str, optional): What messages call it; by default the file's name. A server does not
+            tell its paths.
+
+    Returns:
+        VideoFile: Close it, or use it in a ``with`` block.
+
+    Raises:
+        RefusedVideoError: If there is no such file (then from a ``FileNotFoundError``), it may
+            not be read, is a folder, pipe or device, is empty, or does not begin as a video.
+        VideoTooLargeError: If it has more than ``limits.max_bytes``.
+    """
+    if isinstance(source, bytes):
+        file, size, name = _Bytes(source), len(source), name or 'the video'
+    else:
+        name = name or redact_url(os.fspath(source))
+        file = _open_regular(source, name)
+        size = os.fstat(file.fileno()).st_size
+    try:
+        if not size:
+            raise RefusedVideoError(f'{name}: empty file, remove or replace it')
+        if limits.max_bytes is not None and size > limits.max_bytes:
+            raise VideoTooLargeError(
+                f'{name}: has {size:,} bytes, and at most {limits.max_bytes:,} are allowed; cut '
+                'it, or raise max_bytes'
+            )
+        demuxer = _container(file.read(1024))
+        if demuxer is None:
+            raise RefusedVideoError(
+                f'{name}: is not a video ({KINDS}) by its first bytes; remove or replace it'
+            )
+    except BaseException:
+        file.close()
+        raise
+    return VideoFile(name, file, demuxer, limits)
+
+
+def fetch(filename: str, limits: Limits = DEFAULT, io_backend: str = 'disk', **kwargs) -> VideoFile:
+    """Let a video of a data set in, from the disk or a remote storage.
+
+    Args:
+        filename (str): Its name there.
+        limits (Limits): What it may cost.
+        io_backend (str): 'disk', or another backend of ``mmengine.fileio``, which gets the whole
+            file before its size is known.
+        **kwargs: Arguments of the backend.
+
+    Raises:
+        RefusedVideoError: As :func:`open_video`.
+    """
+    if io_backend in ('disk', 'local'):
+        return open_video(filename, limits)
+    shown = redact_url(filename)
+    try:
+        content = fileio.get(filename, dict(kwargs, backend=io_backend))
+    except ImportError:
+        raise
+    except Exception as error:
+        reason = redact_url(error).partition('\n')[0]
+        raise RefusedVideoError(f'{shown}: {io_backend} cannot get it ({reason})') from error
+    return open_video(bytes(content), limits, shown)
+
+
+def count_frames(video: VideoFile) -> int:
+    """Frames of a video, counted without decoding them; the container need not say.
+
+    Raises:
+        RefusedVideoError: If it is not a video, or has no frames.
+        VideoTooLargeError: If it has too many pixels; counting ends there.
+    """
+    with video.open() as container:
+        count = sum(not packet.is_discard for packet in video.packets(container))
+    if not count:
+        raise RefusedVideoError(f'{video.name}: has no frames; replace the file')
+    return count
+
+
+def _open_regular(path, name):
+    try:
+        mode = os.stat(path).st_mode  # opening a device may have side effects
+        if stat.S_ISREG(mode):
+            flags = os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0)
+            file = _File(os.open(path, flags), 'rb')
+            mode = os.fstat(file.fileno()).st_mode  # the file may have been replaced
+            if stat.S_ISREG(mode):
+                return file
+            file.close()
+    except FileNotFoundError as error:
+        raise RefusedVideoError(f'{name}: no such file') from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise RefusedVideoError(f'{name}: cannot be opened ({_reason(error)})') from error
+    kinds = dict(S_ISDIR='folder', S_ISFIFO='pipe', S_ISSOCK='socket')
+    what = next((kind for test, kind in kinds.items() if getattr(stat, test)(mode)), 'device')
+    raise RefusedVideoError(f'{name}: is a {what}, not a regular file')
+
+
+def _reason(error):
+    """What an error of the system or of FFmpeg says, without the file's name."""
+    return getattr(error, 'strerror', None) or str(error)
+
+
+def _container(head: bytes) -> Optional[str]:
+    """The demuxer for what begins like this."""
+    for demuxer, (marks, _) in CONTAINERS.items():
+        found = [head.startswith(mark, at) for at, mark in marks]
+        if all(found) if demuxer == 'avi' else any(found):
+            return demuxer
+    # Packets of 188 bytes, or of 192 with a clock before each, or of 204 with a checksum after.
+    for first, step in ((0, 188), (4, 192), (0, 204)):
+        if head[first : first + 4 * step : step] == b'GGGG':
+            return 'mpegts'
+    return None

@@ -1,0 +1,1 @@
+"""Recognizers outside training: export, the Hub, streams, a server. Only ``cli`` imports this."""

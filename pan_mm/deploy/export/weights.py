@@ -1,0 +1,129 @@
+"""The weights of a recognizer as a file to share: nothing in it can run."""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Optional, Union
+
+import torch
+from mmengine.config import Config
+
+from pan_mm.inference.recognizer import (
+    class_names,
+    count_classes,
+    dataset_meta_of,
+    load_config,
+    load_recognizer,
+    meta_of,
+)
+from pan_mm.utils.checkpoint import load_checkpoint_file, plain_copies, weights_of
+from pan_mm.utils.errors import CheckpointError
+from pan_mm.utils.files import atomic_write
+from pan_mm.utils.safetensors import save_safetensors
+from pan_mm.version import __version__
+
+
+def export_weights(
+    config: Union[str, Path, Config],
+    checkpoint: Union[str, Path],
+    out: Union[str, Path],
+    label_map: Optional[Union[str, Path]] = None,
+    dtype: Optional[torch.dtype] = None,
+    texts: Optional[dict] = None,
+) -> None:
+    """Write weights, config, class names and normalization as a safetensors file.
+
+    Args:
+        config (str | Path | Config): Config of the recognizer.
+        checkpoint (str | Path): Its weights.
+        out (str | Path): The file, ``NAME.safetensors``; replaced once the new one is whole.
+        label_map (str | Path, optional): Class names, one a line.
+        dtype (torch.dtype, optional): Type of the floating-point weights, such as
+            ``torch.float16``. Defaults to their own.
+        texts (dict, optional): Further texts, or others for those above.
+
+    Raises:
+        CheckpointError: If the checkpoint is damaged or does not fit the config.
+    """
+    weights, own = _described(config, checkpoint, label_map)
+    save_safetensors(out, weights, dtype, **{**own, **(texts or {})})
+
+
+def _described(config, checkpoint, label_map):
+    """Weights that fit a config, and what a reader of the file should know of them."""
+    config = load_config(config)
+    model = load_recognizer(config, checkpoint, 'cpu')
+    names = class_names(count_classes(model), label_map, model.dataset_meta, config)
+    preprocessor = model.data_preprocessor
+    normalization = {
+        key: getattr(preprocessor, key).flatten().tolist()
+        for key in ('mean', 'std')
+        if hasattr(preprocessor, key)
+    }
+    return model.state_dict(), dict(config=config.pretty_text, classes=names, **normalization)
+
+
+def publish(
+    checkpoint: Union[str, Path],
+    out: Optional[Union[str, Path]] = None,
+    config: Optional[Union[str, Path, Config]] = None,
+    label_map: Optional[Union[str, Path]] = None,
+    dtype: Optional[torch.dtype] = None,
+) -> Path:
+    """Write what others need of a checkpoint: weights, config and classes, no optimizer.
+
+    The file is a checkpoint for every reader of MMEngine's, also for ``torch.load`` with
+    ``weights_only=True``. Its name ends in the first digits of its SHA-256, as ``torch.hub`` checks
+    them; the same contents get the same name.
+
+    Args:
+        checkpoint (str | Path): A file of MMEngine's runner, of ``tools/convert``, or of this.
+        out (str | Path, optional): ``NAME.pth``, for ``NAME-HASH.pth``. Defaults to the
+            checkpoint's own name.
+        config (str | Path | Config, optional): Its config; the weights must fit it. Defaults to
+            the text that MMEngine's runner leaves in a checkpoint, which is not run.
+        label_map (str | Path, optional): Class names, one a line, to go with ``config``. Defaults
+            to those of the checkpoint, or of the config.
+        dtype (torch.dtype, optional): Type of the floating-point weights, such as
+            ``torch.float16``.
+            Defaults to their own.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        FileExistsError: If it is there.
+        CheckpointError: If the checkpoint is damaged, does not fit the config, holds none where
+            none is given, or has weights too large for ``dtype``.
+        ValueError: If ``out`` has another suffix, or ``label_map`` comes without ``config``.
+    """
+    source = str(checkpoint)
+    out = Path(out or Path(source).with_suffix('.pth'))
+    if out.suffix != '.pth':
+        raise ValueError(f'{out}: the name must end in .pth (export writes .safetensors)')
+    if config is not None:
+        weights, texts = _described(config, source, label_map)
+    elif label_map is not None:
+        raise ValueError(f'{label_map}: give the config too, whose number of classes it must have')
+    else:
+        state = load_checkpoint_file(source)
+        weights, own = weights_of(state, source), meta_of(state, source)
+        if not isinstance(own.get('cfg'), str):
+            raise CheckpointError(f'{source} does not hold its config; give it with --config')
+        weights = {name.removeprefix('module.'): weight for name, weight in weights.items()}
+        classes = dataset_meta_of(own, source).get('classes')
+        texts = dict(own, config=own['cfg'], classes=classes)
+    meta = dict(cfg=texts['config'], dataset_meta={}, pan_mm_version=__version__)
+    meta.update({key: texts[key] for key in ('mean', 'std') if key in texts})
+    if texts.get('classes'):
+        meta['dataset_meta'] = dict(classes=list(texts['classes']))
+    file = io.BytesIO()
+    torch.save(dict(meta=meta, state_dict=plain_copies(weights, dtype)), file)
+    digest = hashlib.sha256(file.getbuffer()).hexdigest()
+    path = out.with_name(f'{out.stem}-{digest[:8]}.pth')
+    if path.exists():
+        raise FileExistsError(f'{path} is there already; nothing was written')
+    with atomic_write(path) as part:
+        Path(part).write_bytes(file.getbuffer())
+        load_checkpoint_file(part)
+    return path

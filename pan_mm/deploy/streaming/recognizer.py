@@ -1,0 +1,331 @@
+"""Recognition while frames come in: the same engine for files, cameras and pushed frames."""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, Optional, Union
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pan_mm.config.pipelines import VideoPipeline
+from pan_mm.inference.recognizer import require_finite
+from pan_mm.models.causal_shift import is_causal, shift_memory
+from pan_mm.models.probabilities import to_probabilities
+from pan_mm.models.streams import recognizers_of, streams_of
+
+from .events import Event, EventDetector, ScoreSmoother
+from .sources import Frame, FrameBuffer
+
+
+class Prediction(NamedTuple):
+    """What the recognizer says about a window.
+
+    Attributes:
+        scores (np.ndarray): Probabilities, float32, shape (num_classes,).
+        start (float): Timestamp of the window's first frame, seconds.
+        end (float): Timestamp of the window's last frame, seconds.
+        latency (float): Seconds from the arrival of the last frame to this prediction; waiting
+            in a buffer counts.
+    """
+
+    scores: np.ndarray
+    start: float
+    end: float
+    latency: float
+
+
+class _Segment:
+    """A segment that grows frame by frame into the input of each stream's 2D backbone."""
+
+    def __init__(self, first: Tensor, start: float, num_streams: int) -> None:
+        self.first = first  # (1, 3, H, W)
+        self.start = start
+        self.length = 1
+        self.maps = [[] for _ in range(num_streams)]  # per stream, of (1, 1, H, W)
+
+
+class StreamRecognizer:
+    """Recognizes over a sliding window of T segments.
+
+    A segment of m adjacent frames starts every ``stride`` frames, the first in the middle of the
+    first ``stride`` frames: at stride // 2 + k * stride. That is what ``PANSampleFrames`` takes in
+    test mode from a video of T * stride + m - 1 frames; other lengths give it a fractional
+    stride. Each frame is prepared and each PA map computed once, however often the window that
+    holds it is looked at. A model with causal shift keeps its features too: a new segment then
+    costs the backbone one segment instead of T.
+
+    Args:
+        model (nn.Module): A ``Recognizer2D`` with ``PANBackbone``, or a ``PANEnsemble`` of them.
+        stride (int): Frames from one segment's start to the next. T * stride frames should last
+            about as long as the videos that the model was trained on. Defaults to 8.
+        hop (int): Segments from one prediction to the next. Defaults to 1.
+        test_pipeline (list[dict], optional): Its transforms after sampling and decoder are
+            applied to each frame. Defaults to the one in ``model.cfg``.
+
+    Raises:
+        ValueError: If an argument is out of range, the model is none of these, or there is no
+            pipeline.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        stride: int = 8,
+        hop: int = 1,
+        test_pipeline: Optional[list] = None,
+    ) -> None:
+        if stride < 1 or hop < 1:
+            raise ValueError(f'stride and hop must be at least 1, got {stride} and {hop}')
+        self.model = model.eval()
+        self._streams = _streams(model)  # [(weight, recognizer)]
+        backbones = [recognizer.backbone for _, recognizer in self._streams]
+        self.stride = stride
+        self.hop = hop
+        self.num_segments = backbones[0].num_segments
+        # The RGB stream sees only the first frame of each segment.
+        self.segment_len = max(1 if b.stream == 'rgb' else b.clip_len for b in backbones)
+        config = dict(test_pipeline=test_pipeline) if test_pipeline else getattr(model, 'cfg', {})
+        self._transforms = VideoPipeline(config).frame_transforms()
+        self.reset()
+
+    @property
+    def window_len(self) -> int:
+        """Frames from the first to the last of a window."""
+        return (self.num_segments - 1) * self.stride + self.segment_len
+
+    @property
+    def first_prediction(self) -> int:
+        """Frames that have to come before there is a prediction."""
+        return self.stride // 2 + self.window_len
+
+    def starts_segment(self, index: int) -> bool:
+        """Whether a segment starts at the frame of this index."""
+        return index % self.stride == self.stride // 2
+
+    def buffer(
+        self, capacity: Optional[int] = None, patience: Optional[float] = None
+    ) -> FrameBuffer:
+        """A buffer for a live source that drops whole segments of this recognizer.
+
+        Args:
+            capacity (int, optional): Frames that may wait. Defaults to the fewest that hold a
+                whole segment wherever it begins.
+            patience (float, optional): See :class:`pan_mm.deploy.streaming.sources.FrameBuffer`.
+        """
+        capacity = capacity or self.stride + self.segment_len - 1
+        return FrameBuffer(capacity, self.starts_segment, patience)
+
+    @property
+    def pa_maps(self) -> Optional[np.ndarray]:
+        """PA maps of the newest whole segment, shape (m - 1, H, W); None if there are none.
+
+        Of an ensemble those of the first stream that has PA.
+        """
+        return torch.cat(self._maps)[:, 0].float().cpu().numpy() if self._maps else None
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        self._next_index = 0
+        self._previous = None
+        self._open = deque()
+        self._maps: Optional[list] = None
+        self._window = deque(maxlen=self.num_segments)
+        self._memory = {}  # of causal shifts
+        self._until_prediction = 0
+
+    @torch.inference_mode()
+    def push(
+        self,
+        image: np.ndarray,
+        timestamp: Optional[float] = None,
+        index: Optional[int] = None,
+        captured: Optional[float] = None,
+    ) -> Optional[Prediction]:
+        """Take in a frame.
+
+        Args:
+            image (np.ndarray): RGB, uint8, shape (H, W, 3).
+            timestamp (float, optional): Its time in seconds. Defaults to the present Unix time.
+            index (int, optional): Its number at the source. Defaults to the one after the last.
+                After a jump a new segment is waited for; the window stays.
+            captured (float, optional): ``time.perf_counter()`` when it arrived. Defaults to now.
+
+        Returns:
+            Prediction | None: If this frame completes a window.
+
+        Raises:
+            ValueError: If the image is not an RGB frame.
+            CheckpointError: If the model's scores are not finite.
+        """
+        captured = time.perf_counter() if captured is None else captured
+        timestamp = time.time() if timestamp is None else timestamp
+        index = self._next_index if index is None else index
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(
+                'a frame must be an RGB image, uint8, shape (H, W, 3); got '
+                f'{image.dtype}, {image.shape}'
+            )
+        if index != self._next_index:
+            self._open.clear()
+        self._next_index = index + 1
+        starts = self.starts_segment(index)
+        if not starts and not self._open:
+            return None
+        frame = self._prepare(image)  # (1, 3, H, W)
+        if self._previous is not None and frame.shape != self._previous.shape:
+            self._open.clear()  # the camera has changed its resolution
+            self._window.clear()
+            self._memory.clear()
+        if self._open:
+            self._extend(frame)
+        if starts:
+            self._open.append(_Segment(frame, timestamp, len(self._streams)))
+        self._previous = frame
+        if not self._open or self._open[0].length < self.segment_len:
+            return None
+        scores = self._close(self._open.popleft())
+        if scores is None:
+            return None
+        return Prediction(scores, self._window[0][0], timestamp, time.perf_counter() - captured)
+
+    def _prepare(self, image: np.ndarray) -> Tensor:
+        results = dict(
+            imgs=[image],
+            original_shape=image.shape[:2],
+            img_shape=image.shape[:2],
+            modality='RGB',
+            num_clips=1,
+            clip_len=1,
+        )
+        images = torch.from_numpy(np.ascontiguousarray(self._transforms(results)['imgs']))
+        if images.ndim != 4 or len(images) != 1:
+            raise ValueError(
+                f'the test pipeline makes an input of shape {tuple(images.shape)} of a frame; '
+                'streaming takes one view, (1, 3, H, W): use CenterCrop and FormatShape NCHW'
+            )
+        data = self.model.data_preprocessor(dict(inputs=[images], data_samples=[]))
+        return data['inputs'][0]  # (1, 3, H, W)
+
+    def _extend(self, frame: Tensor) -> None:
+        """Add a frame, and its PA maps with the frame before, to the segments under way."""
+        pair = torch.stack([self._previous, frame], dim=1)  # (1, 2, 3, H, W)
+        for i, (_, recognizer) in enumerate(self._streams):
+            if recognizer.backbone.stream != 'rgb':
+                pa_map = recognizer.backbone.persistence(pair)  # (1, 1, H, W)
+                for segment in self._open:
+                    segment.maps[i].append(pa_map)
+        for segment in self._open:
+            segment.length += 1
+
+    def _close(self, segment: _Segment) -> Optional[np.ndarray]:
+        """Move the window on by a segment; probabilities if it is complete and due."""
+        features = []
+        for (_, recognizer), maps in zip(self._streams, segment.maps):
+            backbone = recognizer.backbone
+            first = [] if backbone.stream == 'pa' else [segment.first]
+            x = torch.cat(first + maps, dim=1)  # (1, channels, H, W)
+            if is_causal(backbone):
+                with shift_memory(backbone, self._memory):
+                    x = backbone.backbone(x)  # (1, C, h, w)
+            features.append(x)
+        self._maps = next((maps for maps in segment.maps if maps), None)
+        self._window.append((segment.start, features))
+        if len(self._window) < self.num_segments:
+            return None
+        self._until_prediction -= 1
+        if self._until_prediction > 0:
+            return None
+        self._until_prediction = self.hop
+        logits: Any = 0
+        for i, (weight, recognizer) in enumerate(self._streams):
+            x = torch.cat([features[i] for _, features in self._window])  # (T, …)
+            if not is_causal(recognizer.backbone):
+                x = recognizer.backbone.backbone(x)  # (T, C, h, w)
+            logits = logits + weight * recognizer.cls_head(x)  # (1, num_classes)
+        require_finite(logits)
+        return to_probabilities(logits[0].float(), self.model).cpu().numpy()
+
+
+class StreamStats:
+    """Counts of a stream, and how fast it is followed."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.predictions = 0
+        self._latencies = deque(maxlen=10000)
+        self._started: Optional[float] = None
+        self._last: Optional[float] = None
+
+    def add(self, prediction: Optional[Prediction]) -> None:
+        """Count a frame, and the prediction that it gave."""
+        self._last = time.perf_counter()
+        self._started = self._last if self._started is None else self._started
+        self.frames += 1
+        if prediction is not None:
+            self.predictions += 1
+            self._latencies.append(prediction.latency)
+
+    @property
+    def fps(self) -> float:
+        """Frames taken in a second, 0 before the second frame."""
+        elapsed = (self._last or 0) - (self._started or 0)
+        return (self.frames - 1) / elapsed if elapsed > 0 else 0.0
+
+    def as_dict(self) -> dict:
+        """Numbers for a log: frames, predictions, fps and latencies of the last 10000 in ms."""
+        stats: dict = dict(frames=self.frames, predictions=self.predictions, fps=round(self.fps, 2))
+        if self._latencies:
+            p50, p95, worst = np.percentile(np.array(self._latencies), [50, 95, 100]) * 1000
+            stats['latency_ms'] = dict(
+                p50=round(p50.item(), 2), p95=round(p95.item(), 2), max=round(worst.item(), 2)
+            )
+        return stats
+
+
+def recognize_stream(
+    source: Iterable[Frame],
+    recognizer: StreamRecognizer,
+    smoother: Optional[ScoreSmoother] = None,
+    detector: Optional[EventDetector] = None,
+    stats: Optional[StreamStats] = None,
+) -> Iterator[Union[Prediction, Event]]:
+    """Follow a source to its end.
+
+    Args:
+        source (Iterable[Frame]): Such as :func:`pan_mm.deploy.streaming.sources.open_source` gives.
+        recognizer (StreamRecognizer): Continues from the state that it has.
+        smoother (ScoreSmoother, optional): Smooths the scores of predictions.
+        detector (EventDetector, optional): Finds the events.
+        stats (StreamStats, optional): Counts frames and latencies.
+
+    Yields:
+        Prediction | Event: Each prediction when it is made, then the events that it ended.
+    """
+    for frame in source:
+        prediction = recognizer.push(frame.image, frame.timestamp, frame.index, frame.captured)
+        if stats is not None:
+            stats.add(prediction)
+        if prediction is None:
+            continue
+        if smoother is not None:
+            prediction = prediction._replace(scores=smoother(prediction.scores))
+        yield prediction
+        if detector is not None:
+            yield from detector.update(prediction.scores, prediction.start, prediction.end)
+    if detector is not None:
+        yield from detector.finish()
+
+
+def _streams(model):
+    """The weights and recognizers that a model consists of."""
+    streams = streams_of(model)
+    if len(streams) < len(recognizers_of(model)):
+        backbone = type(getattr(model, 'backbone', None)).__name__
+        raise ValueError(
+            'streaming needs a Recognizer2D with PANBackbone, got '
+            f'{type(model).__name__} with {backbone}'
+        )
+    weights = getattr(model, 'weights', {})
+    return [(weights.get(name, 1.0), recognizer) for name, recognizer in streams.items()]

@@ -1,0 +1,370 @@
+"""Where the frames of a stream come from: files, cameras and network addresses."""
+
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple, Optional, Union
+
+import cv2
+import numpy as np
+
+from pan_mm.datasets.decoding.container import Limits, open_video
+from pan_mm.datasets.decoding.sparse_pyav import ToRGB
+from pan_mm.utils.addresses import redact_url
+from pan_mm.utils.errors import VideoError
+
+LIMITS = Limits(max_bytes=2**36, max_pixels=None)  # for a file whose frames come and go
+
+
+class Frame(NamedTuple):
+    """A frame of a source.
+
+    Attributes:
+        index (int): Its number at the source. A jump says that frames are missing in between.
+        timestamp (float): Seconds since the start of a file; Unix time for a live source.
+        image (np.ndarray): RGB, uint8, shape (H, W, 3).
+        captured (float, optional): ``time.perf_counter()`` when a live frame arrived.
+    """
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs
+    timestamp: float
+    image: np.ndarray
+    captured: Optional[float] = None
+
+
+def open_source(
+    address: Union[int, str, Path],
+    keep: Optional['FrameBuffer'] = None,
+    retries: Optional[int] = None,
+) -> Union['FileSource', 'AddressSource', 'LiveSource']:
+    """Open what ``address`` names.
+
+    Args:
+        address (int | str | Path): A video file, the number of a camera, or an address that
+            OpenCV opens (``rtsp://…``, ``http://…``). A network address that announces a number
+            of frames is a video with an end.
+        keep (FrameBuffer, optional): Where frames of a live source wait.
+        retries (int, optional): Retries of a live source, see :class:`LiveSource`.
+
+    Raises:
+        VideoError: If it cannot be opened.
+    """
+    address = str(address)
+    if address.isdecimal() and not Path(address).exists():
+        return LiveSource(int(address), keep, retries)
+    if '://' not in address:
+        return FileSource(address)
+    if _num_frames(address) > 0:
+        return AddressSource(address)
+    return LiveSource(address, keep, retries)
+
+
+class FileSource:
+    """Every frame of a video file, in order. Iterating again starts from the beginning.
+
+    Args:
+        path (str | Path): A file.
+        limits (Limits): What it may cost. By default 64 GiB, and as many frames as there are.
+
+    Raises:
+        VideoError: If it is missing, may not be read, is not a video or exceeds its limits; while
+            iterating, if not a frame can be decoded.
+    """
+
+    live = False
+    dropped = 0
+    _decoder = 'PyAV'
+
+    def __init__(self, path: Union[str, Path], limits: Limits = LIMITS) -> None:
+        self.path = str(path)
+        self._limits = limits
+        with open_video(self.path, limits) as video, video.open():
+            pass
+
+    def __iter__(self) -> Iterator[Frame]:
+        index, first, timestamp, announced = 0, None, 0.0, 0
+        for seconds, interval, number, image in self._decoded():
+            if image is None:
+                announced = number
+                break
+            first = seconds if first is None else first
+            previous, timestamp = timestamp, seconds - first
+            if index and timestamp <= previous:  # AVI files with no or restarted times
+                timestamp = previous + interval
+            yield Frame(index, timestamp, image)
+            index += 1
+        name = redact_url(self.path)
+        if not index:
+            raise VideoError(
+                f'{name}: {self._decoder} decodes no frame of it; the file is damaged or its '
+                'codec is missing, convert it with ffmpeg'
+            )
+        if index < 0.9 * announced:  # many sound files announce one or two frames too many
+            warnings.warn(
+                f'{name}: only {index} of {announced} frames could be decoded; the file is '
+                'damaged or cut off',
+                stacklevel=2,
+            )
+
+    def _decoded(self):
+        """(seconds, seconds to the next frame, frames announced, image) of each frame, and None."""
+        import av
+
+        to_rgb = ToRGB()
+        with open_video(self.path, self._limits) as video, video.open() as container:
+            stream = container.streams.video[0]
+            stream.thread_type = 'AUTO'
+            interval, last, count = float(1 / (stream.average_rate or 25)), 0.0, 0
+            for packet in chain(video.packets(container), [None]):  # None drains the decoder
+                count += packet is not None and not packet.is_discard
+                try:
+                    frames = stream.codec_context.decode(packet)
+                except av.error.FFmpegError:  # what follows may be intact
+                    continue
+                for frame in frames:
+                    last = last + interval if frame.pts is None else frame.pts * stream.time_base
+                    yield float(last), interval, count, to_rgb(frame)
+            yield 0.0, 0.0, max(count, stream.frames), None
+
+    def close(self) -> None:
+        """Nothing is held open between frames' loops."""
+
+
+class AddressSource(FileSource):
+    """Every frame of a video with an end at a network address, which OpenCV reads.
+
+    Args:
+        address (str): The address; whatever it leads to is opened.
+
+    Raises:
+        VideoError: As :class:`FileSource`.
+    """
+
+    _decoder = 'OpenCV'
+
+    def __init__(self, address: str) -> None:
+        self.path = address
+        _open(address).release()
+
+    def _decoded(self):
+        capture = _open(self.path)
+        try:
+            announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            interval = 1 / (capture.get(cv2.CAP_PROP_FPS) or 25)
+            image = True
+            while image is not None:
+                image = _read_rgb(capture)
+                yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, interval, announced, image
+        finally:
+            capture.release()
+
+
+class FrameBuffer:
+    """Frames that wait between a live source and the recognizer.
+
+    When it is full, the oldest waiting frames are dropped up to the next one that starts a
+    segment. So no frame waits longer than ``capacity`` frames take to arrive, and of what is left
+    whole segments can be made.
+
+    Args:
+        capacity (int): Frames that may wait. At least stride + m - 1, so that a segment fits in
+            wherever it begins.
+        starts_segment (callable): Says of a frame's index whether a segment starts there.
+        patience (float, optional): Seconds without a frame after which the stream counts as
+            ended. Endless by default.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        starts_segment: Callable[[int], bool],
+        patience: Optional[float] = None,
+    ) -> None:
+        if capacity < 1:
+            raise ValueError(f'capacity must be at least 1 frame, got {capacity}')
+        self.capacity = capacity
+        self.starts_segment = starts_segment
+        self.patience = patience
+        self.dropped = 0
+        self._frames = deque()
+        self._changed = threading.Condition()
+        self._end: Any = None
+
+    def put(self, frame: Frame) -> None:
+        """Add a frame; never waits."""
+        with self._changed:
+            if len(self._frames) >= self.capacity:
+                self._drop()
+            self._frames.append(frame)
+            self._changed.notify()
+
+    def _drop(self):
+        self._frames.popleft()
+        self.dropped += 1
+        while self._frames and not self.starts_segment(self._frames[0].index):
+            self._frames.popleft()
+            self.dropped += 1
+
+    def end(self, error: Optional[BaseException] = None) -> None:
+        """Say that no more frames will come, because of ``error`` if given."""
+        with self._changed:
+            self._end = error or StopIteration()
+            self._changed.notify()
+
+    def __iter__(self) -> Iterator[Frame]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._frames or self._end, self.patience)
+                if not self._frames:
+                    if self._end is None or isinstance(self._end, StopIteration):
+                        return
+                    raise self._end
+                frame = self._frames.popleft()
+            yield frame
+
+
+class LiveSource:
+    """A camera or network stream, read by a thread of its own; late frames are dropped.
+
+    When the stream breaks off it is opened again after 0.5 s, 1 s, 2 s, … up to 30 s. The frames'
+    index then jumps, so that no segment spans the break; what the recognizer has stays.
+
+    Args:
+        address (int | str): Number of a camera or a network address.
+        keep (FrameBuffer, optional): Where frames wait. By default 16 may, and are dropped singly.
+        retries (int, optional): Attempts to open a stream that broke off before giving up.
+            Endless by default.
+        capture (callable, optional): Opens the address like ``cv2.VideoCapture``, the default.
+        backoff (float): Seconds before the first attempt. Defaults to 0.5.
+
+    Raises:
+        VideoError: If it cannot be opened at the start; while iterating, if ``retries`` attempts
+            failed.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        address: Union[int, str],
+        keep: Optional[FrameBuffer] = None,
+        retries: Optional[int] = None,
+        capture: Optional[Callable] = None,
+        backoff: float = 0.5,
+    ) -> None:
+        self.address = address
+        self.buffer = keep or FrameBuffer(16, lambda index: True)
+        self.retries = retries
+        self.backoff = backoff
+        self.reconnects = 0
+        self._capture = capture or _capture
+        self._closed = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(_open(address, self._capture),), name='pan_mm live source'
+        )
+        self._thread.daemon = True
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were dropped because they came too late."""
+        return self.buffer.dropped
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter(self.buffer)
+
+    def close(self) -> None:
+        """Stop reading and release the device."""
+        self._closed.set()
+        self.buffer.end()
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout=5)
+
+    def __enter__(self) -> 'LiveSource':
+        return self
+
+    def __exit__(self, *args) -> None:
+        self.close()
+
+    def _run(self, capture):
+        index = 0
+        try:
+            while capture is not None and not self._closed.is_set():
+                while not self._closed.is_set() and (image := _read_rgb(capture)) is not None:
+                    self.buffer.put(Frame(index, time.time(), image, time.perf_counter()))
+                    index += 1
+                capture.release()
+                index += 1  # the recognizer sees this gap
+                capture = self._reconnect()
+        except Exception as error:
+            self.buffer.end(error)
+        else:
+            self.buffer.end()
+        finally:
+            if capture is not None:
+                capture.release()
+
+    def _reconnect(self):
+        wait, attempts = self.backoff, 0
+        while not self._closed.is_set():
+            if self.retries is not None and attempts >= self.retries:
+                raise VideoError(
+                    f'{redact_url(self.address)}: the stream broke off and could not be '
+                    f'opened again in {attempts} attempts'
+                )
+            warnings.warn(
+                f'{redact_url(self.address)}: no more frames, opening it again in {wait:g} s',
+                stacklevel=2,
+            )
+            if self._closed.wait(wait):
+                break
+            attempts += 1
+            wait = min(2 * wait, 30)
+            try:
+                capture = _open(self.address, self._capture)
+            except VideoError:
+                continue
+            self.reconnects += 1
+            return capture
+        return None
+
+
+def _capture(address):
+    """``cv2.VideoCapture``, of an address with FFmpeg: other backends would log its password."""
+    if isinstance(address, str) and cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
+        return cv2.VideoCapture(address, cv2.CAP_FFMPEG)
+    return cv2.VideoCapture(address)
+
+
+def _num_frames(address):
+    capture = _capture(address)
+    num_frames = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
+    capture.release()
+    return num_frames
+
+
+def _open(address, capture=_capture):
+    opened = capture(address)
+    if opened.isOpened():
+        opened.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # off by default in OpenCV 4.11
+    if not opened.isOpened():
+        opened.release()
+        if isinstance(address, int):
+            raise VideoError(f'camera {address} cannot be opened; is it connected and not in use?')
+        raise VideoError(
+            f'{redact_url(address)}: cannot be opened; check the address, the network and '
+            'the password'
+        )
+    return opened
+
+
+def _read_rgb(capture):
+    """The next frame, or None at the end or on a failure."""
+    read, image = capture.read()
+    if not read or image is None:
+        return None
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

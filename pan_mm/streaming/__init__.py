@@ -1,1 +1,0 @@
-"""Recognizers at work on streams: sources of frames, scores as they come, events."""

@@ -1,0 +1,155 @@
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+import pan_mm  # noqa: F401  registers the parts
+from builders import tiny_config
+from pan_mm.config.find import require_config
+from pan_mm.config.overrides import (
+    argument,
+    check_options,
+    check_settings,
+    require_runner,
+)
+from pan_mm.engine import CheckedRunner
+from pan_mm.utils.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'
+
+
+@pytest.fixture
+def cfg():
+    return Config.fromfile(CONFIG)
+
+
+LEGITIMATE = [
+    'model.cls_head.topk=1',  # of its parent, by **kwargs
+    'model.backbone.backbone.norm_eval=True',
+    'model.backbone.backbone.norm_cfg.requires_grad=False',  # taken out by who builds the layer
+    'model.test_cfg.max_testing_views=32',
+    'model_wrapper_cfg.type=MMDistributedDataParallel',
+    'find_unused_parameters=True',
+    'sync_bn=torch',
+    'compile=True',
+    'env_cfg.dist_cfg.backend=gloo',
+    'train_cfg.val_interval=1',
+    'train_dataloader.drop_last=True',
+    'train_dataloader.collate_fn.type=default_collate',
+    'default_hooks.logger.interval=1',
+    'default_hooks.checkpoint.priority=LOW',
+    'custom_hooks.type=EMAHook',
+    'optim_wrapper.paramwise_cfg.norm_decay_mult=0',
+    'optim_wrapper.accumulative_counts=2',
+    'optim_wrapper.type=AmpOptimWrapper',
+    'param_scheduler.0.convert_to_iter_based=True',
+    'visualizer.vis_backends.0.type=TensorboardVisBackend',
+    'randomness.seed=1',
+    'work_dir=w',
+    'load_from=a.pth',
+    'resume=True',
+    'launcher=pytorch',
+    'experiment_name=a',
+    'preflight=False',
+]
+
+
+def parsed(*options):
+    pairs = (option.partition('=') for option in options)
+    return {key: {'True': True, 'False': False}.get(value, value) for key, _, value in pairs}
+
+
+def test_options_of_one_runner(cfg):
+    check_options(cfg, ['size', 'epochs'], CheckedRunner)
+    with pytest.raises(ConfigError, match='2 setting'):
+        check_options(cfg, ['size', 'epochs'], Runner)
+
+
+@pytest.mark.parametrize('runner', [Runner, CheckedRunner])
+def test_what_may_be_set(cfg, runner):
+    options = parsed(*LEGITIMATE)
+    check_options(cfg, options, runner)
+    cfg.merge_from_dict(options)
+    cfg.custom_hooks = [cfg.custom_hooks]
+    check_settings(cfg, runner)
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('model.backbone.strem=pa', "PANBackbone has no argument 'strem'; the nearest: stream"),
+        ('model.cls_head.num_clases=3', "VAPHead has no .*'num_clases'; the nearest: num_classes"),
+        ('model.cls_head.avrage_clips=prob', 'the nearest: average_clips'),  # of its parent
+        ('optim_wrapper.optimizer.lrr=1', "AdamW has no argument 'lrr'; the nearest: lr"),
+        ('train_cfg.max_epoch=1', "EpochBasedTrainLoop .*'max_epoch'; the nearest: max_epochs"),
+        ('train_dataloader.batchsize=1', 'DataLoader .*; the nearest: batch_size'),
+        ('train_dataloader.dataset.pipeline.1.clip_lenn=1', 'the nearest: clip_len'),
+        ('randomness.sed=1', 'set_randomness .*; the nearest: seed'),
+        ('default_hooks.logger.intervall=1', 'LoggerHook .*; the nearest: interval'),
+        ('model.backbone.type=PANBackbon', "'PANBackbon' is not registered; the nearest: PANBack"),
+        ('model.backbone.extra=1', 'the nearest: '),
+    ],
+)
+def test_what_nothing_takes(cfg, option, message):
+    cfg.merge_from_dict(parsed(option))
+    place = option.partition('=')[0]
+    with pytest.raises(ConfigError, match=rf'1 setting.*\n  {place}: .*{message}'):
+        check_settings(cfg)
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        (
+            'data_root',
+            'set train_dataloader.dataset.data_root and val_dataloader.dataset',
+        ),
+        ('optimizer.lr', 'set optim_wrapper.optimizer.lr'),
+        ('lr', 'set optim_wrapper.optimizer.lr'),
+        ('test_pipeline.1.num_clips', r'set .*test_dataloader.dataset.pipeline.1.num_clips'),
+        ('train_dataloder.batch_size', 'set train_dataloader.batch_size'),
+    ],
+)
+def test_options_that_change_nothing(cfg, option, message):
+    with pytest.raises(ConfigError, match=f'{option}: a run does not read .*{message}'):
+        check_options(cfg, [option])
+
+
+def test_a_place_that_holds_no_settings(cfg):
+    cfg.optim_wrapper.clip_grad = None
+    options = parsed('optim_wrapper.clip_grad.max_norm=1')
+    with pytest.raises(ConfigError, match=r'clip_grad is None, .*; add .*clip_grad\._delete_=True'):
+        check_options(cfg, options)
+    options = parsed('optim_wrapper.clip_grad._delete_=True', 'optim_wrapper.clip_grad.max_norm=1')
+    check_options(cfg, options)
+    cfg.merge_from_dict(options)
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm='1')
+    with pytest.raises(ConfigError, match='model.backbone.stream is '):
+        check_options(cfg, ['model.backbone.stream.type'])
+
+
+def test_a_variable_for_own_code(cfg):
+    cfg.own = dict(threshold=3)
+    check_options(cfg, ['own.threshold'])
+
+
+def test_untouched_stock_configs(tmp_path):
+    check_settings(tiny_config(tmp_path, tmp_path, ['0.mp4']))
+
+
+def test_defaults_are_those_of_the_signature():
+    assert argument(dict(type='PANSampleFrames'), 'num_clips') == 8
+    assert argument(dict(type='SampleFrames', clip_len=1), 'num_clips') == 1
+    assert argument(dict(type='PANSampleFrames'), 'clip_len') is None
+    assert argument(dict(type='VAPHead', average_clips='prob'), 'average_clips') == 'prob'
+    assert argument(dict(type='nobody knows'), 'num_clips') is None
+
+
+def test_a_config_that_is_not_there(tmp_path):
+    assert require_config(CONFIG) == CONFIG
+    with pytest.raises(FileNotFoundError, match=f'no such config file; the .*: {CONFIG.stem}'):
+        require_config(tmp_path / CONFIG.name.replace('lite', 'light'))
+    with pytest.raises(ConfigError, match='runner_type=.* the nearest: CheckedRunner'):
+        require_runner('CheckdRunner')

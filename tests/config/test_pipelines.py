@@ -1,0 +1,71 @@
+import pytest
+from mmengine.config import Config
+
+from pan_mm.config.pipelines import VideoPipeline, dataset_of, kind_of, leaf_datasets
+
+
+class TestView:
+    def cfg(self, *transforms, **sampling):
+        sample = dict(type='PANSampleFrames', clip_len=4, num_clips=8, **sampling)
+        pipeline = [sample, dict(type='Resize', scale=(-1, 256)), *transforms]
+        return Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+
+    @pytest.mark.parametrize(
+        ('sampling', 'transforms', 'expected'),
+        [
+            ({}, [dict(type='CenterCrop', crop_size=224)], (1, (32, 3, 224, 224))),
+            (
+                dict(twice_sample=True),
+                [dict(type='ThreeCrop', crop_size=(320, 256))],  # (W, H)
+                (6, (32, 3, 256, 320)),
+            ),
+            ({}, [dict(type='Resize', scale=(64, 48), keep_ratio=False)], (1, (32, 3, 48, 64))),
+        ],
+    )
+    def test_pipelines(self, sampling, transforms, expected):
+        pipeline = VideoPipeline(self.cfg(*transforms, **sampling))
+        assert (pipeline.num_views, pipeline.view_shape()) == expected
+
+    def test_frames_of_any_size(self):
+        with pytest.raises(ValueError, match='does not fix'):
+            VideoPipeline(self.cfg()).view_shape()
+
+    def test_size_given(self):
+        assert VideoPipeline(self.cfg()).view_shape((48, 64)) == (32, 3, 48, 64)
+
+
+def test_kinds():
+    kinds = dict(
+        open=['VideoInit', 'mmaction.DecordInit'],
+        decode=['RawFrameDecode', 'VideoDecode'],
+        sample=['PANSampleFrames', 'UniformSample'],
+        pack=['PackActionInputs'],
+        change=['Resize', 'FormatShape', 'Flip'],
+    )
+    for kind, names in kinds.items():
+        assert [kind_of(dict(type=name)) for name in names] == [kind] * len(names)
+
+
+def test_wrapped_datasets():
+    leaves = [dict(type='VideoDataset', ann_file=name) for name in 'ab']
+    wrapped = dict(type='RepeatDataset', dataset=dict(type='ConcatDataset', datasets=leaves))
+    assert list(leaf_datasets(wrapped)) == leaves
+    assert dataset_of(dict(test_dataloader=dict(dataset=wrapped))) == leaves[0]
+    assert dataset_of({}) == {}
+
+
+def test_frame_transforms_start_after_the_decoder():
+    transforms = [
+        dict(type='VideoInit'),
+        dict(type='PANSampleFrames', clip_len=4),
+        dict(type='VideoDecode'),
+        dict(type='Resize', scale=(32, 32), keep_ratio=False),
+        dict(type='PackActionInputs'),
+    ]
+    kept = VideoPipeline(Config(dict(test_pipeline=transforms))).frame_transforms().transforms
+    assert [type(transform).__name__ for transform in kept] == ['Resize']
+
+
+def test_no_pipeline():
+    with pytest.raises(ValueError, match='no test_pipeline that opens videos; add one'):
+        VideoPipeline(Config(dict(model={})))

@@ -1,0 +1,345 @@
+"""Files that are not what they pretend to be, at the one door for videos."""
+
+import functools
+import os
+import socket
+import struct
+import threading
+from fractions import Fraction
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import cv2
+import numpy as np
+import pytest
+
+from pan_mm.datasets import SparsePyAVInit, VideoDecode, VideoInit
+from pan_mm.datasets.decoding.container import (
+    CONTAINERS,
+    VIDEO_SUFFIXES,
+    Limits,
+    VideoTooLargeError,
+    count_frames,
+    open_video,
+)
+from pan_mm.datasets.decoding.video import BACKENDS
+from pan_mm.deploy.streaming.sources import FileSource, open_source
+from pan_mm.utils.errors import VideoError
+
+av = pytest.importorskip('av')
+
+
+class TestAdmission:
+    @pytest.mark.real_data
+    def test_real_clips_come_in_by_what_they_hold(self, clips_dir):
+        for path in sorted((clips_dir / 'labelled').iterdir()):
+            with open_video(path) as video, video.open() as container:
+                assert video.demuxer in container.format.name.split(',')
+                assert len(list(video.packets(container))) > 20
+
+    @pytest.mark.parametrize(
+        ('form', 'codec', 'demuxer'),
+        [
+            ('mp4', 'mpeg4', 'mov'),
+            ('mov', 'mpeg4', 'mov'),
+            ('3gp', 'mpeg4', 'mov'),
+            ('matroska', 'mpeg4', 'matroska'),
+            ('webm', 'libvpx', 'matroska'),
+            ('avi', 'mpeg4', 'avi'),
+            ('mpegts', 'mpeg2video', 'mpegts'),
+            ('mpeg', 'mpeg1video', 'mpeg'),
+            ('mpeg1video', 'mpeg1video', 'mpegvideo'),
+            ('flv', 'flv', 'flv'),
+            ('ogg', 'libtheora', 'ogg'),
+            ('asf', 'mpeg4', 'asf'),
+        ],
+    )
+    def test_every_container_under_a_wrong_name(self, tmp_path, form, codec, demuxer):
+        path = tmp_path / 'video.m3u8'
+        try:
+            with av.open(str(path), 'w', format=form) as file:
+                stream = file.add_stream(codec, rate=Fraction(25))
+                stream.width, stream.height, stream.pix_fmt = 176, 144, 'yuv420p'
+                for value in range(12):
+                    picture = np.full((144, 176, 3), 20 * value, np.uint8)
+                    file.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+                file.mux(stream.encode())
+        except ValueError:  # PyAV's word for a missing encoder
+            pytest.skip(f'no encoder for {codec}')
+        assert demuxer in CONTAINERS
+        with open_video(path) as video:
+            assert (video.demuxer, count_frames(video)) == (demuxer, 12)
+            with video.path() as name:
+                assert os.path.samefile(name, path) and not os.path.splitext(name)[1]
+        assert len(list(FileSource(path))) == 12
+
+    def test_frames_are_counted(self, videos):
+        for index in range(4):
+            with open_video(videos / f'{index}.mp4') as video:
+                assert count_frames(video) == 12 + 8 * index
+
+    @pytest.mark.parametrize('backend', BACKENDS)
+    def test_remote_storage_that_a_config_names(self, videos, tmp_path, backend):
+        (tmp_path / 'list.mp4').write_text('#EXTM3U\n#EXTINF:1,\n0.mp4\n')
+        (tmp_path / '0.mp4').write_bytes((videos / '0.mp4').read_bytes())
+        handler = functools.partial(QuietHandler, directory=tmp_path)
+        with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            address = f'http://127.0.0.1:{server.server_port}'
+            init = VideoInit(backend, io_backend='http')
+            results = init.transform(dict(filename=f'{address}/0.mp4'))
+            results['frame_inds'] = np.arange(12)
+            assert len(VideoDecode().transform(results)['imgs']) == 12
+            with pytest.raises(VideoError, match='list.mp4: is not a video'):
+                init.transform(dict(filename=f'{address}/list.mp4'))
+            server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def readers():
+    """All that opens and decodes a video file, by name; each takes a path."""
+
+    def reader(init):
+        def read(path):
+            results = init.transform(dict(filename=str(path)))
+            results.setdefault('video_backend', 'pyav')
+            return VideoDecode().transform(dict(results, frame_inds=np.arange(1)))
+
+        return read
+
+    inits = {f'VideoInit({name})': VideoInit(name) for name in ('auto', *BACKENDS)}
+    inits['SparsePyAVInit'] = SparsePyAVInit()
+    found = {name: reader(init) for name, init in inits.items()}
+    return dict(found, stream=lambda path: list(open_source(path)))
+
+
+READERS = readers()
+
+
+class TestLimits:
+    @pytest.mark.parametrize(
+        ('limits', 'found'),
+        [
+            (
+                Limits(max_bytes=100),
+                'at most 100 are allowed; cut it, or raise max_bytes',
+            ),
+            (Limits(max_pixels=11 * 256 * 256), 'raise max_pixels'),
+            (Limits(max_frame_pixels=48 * 64 - 1), 'larger than 3,071 pixels'),
+        ],
+    )
+    def test_counting(self, videos, limits, found):
+        def count():
+            with open_video(videos / '0.mp4', limits) as video:
+                count_frames(video)
+
+        with pytest.raises(VideoTooLargeError, match=f'0.mp4: .*{found}'):
+            count()
+
+    @pytest.mark.parametrize('backend', BACKENDS)
+    @pytest.mark.parametrize('limit', [dict(max_bytes=1000), dict(max_pixels=35 * 256 * 256)])
+    def test_of_a_dataset_can_be_raised(self, videos, backend, limit):
+        path = str(videos / '3.mp4')  # 36 frames
+        with pytest.raises(VideoTooLargeError, match=f'3.mp4: .*raise {next(iter(limit))}'):
+            VideoInit(backend, **limit).transform(dict(filename=path))
+        raised = {name: 100 * value for name, value in limit.items()}
+        assert VideoInit(backend, **raised).transform(dict(filename=path))['total_frames'] == 36
+
+    def test_many_empty_frames(self, tmp_path):
+        """A small file of 7 500 frames of 4096 × 2304 pixels is not decoded."""
+        path = tmp_path / 'video.mkv'
+        with av.open(str(path), 'w') as file:
+            stream = file.add_stream('mpeg4', rate=25)
+            stream.width, stream.height, stream.pix_fmt = 4096, 2304, 'yuv420p'
+            black = av.VideoFrame.from_ndarray(np.zeros((2304 * 3 // 2, 4096), np.uint8), 'yuv420p')
+            (packet,) = stream.encode(black)
+            content = bytes(packet)
+            for number in range(7500):
+                packet = av.Packet(content if number == 0 else b'\x00\x00\x01\xb6\x50\x00')
+                packet.stream, packet.pts, packet.dts = stream, number, number
+                packet.time_base, packet.is_keyframe = Fraction(1, 25), number == 0
+                file.mux(packet)
+        assert path.stat().st_size < 2**20
+        for name, read in READERS.items():
+            if name != 'stream':  # which goes frame by frame, as long as it takes
+                with pytest.raises(VideoTooLargeError, match='of 4096 × 2304 have more than'):
+                    read(path)
+
+    def test_frames_that_grow(self, tmp_path):
+        """The frames after the first are larger than what the header announces."""
+        small, large = (
+            cv2.imencode('.jpg', np.zeros((side, side, 3), np.uint8))[1].tobytes()
+            for side in (64, 2048)
+        )
+        path = tmp_path / 'video.avi'
+        path.write_bytes(avi([small, *9 * [large]], (64, 64)))
+        limits = dict(max_pixels=10 * 256 * 256)
+        results = VideoInit('pyav', **limits).transform(dict(filename=str(path)))
+        results['frame_inds'] = np.arange(10)
+        with pytest.raises(VideoError, match='video.avi: pyav cannot decode it'):
+            VideoDecode().transform(results)
+
+
+class TestNotAFile:
+    @pytest.mark.parametrize('name', READERS)
+    def test_pipes_devices_and_holes(self, tmp_path, name):
+        os.mkfifo(tmp_path / 'pipe.mp4')
+        (tmp_path / 'zero.mp4').symlink_to('/dev/zero')
+        (tmp_path / 'folder.mp4').mkdir()
+        (tmp_path / 'hole.avi').write_bytes(b'RIFF\0\0\0\0AVI ')
+        os.truncate(tmp_path / 'hole.avi', 2**40)
+        for file, what in (
+            ('pipe.mp4', 'is a pipe, not a regular file'),
+            ('zero.mp4', 'is a device, not a regular file'),
+            ('folder.mp4', 'is a folder, not a regular file'),
+            ('hole.avi', 'has 1,099,511,627,776 bytes, and at most'),
+            ('none.mp4', 'no such file'),
+            ('x\0.mp4', 'cannot be opened'),
+        ):
+            with pytest.raises(VideoError, match=f'{file}: .*{what}'):
+                READERS[name](tmp_path / file)
+
+    def test_the_file_that_was_checked_is_the_one_that_is_read(self, videos, tmp_path):
+        path = tmp_path / 'video.mp4'
+        path.write_bytes((videos / '0.mp4').read_bytes())
+        with open_video(path) as video:
+            os.replace(path, tmp_path / 'away')
+            path.write_text('#EXTM3U\n')
+            with video.path() as name:
+                assert cv2.VideoCapture(name, cv2.CAP_FFMPEG).isOpened()
+
+
+# Files that lead elsewhere. {other} is a local video, {net} an address that nobody may ask.
+HLS = '#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:1.0,\n{other}\n#EXTINF:1.0,\n{net}/a.ts\n#EXT-X-ENDLIST\n'
+SDP = 'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n'
+DASH = (
+    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+    'mediaPresentationDuration="PT1S" profiles="urn:mpeg:dash:profile:isoff-live:2011"><Period>'
+    '<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>{net}/'
+    '</BaseURL><SegmentList><SegmentURL media="a.mp4"/></SegmentList></Representation>'
+    '</AdaptationSet></Period></MPD>'
+)
+PLAYLISTS = dict(
+    hls=HLS,
+    hls_with_avi='#EXTM3U\nAVI \n' + HLS.partition('\n')[2],
+    ffconcat='ffconcat version 1.0\nfile {other}\n',
+    sdp=SDP,
+    dash=DASH,
+    asx='<asx version="3.0"><entry><ref href="{net}/a.wmv"/></entry></asx>',
+    reference='[Reference]\nRef1={net}/a.asf\n',
+    smooth='<SmoothStreamingMedia><StreamIndex Url="{net}/a"/></SmoothStreamingMedia>',
+    image_list='ffconcat version 1.0\nfile {net}/a.jpg\n',
+)
+MAGICS = dict(
+    avi=b'RIFF\xff\0\0\0AVI ',
+    mov=b'\0\0\0\x10ftypisom',
+    mdat=b'#EXTmdat',
+    matroska=b'\x1a\x45\xdf\xa3',
+    mpeg=b'\x00\x00\x01\xba',
+    mpegvideo=b'\x00\x00\x01\xb3',
+    flv=b'FLV\x01',
+    ogg=b'OggS\x00',
+    asf=CONTAINERS['asf'][0][0][1],
+    ts=b''.join(b'G' + bytes(187) for _ in range(8)),
+    lines_of_ts=''.join(f'G={"x" * 185}\n' for _ in range(8)).encode(),
+)
+
+
+@pytest.fixture
+def elsewhere(videos):
+    """A local video and an address; afterwards, nobody may have asked there."""
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        yield dict(other=str(videos / '0.mp4'), net=f'http://127.0.0.1:{server.getsockname()[1]}')
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def refuse(path):
+    for reader, read in READERS.items():
+        with pytest.raises(VideoError, match=path.name):
+            read(path)
+            pytest.fail(f'{reader} reads {path.name}')
+
+
+class TestLeadingElsewhere:
+    @pytest.mark.parametrize('kind', PLAYLISTS)
+    def test_playlists_under_any_name(self, tmp_path, elsewhere, monkeypatch, kind):
+        monkeypatch.chdir(tmp_path)
+        for suffix in ('', '.m3u8', '.sdp', '.mpd', '.ffconcat', *VIDEO_SUFFIXES):
+            path = tmp_path / f'video{suffix}'
+            path.write_text(PLAYLISTS[kind].format(**elsewhere))
+            refuse(path)
+
+    @pytest.mark.parametrize('magic', MAGICS)
+    @pytest.mark.parametrize('kind', PLAYLISTS)
+    def test_playlists_that_begin_as_a_video(self, tmp_path, elsewhere, kind, magic):
+        text = '\n' + PLAYLISTS[kind].format(**elsewhere)
+        for suffix in ('.m3u8', '.sdp', '.mp4'):
+            path = tmp_path / f'video{suffix}'
+            path.write_bytes(MAGICS[magic] + text.encode())
+            refuse(path)
+
+    @pytest.mark.parametrize('kind', PLAYLISTS)
+    def test_playlists_as_subtitles_in_a_sound_avi(self, tmp_path, elsewhere, kind):
+        """FFmpeg opens a GAB2 subtitle in an AVI file as a file of its own."""
+        picture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+        jpeg = cv2.imencode('.jpg', picture)[1].tobytes()
+        text = PLAYLISTS[kind].format(**elsewhere).encode()
+        path = tmp_path / 'video.avi'
+        path.write_bytes(avi(5 * [jpeg], (64, 48), gab2(text)))
+        for name, read in READERS.items():
+            try:
+                read(path)
+            except VideoError:
+                assert 'decord' in name or 'opencv' in name  # may not know it; it is a good video
+
+    def test_data_in_another_file(self, videos, tmp_path, elsewhere):
+        """A QuickTime file may say that its frames lie in another file, or at an address."""
+        content = (videos / '1.mp4').read_bytes()
+        start = content.index(b'dref') + 12  # the first entry, "url ", 12 bytes
+        for target in (elsewhere['other'], f'{elsewhere["net"]}/a'):
+            entry = b'url \0\0\0\0' + target.encode() + b'\0'
+            grown = len(entry) + 4 - 12
+            path = tmp_path / 'video.mp4'
+            changed = bytearray(content)
+            changed[start : start + 12] = struct.pack('>I', len(entry) + 4) + entry
+            for box in (b'moov', b'trak', b'mdia', b'minf', b'dinf', b'dref'):
+                at = content.rindex(box, 0, start) - 4
+                changed[at : at + 4] = struct.pack(
+                    '>I', struct.unpack_from('>I', content, at)[0] + grown
+                )
+            path.write_bytes(changed)
+            for read in READERS.values():
+                read(path)  # its own frames, and no others
+
+
+def chunk(name, content):
+    return name + struct.pack('<I', len(content)) + content + bytes(len(content) % 2)
+
+
+def gab2(text):
+    """A subtitle of an AVI file that holds a file of subtitles."""
+    return b'GAB2\0' + struct.pack('<HIHI', 2, 0, 4, len(text)) + text
+
+
+def avi(jpegs, size, subtitle=None):
+    """An AVI file of JPEG pictures and, if given, one subtitle."""
+    width, height = size
+
+    def stream(kind, codec, scale, form):
+        head = struct.pack('<4s4s8I', kind, codec, 0, 0, 0, 1, scale, 0, len(jpegs), 2**16)
+        return chunk(b'LIST', b'strl' + chunk(b'strh', head + bytes(16)) + chunk(b'strf', form))
+
+    form = struct.pack('<IiiHH4s5I', 40, width, height, 1, 24, b'MJPG', *[0] * 5)
+    streams = [stream(b'vids', b'MJPG', 25, form)]
+    movi = b''.join(chunk(b'00dc', jpeg) for jpeg in jpegs)
+    if subtitle is not None:
+        streams.append(stream(b'txts', bytes(4), 25, b''))
+        movi = chunk(b'01tx', subtitle) + movi
+    head = struct.pack('<14I', 40000, 0, 0, 0, len(jpegs), 0, len(streams), 2**16, *size, *[0] * 4)
+    lists = chunk(b'LIST', b'hdrl' + chunk(b'avih', head) + b''.join(streams))
+    return chunk(b'RIFF', b'AVI ' + lists + chunk(b'LIST', b'movi' + movi))

@@ -1,0 +1,183 @@
+"""Exported files, run by the runtimes that will run them."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from builders import SMALL, first_stages
+from pan_mm.apis import PANInferencer
+from pan_mm.cli import main
+from pan_mm.deploy.export import exporter as module
+from pan_mm.deploy.export.exporter import export, random_frames
+from pan_mm.inference.recognizer import load_recognizer
+from pan_mm.inference.runtime import ExportedModel
+
+ROOT = Path(__file__).resolve().parents[3]
+SHAPE = (16, 3, 64, 64)
+
+
+@pytest.fixture(scope='module')
+def small(make_config, make_checkpoint):
+    """Config and checkpoint of a network that is exported quickly."""
+    config = make_config(more=SMALL)
+    return config, make_checkpoint(config)
+
+
+@pytest.fixture(scope='module')
+def exported(small, tmp_path_factory):
+    """One file per format; made once."""
+    made = {}
+
+    def get(suffix):
+        pytest.importorskip({'.xml': 'openvino', '.onnx': 'onnxruntime'}.get(suffix, 'torch'))
+        if suffix not in made:
+            made[suffix] = tmp_path_factory.mktemp('exported') / f'pan{suffix}'
+            export(*small, made[suffix])
+        return made[suffix]
+
+    return get
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('suffix', ['.onnx', '.xml', '.pt2'])
+def test_each_format_runs_as_a_checkpoint_does(exported, small, videos, tmp_path, suffix):
+    """Logits of any batch of raw frames, and predictions of videos, a broken one among them."""
+    config, checkpoint = small
+    model = ExportedModel(exported(suffix))
+    recognizer = load_recognizer(*small, 'cpu')
+    for batch in (1, 5):
+        frames = random_frames(batch, SHAPE, seed=7).to(torch.uint8)
+        data = recognizer.data_preprocessor(dict(inputs=[*frames], data_samples=None))
+        with torch.no_grad():
+            expected = recognizer(data['inputs'], mode='tensor', stage='head')
+        torch.testing.assert_close(model.logits(frames), expected, rtol=1e-3, atol=1e-4)
+    (tmp_path / 'empty.mp4').touch()
+    clips = [videos / '0.mp4', tmp_path / 'empty.mp4', *(videos / f'{i}.mp4' for i in (1, 2, 3))]
+    expected = PANInferencer(config, checkpoint, 'cpu', batch_size=3)(clips)
+    found = PANInferencer(config, exported(suffix), batch_size=3)(clips)
+    assert ['error' in one for one in found] == [False, True, False, False, False]
+    for one, other in zip(found, expected):
+        assert one.keys() == other.keys()
+        for item, wanted in zip(one.get('top', ()), other.get('top', ())):
+            assert item['label'] == wanted['label']
+            assert item['score'] == pytest.approx(wanted['score'], rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which('g++'), reason='no C++ compiler')
+def test_compiled(make_config, make_checkpoint, videos, tmp_path, inductor_cache):
+    """AOTInductor's file runs as a checkpoint does; of one stage, for it compiles slowly."""
+    config = make_config(more=first_stages(1))
+    checkpoint = make_checkpoint(config, dataset_meta=dict(classes=[f'"{i}"' for i in range(19)]))
+    assert export(config, checkpoint, tmp_path / 'a.aoti.pt2') < 1e-4
+    clips = [videos / '1.mp4', videos / '3.mp4']
+    expected = PANInferencer(config, checkpoint, 'cpu')(clips)
+    compiled = PANInferencer(config, tmp_path / 'a.aoti.pt2', allow_native_code=True)
+    for one, other in zip(compiled(clips), expected):
+        assert one['top'][0]['name'] == other['top'][0]['name']
+        assert one['top'][0]['score'] == pytest.approx(other['top'][0]['score'], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_ensemble(make_config, make_checkpoint, videos, tmp_path):
+    """PAN_En in one graph, which holds each of the streams."""
+    pytest.importorskip('onnxruntime')
+    streams = ('rgb', 'pa', 'lite')
+    cfg = Config.fromfile(make_config(more=first_stages(1)))
+    shared = {key: cfg.model[key] for key in ('backbone', 'cls_head', 'data_preprocessor')}
+    cfg.model = dict(type='PANEnsemble', streams={name: {} for name in streams}, **shared)
+    clips = [videos / '2.mp4', videos / '3.mp4']
+    assert export(cfg, make_checkpoint(cfg), tmp_path / 'a.onnx', videos=clips) < 1e-4
+
+
+@pytest.mark.slow
+def test_several_labels(make_config, make_checkpoint, videos, tmp_path):
+    """A model for several labels of a video has a probability for each of its own."""
+    pytest.importorskip('onnxruntime')
+    own = "model['cls_head'].update(multi_class=True, average_clips='score')\n"
+    config = make_config(more=first_stages(1) + own)
+    checkpoint = make_checkpoint(config)
+    export(config, checkpoint, tmp_path / 'a.onnx')
+    clips = [videos / '1.mp4', videos / '3.mp4']
+    expected = PANInferencer(config, checkpoint, 'cpu', topk=19)(clips)
+    for one, other in zip(PANInferencer(config, tmp_path / 'a.onnx', topk=19)(clips), expected):
+        scores, wanted = ([top['score'] for top in video['top']] for video in (one, other))
+        assert scores == pytest.approx(wanted, rel=1e-3, abs=1e-5)
+        assert abs(sum(scores) - 1) > 0.1
+
+
+@pytest.mark.slow
+class TestOnnx:
+    def test_file_is_whole_and_documented(self, exported):
+        onnx = pytest.importorskip('onnx')
+        proto = onnx.load(exported('.onnx'))
+        assert os.listdir(exported('.onnx').parent) == ['pan.onnx']  # no external data
+        (opset,) = (item.version for item in proto.opset_import if item.domain == '')
+        assert opset == module.OPSET
+        (frames,) = proto.graph.input
+        sizes = frames.type.tensor_type.shape.dim
+        assert frames.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+        assert [size.dim_value for size in sizes] == [0, *SHAPE]
+
+    def test_other_config_is_refused(self, exported, make_config):
+        larger = make_config(more="test_pipeline[4] = dict(type='CenterCrop', crop_size=72)\n")
+        with pytest.raises(ValueError, match='export again with this config'):
+            inferencer = PANInferencer(larger, exported('.onnx'))
+            data = dict(inputs=torch.zeros(16, 3, 72, 72, dtype=torch.uint8), data_samples=None)
+            inferencer.probabilities([data])
+
+
+class TestRefusal:
+    @pytest.mark.slow
+    def test_wrong_file_is_not_kept(self, config, checkpoint, tmp_path, monkeypatch):
+        """A model that computes something else is found, and what was there stays."""
+
+        def write_wrong(model, *args):
+            model.mean = model.mean + 9
+            writer(model, *args)
+            model.mean = model.mean - 9
+
+        writer = module.WRITERS['.pt2']
+        monkeypatch.setitem(module.WRITERS, '.pt2', write_wrong)
+        (tmp_path / 'a.pt2').write_text('before')
+        with pytest.raises(ValueError, match="differ from PyTorch's by"):
+            export(config, checkpoint, tmp_path / 'a.pt2')
+        assert (tmp_path / 'a.pt2').read_text() == 'before'
+        assert os.listdir(tmp_path) == ['a.pt2']
+
+    @pytest.mark.parametrize(
+        ('name', 'kwargs', 'message'),
+        [
+            ('a.onnx', dict(int8=True), 'videos to calibrate on'),
+            ('a.xml', dict(int8=True, videos=['a.mp4']), 'ends in .onnx'),
+            ('a.engine', {}, 'must end in one of .*safetensors'),
+            ('a.safetensors', dict(videos=['a.mp4']), 'holds weights, whatever the videos'),
+            ('nowhere/a.onnx', {}, 'folder does not exist'),
+            ('a.onnx', dict(dtype='int8'), 'dtype must be'),
+        ],
+    )
+    def test_arguments(self, config, checkpoint, tmp_path, name, kwargs, message):
+        with pytest.raises(ValueError, match=message):
+            export(config, checkpoint, tmp_path / name, **kwargs)
+
+    def test_no_fixed_size(self, make_config, checkpoint, tmp_path):
+        config = make_config(more='test_pipeline.pop(4)\n')
+        with pytest.raises(ValueError, match='give the size'):
+            export(config, checkpoint, tmp_path / 'a.onnx')
+
+    @pytest.mark.parametrize('suffix', ['.pt2', '.onnx', '.xml'])
+    def test_damaged_file(self, config, tmp_path, suffix):
+        pytest.importorskip({'.xml': 'openvino', '.onnx': 'onnxruntime'}.get(suffix, 'torch'))
+        (tmp_path / f'a{suffix}').write_bytes(b'no model')
+        with pytest.raises(ValueError, match='or is damaged'):
+            PANInferencer(config, tmp_path / f'a{suffix}')
+
+    def test_command(self, make_config, checkpoint, tmp_path, capfd):
+        arguments = ['--config', str(make_config('rgb')), '--checkpoint', str(checkpoint)]
+        assert main(['export', *arguments, '--out', str(tmp_path / 'a.onnx')]) == 1
+        assert 'another PAN stream' in capfd.readouterr().err
+        assert os.listdir(tmp_path) == []

@@ -1,0 +1,213 @@
+"""A recognizer goes to the hub's form and comes back; what it holds is data alone."""
+
+import base64
+import copy
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import pytest
+from mmaction.registry import MODELS
+
+from builders import ROOT
+from pan_mm.apis import PANInferencer, get_model
+from pan_mm.cli import main
+from pan_mm.deploy.export import push_to_hub, save_pretrained
+from pan_mm.inference.hub import config_of, open_hub
+from pan_mm.inference.recognizer import load_config
+from pan_mm.utils.errors import PANError
+from pan_mm.utils.safetensors import load_safetensors
+
+
+@pytest.fixture(scope='module')
+def labels(tmp_path_factory):
+    path = tmp_path_factory.mktemp('labels') / 'map.txt'
+    path.write_text(''.join(f'class {i}\n' for i in range(19)))
+    return path
+
+
+@pytest.fixture(scope='module')
+def folder(config, checkpoint, labels, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('hub') / 'pan'
+    save_pretrained(folder, config, checkpoint, labels)
+    return folder
+
+
+def test_there_and_back(folder, config, checkpoint, videos, capfd):
+    assert sorted(os.listdir(folder)) == ['README.md', 'config.json', 'model.safetensors']
+    video = str(videos / '1.mp4')
+    own = PANInferencer(config, checkpoint, device='cpu')(video)[0]['top']
+    (found,) = PANInferencer(str(folder), device='cpu')(video)
+    assert [top['score'] for top in found['top']] == [top['score'] for top in own]
+    assert found['top'][0]['name'] == f'class {own[0]["label"]}'
+    assert get_model(str(folder), device='cpu').dataset_meta['classes'][18] == 'class 18'
+    assert main(['predict', video, '--model', str(folder), '--device', 'cpu']) == 0
+    said = capfd.readouterr()
+    assert f'model: {folder}' in said.err and f'% class {own[0]["label"]}' in said.out
+
+
+def test_a_card_that_is_there_stays(folder, config, checkpoint, tmp_path):
+    text = (folder / 'README.md').read_text()
+    assert 'class 0, class 1' in text and 'pipeline_tag: video-classification' in text
+    (tmp_path / 'README.md').write_text('mine')
+    save_pretrained(tmp_path, config, checkpoint)
+    assert (tmp_path / 'README.md').read_text() == 'mine'
+
+
+def run(code, *arguments, **variables):
+    """Run code in a process of its own, which reads the variables when it imports the hub."""
+    done = subprocess.run(
+        [sys.executable, '-c', code, *map(str, arguments)],
+        env=dict(os.environ, **variables),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_from_the_hub_without_a_network(folder, tmp_path):
+    """What the hub's own cache holds is found, and what it lacks ends in a clear error."""
+    commit = 'a' * 40
+    cache = tmp_path / 'hub' / 'models--someone--pan'
+    shutil.copytree(folder, cache / 'snapshots' / commit)
+    (cache / 'refs').mkdir()
+    (cache / 'refs' / 'main').write_text(commit)
+    code = """
+from pan_mm.apis import get_model
+get_model('hf://someone/pan', device='cpu')
+get_model(f'hf://someone/pan@{"a" * 40}', device='cpu')
+try:
+    get_model('hf://someone/else')
+except ValueError as error:
+    print(error)
+"""
+    said = run(code, HF_HOME=str(tmp_path), HF_HUB_OFFLINE='1')
+    assert 'hf://someone/else cannot be fetched (' in said
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """As much of the hub as an upload asks for."""
+
+    def do_POST(self):  # noqa: N802, the base class's name
+        body = self.rfile.read(int(self.headers['Content-Length']))
+        self.server.asked.append((self.path, body))
+        url = f'http://{self.headers["Host"]}/a/b'
+        answer = dict(url=url, commitUrl=f'{url}/commit/{"1" * 40}', commitOid='1' * 40)
+        if 'preupload' in self.path:
+            names = [file['path'] for file in json.loads(body)['files']]
+            mode = dict(uploadMode='regular', shouldIgnore=False)
+            answer = dict(files=[dict(mode, path=name) for name in names])
+        text = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_upload(folder, config, checkpoint, labels, tmp_path):
+    code = (
+        'import sys; from pan_mm.deploy.export import push_to_hub; '
+        'print(push_to_hub(*sys.argv[1:]))'
+    )
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Hub) as server:
+        server.asked = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f'http://127.0.0.1:{server.server_port}'
+        names = dict(HF_ENDPOINT=endpoint, HF_TOKEN='hf_x', HF_HOME=str(tmp_path))
+        said = run(code, 'a/b', config, checkpoint, labels, **names)
+        server.shutdown()
+    assert said.splitlines()[-1].startswith('http')
+    (commit,) = (body for path, body in server.asked if path == '/api/models/a/b/commit/main')
+    parts = [json.loads(line)['value'] for line in commit.splitlines()]
+    sent = {part['path']: base64.b64decode(part['content']) for part in parts if 'path' in part}
+    assert sent['config.json'] == (folder / 'config.json').read_bytes()
+    (tmp_path / 'a.safetensors').write_bytes(sent['model.safetensors'])
+    theirs, own = map(load_safetensors, (tmp_path / 'a.safetensors', folder / 'model.safetensors'))
+    assert theirs['meta'] == own['meta']
+    assert all(own['state_dict'][k].equal(v) for k, v in theirs['state_dict'].items())
+    assert b"PANInferencer('hf://a/b')" in sent['README.md']
+
+
+def test_a_missing_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
+    for use in (lambda: get_model('hf://a/b'), lambda: push_to_hub('a/b', '', '')):
+        with pytest.raises(ImportError, match=r'extra \[hub\].*pip install huggingface_hub'):
+            use()
+
+
+def test_every_stream_of_the_zoo_can_be_saved():
+    from pan_mm.inference.hub import plain_config
+
+    for name in ('pan-en_r50_4x1x8_sthv2-rgb', 'pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth'):
+        config = config_of(plain_config(load_config(name)), name)
+        assert MODELS.build(config.model) is not None
+        assert config.test_pipeline[3].scale == (-1, 256 if 'en' in name[:6] else 128)
+
+
+class TestUntrusted:
+    @pytest.fixture
+    def change(self, folder, tmp_path):
+        """A repository whose config was changed at a place, opened."""
+        shutil.copytree(folder, tmp_path / 'bad')
+        path = tmp_path / 'bad' / 'config.json'
+
+        def open_changed(place, value):
+            data = json.loads((folder / 'config.json').read_text())
+            *parents, last = place.split('.')
+            node = data
+            for key in parents:
+                node = node[int(key) if isinstance(node, list) else key]
+            node[int(last) if isinstance(node, list) else last] = value
+            path.write_text(json.dumps(data))
+            return open_hub(str(tmp_path / 'bad'))
+
+        return open_changed
+
+    @pytest.mark.parametrize(
+        ('place', 'value', 'message'),
+        [
+            ('model.data_preprocessor', dict(type='os.system', command='x'), "names 'os.system'"),
+            ('model.type', 'subprocess.check_output', "names 'subprocess.check_output'"),
+            ('model.backbone.backbone.type', 'timm.create_model', 'which is not allowed'),
+            ('model.backbone.backbone', dict(type='timm.x', checkpoint_path='/x'), 'not allowed'),
+            ('model.cls_head.type', 'timm.create_model', "names 'timm.create_model'"),
+            ('model.backbone.backbone.pretrained', 'http://x/a.pth', 'has pretrained'),
+            ('model.init_cfg', dict(type='Pretrained', checkpoint='x'), 'has init_cfg'),
+            ('model._scope_', 'antigravity', 'has _scope_'),
+            ('model.type', ['ResNet'], 'names'),
+            ('test_pipeline.0', dict(type='TorchVisionWrapper', op='x'), 'TorchVisionWrapper'),
+            ('custom_imports', dict(imports=['antigravity']), 'nothing else'),
+            ('_base_', '/tmp/evil.py', 'nothing else'),
+        ],
+    )
+    def test_what_could_run_code_is_refused(self, place, value, message, change):
+        with pytest.raises(PANError, match=message):
+            change(place, value)
+
+    def test_other_files(self, folder, tmp_path):
+        with pytest.raises(PANError, match='no model is called'):
+            get_model(str(tmp_path))
+        (tmp_path / 'config.json').write_text('{"model": ' + '[' * 5000)
+        with pytest.raises(PANError, match='has no model.safetensors'):
+            get_model(str(tmp_path))
+        (tmp_path / 'model.safetensors').write_bytes(b'x')
+        with pytest.raises(PANError, match='config.json cannot be read'):
+            get_model(str(tmp_path))
+        for data in ([], dict(model={})):
+            with pytest.raises(PANError, match='must hold model and test_pipeline'):
+                config_of(copy.deepcopy(data), 'x')
+
+    def test_weights_of_another_model(self, folder, tmp_path):
+        shutil.copytree(folder, tmp_path / 'other')
+        (tmp_path / 'other' / 'model.safetensors').write_bytes(b'\x80\x04.')
+        with pytest.raises(ValueError, match='model.safetensors'):
+            get_model(str(tmp_path / 'other'), device='cpu')

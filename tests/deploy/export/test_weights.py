@@ -1,0 +1,179 @@
+"""Weights handed on, as safetensors and as a checkpoint, taken wherever a checkpoint goes."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmaction.apis import init_recognizer
+from mmaction.registry import MODELS
+from mmengine.runner import Runner, load_checkpoint
+from safetensors import safe_open
+
+from builders import tiny_config
+from pan_mm.apis import PANInferencer
+from pan_mm.cli import main
+from pan_mm.deploy.export.weights import export_weights
+from pan_mm.inference.recognizer import load_config, load_recognizer
+from pan_mm.models.weight_layouts import torchvision_name
+from pan_mm.utils.checkpoint import load_checkpoint_file
+from pan_mm.utils.errors import CheckpointError
+from pan_mm.utils.safetensors import save_safetensors
+
+NAMES = [f'"class" {i}' for i in range(19)]
+
+
+@pytest.fixture(scope='module')
+def exported(config, make_checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('exported')
+    (folder / 'labels.txt').write_text('\n'.join(NAMES))
+    checkpoint = make_checkpoint(config)
+    command = ['export', '--config', config, '--checkpoint', checkpoint, '--format', 'safetensors']
+    command += ['--out', folder / 'pan.safetensors', '--label-map', folder / 'labels.txt']
+    assert main(list(map(str, command))) == 0
+    return checkpoint, folder / 'pan.safetensors'
+
+
+def test_what_is_in_it(exported, config):
+    checkpoint, path = exported
+    with safe_open(path, 'pt') as file:
+        texts, names = file.metadata(), set(file.keys())
+    assert json.loads(texts['classes']) == NAMES
+    assert json.loads(texts['mean']) == pytest.approx([123.675, 116.28, 103.53], rel=1e-6)
+    assert json.loads(texts['std']) == pytest.approx([58.395, 57.12, 57.375], rel=1e-6)
+    assert texts['config'] == load_config(config).pretty_text
+    assert names == set(load_checkpoint_file(checkpoint)['state_dict'])
+
+
+def test_every_place_of_a_checkpoint(exported, config, videos):
+    checkpoint, path = exported
+    weights = load_checkpoint_file(checkpoint)['state_dict']
+    loaded = load_recognizer(config, device='cpu')
+    load_checkpoint(loaded, str(path), strict=True)
+    inferencer = PANInferencer(config, path, 'cpu')
+    for model in (
+        load_recognizer(config, path, 'cpu'),
+        init_recognizer(str(config), str(path), 'cpu'),
+        loaded,
+        inferencer.model,
+    ):
+        for name, weight in model.state_dict().items():
+            assert torch.equal(weight, weights[name]), name
+    (result,) = inferencer(videos / '3.mp4')
+    (expected,) = PANInferencer(config, checkpoint, 'cpu')(videos / '3.mp4')
+    assert result['top'][0]['name'] == f'"class" {expected["top"][0]["label"]}'
+
+
+def test_pretrained_backbone(tmp_path):
+    """ImageNet weights, under torchvision's names."""
+    resnet = dict(type='ResNet', depth=18)
+    weights = MODELS.build(dict(resnet, pretrained=None)).state_dict()
+    path = tmp_path / 'r18.safetensors'
+    save_safetensors(path, {torchvision_name(name): w for name, w in weights.items()})
+    backbone = MODELS.build(dict(resnet, pretrained=str(path)))
+    backbone.init_weights()
+    for name, weight in backbone.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
+
+
+def test_another_normalization_is_refused(exported, make_config):
+    more = "model['data_preprocessor'] = dict(mean=[0.0, 0.0, 0.0])\n"
+    with pytest.raises(CheckpointError, match='normalized with mean'):
+        load_recognizer(make_config(more=more), exported[1], 'cpu')
+
+
+def test_half_precision(exported, config, tmp_path):
+    checkpoint, path = exported
+    export_weights(config, checkpoint, tmp_path / 'half.safetensors', dtype=torch.float16)
+    assert (tmp_path / 'half.safetensors').stat().st_size < 0.52 * path.stat().st_size
+    assert load_recognizer(config, tmp_path / 'half.safetensors').cls_head.fc_cls.weight.dtype == (
+        torch.float32
+    )
+
+
+def test_a_format_that_does_not_agree(config, tmp_path, capsys):
+    command = ['export', '--config', config, '--checkpoint', 'a.pth', '--out', tmp_path / 'a.onnx']
+    assert main([*map(str, command), '--format', 'safetensors']) == 1
+    assert 'must end in .safetensors' in capsys.readouterr().err
+
+
+class TestPublish:
+    @pytest.fixture(scope='class')
+    def trained(self, videos, tmp_path_factory):
+        """The checkpoint of an epoch, of MMEngine's runner."""
+        folder = tmp_path_factory.mktemp('trained')
+        names = [f'{index}.mp4' for index in range(4)]
+        hooks = [dict(type='EMAHook')]
+        cfg = tiny_config(folder, videos, names, also=['test'], custom_hooks=hooks)
+        cfg.train_cfg.max_epochs = 1
+        cfg.default_hooks.checkpoint.interval = 1
+        cfg.train_dataloader.dataset.metainfo = dict(classes=['still', 'moving'])
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        cfg.dump(folder / 'config.py')
+        return folder / 'work' / 'epoch_1.pth', folder / 'config.py'
+
+    @pytest.fixture
+    def publish(self, capsys):
+        def run(*words):
+            status = main(['publish', *map(str, words)])
+            output = capsys.readouterr()
+            return Path(output.out.partition(': ')[0]) if status == 0 else output.err
+
+        return run
+
+    def test_epoch_checkpoint(self, trained, publish, videos, tmp_path):
+        checkpoint, config = trained
+        path = publish(checkpoint, '--out', tmp_path / 'pan.pth')
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert path == tmp_path / f'pan-{digest[:8]}.pth'
+        assert torch.hub.HASH_REGEX.search(path.name)[1] == digest[:8]
+        before, after = load_checkpoint_file(checkpoint), torch.load(path, weights_only=True)
+        assert {'optimizer', 'message_hub', 'ema_state_dict'} <= before.keys()
+        assert after.keys() == {'state_dict', 'meta'}
+        assert after['meta']['cfg'] == before['meta']['cfg']
+        assert after['meta']['dataset_meta'] == dict(classes=['still', 'moving'])
+        for name, weight in before['state_dict'].items():
+            assert torch.equal(after['state_dict'][name], weight), name
+        results = []
+        for file in (checkpoint, path):
+            inferencer = PANInferencer(config, file, 'cpu')
+            results += inferencer(videos / '0.mp4')
+            model = init_recognizer(str(config), str(file), 'cpu')
+            assert torch.equal(
+                model.cls_head.fc_cls.weight, inferencer.model.cls_head.fc_cls.weight
+            )
+        assert results[0] == results[1] and results[0]['top'][0]['name'] in ('still', 'moving')
+        assert 'is there already' in publish(checkpoint, '--out', tmp_path / 'pan.pth')
+        assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+    def test_half(self, trained, publish):
+        whole, half = publish(trained[0]), publish(trained[0], '--half')
+        assert whole.parent == half.parent == trained[0].parent and whole != half
+        assert half.stat().st_size < 0.6 * whole.stat().st_size
+        model = init_recognizer(str(trained[1]), str(half), 'cpu')
+        expected = init_recognizer(str(trained[1]), str(whole), 'cpu')
+        for name, weight in model.state_dict().items():
+            torch.testing.assert_close(weight, expected.state_dict()[name], rtol=1e-3, atol=1e-6)
+
+    def test_converted_checkpoint_needs_the_config(self, config, checkpoint, publish, tmp_path):
+        assert 'does not hold its config; give it with --config' in publish(checkpoint)
+        (tmp_path / 'labels.txt').write_text('\n'.join(NAMES))
+        given = ['--config', config, '--out', tmp_path / 'pan.pth']
+        path = publish(checkpoint, *given, '--label-map', tmp_path / 'labels.txt')
+        model = load_recognizer(config, path, 'cpu')
+        assert model.dataset_meta['classes'] == NAMES
+        assert 'is there already' in publish(path, *given[2:])  # the same contents, from itself
+        assert 'give the config too' in publish(checkpoint, '--label-map', 'labels.txt')
+
+    def test_what_does_not_fit(self, checkpoint, make_config, publish, tmp_path):
+        out = tmp_path / 'pan.pth'
+        assert 'does not fit' in publish(
+            checkpoint, '--config', make_config(num_classes=7), '--out', out
+        )
+        assert 'must end in .pth' in publish(checkpoint, '--out', tmp_path / 'a.safetensors')
+        state = dict(state_dict={'a': torch.tensor([1e5])}, meta=dict(cfg=''))
+        torch.save(state, tmp_path / 'large.pth')
+        assert 'up to 1e+05' in publish(tmp_path / 'large.pth', '--half')
+        assert [file.name for file in tmp_path.iterdir()] == ['large.pth']
