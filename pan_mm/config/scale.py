@@ -9,10 +9,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from pan_mm.config.overrides import SCALE
 from pan_mm.config.pipelines import frame_size_of, leaf_datasets
 from pan_mm.utils.errors import PANError
 
-OPTIONS = ('size', 'epochs')
 SIZES = ('scale', 'scale_range', 'input_size', 'crop_size')
 
 
@@ -28,7 +28,7 @@ def apply_scale(cfg: Config) -> None:
         PANError: If one is not a positive whole number, no transform fixes the size of frames, or
             the training has no epochs.
     """
-    for name, apply in zip(OPTIONS, (_resize, _set_epochs)):
+    for name, apply in zip(SCALE, (_resize, _set_epochs)):
         value = cfg.get(name)
         if value is not None:
             if type(value) is not int or value < 1:

@@ -15,7 +15,8 @@ from mmengine.runner import Runner
 from mmengine.runner.runner import ConfigType
 from torch import nn
 
-from pan_mm.config.scale import OPTIONS, apply_scale
+from pan_mm.config.overrides import SCALE
+from pan_mm.config.scale import apply_scale
 from pan_mm.utils.checkpoint import check_resumable
 from pan_mm.utils.environment import describe_run
 from pan_mm.utils.errors import CheckpointError, DataError, PANError, listed
@@ -42,7 +43,7 @@ class CheckedRunner(Runner):
         RuntimeError: From :meth:`test`, if the checkpoint does not fit the model.
     """
 
-    own_settings = OPTIONS  # keys of a config, in addition to those of ``Runner``
+    own_settings = SCALE  # keys of a config, in addition to those of ``Runner``
 
     def __init__(self, *args, **kwargs) -> None:
         self._terminals: list = []

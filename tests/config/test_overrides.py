@@ -89,7 +89,6 @@ def test_what_may_be_set(cfg, runner):
         ('randomness.sed=1', 'set_randomness .*; the nearest: seed'),
         ('default_hooks.logger.intervall=1', 'LoggerHook .*; the nearest: interval'),
         ('model.backbone.type=PANBackbon', "'PANBackbon' is not registered; the nearest: PANBack"),
-        ('model.backbone.extra=1', 'the nearest: '),
     ],
 )
 def test_what_nothing_takes(cfg, option, message):
@@ -133,6 +132,11 @@ def test_a_place_that_holds_no_settings(cfg):
 def test_a_variable_for_own_code(cfg):
     cfg.own = dict(threshold=3)
     check_options(cfg, ['own.threshold'])
+
+
+def test_what_has_no_near_name_is_for_the_part_to_refuse(cfg):
+    cfg.merge_from_dict(parsed('model.backbone.extra=1', 'model.backbone.type=other.library'))
+    check_settings(cfg)
 
 
 def test_untouched_stock_configs(tmp_path):
