@@ -30,7 +30,12 @@ from mmengine.registry import init_default_scope  # noqa: E402
 if not torch.cuda.is_available():
     os.environ.setdefault('TRITON_INTERPRET', '1')
 
+from triton_interpreter import BFLOAT16  # noqa: E402
+
 from builders import write_checkpoint, write_config, write_trained_model  # noqa: E402
+from pan_mm.compat.repair import install  # noqa: E402
+
+install(BFLOAT16)
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'

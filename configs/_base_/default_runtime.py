@@ -1,6 +1,6 @@
 custom_imports = dict(imports=['pan_mm'], allow_failed_imports=False)
 default_scope = 'mmaction'
-runner_type = 'CheckedRunner'  # checks checkpoints as well
+runner_type = 'CheckedRunner'  # checks config, data and checkpoints first
 
 # `--cfg-options size=112 epochs=15` changes pipelines and schedule to these.
 size = None

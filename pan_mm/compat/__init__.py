@@ -5,16 +5,12 @@ stack for it, and is applied only where the fault is present; a healthy stack st
 is. Nothing else in the project changes a third party's code.
 """
 
-from . import mmaction, mmengine, noise, requirements, torchvision, triton
+import warnings
+
+from . import mmaction, mmengine, requirements, torchvision
 from .repair import Status, install
 
-REPAIRS = (
-    *noise.REPAIRS,
-    *torchvision.REPAIRS,
-    *mmengine.REPAIRS,
-    *mmaction.REPAIRS,
-    *triton.REPAIRS,
-)
+REPAIRS = (*torchvision.REPAIRS, *mmengine.REPAIRS, *mmaction.REPAIRS)
 
 
 def apply() -> None:
@@ -27,8 +23,10 @@ def apply() -> None:
         ImportError: If a package that PAN needs is missing or of a version that
             MMAction2 refuses; the message says what to install.
     """
-    for repair in noise.REPAIRS:  # the check below imports mmcv
-        install(repair)
+    # mmcv-lite says on import that it lacks an attention layer, which no recognizer here has.
+    warnings.filterwarnings(
+        'ignore', 'Fail to import ``MultiScaleDeformableAttention``', UserWarning
+    )
     requirements.check()
     for repair in REPAIRS:
         install(repair)

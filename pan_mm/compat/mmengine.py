@@ -388,44 +388,6 @@ def _look_up_packages(package_utils):
                 setattr(module, function.__name__, function)
 
 
-# Checks before a run --------------------------------------------------------------------
-
-# Found by its name when a runner is built, as registries find their parts: compat imports nothing
-# above it.
-CHECKS = 'pan_mm.engine.preflight'
-
-
-def _builds_unseen(name):
-    return lambda module: 'check' not in getattr(module, name).from_cfg.__code__.co_names
-
-
-def _check_first(name):
-    def apply(module):
-        runner = getattr(module, name)
-        from_cfg = runner.from_cfg.__func__
-
-        def checks():
-            return importlib.import_module(CHECKS)
-
-        @functools.wraps(from_cfg)
-        def checked_from_cfg(cls, cfg):
-            checks().before_building(cfg, cls)
-            return from_cfg(cls, cfg)
-
-        def checked(work):
-            @functools.wraps(work)
-            def check_then_work(self):
-                checks().before_running(self.cfg, work.__name__)
-                return work(self)
-
-            return check_then_work
-
-        runner.from_cfg = classmethod(checked_from_cfg)
-        runner.train, runner.test = checked(runner.train), checked(runner.test)
-
-    return apply
-
-
 # The scope pan_mm -----------------------------------------------------------------------
 
 
@@ -530,18 +492,6 @@ REPAIRS = (
         module='mmengine.utils.package_utils',
         needed=_looks_in_the_wrong_place,
         apply=_look_up_packages,
-    ),
-    *(
-        Repair(
-            name=f'checks-of-{name}',
-            reason=f'{name} builds what a config says and names no setting that is wrong; it ends '
-            f'in an error of PyTorch, maybe after an epoch (mmengine/runner/{file}.py)',
-            until=f'{name}.from_cfg checks the config',
-            module=f'mmengine.runner.{file}',
-            needed=_builds_unseen(name),
-            apply=_check_first(name),
-        )
-        for name, file in (('Runner', 'runner'), ('FlexibleRunner', '_flexible_runner'))
     ),
     Repair(
         name='scope-pan_mm',

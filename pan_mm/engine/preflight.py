@@ -10,40 +10,13 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from pan_mm.config.find import without
-from pan_mm.config.overrides import argument, arguments, check_settings
+from pan_mm.config.overrides import argument, arguments
 from pan_mm.config.pipelines import kind_of, leaf_datasets
 from pan_mm.datasets.checks.dataset import check_list, has_list, missing_classes
 from pan_mm.models.backbone_2d import pixel_statistics, same_statistics
 from pan_mm.models.pan_ensemble import stream_configs
 from pan_mm.models.pretrained import PIP, find_in_pip
 from pan_mm.utils.errors import DataError, listed
-
-
-def before_building(cfg: Config, runner: type) -> None:
-    """Check what a runner of MMEngine is to be built from; ``from_cfg`` calls it first.
-
-    Raises:
-        ConfigError: See :func:`pan_mm.config.overrides.check_settings`.
-    """
-    if _is_checked(cfg):
-        check_settings(cfg, runner)
-
-
-def before_running(cfg: Config, work: str) -> None:
-    """Check a config before a runner of MMEngine is to 'train' or 'test'; it calls this first.
-
-    Raises:
-        DataError: See :func:`preflight`.
-    """
-    if _is_checked(cfg):
-        validated = ('val',) if work == 'train' and cfg.get('val_cfg') else ()
-        preflight(cfg, (work, *validated))
-
-
-def _is_checked(cfg: Config) -> bool:
-    """Whether it is a config of recognizers that does not say ``preflight = False``."""
-    scope = cfg.get('default_scope')
-    return scope in ('mmaction', 'pan_mm') and cfg.get('preflight', True)
 
 
 def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:

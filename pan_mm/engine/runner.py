@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from mmengine.runner.runner import ConfigType
 from torch import nn
 
-from pan_mm.config.overrides import SCALE
+from pan_mm.config.overrides import SCALE, check_settings
 from pan_mm.config.scale import apply_scale
 from pan_mm.utils.checkpoint import check_resumable
 from pan_mm.utils.environment import describe_run
@@ -23,27 +23,29 @@ from pan_mm.utils.errors import CheckpointError, DataError, PANError, listed
 
 from .hooks.checkpoint_hook import latest_checkpoint
 from .hooks.data_fault_hook import DataFaultHook
+from .preflight import preflight
 
 
 @RUNNERS.register_module()
 class CheckedRunner(Runner):
-    """A ``Runner`` that checks checkpoints as well.
+    """A ``Runner`` that checks config, data and checkpoint before it works.
 
     Chosen by ``runner_type = 'CheckedRunner'`` in a config, so it works under any tool that
-    honors ``runner_type``. Before it works, it checks what every runner checks here
-    (:mod:`pan_mm.engine.preflight`). Testing needs a checkpoint that fits the model to the last
-    weight. A run continues from its last whole checkpoint, and data workers that die or hang are
-    named with their files where ``DataFaultHook`` watches them.
+    honors ``runner_type``. ``preflight = False`` in the config leaves out the checks of config and
+    data (:mod:`pan_mm.engine.preflight`). Testing needs a checkpoint that fits the model to the
+    last weight. A run continues from its last whole checkpoint, and data workers that die or hang
+    are named with their files where ``DataFaultHook`` watches them.
 
     On the terminal a run begins with the config's name and the device; MMEngine's description of
     the system, config and hooks is only in the log file.
 
     Raises:
+        ConfigError: From :meth:`from_cfg`, naming each setting that nothing takes.
         DataError: From :meth:`train` and :meth:`test`, naming what is wrong.
         RuntimeError: From :meth:`test`, if the checkpoint does not fit the model.
     """
 
-    own_settings = SCALE  # keys of a config, in addition to those of ``Runner``
+    own_settings = (*SCALE, 'preflight')  # keys of a config that it reads besides those of Runner
 
     def __init__(self, *args, **kwargs) -> None:
         self._terminals: list = []
@@ -58,6 +60,8 @@ class CheckedRunner(Runner):
         """Build it from a config, whose options ``size`` and ``epochs`` are resolved first."""
         cfg = copy.deepcopy(cfg)
         apply_scale(cfg)
+        if cfg.get('preflight', True):
+            check_settings(cfg, cls)
         return super().from_cfg(cfg)
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
@@ -74,13 +78,19 @@ class CheckedRunner(Runner):
     def train(self) -> nn.Module:
         """Train, as described in the log."""
         self.logger.info(describe_run())
+        self._preflight('train', *(['val'] if self.cfg.get('val_cfg') else []))
         return self._naming_files(super().train)
 
     def test(self) -> dict:
         """Test a checkpoint that fits to the last weight."""
         self.logger.info(describe_run())
+        self._preflight('test')
         self._strict = True
         return self._naming_files(super().test)
+
+    def _preflight(self, *splits: str) -> None:
+        if self.cfg.get('preflight', True):
+            preflight(self.cfg, splits)
 
     def load_or_resume(self) -> None:
         """Load or resume; where no checkpoint is named, the last whole one of ``work_dir``."""

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmaction.apis.inferencers import ActionRecogInferencer
+from mmengine.runner import FlexibleRunner, Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from pan_mm.utils.checkpoint import load_checkpoint_file
@@ -16,23 +17,27 @@ SAVE = {
 }
 
 
-@pytest.mark.parametrize('runner_type', ['Runner', 'CheckedRunner', 'FlexibleRunner'])
 @pytest.mark.parametrize('work', ['train', 'test'])
-def test_nothing_starts_with_bad_data(make_runner, tmp_path, work, runner_type):
-    names, more = ['0.mp4', 'gone.mp4', '1.mp4'], dict(also=('test',), runner_type=runner_type)
-    runner = make_runner(names, **more, **SAVE)
+def test_nothing_starts_with_bad_data(make_runner, tmp_path, work):
+    runner = make_runner(['0.mp4', 'gone.mp4', '1.mp4'], also=('test',), **CHECKED, **SAVE)
     with pytest.raises(DataError, match=rf'1 problem\(s\) found.*\n  {work}: .*gone.mp4'):
         getattr(runner, work)()
     assert not list((tmp_path / 'work').glob('*.pth'))
 
 
-@pytest.mark.parametrize('runner_type', ['Runner', 'CheckedRunner', 'FlexibleRunner'])
-def test_nothing_is_built_of_settings_that_nothing_takes(make_runner, runner_type):
-    change = {'model.cls_head.num_clases': 2, 'runner_type': runner_type, **SAVE}
+def test_nothing_is_built_of_settings_that_nothing_takes(make_runner):
+    change = {'model.cls_head.num_clases': 2, **CHECKED}
     with pytest.raises(ConfigError, match='model.cls_head.num_clases: .* the nearest: num_classes'):
         make_runner(**change)
     with pytest.raises(TypeError, match='unexpected keyword argument'):
         make_runner(**change, preflight=False).train()
+
+
+def test_other_runners_stay_as_they_are():
+    for runner in (Runner, FlexibleRunner):
+        assert runner.from_cfg.__func__.__qualname__ == f'{runner.__name__}.from_cfg'
+        assert runner.train.__module__ == runner.test.__module__ == runner.__module__
+        assert not hasattr(runner.train, '__wrapped__')
 
 
 def test_checks_can_be_left_out(make_runner):

@@ -1,11 +1,11 @@
-"""Repairs of Triton's interpreter (``TRITON_INTERPRET=1``), by which kernels are tested here."""
+"""A repair of Triton's interpreter (``TRITON_INTERPRET=1``), which runs kernels without a GPU."""
 
 import importlib
 from types import ModuleType
 
 import numpy as np
 
-from .repair import Repair
+from pan_mm.compat.repair import Repair
 
 _INTERPRETER = 'triton.runtime.interpreter'
 _ARITHMETIC = ('create_fadd', 'create_fsub', 'create_fmul', 'create_fdiv')
@@ -58,14 +58,12 @@ def _widen(triton: ModuleType) -> None:
         setattr(builder, name, arithmetic(getattr(builder, name)))
 
 
-REPAIRS = (
-    Repair(
-        name='interpreter-bfloat16',
-        reason="Triton's interpreter adds and multiplies the bits of bfloat16 as integers "
-        '(triton/runtime/interpreter.py, binary_op and create_dot)',
-        until='Triton computes bfloat16 in its interpreter in float32',
-        needed=_adds_bits,
-        apply=_widen,
-        module='triton',  # the interpreter is imported halfway through it
-    ),
+BFLOAT16 = Repair(
+    name='interpreter-bfloat16',
+    reason="Triton's interpreter adds and multiplies the bits of bfloat16 as integers "
+    '(triton/runtime/interpreter.py, binary_op and create_dot)',
+    until='Triton computes bfloat16 in its interpreter in float32',
+    needed=_adds_bits,
+    apply=_widen,
+    module='triton',  # the interpreter is imported halfway through it
 )
