@@ -241,16 +241,12 @@ def check_torchvision():
 
 
 def check_decoders():
-    if not any(failure_of(module) is None for module in ('decord', 'av', 'cv2')):
-        yield 'No video decoder can be imported; only raw frames can be read.', 'pip install av'
+    if failure_of('av'):
+        yield 'PyAV cannot be imported; only raw frames can be read.', 'pip install "av>=17.1"'
     elif failure_of('decord'):
-        arm = platform.machine().lower() in ('aarch64', 'arm64')
         yield (
-            'decord '
-            + ('has no build for this machine' if arm else 'cannot be imported')
-            + '; VideoInit takes another decoder, but configs with DecordInit fail.',
-            'In those configs, replace DecordInit and DecordDecode by VideoInit and VideoDecode'
-            + ('.' if arm else '; or pip install decord.'),
+            'decord cannot be imported; configs with DecordInit fail.',
+            'In those configs, replace DecordInit and DecordDecode by VideoInit and VideoDecode.',
         )
 
 

@@ -100,7 +100,7 @@ class TestWarnings:
             'mmcv and mmcv-lite are both installed',
             'setuptools 82.0.0 has no pkg_resources',
             'torchvision 0.1 does not fit torch',
-            'decord cannot be imported; VideoInit takes another',
+            'decord cannot be imported; configs with DecordInit fail',
             'moviepy 2.1.1 has no moviepy.editor',
             'pip 23.2.1',
             'openxlab 0.1.2, which mim brings',

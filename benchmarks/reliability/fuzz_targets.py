@@ -35,7 +35,7 @@ from pan_mm.convert import convert_official_state_dict, read_architecture
 from pan_mm.convert.official import model_config, official_name
 from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoInit, check_annotations
 from pan_mm.datasets.checks.annotations import read_lines
-from pan_mm.datasets.decoding.container import (
+from pan_mm.datasets.container import (
     CONTAINERS,
     VIDEO_SUFFIXES,
     Limits,

@@ -2,8 +2,7 @@
 
 from .checks.annotations import check_annotations
 from .class_balanced_sampler import ClassBalancedSampler
-from .decoding.sparse_pyav import SparsePyAVDecode, SparsePyAVInit
-from .decoding.video import VideoDecode, VideoInit
+from .decoding import VideoDecode, VideoInit
 from .motion_shapes.dataset import MotionShapesDataset
 from .rand_augment import ClipRandAugment
 from .sampling import PANSampleFrames, ReverseFrames
@@ -14,8 +13,6 @@ __all__ = [
     'MotionShapesDataset',
     'PANSampleFrames',
     'ReverseFrames',
-    'SparsePyAVDecode',
-    'SparsePyAVInit',
     'VideoDecode',
     'VideoInit',
     'check_annotations',

@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional, Union
 from pan_mm.utils.errors import DataError
 
 from .checks.annotations import read_lines
-from .decoding.container import VIDEO_SUFFIXES
+from .container import VIDEO_SUFFIXES
 
 FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')
 SPLITS = ('train', 'val')

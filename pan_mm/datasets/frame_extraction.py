@@ -14,7 +14,7 @@ import numpy as np
 
 from pan_mm.utils.errors import DataError
 
-from .decoding.video import VideoDecode, VideoInit
+from .decoding import VideoDecode, VideoInit
 from .file_lists import VIDEO_SUFFIXES
 
 BLOCK = 64  # frames decoded at once

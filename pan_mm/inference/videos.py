@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 
 from pan_mm.datasets.checks.annotations import read_lines
-from pan_mm.datasets.decoding.container import VIDEO_SUFFIXES
+from pan_mm.datasets.container import VIDEO_SUFFIXES
 from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import DataError
 

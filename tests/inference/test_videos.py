@@ -2,7 +2,7 @@
 
 import pytest
 
-from pan_mm.datasets.decoding.container import VIDEO_SUFFIXES
+from pan_mm.datasets.container import VIDEO_SUFFIXES
 from pan_mm.datasets.file_lists import list_folder
 from pan_mm.inference.videos import find_videos
 

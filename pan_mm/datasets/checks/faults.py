@@ -79,7 +79,6 @@ class WatchedPipeline:
         finally:
             self.reading[slot] = -1
         self.in_a_row = 0
-        self.unsent += [(path, message, False) for message in data.get('video_faults', ())]
         if self.max_faults and isinstance(sample, dict) and 'data_samples' in sample:
             sample['data_samples'].set_metainfo(dict(read_from=path, data_faults=self.unsent))
             self.unsent = []
@@ -88,7 +87,7 @@ class WatchedPipeline:
     def _skip(self, path, error):
         message = str(error) or type(error).__name__
         self.skipped[path] = message if path in message else f'{path}: {message}'
-        self.unsent.append((path, self.skipped[path], True))
+        self.unsent.append((path, self.skipped[path]))
         if len(self.skipped) > self.max_faults:
             raise too_many(self.skipped, self.max_faults, self.test_mode) from error
         self.in_a_row += 1

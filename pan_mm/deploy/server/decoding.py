@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from mmengine.dataset import Compose
 
-from pan_mm.datasets.decoding.container import Limits as VideoLimits
-from pan_mm.datasets.decoding.container import VideoTooLargeError, count_frames, open_video
+from pan_mm.datasets.container import Limits as VideoLimits
+from pan_mm.datasets.container import VideoTooLargeError, open_video
+from pan_mm.datasets.decoding import SparseReader
 from pan_mm.deploy.streaming.sources import FileSource
 from pan_mm.inference.inferencer import read_video
 from pan_mm.utils.errors import VideoError
@@ -204,11 +205,8 @@ def check_video(path: Path, limits: Limits) -> int:
     allowed = VideoLimits(limits.max_bytes, int(limits.max_work), limits.max_pixels)
     try:
         with open_video(path, allowed, name='the file') as video:
-            frames = count_frames(video)
-            with video.path():  # FFmpeg also believes what it claims to be
-                pass
-            with video.open() as container:
-                rate = float(container.streams.video[0].average_rate or 0)
+            reader = SparseReader(video)
+        frames, rate = len(reader), reader.avg_fps
     except VideoTooLargeError as error:
         raise Refusal(413, str(error)) from error
     except VideoError as error:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Optional, Union
 import cv2
 import numpy as np
 
-from pan_mm.datasets.decoding.container import Limits, open_video
-from pan_mm.datasets.decoding.sparse_pyav import ToRGB
+from pan_mm.datasets.container import Limits, open_video, video_stream
+from pan_mm.datasets.decoding import ToRGB
 from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import VideoError
 
@@ -114,9 +114,8 @@ class FileSource:
         """(seconds, seconds to the next frame, frames announced, image) of each frame, and None."""
         import av
 
-        to_rgb = ToRGB()
         with open_video(self.path, self._limits) as video, video.open() as container:
-            stream = container.streams.video[0]
+            stream, to_rgb = video_stream(container), ToRGB(video)
             stream.thread_type = 'AUTO'
             interval, last, count = float(1 / (stream.average_rate or 25)), 0.0, 0
             for packet in chain(video.packets(container), [None]):  # None drains the decoder

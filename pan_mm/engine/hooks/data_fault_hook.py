@@ -55,7 +55,6 @@ class DataFaultHook(Hook):
         self.skipped = {}  # path: message, of all processes from the end of each epoch
         self.unreadable = {}  # path: message, of validation and test
         self.left_out = []  # paths of the last validation or test
-        self.retried = {}  # path: message, of files that the first decoder could not read
         self._unshared = []
 
     def before_train(self, runner: Runner) -> None:
@@ -145,22 +144,16 @@ class DataFaultHook(Hook):
                 f'{len(self.skipped)} files could not be read; other samples took their place: '
                 f'{", ".join(list(self.skipped)[:10])}{", …" if len(self.skipped) > 10 else ""}'
             )
-        if self.retried:
-            runner.logger.warning(
-                f'{len(self.retried)} files were read, but not with the first decoder'
-            )
         loader = runner.train_dataloader
         seen = not (loader.num_workers and isinstance(runner.train_loop, IterBasedTrainLoop))
-        if seen and not self.skipped and not self.retried:
+        if seen and not self.skipped:
             runner.logger.info('All files that the training asked for could be read')
 
     def _log(self, runner, faults):
-        for path, message, is_skipped in faults:
-            known = self.skipped if is_skipped else self.retried
-            if path not in known:
-                known[path] = message
-                action = 'skipped' if is_skipped else 'retried'
-                runner.logger.warning(f'Data fault {len(known)}, {action}: {message}')
+        for path, message in faults:
+            if path not in self.skipped:
+                self.skipped[path] = message
+                runner.logger.warning(f'Data fault {len(self.skipped)}, skipped: {message}')
         if len(self.skipped) > self.max_faults:
             raise too_many(self.skipped, self.max_faults)
 

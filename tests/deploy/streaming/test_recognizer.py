@@ -24,7 +24,7 @@ from pan_mm.utils.errors import VideoError
 
 ROOT = Path(__file__).resolve().parents[3]
 PIPELINE = [
-    dict(type='VideoInit', backend='opencv'),
+    dict(type='VideoInit'),
     dict(type='PANSampleFrames', clip_len=4, num_clips=4, test_mode=True),
     dict(type='VideoDecode'),
     dict(type='Resize', scale=(-1, 40)),

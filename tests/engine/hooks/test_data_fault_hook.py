@@ -10,7 +10,6 @@ import torch
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-from pan_mm.datasets.decoding import video
 from pan_mm.engine import DataFaultHook
 from pan_mm.utils.errors import DataError, VideoError
 
@@ -211,12 +210,8 @@ def test_senseless_arguments(bad):
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_real_clips(make_runner, clips_dir, log, monkeypatch):
-    """Of all the odd files, those that hold no video are skipped, and the training goes on.
-
-    PyAV reads all others; behind decord it has something to do.
-    """
-    monkeypatch.setattr(video, 'BACKENDS', {'decord': video.BACKENDS['decord'], **video.BACKENDS})
+def test_real_clips(make_runner, clips_dir, log):
+    """Of all the odd files, those that hold no video are skipped, and the training goes on."""
     names = [
         path.relative_to(clips_dir).as_posix()
         for part in ('robustness', 'negative')
@@ -230,11 +225,6 @@ def test_real_clips(make_runner, clips_dir, log, monkeypatch):
         'empty.mp4',
         'truncated_no_moov_maybe.mp4',
         'zeros.mp4',
-    }
-    # decord opens no AV1 and gets no colours out of 4 pixels.
-    assert {os.path.basename(path) for path in hook.retried} >= {
-        'av1.mkv',
-        'pathological_4x4_20frames.avi',
     }
     weights = runner.model.state_dict().values()
     assert all(torch.isfinite(weight).all() for weight in weights)

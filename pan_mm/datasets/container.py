@@ -1,22 +1,19 @@
-"""The one door for video files: which of them may be opened, and how decoders get them.
+"""Opening video files: which of them may be opened, and with which demuxer.
 
 FFmpeg guesses what a file is from its contents and its name, and what it takes for a playlist
-(HLS, DASH, ffconcat, SDP) it follows to other files and to the network. So no decoder here is
-given a name that it could guess from, nor contents that have not proved themselves: a regular
-file, which begins as one of ``CONTAINERS``, within limits. PyAV is told which demuxer to use and
-may open nothing else. decord and OpenCV, which choose a demuxer for themselves, get what PyAV's
-own choice agrees with, under a name that says nothing.
+(HLS, DASH, ffconcat, SDP) it follows to other files and to the network. So a file is opened here
+only if it is regular, begins as one of ``CONTAINERS`` and is within limits; PyAV is told which
+demuxer to use and may open nothing else.
 """
 
 import io
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Optional, Union
 
+import av
 from mmengine import fileio
 
 from pan_mm.utils.addresses import redact_url
@@ -41,14 +38,15 @@ CONTAINERS = dict(
 VIDEO_SUFFIXES = tuple(sorted(suffix for _, suffixes in CONTAINERS.values() for suffix in suffixes))
 KINDS = 'MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV or OGV'
 LEAST = 256 * 256  # minimum pixels counted per frame: tiny frames take memory too
+MOST_SLENDER = 32  # long side to short side: scaling by the short side makes slender frames huge
 
 
 class RefusedVideoError(VideoError):
-    """A video may not be opened, by whatever decoder."""
+    """A video that may not be opened."""
 
 
 class VideoTooLargeError(RefusedVideoError):
-    """A video exceeds the limits."""
+    """A video that exceeds the limits."""
 
 
 class Limits(NamedTuple):
@@ -89,9 +87,9 @@ class _Bytes(_Seek, io.BytesIO):
 
 
 class VideoFile:
-    """A file that came through the door: open, regular, of a known container, not too large.
+    """An open file that is regular, begins as a known container, and is not too large.
 
-    It is a context manager, which closes the file. What :func:`open_video` gives.
+    It is a context manager, which closes the file. :func:`open_video` returns it.
 
     Attributes:
         name (str): What messages call it.
@@ -109,12 +107,8 @@ class VideoFile:
     def __exit__(self, *args) -> None:
         self.file.close()
 
-    def open(self, guess: bool = False) -> Any:
+    def open(self) -> Any:
         """Open it with PyAV, which reads nothing but this file.
-
-        Args:
-            guess (bool): Let FFmpeg guess the demuxer, which must then be the one that the first
-                bytes say. Defaults to False.
 
         Returns:
             av.container.InputContainer: With at least one stream of video.
@@ -123,42 +117,52 @@ class VideoFile:
             RefusedVideoError: If it is not a video.
             VideoTooLargeError: If its frames are too large.
         """
-        import av
-
         self.file.seek(0)
         options = dict(protocol_whitelist='none', max_pixels=str(self.limits.max_frame_pixels))
-        if guess:
-            options['format_whitelist'] = self.demuxer
         try:
-            container = av.open(self.file, format=None if guess else self.demuxer, options=options)
+            container = av.open(self.file, format=self.demuxer, options=options)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise RefusedVideoError(
                 f'{self.name}: cannot be opened as a video ({_reason(error)}); it is damaged or '
                 'cut off, remove or replace the file'
             ) from error
-        if not container.streams.video:
+        stream = video_stream(container)
+        if stream is None:
             raise RefusedVideoError(
                 f'{self.name}: it has no video stream; remove or replace the file'
             )
-        codec = container.streams.video[0].codec_context
+        codec = stream.codec_context
         if codec is None:
             raise RefusedVideoError(f'{self.name}: its codec is unknown; convert it with ffmpeg')
-        if not 0 < codec.width * codec.height <= self.limits.max_frame_pixels:
-            # FFmpeg drops the size of what is too large for it.
+        self.check_size(codec.width, codec.height)
+        codec.options = dict(max_pixels=options['max_pixels'])
+        return container
+
+    def check_size(self, width: int, height: int) -> None:
+        """Refuse frames of a size that nobody films.
+
+        Raises:
+            VideoTooLargeError: If they have too many pixels, or are too slender.
+        """
+        # FFmpeg drops the size of what is too large for it.
+        if not 0 < width * height <= self.limits.max_frame_pixels:
             raise VideoTooLargeError(
                 f'{self.name}: its frames are damaged, or larger than '
                 f'{self.limits.max_frame_pixels:,} pixels; convert it with ffmpeg'
             )
-        codec.options = dict(max_pixels=options['max_pixels'])
-        return container
+        if max(width, height) > MOST_SLENDER * min(width, height):
+            raise VideoTooLargeError(
+                f'{self.name}: its frames of {width} × {height} are more than {MOST_SLENDER} times '
+                'as long as wide; crop it with ffmpeg'
+            )
 
     def packets(self, container: Any) -> Iterator:
-        """The packets of the first stream of video, each of which holds a frame.
+        """Yield the packets of the video, each of which holds a frame.
 
         Raises:
             VideoTooLargeError: As soon as the frames have more pixels than ``max_pixels``.
         """
-        stream = container.streams.video[0]
+        stream = video_stream(container)
         width, height = stream.codec_context.width, stream.codec_context.height
         left = self.limits.max_pixels
         for packet in self._demux(container, stream):
@@ -174,8 +178,6 @@ class VideoFile:
             yield packet
 
     def _demux(self, container, stream):
-        import av
-
         try:
             yield from container.demux(stream)
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -184,38 +186,16 @@ class VideoFile:
                 'replace it'
             ) from error
 
-    @contextmanager
-    def path(self) -> Iterator[str]:
-        """A name for decoders that choose a demuxer for themselves.
 
-        It leads to this file and has no suffix; it is good while the block lasts, but what has
-        been opened stays open.
-
-        Raises:
-            RefusedVideoError: If FFmpeg would choose another demuxer than the first bytes say.
-            VideoTooLargeError: If it has too many pixels.
-        """
-        with self.open(guess=True) as container:
-            for _ in self.packets(container):
-                pass
-        self.file.seek(0)
-        try:
-            name = f'/proc/self/fd/{self.file.fileno()}'
-        except io.UnsupportedOperation:  # bytes
-            name = ''
-        if os.path.exists(name):
-            yield name
-            return
-        with tempfile.TemporaryDirectory() as folder:  # Windows, macOS and remote files
-            copy = Path(folder, 'video')
-            copy.write_bytes(self.file.read())
-            yield str(copy)
+def video_stream(container: Any) -> Any:
+    """Find the stream of video, which need not be the first: that may be a cover picture."""
+    return container.streams.best('video')
 
 
 def open_video(
     source: Union[str, Path, bytes], limits: Limits = DEFAULT, name: Optional[str] = None
 ) -> VideoFile:
-    """Let a video in, or say why not, from its first bytes and without a decoder.
+    """Open a video, or refuse it by its first bytes, before any decoder sees it.
 
     Args:
         source (str | Path | bytes): A file, or what a remote storage gave.
@@ -238,26 +218,16 @@ def open_video(
         file = _open_regular(source, name)
         size = os.fstat(file.fileno()).st_size
     try:
-        if not size:
-            raise RefusedVideoError(f'{name}: empty file, remove or replace it')
-        if limits.max_bytes is not None and size > limits.max_bytes:
-            raise VideoTooLargeError(
-                f'{name}: has {size:,} bytes, and at most {limits.max_bytes:,} are allowed; cut '
-                'it, or raise max_bytes'
-            )
-        demuxer = _container(file.read(1024))
-        if demuxer is None:
-            raise RefusedVideoError(
-                f'{name}: is not a video ({KINDS}) by its first bytes; remove or replace it'
-            )
+        return VideoFile(name, file, _demuxer_of(file, size, name, limits), limits)
     except BaseException:
         file.close()
         raise
-    return VideoFile(name, file, demuxer, limits)
 
 
-def fetch(filename: str, limits: Limits = DEFAULT, io_backend: str = 'disk', **kwargs) -> VideoFile:
-    """Let a video of a data set in, from the disk or a remote storage.
+def fetch_video(
+    filename: str, limits: Limits = DEFAULT, io_backend: str = 'disk', **kwargs
+) -> VideoFile:
+    """Open a video of a data set, on the disk or in a remote storage.
 
     Args:
         filename (str): Its name there.
@@ -276,24 +246,26 @@ def fetch(filename: str, limits: Limits = DEFAULT, io_backend: str = 'disk', **k
         content = fileio.get(filename, dict(kwargs, backend=io_backend))
     except ImportError:
         raise
-    except Exception as error:
+    except Exception as error:  # of whatever library the backend uses
         reason = redact_url(error).partition('\n')[0]
         raise RefusedVideoError(f'{shown}: {io_backend} cannot get it ({reason})') from error
     return open_video(bytes(content), limits, shown)
 
 
-def count_frames(video: VideoFile) -> int:
-    """Frames of a video, counted without decoding them; the container need not say.
-
-    Raises:
-        RefusedVideoError: If it is not a video, or has no frames.
-        VideoTooLargeError: If it has too many pixels; counting ends there.
-    """
-    with video.open() as container:
-        count = sum(not packet.is_discard for packet in video.packets(container))
-    if not count:
-        raise RefusedVideoError(f'{video.name}: has no frames; replace the file')
-    return count
+def _demuxer_of(file, size, name, limits):
+    if not size:
+        raise RefusedVideoError(f'{name}: empty file, remove or replace it')
+    if limits.max_bytes is not None and size > limits.max_bytes:
+        raise VideoTooLargeError(
+            f'{name}: has {size:,} bytes, and at most {limits.max_bytes:,} are allowed; cut '
+            'it, or raise max_bytes'
+        )
+    demuxer = _recognize(file.read(1024))
+    if demuxer is None:
+        raise RefusedVideoError(
+            f'{name}: is not a video ({KINDS}) by its first bytes; remove or replace it'
+        )
+    return demuxer
 
 
 def _open_regular(path, name):
@@ -307,7 +279,9 @@ def _open_regular(path, name):
                 return file
             file.close()
     except FileNotFoundError as error:
-        raise RefusedVideoError(f'{name}: no such file') from error
+        raise RefusedVideoError(
+            f'{name}: no such file; check the name, or data_prefix and the annotation file'
+        ) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise RefusedVideoError(f'{name}: cannot be opened ({_reason(error)})') from error
     kinds = dict(S_ISDIR='folder', S_ISFIFO='pipe', S_ISSOCK='socket')
@@ -316,12 +290,12 @@ def _open_regular(path, name):
 
 
 def _reason(error):
-    """What an error of the system or of FFmpeg says, without the file's name."""
+    """Take from an error of the system or of FFmpeg what it says besides the file's name."""
     return getattr(error, 'strerror', None) or str(error)
 
 
-def _container(head: bytes) -> Optional[str]:
-    """The demuxer for what begins like this."""
+def _recognize(head: bytes) -> Optional[str]:
+    """Find the demuxer for what begins like this."""
     for demuxer, (marks, _) in CONTAINERS.items():
         found = [head.startswith(mark, at) for at, mark in marks]
         if all(found) if demuxer == 'avi' else any(found):

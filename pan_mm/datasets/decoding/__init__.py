@@ -1,1 +1,0 @@
-"""Transforms that open and decode videos."""
