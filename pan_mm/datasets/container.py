@@ -123,7 +123,7 @@ class VideoFile:
             container = av.open(self.file, format=self.demuxer, options=options)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise RefusedVideoError(
-                f'{self.name}: cannot be opened as a video ({_reason(error)}); it is damaged or '
+                f'{self.name}: cannot be opened as a video ({reason_of(error)}); it is damaged or '
                 'cut off, remove or replace the file'
             ) from error
         stream = video_stream(container)
@@ -182,7 +182,7 @@ class VideoFile:
             yield from container.demux(stream)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise RefusedVideoError(
-                f'{self.name}: cannot be read to its end ({_reason(error)}); it is damaged, '
+                f'{self.name}: cannot be read to its end ({reason_of(error)}); it is damaged, '
                 'replace it'
             ) from error
 
@@ -279,17 +279,15 @@ def _open_regular(path, name):
                 return file
             file.close()
     except FileNotFoundError as error:
-        raise RefusedVideoError(
-            f'{name}: no such file; check the name, or data_prefix and the annotation file'
-        ) from error
+        raise RefusedVideoError(f'{name}: no such file') from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise RefusedVideoError(f'{name}: cannot be opened ({_reason(error)})') from error
+        raise RefusedVideoError(f'{name}: cannot be opened ({reason_of(error)})') from error
     kinds = dict(S_ISDIR='folder', S_ISFIFO='pipe', S_ISSOCK='socket')
     what = next((kind for test, kind in kinds.items() if getattr(stat, test)(mode)), 'device')
     raise RefusedVideoError(f'{name}: is a {what}, not a regular file')
 
 
-def _reason(error):
+def reason_of(error):
     """Take from an error of the system or of FFmpeg what it says besides the file's name."""
     return getattr(error, 'strerror', None) or str(error)
 

@@ -12,7 +12,7 @@ from mmcv.transforms import BaseTransform
 from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import VideoError
 
-from .container import DEFAULT, Limits, VideoFile, fetch_video, video_stream
+from .container import DEFAULT, Limits, VideoFile, fetch_video, reason_of, video_stream
 
 # Frames that a sound container may announce but not hold.
 MISSING = 2
@@ -278,7 +278,7 @@ class VideoDecode(BaseTransform):
             if isinstance(error, VideoError):
                 raise
             raise VideoError(
-                f'{redact_url(results["filename"])}: cannot be decoded ({error}); the file is '
+                f'{redact_url(results["filename"])}: cannot be decoded ({reason_of(error)}); the file is '
                 'damaged or of a kind that FFmpeg cannot read; replace it'
             ) from error
         results['original_shape'] = results['img_shape'] = results['imgs'][0].shape[:2]

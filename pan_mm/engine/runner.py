@@ -102,17 +102,33 @@ class CheckedRunner(Runner):
         """Continue where a checkpoint was written.
 
         Raises:
-            CheckpointError: If it is damaged, or holds only weights.
+            CheckpointError: If it is damaged, holds only weights, or is of another model.
         """
-        self._resume = True
+        self._resume, self._load_from = True, filename
         try:
             super().resume(filename, *args, **kwargs)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            self._check_optimizer()
+        except (
+            *(AttributeError, IndexError, KeyError),
+            *(RuntimeError, TypeError, ValueError),
+        ) as error:
             if isinstance(error, PANError):
                 raise
             raise CheckpointError(
                 f'{filename}: no training can be resumed from it ({type(error).__name__}: {error})'
             ) from error
+
+    def _check_optimizer(self):
+        """Refuse momentum of other shapes than its parameters, which PyTorch takes."""
+        optimizers = getattr(self.optim_wrapper, 'optim_wrappers', {'': self.optim_wrapper})
+        for wrapper in optimizers.values():
+            for parameter, state in wrapper.optimizer.state.items():
+                for name, value in state.items():
+                    if torch.is_tensor(value) and value.ndim and value.shape != parameter.shape:
+                        raise ValueError(
+                            f'{name} of the optimizer has the shape {tuple(value.shape)}, its '
+                            f'parameter {tuple(parameter.shape)}'
+                        )
 
     def _naming_files(self, work: Callable) -> Any:
         """Do the work; if data workers die or hang meanwhile, name the files that they were at."""
@@ -131,7 +147,7 @@ class CheckedRunner(Runner):
             raise explained from error
 
     def load_checkpoint(self, filename, map_location='cpu', strict=False, **kwargs):
-        """Load weights; in testing none may be missing, left over or of another shape.
+        """Load weights; in testing and resuming all must be there, and fit.
 
         A training may start from the weights of a model that differs in parts, such as in the
         number of classes. The log then names what is not from there.
@@ -140,9 +156,9 @@ class CheckedRunner(Runner):
             CheckpointError: If it is damaged, or a training is to be resumed from only weights.
             DataError: If no weight of the checkpoint fits.
         """
-        strict = strict or getattr(self, '_strict', False)
+        strict = strict or getattr(self, '_strict', False) or bool(self._resume)
         begun = {}
-        if not strict and not self._resume:
+        if not strict:
             begun = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         checkpoint = super().load_checkpoint(filename, map_location, strict, **kwargs)
         if self._resume:

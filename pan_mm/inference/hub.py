@@ -1,48 +1,111 @@
 """Models from the Hugging Face Hub, or from a folder in its form, read only as data.
 
-A repository holds ``model.safetensors`` and ``config.json``, the model and the test pipeline of a
-config. MMEngine builds whatever a config names, so what these name is checked first: parts of
-PAN, plain 2D and 3D recognizers, and transforms of frames. No other file of it is fetched.
+A repository holds ``model.safetensors`` and ``config.json``: the model, and the test pipeline as
+numbers. MMEngine builds whatever a config names, so a config is first held against :data:`PARTS`,
+and what it describes against the shapes of the weights. No other file of it is fetched.
 """
 
+import inspect
 import json
 import re
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Union
 
-from mmaction.registry import MODELS, TRANSFORMS
+import torch
+from mmaction.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import Registry
+from mmengine.registry import init_default_scope
 
 from pan_mm.config.find import without
-from pan_mm.utils.errors import PANError
+from pan_mm.models.motion_cues import FrameDifference, FrameStack
+from pan_mm.models.pan_ensemble import stream_configs
+from pan_mm.models.persistence import PersistenceOfAppearance
+from pan_mm.utils.errors import CheckpointError, PANError
+from pan_mm.utils.safetensors import read_shapes
 
 PREFIX = 'hf://'
 WEIGHTS, CONFIG = 'model.safetensors', 'config.json'
-SOURCES = {  # modules, or their prefixes, of what may be built
-    'model': (
-        'pan_mm.models.',
-        'torch.nn.',
-        'mmcv.cnn.',
-        'mmaction.models.backbones.mobilenet_v2',
-        'mmaction.models.backbones.resnet',
-        'mmaction.models.backbones.tanet',
-        'mmaction.models.data_preprocessors.data_preprocessor',
-        'mmaction.models.heads.',
-        'mmaction.models.losses.',
-        'mmaction.models.recognizers.recognizer2d',
-        'mmaction.models.recognizers.recognizer3d',
-    ),
-    'test_pipeline': (
-        'pan_mm.datasets.',
-        'mmaction.datasets.transforms.formatting',
-        'mmaction.datasets.transforms.loading',
-        'mmaction.datasets.transforms.processing',
-    ),
+CONFIG_BYTES = 2**20
+# Bounds of what config.json describes: nesting, items of a dict or list, numbers, and the pixels
+# of a clip (a clip of 32 frames at 2,048 x 2,048).
+MOST_LEVELS, MOST_ITEMS, MOST, MOST_PIXELS = 10, 10_000, 100_000, 2**27
+MOST_STREAMS = 16
+
+_BACKBONE = 'pretrained frozen_stages out_indices norm_eval with_cp conv_cfg norm_cfg act_cfg'
+_RESNET = f'{_BACKBONE} depth in_channels num_stages strides dilations style partial_bn'
+_SHIFT = 'num_segments is_shift shift_div pretrained2d'
+_HEAD = (
+    'num_classes in_channels loss_cls multi_class label_smooth_eps topk average_clips dropout_ratio'
+    ' init_std'
+)
+_LOSS = 'loss_weight class_weight'
+_PREPROCESSOR = 'mean std to_rgb to_float32 format_shape'
+_BACKBONES_2D = {
+    'ResNet': _RESNET,
+    'ResNetTSM': f'{_RESNET} {_SHIFT} shift_place temporal_pool',
+    'ResNetCausalTSM': f'{_RESNET} {_SHIFT}',
+    'TANet': f'{_RESNET} num_segments tam_cfg',
+    'MobileNetV2': f'{_BACKBONE} widen_factor',
+    'MobileNetV2TSM': f'{_BACKBONE} {_SHIFT} widen_factor',
+    'MobileNetV2CausalTSM': f'{_BACKBONE} {_SHIFT} widen_factor',
 }
-REGISTRIES = {'model': MODELS, 'test_pipeline': TRANSFORMS}
+_CUES = {
+    cue.__name__: ' '.join(inspect.signature(cue).parameters)
+    for cue in (PersistenceOfAppearance, FrameDifference, FrameStack)
+}
+# What may be built: for each key of a config the parts that may have it, and their arguments.
+# The part None is a dict without a type.
+PARTS: dict = {
+    'model': {
+        'Recognizer2D': 'backbone cls_head data_preprocessor train_cfg test_cfg',
+        'PANEnsemble': 'streams backbone cls_head data_preprocessor train_cfg test_cfg',
+    },
+    'backbone': {
+        'PANBackbone': 'backbone stream num_segments clip_len persistence inflation',
+        **_BACKBONES_2D,
+    },
+    'backbone.backbone': _BACKBONES_2D,
+    'persistence': {**_CUES, 'MotionCues': 'cues compression norm_scale'},
+    'cues': _CUES,
+    'cls_head': {
+        'VAPHead': f'{_HEAD} num_segments aggregation',
+        'TSNHead': f'{_HEAD} spatial_type consensus',
+        'TSMHead': f'{_HEAD} spatial_type consensus num_segments is_shift temporal_pool',
+    },
+    'aggregation': {'VariousTimescaleAggregation': '', 'SegmentPooling': 'mode'},
+    'consensus': {'AvgConsensus': 'dim'},
+    'loss_cls': {'CrossEntropyLoss': _LOSS, 'BCELossWithLogits': _LOSS},
+    'data_preprocessor': {
+        'ActionDataPreprocessor': _PREPROCESSOR,
+        'PANDataPreprocessor': f'{_PREPROCESSOR} mean_std_of',
+    },
+    'conv_cfg': {'Conv2d': ''},
+    'norm_cfg': dict.fromkeys(('BN', 'BN2d', 'SyncBN'), 'requires_grad eps momentum'),
+    'act_cfg': dict.fromkeys(('ReLU', 'ReLU6'), 'inplace'),
+    'tam_cfg': {None: 'alpha adaptive_kernel_size beta conv1d_kernel_size init_std'},
+    'train_cfg': {None: 'aux_info'},
+    'test_cfg': {None: 'fcn_test max_testing_views'},
+}
+# Networks of other libraries in PANBackbone.
 LIBRARY = re.compile(r'(timm|torchvision|mmpretrain|mmcls)[./][\w.]+')
-LIBRARY_KEYS = {'type', 'shift_div', 'causal', 'is_shift', 'drop_rate', 'drop_path_rate'}
+LIBRARY_KEYS = 'shift_div causal is_shift frozen_stages drop_rate drop_path_rate pretrained'
+
+SAMPLERS = {
+    'PANSampleFrames': 'clip_len num_clips twice_sample',
+    'SampleFrames': 'clip_len num_clips frame_interval twice_sample',
+    'UniformSample': 'clip_len num_clips',
+}
+CROPS = ('CenterCrop', 'ThreeCrop', 'TenCrop')
+# Arguments that the transforms of a test pipeline may have.
+TRANSFORMS = {
+    'VideoInit': '',
+    **{name: f'{numbers} test_mode' for name, numbers in SAMPLERS.items()},
+    'VideoDecode': '',
+    'Resize': 'scale keep_ratio',
+    **dict.fromkeys(CROPS, 'crop_size'),
+    'FormatShape': 'input_format',
+    'PackActionInputs': 'meta_keys',
+}
 
 
 def is_hub(name: str) -> bool:
@@ -63,19 +126,22 @@ def open_hub(name: str) -> tuple:
     Raises:
         PANError: If it cannot be fetched, lacks a file, or its config is not plain data of known
             parts.
+        CheckpointError: If the weights are damaged or do not fit the config.
         ImportError: If huggingface_hub is missing.
     """
     folder = _fetch(name[len(PREFIX) :]) if name.startswith(PREFIX) else Path(name)
     for file in (WEIGHTS, CONFIG):
         if not (folder / file).is_file():
             raise PANError(f'{name} has no {file}; it must hold {WEIGHTS} and {CONFIG}')
+    if (folder / CONFIG).stat().st_size > CONFIG_BYTES:
+        raise PANError(f'{name}: its {CONFIG} is larger than {CONFIG_BYTES:,} bytes')
     try:
         data = json.loads((folder / CONFIG).read_text(encoding='utf-8'))
-        return config_of(data, name), folder / WEIGHTS
-    except PANError:
-        raise
     except (ValueError, RecursionError) as error:
         raise PANError(f'{name}: its {CONFIG} cannot be read ({error})') from error
+    config = config_of(data, name)
+    _check_shapes(config, folder / WEIGHTS)
+    return config, folder / WEIGHTS
 
 
 def _fetch(address: str) -> Path:
@@ -109,16 +175,22 @@ def import_hub() -> Any:
 
 
 def plain_config(config: Config) -> dict:
-    """What ``config.json`` holds of a config: its model, without pretrained weights, and pipeline.
+    """Contents of ``config.json``: a config's model, without pretrained weights, and its pipeline.
 
     Raises:
         PANError: If they are not plain data of known parts.
     """
-    from pan_mm.config.pipelines import VideoPipeline
+    from pan_mm.config.pipelines import VideoPipeline, kind_of
 
-    data = dict(model=config.model.to_dict(), test_pipeline=VideoPipeline(config).transforms)
+    # Another opener and decoder give the same frames; what they are told stays on this machine.
+    fixed = dict(open='VideoInit', decode='VideoDecode')
+    steps: list = VideoPipeline(config).transforms
+    steps = [dict(type=fixed[k]) if (k := kind_of(step)) in fixed else step for step in steps]
+    data = dict(model=config.model.to_dict(), test_pipeline=steps)
     data = json.loads(json.dumps(without(data, ('pretrained',)), default=str))
-    config_of(data, config.filename or 'the config')
+    source = config.filename or 'the config'
+    data['test_pipeline'] = _numbers(data['test_pipeline'], f'{source}: test_pipeline')
+    config_of(data, source)
     return data
 
 
@@ -126,61 +198,212 @@ def config_of(data: Any, source: Union[str, Path]) -> Config:
     """A config of plain data, once all that it names is known.
 
     Args:
-        data: What JSON holds.
+        data: What JSON holds. The test pipeline may also be a list of transforms.
         source (str | Path): Where it is from, for the error.
 
     Raises:
         PANError: Naming what is not allowed.
     """
-    if not isinstance(data, dict) or data.keys() != REGISTRIES.keys():
-        raise PANError(f'{source}: its {CONFIG} must hold {" and ".join(REGISTRIES)}, nothing else')
-    for part, registry in REGISTRIES.items():
-        registry.import_from_location()
-        _check(data[part], part, registry, f'{source}: {part}')
-    return Config(
-        dict(
-            default_scope='mmaction',
-            model=data['model'],
-            test_pipeline=_tuples(data['test_pipeline']),
-        )
-    )
+    if not isinstance(data, dict) or data.keys() != {'model', 'test_pipeline'}:
+        raise PANError(f'{source}: its {CONFIG} must hold model and test_pipeline, nothing else')
+    for part, value in data.items():
+        _check_plain(value, f'{source}: {part}')
+    _check_part(data['model'], 'model', f'{source}: model')
+    numbers = data['test_pipeline']
+    if isinstance(numbers, list):
+        numbers = _numbers(numbers, f'{source}: test_pipeline')
+    pipeline = _transforms(numbers, f'{source}: test_pipeline')
+    return Config(dict(default_scope='mmaction', model=data['model'], test_pipeline=pipeline))
 
 
-def _check(value: Any, part: str, registry: Registry, place: str) -> None:
-    """Refuse all but plain values and dicts whose ``type`` is a known part."""
-    if isinstance(value, list):
-        for number, each in enumerate(value):
-            _check(each, part, registry, f'{place}.{number}')
-    if not isinstance(value, dict):
+def _check_plain(value: Any, place: str, levels: int = MOST_LEVELS) -> None:
+    """Refuse all but bounded dicts and lists of names, words and numbers."""
+    if isinstance(value, (dict, list)):
+        if not levels or len(value) > MOST_ITEMS:
+            raise PANError(f'{place} is nested too deeply, or too long')
+        for key in value if isinstance(value, dict) else ():
+            # MMEngine expands dots when it merges, and reads names that begin with _.
+            if not re.fullmatch('[A-Za-z][A-Za-z0-9_]*', key):
+                raise PANError(f'{place} has {ascii(key)[1:-1]:.80}, which is not allowed')
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, each in items:
+            _check_plain(each, f'{place}.{key}', levels - 1)
+    elif isinstance(value, (int, float)) and not abs(value) <= MOST:  # NaN is none either
+        raise PANError(f'{place} is out of bounds')
+
+
+def _check_part(cfg: dict, slot: str, place: str) -> None:
+    """Refuse all but the parts allowed at this place, with their arguments."""
+    if not isinstance(cfg, dict):
+        raise PANError(f'{place} is {cfg!r:.80}, not a part')
+    kind = cfg.get('type')
+    allowed = PARTS[slot].get(kind) if isinstance(kind, (str, type(None))) else None
+    if slot == 'backbone.backbone' and isinstance(kind, str) and LIBRARY.fullmatch(kind):
+        allowed = LIBRARY_KEYS
+    if allowed is None:
+        raise PANError(f'{place} names {kind!r:.80}, which is not a part that may be built')
+    if unknown := cfg.keys() - {'type', *allowed.split()}:
+        raise PANError(f'{place} has {", ".join(sorted(unknown))}, which is not allowed')
+    if kind == 'PANEnsemble':
+        _check_streams(cfg, place)
         return
-    kind = value.get('type')
-    if kind is not None:
-        inside = isinstance(kind, str) and LIBRARY.fullmatch(kind)
-        if inside and place.endswith('.backbone.backbone'):
-            if unknown := value.keys() - LIBRARY_KEYS - {'pretrained'}:
-                raise PANError(f'{place} has {", ".join(sorted(unknown))}, which is not allowed')
-        elif not _is_known(kind, part, registry):
-            raise PANError(f'{place} names {kind!r:.80}, which is not a part that may be built')
-    for key, each in value.items():
-        if key.startswith('_') or key == 'init_cfg' or (key == 'pretrained' and each is not None):
-            raise PANError(f'{place} has {key}, which is not allowed')
-        _check(each, part, registry, f'{place}.{key}')
+    for key, value in cfg.items():
+        inner = 'backbone.backbone' if slot == key == 'backbone' else key
+        for each in value if isinstance(value, list) else [value]:
+            if inner in PARTS and each is not None:
+                _check_part(each, inner, f'{place}.{key}')
+            elif key != 'type' and not _is_plain_argument(key, each):
+                raise PANError(f'{place} has {key}={each!r:.80}, which is not allowed')
 
 
-def _is_known(kind: Any, part: str, registry: Optional[Registry]) -> bool:
-    while isinstance(kind, str) and registry is not None:
-        if kind in registry.module_dict:
-            return registry.module_dict[kind].__module__.startswith(SOURCES[part])
-        registry = registry.parent
-    return False
+def _is_plain_argument(key: str, value: Any) -> bool:
+    if key == 'pretrained':
+        return value is None
+    if isinstance(value, str):
+        pattern = LIBRARY if key == 'mean_std_of' else re.compile(r'[\w-]+')
+        return pattern.fullmatch(value) is not None
+    # Lists of numbers, and lists of such lists.
+    values = value if isinstance(value, list) else [value]
+    return all(isinstance(each, (int, float, type(None))) for each in values)
 
 
-def _tuples(value: Any) -> Any:
-    """Turn all lists but the outermost into tuples, as transforms want them."""
-    if isinstance(value, dict):
-        return {key: _inner(each) for key, each in value.items()}
-    return [_tuples(each) for each in value]
+def _check_streams(model: dict, place: str) -> None:
+    """Hold each stream of an ensemble, written out in full, against what may be built."""
+    for key in ('data_preprocessor', 'train_cfg'):  # all else goes into the streams
+        if model.get(key) is not None:
+            _check_part(model[key], key, f'{place}.{key}')
+    streams = model.get('streams')
+    if not isinstance(streams, dict) or not all(isinstance(s, dict) for s in streams.values()):
+        raise PANError(f'{place}.streams must be a dict of dicts')
+    if len(streams) > MOST_STREAMS:
+        raise PANError(f'{place} has {len(streams)} streams, more than {MOST_STREAMS}')
+    for name, own in streams.items():
+        if unknown := own.keys() - {'backbone', 'cls_head', 'test_cfg', 'weight'}:
+            raise PANError(
+                f'{place}.streams.{name} has {", ".join(sorted(unknown))}, which is not allowed'
+            )
+    try:
+        expanded = stream_configs(model)
+    except (KeyError, TypeError, ValueError) as error:
+        raise PANError(f'{place}.streams cannot be merged ({error})') from error
+    for name, (recognizer, *_) in expanded.items():
+        _check_part(recognizer, 'model', f'{place}.streams.{name}')
 
 
-def _inner(value: Any) -> Any:
-    return tuple(map(_inner, value)) if isinstance(value, list) else value
+def _check_shapes(config: Config, weights: Path) -> None:
+    """Refuse weights of another model before memory is taken for either."""
+    init_default_scope('mmaction')
+    try:
+        with torch.device('meta'):
+            model = MODELS.build(config.model)
+    except ImportError:
+        raise
+    except Exception as error:  # whatever a part does with arguments that it cannot take
+        raise PANError(f'{weights.parent}: its {CONFIG} cannot be built ({error})') from error
+    own = {name: list(weight.shape) for name, weight in model.state_dict().items()}
+    theirs = read_shapes(weights)
+    for name in (*own, *theirs):
+        if own.get(name) != theirs.get(name):
+            raise CheckpointError(
+                f'{weights} does not fit the model of {CONFIG}: {name} has the shape '
+                f'{theirs.get(name)}, the model {own.get(name)}'
+            )
+
+
+# The test pipeline ----------------------------------------------------------------------------
+
+
+def _numbers(transforms: list, place: str) -> dict:
+    """The numbers of a test pipeline that is written as a list of transforms.
+
+    Raises:
+        PANError: If another transform or argument is in it, or the order is another one.
+    """
+    numbers: dict = {}
+    for number, transform in enumerate(transforms):
+        here = f'{place}.{number}'
+        kind = transform.get('type') if isinstance(transform, dict) else None
+        if not isinstance(kind, str) or kind not in TRANSFORMS:
+            raise PANError(f'{here} names {kind!r:.80}, which is not a part that may be built')
+        given = {key: value for key, value in transform.items() if key != 'type'}
+        if unknown := given.keys() - set(TRANSFORMS[kind].split()):
+            raise PANError(f'{here} has {", ".join(sorted(unknown))}, which is not allowed')
+        if given.pop('input_format', 'NCHW') != 'NCHW' or not given.pop('test_mode', True):
+            raise PANError(f'{here} must have test_mode=True and input_format="NCHW"')
+        given.pop('meta_keys', None)
+        numbers.update(given)
+        for key, kinds in (('sampler', SAMPLERS), ('crop', CROPS)):
+            if kind in kinds:
+                numbers[key] = kind
+    if [t['type'] for t in _transforms(numbers, place)] != [t['type'] for t in transforms]:
+        raise PANError(
+            f'{place} must open, sample, decode, resize, crop, format and pack, in this order'
+        )
+    return numbers
+
+
+def _transforms(numbers: dict, place: str) -> list:
+    """The test pipeline of its numbers.
+
+    Args:
+        numbers (dict): ``sampler`` and its numbers, ``scale`` (two, -1 for any) and
+            ``keep_ratio``, ``crop`` and ``crop_size``. Frames without ``scale`` are not resized,
+            without ``crop`` not cropped.
+        place (str): Where they stand, for the error.
+
+    Raises:
+        PANError: If one is unknown, not a number, or out of bounds.
+    """
+    if not isinstance(numbers, dict):
+        raise PANError(f'{place} must be a dict of numbers')
+    sampler, crop = numbers.get('sampler'), numbers.get('crop')
+    if not isinstance(sampler, str) or sampler not in SAMPLERS or crop not in (None, *CROPS):
+        raise PANError(f'{place}: sampler and crop must be among {", ".join((*SAMPLERS, *CROPS))}')
+    steps = [
+        ('VideoInit', ''),
+        (sampler, SAMPLERS[sampler]),
+        ('VideoDecode', ''),
+        *([('Resize', 'scale keep_ratio')] if 'scale' in numbers else []),
+        *([(crop, 'crop_size')] if crop else []),
+        ('FormatShape', ''),
+        ('PackActionInputs', ''),
+    ]
+    known = {'sampler', 'crop', *(key for _, keys in steps for key in keys.split())}
+    wrong = [k for k, value in numbers.items() if k not in known or not _is_number(k, value)]
+    if wrong or (crop and 'crop_size' not in numbers):
+        names = ', '.join(wrong or ['crop without crop_size'])
+        raise PANError(f'{place} has {names}, which is not allowed or not a number')
+    sides = [*_sides(numbers.get('scale', [])), *_sides(numbers.get('crop_size', []))]
+    frames = numbers.get('clip_len', 1) * numbers.get('num_clips', 1)
+    if frames * max(sides, default=512) ** 2 > MOST_PIXELS:
+        raise PANError(f'{place}: {frames} frames of this size are out of bounds')
+    fixed: dict = {sampler: dict(test_mode=True), 'FormatShape': dict(input_format='NCHW')}
+    return [
+        dict(
+            type=kind,
+            **{key: _tuple(numbers[key]) for key in keys.split() if key in numbers},
+            **fixed.get(kind, {}),
+        )
+        for kind, keys in steps
+    ]
+
+
+def _is_number(key: str, value: Any) -> bool:
+    if key in ('sampler', 'crop'):
+        return True  # known already
+    if key in ('twice_sample', 'keep_ratio'):
+        return isinstance(value, bool)
+    sides = _sides(value)
+    if key == 'scale':
+        return len(sides) == 2 and max(sides) > 0 and all(s > 0 or s == -1 for s in sides)
+    return len(sides) in (1, 2) and min(sides) > 0 and (key == 'crop_size' or value in sides)
+
+
+def _sides(value: Any) -> list:
+    """One or more whole numbers as a list; empty if it is anything else."""
+    sides = value if isinstance(value, list) else [value]
+    return sides if all(type(side) is int for side in sides) else []
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -11,6 +11,7 @@ Here every CRC is checked, and nothing larger than the file is taken from it: ne
 entry nor a tensor that claims more numbers than there are.
 """
 
+import math
 import os
 import pickle
 import re
@@ -35,6 +36,7 @@ from .errors import CheckpointError
 __all__ = [
     'check_archive',
     'check_checkpoint',
+    'check_finite',
     'check_resumable',
     'load_checkpoint_file',
     'load_checkpoint_url',
@@ -264,6 +266,7 @@ def load_data(file: BinaryIO, source: str, device: Union[str, torch.device] = 'c
             raise _Refused("it asks for 'bytearray', which is not part of a checkpoint")
         file.seek(0)
         value = torch.load(file, map_location=_bounded(size), weights_only=True)
+        _refuse_overlaps(value)
         return _built(value, {}, torch.device(device))
 
 
@@ -280,6 +283,29 @@ def _bounded(size: int) -> Callable:
         return storage
 
     return place
+
+
+def _refuse_overlaps(value: Any) -> None:
+    """Refuse tensors that show the same few numbers many times, which a copy would write out."""
+    claimed, held = 0, {}
+    for _, tensor in _leaves(value):
+        if torch.is_tensor(tensor) and tensor.layout == torch.strided and not tensor.is_meta:
+            claimed += tensor.numel() * tensor.element_size()
+            storage = tensor.untyped_storage()
+            held[storage.data_ptr()] = storage.nbytes()
+    if claimed > 2 * sum(held.values()) + 2**24:  # tied weights have two names
+        raise _Refused('its tensors claim more numbers than the file holds')
+
+
+def _leaves(value: Any, name: str = '', seen: Optional[set] = None) -> Iterator[tuple]:
+    """All that is in dicts, lists and tuples, each of them once, with dotted names."""
+    seen = set() if seen is None else seen
+    if not isinstance(value, (dict, list, tuple)):
+        yield name, value
+    elif id(value) not in seen:
+        seen.add(id(value))
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(each, f'{name}.{key}' if name else str(key), seen)
 
 
 def load_checkpoint_file(path: Union[str, Path], map_location: Any = 'cpu') -> Any:
@@ -413,6 +439,35 @@ def weights_of(checkpoint: Any, source: str) -> dict:
     return weights
 
 
+def check_finite(state: Any, source: str) -> None:
+    """Refuse weights, or the state of a training, that are not numbers.
+
+    Args:
+        state (Any): Tensors, arrays and numbers in dicts and lists.
+        source (str): What they are of, for the error.
+
+    Raises:
+        CheckpointError: If one is NaN or infinite, with its name.
+    """
+    for name, value in _leaves(state):
+        if torch.is_tensor(value):
+            is_finite = not value.is_floating_point() or bool(value.isfinite().all())
+        else:
+            is_finite = not isinstance(value, float) or math.isfinite(value)
+        # A schedule that waits for a metric starts with an infinite best.
+        if not is_finite and not name.endswith('.best'):
+            raise CheckpointError(
+                f'{source}: {name} is NaN or infinite; take a checkpoint from before it, lower the '
+                'learning rate, or clip the gradients'
+            )
+
+
+def training_state(checkpoint: dict) -> dict:
+    """The parts of a checkpoint that a training computes with: weights, averages, optimizer."""
+    names = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
+    return {name: checkpoint[name] for name in names if name in checkpoint}
+
+
 def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
     """Copies of weights that share no memory, on the CPU, so that a file holds no more than them.
 
@@ -421,8 +476,9 @@ def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
         dtype (torch.dtype, optional): Type of the floating-point weights. Defaults to their own.
 
     Raises:
-        CheckpointError: If a finite weight is too large for ``dtype``.
+        CheckpointError: If a weight is NaN, infinite, or too large for ``dtype``.
     """
+    check_finite(weights, 'the weights')
     copies = {}
     for name, weight in weights.items():
         if not isinstance(weight, torch.Tensor):
@@ -431,7 +487,7 @@ def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
         wanted = dtype if weight.is_floating_point() else None
         copy = weight.detach().to('cpu', wanted or weight.dtype)
         copies[name] = copy.clone(memory_format=torch.contiguous_format)
-        if wanted and not torch.equal(copy.isfinite(), weight.isfinite().cpu()):
+        if wanted and not copy.isfinite().all():
             raise CheckpointError(
                 f'{name} has values up to {weight.abs().max():.3g}, which {dtype} cannot hold; '
                 'leave the weights as they are'
@@ -440,22 +496,30 @@ def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
 
 
 def check_resumable(checkpoint: Any, source: str) -> None:
-    """Refuse a checkpoint that holds weights, but not where a training stood.
+    """Refuse a checkpoint that a training cannot continue from.
 
     Raises:
-        CheckpointError: If it lacks the epoch, the iteration or the message hub.
+        CheckpointError: If it lacks the epoch, the iteration or the message hub, a number in its
+            weights or its optimizer is NaN or infinite, or its list of checkpoints is not one.
     """
     weights_of(checkpoint, source)
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
-    held = dict(epoch=meta.get('epoch'), iter=meta.get('iter'), hub=checkpoint.get('message_hub'))
+    held: dict = dict(
+        epoch=meta.get('epoch'), iter=meta.get('iter'), hub=checkpoint.get('message_hub')
+    )
     for (name, value), kind in zip(held.items(), (int, int, dict)):
-        if not isinstance(value, kind):
+        if not isinstance(value, kind) or (isinstance(value, int) and value < 0):
             raise CheckpointError(
                 f'{source}: no training can be resumed from it, for its {name} is '
                 f'{"missing" if value is None else repr(value)[:40]}. To start a new training '
                 'from its weights, without state of an optimizer, set load_from'
             )
+    info = checkpoint['message_hub'].get('runtime_info', {})
+    kept = info.get('keep_ckpt_ids', []) if isinstance(info, dict) else None
+    if not isinstance(kept, list) or not all(type(number) is int for number in kept):
+        raise CheckpointError(f'{source}: its keep_ckpt_ids are {kept!r:.40}, not numbers')
+    check_finite(training_state(checkpoint), source)
 
 
 def check_checkpoint(checkpoint: Any, source: str) -> dict:

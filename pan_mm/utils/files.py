@@ -3,9 +3,14 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Union
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -32,7 +37,11 @@ def atomic_write(path: Union[str, Path]) -> Iterator[str]:
         yield str(path)
         return
     handle, part = tempfile.mkstemp(prefix=f'.{path.name}.', suffix=path.suffix, dir=path.parent)
-    os.close(handle)
+    if fcntl:
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)  # tells remove_stale that the writer lives
+    else:
+        os.close(handle)  # Windows replaces no open file
     try:
         yield part
         with open(part, 'rb+') as file:
@@ -46,3 +55,18 @@ def atomic_write(path: Union[str, Path]) -> Iterator[str]:
         if isinstance(error, OSError) and error.filename in (None, part):
             error.filename = str(path)
         raise
+    finally:
+        if fcntl:
+            os.close(handle)
+
+
+def remove_stale(part: Union[str, Path]) -> None:
+    """Remove a temporary file of :func:`atomic_write`, unless its writer lives."""
+    with suppress(OSError):  # gone by now, a link, or locked
+        handle = os.open(part, os.O_RDONLY | getattr(os, 'O_NOFOLLOW', 0))
+        try:
+            if fcntl:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(part)
+        finally:
+            os.close(handle)

@@ -113,6 +113,16 @@ def read_texts(path: Union[str, Path]) -> dict:
         return file.metadata() or {}
 
 
+def read_shapes(path: Union[str, Path]) -> dict:
+    """The shape of each tensor of a file, as a list, without reading its weights.
+
+    Raises:
+        CheckpointError: If the file is damaged or is not a safetensors file.
+    """
+    with _opened(path, path) as file:
+        return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+
+
 def load_safetensors(
     path: Union[str, Path], device: Union[str, torch.device] = 'cpu', source: Optional[str] = None
 ) -> dict:

@@ -193,7 +193,7 @@ class TestErrors:
             VideoInit('decord')
 
     def test_missing_file(self):
-        with pytest.raises(VideoError, match='nowhere.mp4: no such file; check .*data_prefix'):
+        with pytest.raises(VideoError, match='nowhere.mp4: no such file'):
             decode('nowhere.mp4')
 
     @pytest.mark.parametrize('content', [b'', b'no video at all' * 100])

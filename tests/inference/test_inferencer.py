@@ -90,7 +90,7 @@ class TestBadVideos:
         assert [result['video'] for result in results] == videos
         assert [result['video'] for result in results if 'top' in result] == clips[:2]
         errors = {result['video']: result['error'] for result in results if 'error' in result}
-        assert 'cannot decode' in errors[bad[0]]
+        assert 'cannot be decoded (Invalid data' in errors[bad[0]]
         assert all('remove or replace' in errors[video] for video in bad[1:])
         assert errors[missing] == 'no such file'
 

@@ -353,3 +353,15 @@ class TestWeights:
         weights = dict(a=torch.ones(1), n=torch.tensor(1), mask=torch.tensor(True), _extra_state=3)
         assert weights_of(dict(state_dict=weights), 'file.pth') is weights
         assert weights_of(weights, 'file.pth') is weights
+
+
+@pytest.mark.parametrize('kind', ['stride', 'views'])
+def test_few_numbers_shown_many_times(tmp_path, kind):
+    many = torch.zeros(1).expand(2**31) if kind == 'stride' else torch.zeros(2**20)
+    state = dict(a=many) if kind == 'stride' else {str(i): many.view(-1) for i in range(100)}
+    torch.save(dict(state_dict=state), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match='claim more numbers than the file holds'):
+        load_checkpoint_file(tmp_path / 'a.pth')
+    tied = torch.zeros(2**23)
+    torch.save(dict(a=tied, b=tied.view(-1)), tmp_path / 'tied.pth')
+    assert load_checkpoint_file(tmp_path / 'tied.pth')['b'].shape == (2**23,)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pan_mm.utils.files import atomic_write
+from pan_mm.utils.files import atomic_write, remove_stale
 
 
 def test_replaces_when_done(tmp_path):
@@ -46,3 +46,16 @@ def test_a_pipe_is_written_as_it_is(tmp_path):
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(IsADirectoryError, match='is a folder'), atomic_write(tmp_path):
         pass
+
+
+def test_a_part_is_stale_once_its_writer_is_gone(tmp_path):
+    with atomic_write(tmp_path / 'a.pth') as part:
+        remove_stale(part)
+        Path(part).write_text('whole')
+    assert (tmp_path / 'a.pth').read_text() == 'whole'
+    left = tmp_path / '.b.pth.x.pth'
+    left.write_text('half')
+    (tmp_path / 'link').symlink_to(tmp_path / 'a.pth')
+    for path in (left, tmp_path / 'link', tmp_path / 'gone'):
+        remove_stale(path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.pth', 'link']

@@ -15,6 +15,7 @@ from pan_mm.config.pipelines import VideoPipeline, video_info
 from pan_mm.inference.recognizer import class_names, load_config, load_recognizer
 from pan_mm.inference.runtime import COMPILED, METADATA, SUFFIXES, ExportedModel
 from pan_mm.models import PersistenceOfAppearance
+from pan_mm.utils.checkpoint import check_finite
 from pan_mm.utils.safetensors import SUFFIX as SAFETENSORS
 
 from .quantization import quantize
@@ -108,7 +109,9 @@ def export(
         return 0.0
     config = load_config(config)
     shape = VideoPipeline(config).view_shape(size)
-    model = FramesToLogits(load_recognizer(config, checkpoint, 'cpu')).eval()
+    recognizer = load_recognizer(config, checkpoint, 'cpu')
+    check_finite(recognizer.state_dict(), str(checkpoint))
+    model = FramesToLogits(recognizer).eval()
     samples = [random_frames(n, shape, seed=n) for n in (2, 1, 3)]
     samples += [_real_frames(config, video, shape) for video in videos]
     samples = [sample.to(getattr(torch, dtype)) for sample in samples]

@@ -16,7 +16,7 @@ from pan_mm.inference.recognizer import (
     load_recognizer,
     meta_of,
 )
-from pan_mm.utils.checkpoint import load_checkpoint_file, plain_copies, weights_of
+from pan_mm.utils.checkpoint import check_finite, load_checkpoint_file, plain_copies, weights_of
 from pan_mm.utils.errors import CheckpointError
 from pan_mm.utils.files import atomic_write
 from pan_mm.utils.safetensors import save_safetensors
@@ -43,7 +43,8 @@ def export_weights(
         texts (dict, optional): Further texts, or others for those above.
 
     Raises:
-        CheckpointError: If the checkpoint is damaged or does not fit the config.
+        CheckpointError: If the checkpoint is damaged, does not fit the config, or holds NaN or
+            infinite weights.
     """
     weights, own = _described(config, checkpoint, label_map)
     save_safetensors(out, weights, dtype, **{**own, **(texts or {})})
@@ -53,6 +54,7 @@ def _described(config, checkpoint, label_map):
     """Weights that fit a config, and what a reader of the file should know of them."""
     config = load_config(config)
     model = load_recognizer(config, checkpoint, 'cpu')
+    check_finite(model.state_dict(), str(checkpoint))
     names = class_names(count_classes(model), label_map, model.dataset_meta, config)
     preprocessor = model.data_preprocessor
     normalization = {
@@ -108,6 +110,7 @@ def publish(
     else:
         state = load_checkpoint_file(source)
         weights, own = weights_of(state, source), meta_of(state, source)
+        check_finite(weights, source)
         if not isinstance(own.get('cfg'), str):
             raise CheckpointError(f'{source} does not hold its config; give it with --config')
         weights = {name.removeprefix('module.'): weight for name, weight in weights.items()}

@@ -12,19 +12,22 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from pan_mm.utils.checkpoint import check_resumable, load_checkpoint_file
+from pan_mm.utils.checkpoint import (
+    check_finite,
+    check_resumable,
+    load_checkpoint_file,
+    training_state,
+)
 from pan_mm.utils.errors import CheckpointError
+from pan_mm.utils.files import remove_stale
 
 
 class _RemovesLater:
-    """A file backend that removes nothing until it is told to, and nothing outside a folder.
+    """A file backend that removes nothing until it is told to, and then only files of this run."""
 
-    A run that resumes from another folder knows the best checkpoint of the run there.
-    """
-
-    def __init__(self, backend, folder):
+    def __init__(self, backend):
         self.backend = backend
-        self.folder = folder
+        self.own = set()
         self.waiting = []
 
     def __getattr__(self, name):
@@ -39,26 +42,47 @@ class _RemovesLater:
     def remove_now(self, keep):
         waiting, self.waiting = self.waiting, []
         for remove, path in waiting:
-            own = os.path.dirname(path) == self.folder
-            if own and path not in keep and self.backend.exists(path):
+            if path in self.own - keep and self.backend.exists(path):
                 remove(path)
+        self.own |= keep
 
 
 @HOOKS.register_module(force=True)  # an upstream namesake must not break the import
 class SafeCheckpointHook(CheckpointHook):
-    """MMEngine's ``CheckpointHook``, which removes old files only when the new one is written.
+    """MMEngine's ``CheckpointHook``, with which a whole, finite checkpoint always remains.
 
     MMEngine removes first. If the process dies between, or the disk is full, the old checkpoint
-    is lost and there is no new one. The arguments are MMEngine's.
+    is lost and there is no new one. Here old files, only those that this run wrote (before it was
+    resumed in the same folder, too), are removed when the new one is written. Weights, averages
+    and optimizer states that are NaN or infinite are not written. The arguments are MMEngine's.
+
+    Raises:
+        CheckpointError: While saving, if a number is NaN or infinite.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Clear away what a killed run has left half written."""
+        """Take over a resumed run's files, and clear away what a killed run has half written."""
+        # Taken out, as MMEngine would remove what exceeds max_keep_ckpts at once.
+        kept = runner.message_hub.runtime_info.pop('keep_ckpt_ids', [])
+        done = runner.epoch if self.by_epoch else runner.iter
+        kept = [number for number in kept if type(number) is int and number <= done]
         super().before_train(runner)
-        self.file_backend: Any = _RemovesLater(self.file_backend, self.out_dir)
+        self.file_backend: Any = _RemovesLater(self.file_backend)
+        if _continues_in(self.out_dir, runner):
+            files = [self._path(self.filename_tmpl.format(number)) for number in kept]
+            self.file_backend.own = {*files, *self._best()}
+            if self.max_keep_ckpts > 0:
+                for path in files[: -self.max_keep_ckpts]:
+                    self.file_backend.remove(path)
+                self.keep_ckpt_ids.extend(kept)
+                runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         if is_main_process():
             for part in Path(self.out_dir).glob('.*.pth.*.pth'):
-                part.unlink()
+                remove_stale(part)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse to write what is not finite."""
+        check_finite(training_state(checkpoint), f'epoch {runner.epoch + 1}, not saved')
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Save, then remove what is old."""
@@ -75,11 +99,30 @@ class SafeCheckpointHook(CheckpointHook):
         super().after_val_epoch(runner, metrics)
         self._remove_old()
 
+    def _path(self, name):
+        return self.file_backend.join_path(self.out_dir, name)
+
+    def _best(self):
+        """Paths of the best checkpoints in this folder."""
+        best = [
+            getattr(self, 'best_ckpt_path', None),
+            *getattr(self, 'best_ckpt_path_dict', {}).values(),
+        ]
+        names = (os.path.basename(path) for path in best if path)
+        return {self._path(name) for name in names if name.startswith('best_')} & {*best}
+
     def _remove_old(self):
-        if not isinstance(getattr(self, 'file_backend', None), _RemovesLater):
-            return  # a validation without a training
-        best = getattr(self, 'best_ckpt_path_dict', {}).values()
-        self.file_backend.remove_now({self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best})
+        if isinstance(getattr(self, 'file_backend', None), _RemovesLater):  # not in validation
+            self.file_backend.remove_now({self.last_ckpt, *self._best()})
+
+
+def _continues_in(folder: str, runner: Runner) -> bool:
+    """Tell a run that was resumed from a checkpoint in its own folder."""
+    resumed, source = getattr(runner, '_resume', False), getattr(runner, '_load_from', None)
+    source = resumed if isinstance(resumed, str) else source
+    if not source:
+        return bool(resumed)  # from the latest one there
+    return bool(resumed) and os.path.realpath(os.path.dirname(source)) == os.path.realpath(folder)
 
 
 def latest_checkpoint(work_dir: str) -> Optional[str]:

@@ -13,13 +13,13 @@ import threading
 import pytest
 from mmaction.registry import MODELS
 
-from builders import ROOT
+from builders import ROOT, SMALL, write_checkpoint
 from pan_mm.apis import PANInferencer, get_model
 from pan_mm.cli import main
 from pan_mm.deploy.export import push_to_hub, save_pretrained
-from pan_mm.inference.hub import config_of, open_hub
+from pan_mm.inference.hub import config_of, open_hub, plain_config
 from pan_mm.inference.recognizer import load_config
-from pan_mm.utils.errors import PANError
+from pan_mm.utils.errors import CheckpointError, PANError
 from pan_mm.utils.safetensors import load_safetensors
 
 
@@ -144,9 +144,40 @@ def test_a_missing_package(monkeypatch):
             use()
 
 
-def test_every_stream_of_the_zoo_can_be_saved():
-    from pan_mm.inference.hub import plain_config
+@pytest.fixture(scope='module')
+def ensemble(make_config):
+    config = load_config(make_config(more=SMALL))
+    own = dict(pa=dict(weight=0.5), lite=dict(), rgb=dict(cls_head=dict(dropout_ratio=0.1)))
+    return config.merge_from_dict(dict(model=dict(type='PANEnsemble', streams=own))) or config
 
+
+def test_an_ensemble_of_networks_of_timm_there_and_back(ensemble, videos, tmp_path):
+    pytest.importorskip('timm')
+    checkpoint = write_checkpoint(tmp_path, ensemble)
+    save_pretrained(tmp_path / 'hub', ensemble, checkpoint)
+    own, found = (
+        PANInferencer(*model, device='cpu')(str(videos / '1.mp4'))[0]['top']
+        for model in ((ensemble, checkpoint), (str(tmp_path / 'hub'),))
+    )
+    assert [top['score'] for top in found] == [top['score'] for top in own]
+
+
+def test_the_pipeline_is_written_as_numbers(config, folder):
+    numbers = dict(clip_len=4, num_clips=4, scale=[-1, 72], crop_size=64)
+    data = json.loads((folder / 'config.json').read_text())
+    assert data['test_pipeline'] == dict(numbers, sampler='PANSampleFrames', crop='CenterCrop')
+    changed = load_config(config)
+    assert config_of(data, 'x').test_pipeline == changed.test_pipeline
+    # The opener and the decoder, and what they are told, are the reader's own.
+    changed.test_pipeline[0] = dict(type='DecordInit', io_backend='disk', num_threads=2)
+    changed.test_pipeline[2] = dict(type='DecordDecode')
+    assert plain_config(changed) == data
+    changed.test_pipeline.insert(3, dict(type='Flip', flip_ratio=0))
+    with pytest.raises(PANError, match="test_pipeline.3 names 'Flip'"):
+        plain_config(changed)
+
+
+def test_every_stream_of_the_zoo_can_be_saved():
     for name in ('pan-en_r50_4x1x8_sthv2-rgb', 'pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth'):
         config = config_of(plain_config(load_config(name)), name)
         assert MODELS.build(config.model) is not None
@@ -184,7 +215,33 @@ class TestUntrusted:
             ('model.init_cfg', dict(type='Pretrained', checkpoint='x'), 'has init_cfg'),
             ('model._scope_', 'antigravity', 'has _scope_'),
             ('model.type', ['ResNet'], 'names'),
-            ('test_pipeline.0', dict(type='TorchVisionWrapper', op='x'), 'TorchVisionWrapper'),
+            ('model.backbone.init_cfg', dict(type='Pretrained', checkpoint='x'), 'has init_cfg'),
+            ('model.backbone.backbone.norm_cfg', dict(type='os.system', command='x'), 'os.system'),
+            ('model.backbone.persistence', dict(type='MotionCues', cues=[{}]), 'cues names None'),
+            ('model.cls_head', dict(type='ResNet', depth=18), "names 'ResNet'"),
+            ('model.cls_head.loss_cls', [[dict(type='os.system')]], 'not a part'),
+            ('model.cls_head.topk', [dict(type='os.system')], 'has topk'),
+            ('model.cls_head.average_clips', '/etc/passwd', 'has average_clips'),
+            ('model.cls_head.aggregation', dict(type='x'), "names 'x'"),
+            ('model.cls_head.num_classes', 10**7, 'num_classes is out of bounds'),
+            ('model.cls_head.num_classes', 10**400, 'num_classes is out of bounds'),
+            ('model.cls_head.num_classes', float('nan'), 'num_classes is out of bounds'),
+            ('model.cls_head.num_classes', None, 'cannot be built'),
+            (
+                'model.data_preprocessor.mean',
+                [0] * 10_001,
+                'mean is nested too deeply, or too long',
+            ),
+            ('model.cls_head', {'loss_cls.type': 'os.system'}, 'has loss_cls.type'),
+            ('test_pipeline.io_backend', 'memcached', 'has io_backend'),
+            ('test_pipeline.sampler', 'DecordInit', 'sampler and crop must be among'),
+            ('test_pipeline.crop', ['CenterCrop'], 'sampler and crop must be among'),
+            ('test_pipeline.clip_len', 0, 'has clip_len'),
+            ('test_pipeline.num_clips', dict(type='x'), 'has num_clips'),
+            ('test_pipeline.twice_sample', 1, 'has twice_sample'),
+            ('test_pipeline.scale', [-1, -1], 'has scale'),
+            ('test_pipeline.scale', [-1, 50_000], 'frames of this size are out of bounds'),
+            ('test_pipeline', 3, 'must be a dict of numbers'),
             ('custom_imports', dict(imports=['antigravity']), 'nothing else'),
             ('_base_', '/tmp/evil.py', 'nothing else'),
         ],
@@ -192,6 +249,77 @@ class TestUntrusted:
     def test_what_could_run_code_is_refused(self, place, value, message, change):
         with pytest.raises(PANError, match=message):
             change(place, value)
+
+    @pytest.mark.parametrize(
+        ('stream', 'message'),
+        [
+            ({'cls_head.type': 'os.system'}, 'has cls_head.type'),
+            ({'cls_head': {'loss_cls.type': 'os.system'}}, 'has loss_cls.type'),
+            (dict(cls_head=dict(type='os.system', command='x')), "names 'os.system'"),
+            (dict(cls_head=dict(_delete_=True)), 'has _delete_'),
+            (dict(checkpoint='http://127.0.0.1/x.pth'), 'has checkpoint'),
+            (dict(type='PANEnsemble', streams={}), 'has streams, type'),
+            (dict(init_cfg=dict(type='Pretrained', checkpoint='x')), 'has init_cfg'),
+            (dict(backbone=dict(backbone=dict(pretrained='/etc/passwd'))), 'has pretrained'),
+            (dict(backbone=dict(backbone=dict(type='PANBackbone'))), "names 'PANBackbone'"),
+            (dict(backbone=5), 'not a part'),
+            (dict(cls_head=dict(aggregation=[5])), 'aggregation is 5, not a part'),
+            (3, 'must be a dict of dicts'),
+        ],
+    )
+    def test_streams_are_written_out_before_they_are_checked(self, ensemble, stream, message):
+        data = plain_config(ensemble)
+        data['model']['streams']['pa'] = stream
+        with pytest.raises(PANError, match=message):
+            config_of(data, 'x')
+
+    def test_many_streams(self, ensemble):
+        data = plain_config(ensemble)
+        data['model']['streams'] = {f's{i}': {} for i in range(17)}
+        with pytest.raises(PANError, match='has 17 streams, more than 16'):
+            config_of(data, 'x')
+
+    @pytest.mark.parametrize(
+        ('number', 'value', 'message'),
+        [
+            (0, dict(type='VideoInit', io_backend='memcached', sys_path='/tmp'), 'io_backend, sys'),
+            (0, dict(type='DecordInit'), "names 'DecordInit'"),
+            (0, dict(type='TorchVisionWrapper', op='x'), "names 'TorchVisionWrapper'"),
+            (0, 'VideoInit', 'names None'),
+            (1, dict(type='VideoDecode'), 'sampler and crop'),
+            (3, dict(type='CenterCrop', crop_size=64), 'in this order'),
+            (3, {'type': 'Resize', 'scale': [-1, 64], 'lazy': True}, 'has lazy'),
+            (3, {'type': 'Resize', 'scale.0': 64}, 'has scale.0'),
+            (5, dict(type='FormatShape', input_format='NCTHW'), 'input_format'),
+        ],
+    )
+    def test_a_list_of_transforms_holds_no_others(self, folder, number, value, message):
+        """As earlier versions wrote it."""
+        data = json.loads((folder / 'config.json').read_text())
+        transforms = config_of(data, 'x').test_pipeline
+        data['test_pipeline'] = json.loads(json.dumps(transforms))
+        assert config_of(data, 'x').test_pipeline == transforms
+        data['test_pipeline'][number] = value
+        with pytest.raises(PANError, match=message):
+            config_of(data, 'x')
+
+    def test_nothing_larger_than_the_weights_is_built(self, change, folder):
+        with pytest.raises(
+            CheckpointError, match=r'cls_head.fc_cls.weight has the shape \[19, 512\]'
+        ):
+            change('model.cls_head.num_classes', 100_000)
+        with pytest.raises(CheckpointError, match=r'layer1.* has the shape'):
+            change('model.backbone.backbone.depth', 152)
+
+    def test_a_large_or_deep_file(self, folder, tmp_path):
+        shutil.copytree(folder, tmp_path / 'bad')
+        path = tmp_path / 'bad' / 'config.json'
+        path.write_text(f'{{"model": {"[" * 400}{"]" * 400}, "test_pipeline": {{}}}}')
+        with pytest.raises(PANError, match='nested too deeply'):
+            open_hub(str(tmp_path / 'bad'))
+        path.write_text(' ' * 2**20 + '{}')
+        with pytest.raises(PANError, match='larger than 1,048,576 bytes'):
+            open_hub(str(tmp_path / 'bad'))
 
     def test_other_files(self, folder, tmp_path):
         with pytest.raises(PANError, match='no model is called'):

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from builders import tiny_config
 from pan_mm.apis import PANInferencer
 from pan_mm.cli import main
+from pan_mm.deploy.export.exporter import export
 from pan_mm.deploy.export.weights import export_weights
 from pan_mm.inference.recognizer import load_config, load_recognizer
 from pan_mm.models.weight_layouts import torchvision_name
@@ -122,6 +123,26 @@ class TestPublish:
             return Path(output.out.partition(': ')[0]) if status == 0 else output.err
 
         return run
+
+    @pytest.mark.parametrize('weight', ['backbone.1.running_var', 'cls_head.fc_cls.bias'])
+    def test_what_is_not_finite(self, trained, publish, tmp_path, weight):
+        checkpoint, config = trained
+        state = load_checkpoint_file(checkpoint)
+        state['state_dict'][weight][0] = float('inf')
+        path = tmp_path / 'inf.pth'
+        torch.save(state, path)
+        for more in ([], ['--config', config]):
+            said = publish(path, '--out', tmp_path / 'pan.pth', *more)
+            assert f'inf.pth: {weight} is NaN or infinite' in said
+        for suffix in ('safetensors', 'onnx'):
+            with pytest.raises(CheckpointError, match=rf'inf.pth: \S*{weight} is NaN or infinite'):
+                export(
+                    config,
+                    path,
+                    tmp_path / f'pan.{suffix}',
+                    size=None if suffix[0] == 's' else (32, 32),
+                )
+        assert [file.name for file in tmp_path.iterdir()] == ['inf.pth']
 
     def test_epoch_checkpoint(self, trained, publish, videos, tmp_path):
         checkpoint, config = trained

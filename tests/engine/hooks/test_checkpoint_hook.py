@@ -74,6 +74,69 @@ def test_a_run_that_goes_on_elsewhere_leaves_the_first_one_alone(make_runner, tm
     assert names == {'epoch_2.pth', best.replace('_1.', '_2.')}
 
 
+def test_weights_that_overflow_leave_the_last_good_checkpoint(make_runner, tmp_path):
+    runner = make_runner(default_hooks=dict(checkpoint=SAVE))
+    run_epoch = runner.train_loop.run_epoch
+
+    def overflow_in_the_second_epoch():
+        if runner.epoch == 1:
+            for parameter in runner.model.parameters():
+                parameter.register_hook(lambda grad: grad * float('inf'))
+        run_epoch()
+
+    runner.train_loop.run_epoch = overflow_in_the_second_epoch
+    with pytest.raises((CheckpointError, FloatingPointError)):
+        runner.train()
+    (path,) = (tmp_path / 'work').glob('*.pth')
+    assert path.name == 'epoch_1.pth' and latest_checkpoint(tmp_path / 'work') == str(path)
+
+
+@pytest.mark.parametrize('part', ['variance', 'momentum', 'lr', 'average', 'scale'])
+def test_nothing_that_is_not_finite_is_saved(make_runner, part):
+    bad = torch.tensor([1.0, float('inf')])
+    state, name = {
+        'variance': (dict(state_dict={'bn.running_var': bad}), 'state_dict.bn.running_var'),
+        'momentum': (dict(optimizer=dict(state={0: dict(m=bad)})), 'optimizer.state.0.m'),
+        'lr': (dict(optimizer=dict(param_groups=[dict(lr=float('nan'))])), 'param_groups.0.lr'),
+        'average': (dict(ema_state_dict=dict(a=bad)), 'ema_state_dict.a'),
+        'scale': (dict(optimizer=dict(loss_scaler=dict(scale=float('inf')))), 'loss_scaler.scale'),
+    }[part]
+    runner = make_runner(default_hooks=dict(checkpoint=SAVE))
+    with pytest.raises(CheckpointError, match=f'{name} is NaN or infinite'):
+        runner.call_hook('before_save_checkpoint', checkpoint=state)
+    waiting = dict(optimizer={}, param_schedulers=[dict(best=float('inf'))])
+    runner.call_hook('before_save_checkpoint', checkpoint=waiting)
+
+
+@pytest.mark.parametrize('elsewhere', [False, True])
+def test_a_resumed_list_of_checkpoints_removes_nothing_at_once(make_runner, tmp_path, elsewhere):
+    """Nor later, where the checkpoint is not of this folder."""
+    work = tmp_path / 'work'
+    make_runner(default_hooks=dict(checkpoint=dict(SAVE, max_keep_ckpts=-1))).train()
+    checkpoint = load_checkpoint_file(work / 'epoch_1.pth')
+    checkpoint['message_hub']['runtime_info'].update(
+        keep_ckpt_ids=[1, 2, 7], best_ckpt=str(work / 'notes.pth')
+    )
+    checkpoint['message_hub']['resumed_keys'].update(keep_ckpt_ids=True, best_ckpt=True)
+    (work / 'epoch_7.pth').write_text('of another run')
+    source = (tmp_path if elsewhere else work) / 'listed.pth'
+    torch.save(checkpoint, source)
+    runner = make_runner(default_hooks=dict(checkpoint=SAVE), load_from=str(source), resume=True)
+    seen = []
+    run_epoch = runner.train_loop.run_epoch
+
+    def look():
+        seen.extend(path.name for path in work.glob('epoch_*'))
+        run_epoch()
+
+    runner.train_loop.run_epoch = look
+    runner.train()
+    assert sorted(seen) == ['epoch_1.pth', 'epoch_2.pth', 'epoch_7.pth']
+    assert load_checkpoint_file(work / 'epoch_2.pth')['meta']['epoch'] == 2
+    assert (work / 'epoch_1.pth').exists() == elsewhere
+    assert (work / 'epoch_7.pth').exists()  # a run at epoch 1 cannot have written it
+
+
 @pytest.fixture
 def save(tmp_path):
     """Saves a checkpoint that a run can be resumed from: ``save(name, epoch)``."""
