@@ -7,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+import av
 import cv2
 import pytest
 import torch
@@ -269,3 +270,15 @@ def run_without_interpreter(script):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+def write_frames(videos, folder):
+    """Write FOLDER/CLASS/VIDEO/img_00001.jpg … of the videos of each class."""
+    for video in sorted(videos.glob('*/*.mp4')):
+        target = folder / video.parent.name / video.stem
+        target.mkdir(parents=True)
+        with av.open(str(video)) as container:
+            for number, frame in enumerate(container.decode(video=0), 1):
+                picture = frame.to_ndarray(format='bgr24')
+                cv2.imwrite(str(target / f'img_{number:05}.jpg'), picture)
+    return folder

@@ -53,8 +53,7 @@ TOOLS = (
     Row(
         'confusion_matrix.py',
         'confusion_matrix CONFIG CHECKPOINT --show-path OUT/matrix.png',
-        'without `tool` the wheel fails at DRN before it reads the config; takes SCORES too; '
-        '`tools/visualization/confusion_matrix.py` is the same',
+        'without `tool` the wheel fails at DRN before it reads the config; takes SCORES too',
         leaves='matrix.png',
     ),
     Row('eval_metric.py', 'eval_metric CONFIG SCORES', 'SCORES is of `test --dump`', 'acc/top1'),

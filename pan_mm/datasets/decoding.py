@@ -278,8 +278,8 @@ class VideoDecode(BaseTransform):
             if isinstance(error, VideoError):
                 raise
             raise VideoError(
-                f'{redact_url(results["filename"])}: cannot be decoded ({reason_of(error)}); the file is '
-                'damaged or of a kind that FFmpeg cannot read; replace it'
+                f'{redact_url(results["filename"])}: cannot be decoded ({reason_of(error)}); the '
+                'file is damaged or of a kind that FFmpeg cannot read; replace it'
             ) from error
         results['original_shape'] = results['img_shape'] = results['imgs'][0].shape[:2]
         return results

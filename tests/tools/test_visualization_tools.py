@@ -1,12 +1,10 @@
 """The drawing tools, run as a user runs them, on a real clip."""
 
-import pickle
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,20 +66,3 @@ def test_vis_pa_of_no_video(run, clips_dir, tmp_path):
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith(f'error: {video}')
     assert not (tmp_path / 'grid.png').exists()
-
-
-def test_confusion_matrix(run, tmp_path):
-    pairs = [(0, 0), (0, 1), (1, 1), (2, 2)]  # (label, predicted)
-    predictions = [
-        dict(pred_score=torch.eye(3)[predicted], gt_label=torch.tensor([label]))
-        for label, predicted in pairs
-    ]
-    (tmp_path / 'result.pkl').write_bytes(pickle.dumps(predictions))
-    result = run(
-        'visualization/confusion_matrix.py', 'config.py', 'result.pkl', '--out', 'matrix.pkl',
-        '--show-path', 'matrix.png',
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    matrix = pickle.loads((tmp_path / 'matrix.pkl').read_bytes())
-    assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
-    assert Image.open(tmp_path / 'matrix.png').width > 100

@@ -1,12 +1,6 @@
 """Annotation lists and frames, from files as they are published."""
 
 import importlib.util
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +8,7 @@ import pytest
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmengine.config import Config
 
+from builders import write_frames
 from pan_mm.config.find import config_path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -119,10 +114,7 @@ def test_the_command_suits_the_machine(tool, own_videos, gigabytes, config, opti
 
 
 def test_own_frames_get_their_names(tool, own_videos, tmp_path):
-    frames = tmp_path / 'frames'
-    result = tool('extract_frames.py', own_videos, frames, '--workers', '1')
-    assert result.returncode == 0, result.stderr
-    assert len(list((frames / 'wave' / '0').iterdir())) == 12
+    frames = write_frames(own_videos, tmp_path / 'frames')
     result = tool('build_list.py', frames)
     assert result.returncode == 0, result.stderr
     assert "filename_tmpl=img_{:05}.jpg'" in result.stdout and 'start_index=1' in result.stdout
@@ -210,59 +202,6 @@ class TestKindsOfFrames:
         result = tool('build_list.py', root)
         assert result.returncode == 1 and message in result.stderr
         assert not list(root.glob('*.txt'))
-
-
-def test_extraction_keeps_videos_of_one_name_apart(tool, own_videos, tmp_path):
-    shutil.copy(own_videos / 'wave' / '0.mp4', own_videos / 'wave' / '0.avi')
-    result = tool('extract_frames.py', own_videos, tmp_path / 'frames')
-    assert result.returncode == 1
-    assert '0.avi and' in result.stderr and 'would share' in result.stderr
-
-
-def test_extraction_follows_links_and_leaves_hidden_files(tool, own_videos, tmp_path):
-    linked = tmp_path / 'linked'
-    linked.mkdir()
-    (linked / 'wave').symlink_to(own_videos / 'wave')
-    (own_videos / 'wave' / '._0.mp4').write_bytes(b'no video')
-    result = tool('extract_frames.py', linked, tmp_path / 'frames', '--workers', '1')
-    assert result.returncode == 0 and '5 videos' in result.stdout, result.stderr
-
-
-@pytest.mark.slow
-def test_extraction_ends_at_an_interrupt(own_videos, tmp_path):
-    for i in range(5, 300):
-        shutil.copy(own_videos / 'wave' / '0.mp4', own_videos / 'wave' / f'{i}.mp4')
-    command = [sys.executable, 'tools/data/extract_frames.py', own_videos, tmp_path / 'frames']
-    process = subprocess.Popen(
-        list(map(str, command)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # What a script starts in the background ignores interrupts, and so would this.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while not list((tmp_path / 'frames').glob('*/*/')) and process.poll() is None:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=300)
-    assert process.returncode == 1 and 'continues from here' in stderr
-    assert len(list((tmp_path / 'frames').glob('*/*'))) < 305
-    assert subprocess.run(list(map(str, command)), stdout=subprocess.DEVNULL).returncode == 0
-    assert len(list((tmp_path / 'frames').glob('*/*/img_00012.jpg'))) == 305
-
-
-def test_extraction_goes_on_and_lists_what_failed(tool, own_videos, tmp_path):
-    frames = tmp_path / 'frames'
-    (own_videos / 'wave' / 'broken.mp4').write_bytes(b'no video')
-    result = tool('extract_frames.py', own_videos, frames, '--workers', '1', '--short-side', '24')
-    assert result.returncode == 1
-    assert 'broken.mp4' in result.stdout and '1 of 11 videos failed' in result.stderr
-    assert not (frames / 'wave' / 'broken').exists()
-    (own_videos / 'wave' / 'broken.mp4').unlink()
-    result = tool('extract_frames.py', own_videos, frames, '--workers', '1')
-    assert result.returncode == 0
-    assert '10 videos, 10 of them extracted before' in result.stdout
 
 
 @pytest.mark.parametrize('dataset', ['ucf101', 'custom', 'custom-rawframes'])

