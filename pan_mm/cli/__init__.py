@@ -19,7 +19,7 @@ from pan_mm.utils.terminal import Help
 COMMANDS = {
     'predict': 'name the actions in video files',
     'stream': 'find events in a video, a camera or a network stream',
-    'export': 'write a recognizer as ONNX, OpenVINO or torch.export, and check it',
+    'export': 'write a recognizer as ONNX or torch.export, and check it',
     'publish': 'write the weights of a checkpoint, without the optimizer, to share them',
     'serve': 'serve a recognizer as a web page and an HTTP API',
     'tool': 'run a tool of MMAction2, from any installation',

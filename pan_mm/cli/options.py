@@ -55,12 +55,3 @@ def add_optimize(parser):
         help='run faster with the same scores; "half" adds half precision (scores differ by up to '
         '0.02), "compile" adds torch.compile (takes minutes to start)',
     )
-
-
-def add_allow_native_code(parser):
-    """``--allow-native-code``, for checkpoints that are compiled models."""
-    parser.add_argument(
-        '--allow-native-code',
-        action='store_true',
-        help='load a compiled model (.aoti.pt2): it runs with your rights, so trust its source',
-    )

@@ -10,7 +10,6 @@ from pan_mm.deploy.server.limits import Limits
 from pan_mm.inference.zoo import find_model
 
 from .options import (
-    add_allow_native_code,
     add_cfg_options,
     add_model,
     add_optimize,
@@ -34,7 +33,6 @@ example:
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
     parser.add_argument('--label-map', metavar='FILE', help='class names, one per line')
     add_optimize(parser)
-    add_allow_native_code(parser)
     parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0 admits other machines')
     parser.add_argument('--port', type=int, default=7860, help='0 chooses a free port')
     parser.add_argument(
@@ -114,7 +112,6 @@ def run(args):
             device=args.device,
             label_map=args.label_map,
             optimize=args.optimize,
-            allow_native_code=args.allow_native_code,
         )
         analyzer = VideoAnalyzer(inferencer, limits, args.stride)
     title = Path(args.config).stem if args.config else args.model or find_model().name

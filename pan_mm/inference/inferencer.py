@@ -1,5 +1,6 @@
 """Recognition of video files with a trained recognizer."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -7,15 +8,15 @@ from typing import Optional, Union
 
 import torch
 from mmengine.config import Config
-from mmengine.dataset import Compose, pseudo_collate
-from torch.utils.data import DataLoader
+from mmengine.dataset import pseudo_collate
 
-from pan_mm.config.pipelines import VideoPipeline, video_info
+from pan_mm.config.pipelines import VideoPipeline
 from pan_mm.models.probabilities import to_probabilities
 
 from . import optimization
 from .recognizer import class_names, count_classes, load_config, load_recognizer, require_finite
-from .runtime import SUFFIXES, ExportedModel
+from .runtime import SUFFIX, ExportedModel
+from .videos import read_videos
 from .zoo import choose
 
 
@@ -32,7 +33,7 @@ class PANInferencer:
             (:func:`pan_mm.list_models`). The pipeline of its test dataset opens and prepares the
             videos, or, where that reads frames, its ``test_pipeline``. Defaults to the trained
             model that comes with the package.
-        checkpoint (str | Path, optional): File or URL of its weights, or a model that
+        checkpoint (str | Path, optional): File or URL of its weights, or an ONNX model that
             ``python -m pan_mm export`` wrote. Defaults to the weights of a trained model; those of
             a config are random without one.
         device (str | torch.device, optional): Defaults to the accelerator, or the CPU. An
@@ -41,12 +42,11 @@ class PANInferencer:
         label_map (str | Path, optional): Text file of class names, one a line. Defaults to the
             names in checkpoint or config, or else the labels' numbers.
         topk (int): Classes in a result. Defaults to 5.
-        num_workers (int): Processes that decode; 0 decodes in this one. Defaults to 0.
+        num_workers (int): Processes that decode, so that a crash of a decoder costs only its
+            video; 0 decodes in this one. Defaults to 0.
         optimize (Sequence[str], optional): Makes the recognizer faster, see
             :func:`pan_mm.inference.optimization.optimize`: () keeps its scores, ('half',),
             ('compile',) or both go further. Defaults to None: the model as it was trained.
-        allow_native_code (bool): Load an exported model of compiled code (.aoti.pt2), which runs
-            with the rights of this process. Defaults to False.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -72,7 +72,6 @@ class PANInferencer:
         topk: int = 5,
         num_workers: int = 0,
         optimize: Optional[Sequence[str]] = None,
-        allow_native_code: bool = False,
     ) -> None:
         for name, value, least in (
             ('batch_size', batch_size, 1),
@@ -83,10 +82,13 @@ class PANInferencer:
                 raise ValueError(f'{name} must be at least {least}, got {value}')
         config, checkpoint = choose(config, checkpoint)
         self.config = load_config(config)
-        if Path(str(checkpoint)).suffix in SUFFIXES:
+        suffix = Path(str(checkpoint)).suffix
+        if suffix in ('.pt2', '.xml'):
+            raise ValueError(f'{checkpoint}: give the checkpoint, or export it as {SUFFIX}')
+        if suffix == SUFFIX:
             if optimize is not None:
                 raise ValueError(f'{checkpoint} is exported and cannot be optimized; leave it out')
-            self.model = ExportedModel(checkpoint, allow_native_code)
+            self.model = ExportedModel(checkpoint)
             num_classes = self.model.num_classes
         else:
             self.model = load_recognizer(self.config, checkpoint, device)
@@ -124,13 +126,8 @@ class PANInferencer:
         if features and isinstance(self.model, ExportedModel):
             raise ValueError(f'{self.model.path} gives only logits; give the checkpoint')
         compute = self.features if features else self.probabilities
-        loader = DataLoader(
-            _Videos([str(video) for video in videos], self.pipeline),
-            batch_size=self.batch_size,
-            collate_fn=list,
-            num_workers=self.num_workers,
-        )
-        for batch in loader:
+        read = read_videos(map(str, videos), self.pipeline, self.num_workers)
+        while batch := list(itertools.islice(read, self.batch_size)):
             results = {video: error for video, _, error in batch if error is not None}
             good = [item for item in batch if item[2] is None]
             # Frames of another shape or count would be padded, which changes the scores.
@@ -187,37 +184,6 @@ class PANInferencer:
             dict(label=label, name=self.classes[label], score=score)
             for label, score in zip(labels.tolist(), scores.tolist())
         ]
-
-
-class _Videos:
-    """Dataset of (name, output of the pipeline or None, error or None)."""
-
-    def __init__(self, videos, pipeline):
-        self.videos = videos
-        self.pipeline = pipeline
-
-    def __len__(self):
-        return len(self.videos)
-
-    def __getitem__(self, index):
-        video = self.videos[index]
-        return (video, *read_video(video, self.pipeline))
-
-
-def read_video(video: str, pipeline: Compose) -> tuple:
-    """Open and prepare a video.
-
-    Returns:
-        tuple: Output of the pipeline and None, or None and what is wrong with the file.
-    """
-    try:
-        return pipeline(video_info(video)), None
-    except ImportError:  # a missing decoder is not the file's fault
-        raise
-    except Exception as error:
-        if isinstance(error.__cause__ or error, FileNotFoundError):
-            return None, 'no such file'
-        return None, str(error).removeprefix(f'{video}: ') or type(error).__name__
 
 
 def _shape(item):

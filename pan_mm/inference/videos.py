@@ -1,13 +1,23 @@
-"""Which video files are meant by files, folders, globs and lists."""
+"""Finding and reading the videos that files, folders, globs and lists mean."""
 
 import glob
+import itertools
+import multiprocessing
 import os
-from collections.abc import Iterable
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 
+import cv2
+import torch
+
+from pan_mm.config.pipelines import video_info
 from pan_mm.datasets.checks.annotations import read_lines
 from pan_mm.datasets.container import VIDEO_SUFFIXES
 from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import DataError
+
+AHEAD = 4  # videos that wait for a process, of each process
 
 
 def find_videos(inputs: Iterable) -> list:
@@ -57,7 +67,7 @@ def _expand(item: str) -> list:
 
 
 def read_list(path: str) -> list:
-    """Lines of a list of videos, without the empty ones."""
+    """Read a list of videos, without empty lines."""
     items = [line.strip() for line in read_lines(path) if line.strip()]
     if not items:
         raise DataError(f'{path}: this list of videos is empty')
@@ -65,5 +75,63 @@ def read_list(path: str) -> list:
 
 
 def is_video(path: str) -> bool:
-    """Whether a file is a video by its suffix."""
+    """Tell whether a file is a video by its suffix."""
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
+
+
+def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Iterator[tuple]:
+    """Open and prepare videos, in the order given.
+
+    Args:
+        videos (Iterable[str]): Files.
+        pipeline (Callable): Takes what :func:`pan_mm.config.pipelines.video_info` gives.
+        workers (int): Processes that do it; a decoder that crashes then costs its video only. With
+            0 it is done in this process. Defaults to 0.
+
+    Yields:
+        tuple: The video, and the pipeline's output and None, or None and what is wrong with it.
+    """
+    if not workers:
+        yield from ((video, *read_video(video, pipeline)) for video in videos)
+        return
+    from pebble import ProcessPool
+
+    context = multiprocessing.get_context('fork' if os.name == 'posix' else None)
+    with ProcessPool(workers, initializer=_begin_worker, context=context) as pool:
+        todo, ahead = iter(videos), deque()
+        for video in itertools.chain(todo, [None] * AHEAD * workers):
+            if video is not None:
+                ahead.append((video, pool.schedule(read_video, (video, pipeline))))
+            if ahead and (video is None or len(ahead) > AHEAD * workers):
+                yield _result(*ahead.popleft())
+
+
+def _begin_worker():
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the main process does about it
+    torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
+    cv2.setNumThreads(0)
+
+
+def _result(video, future):
+    from pebble import ProcessExpired
+
+    try:
+        return (video, *future.result())
+    except ProcessExpired as error:
+        return video, None, f'its decoder crashed (status {error.exitcode}); remove or replace it'
+
+
+def read_video(video: str, pipeline: Callable) -> tuple:
+    """Open and prepare a video.
+
+    Returns:
+        tuple: Output of the pipeline and None, or None and what is wrong with the file.
+    """
+    try:
+        return pipeline(video_info(video)), None
+    except ImportError:  # a missing library is not the file's fault
+        raise
+    except Exception as error:
+        if isinstance(error.__cause__ or error, FileNotFoundError):
+            return None, 'no such file'
+        return None, str(error).removeprefix(f'{video}: ') or type(error).__name__

@@ -80,5 +80,5 @@ def test_defaults_that_say_nothing_are_left_out(capsys):
     with pytest.raises(SystemExit):
         main(['predict', '--help'])
     shown = ' '.join(capsys.readouterr().out.split())
-    assert 'videos in a batch (default: 8)' in shown and '(default: 0)' in shown
+    assert 'videos in a batch (default: 8)' in shown and '(default: 1)' in shown
     assert not re.search(r'default: (None|False|\[|\{)', shown)

@@ -18,8 +18,6 @@ from pan_mm.cli import main
 
 pytestmark = pytest.mark.real_data
 ROOT = Path(__file__).resolve().parents[2]
-NUM_PROCESSES = 3
-NUM_VIDEOS = 30
 
 
 @pytest.fixture
@@ -116,10 +114,10 @@ def test_a_reader_that_has_had_enough(config, checkpoint, golf):
 def test_another_export_of_one_name_is_another_model(
     make_config, make_checkpoint, golf, tmp_path, capfd
 ):
-    pytest.importorskip('openvino')
+    pytest.importorskip('onnxruntime')
     config = make_config(more=first_stages(1))
     checkpoint = make_checkpoint(config)
-    exported = tmp_path / 'm.xml'
+    exported = tmp_path / 'm.onnx'
     other = tmp_path / 'other.pth'
     state = torch.load(checkpoint)
     state['state_dict']['cls_head.fc_cls.bias'] += torch.arange(19.0)
@@ -155,7 +153,6 @@ class TestNothingDone:
             (['a.mp4', '--out', 'a.xlsx'], 'give --format'),
             (['a.mp4', '--out', 'nowhere/a.csv'], 'folder does not exist'),
             (['a.mp4', '--list', 'nowhere.txt'], 'nowhere.txt'),
-            (['a.mp4', '--format', 'parquet'], 'give --out NAME.parquet'),
             (['a.mp4', '--features', '--out', 'a.csv'], 'features are written as npz'),
             (['a.mp4', '--out', 'a.npz'], 'results are written as table'),
             (['a.mp4', '--features', '--format', 'npz'], 'give --out NAME.npz'),
@@ -176,11 +173,6 @@ class TestNothingDone:
         assert 'another PAN stream' in capfd.readouterr().err
         assert os.listdir(tmp_path) == []
 
-    def test_several_processes_without_a_file(self, predict, golf, monkeypatch, capfd):
-        monkeypatch.setenv('WORLD_SIZE', '2')
-        assert predict(golf) == 2
-        assert 'give --out NAME.jsonl or NAME.parquet' in capfd.readouterr().err
-
 
 class TestResume:
     def test_same_command_again(self, predict, golf, empty, tmp_path, capfd):
@@ -193,17 +185,6 @@ class TestResume:
         assert 'resuming: 2 of 2 videos are done' in capfd.readouterr().err
         records = [json.loads(line) for line in out.read_text().splitlines()]
         assert [record['video'] for record in records] == [str(golf), str(empty)]
-
-    def test_parquet(self, predict, golf, empty, tmp_path, capfd):
-        parquet = pytest.importorskip('pyarrow.parquet', reason='pyarrow is not installed')
-        out = tmp_path / 'a.parquet'
-        assert predict(golf, '--out', out) == 0
-        assert predict(golf, empty, '--out', out) == 1
-        assert 'resuming: 1 of 2 videos are done' in capfd.readouterr().err
-        good, bad = parquet.read_table(out).to_pylist()
-        assert (good['video'], bad['video']) == (str(golf), str(empty))
-        assert (len(good['top']), bad['top']) == (5, None)
-        assert 'empty file' in bad['error']
 
     def test_other_topk_is_refused(self, predict, golf, tmp_path, capfd):
         out = tmp_path / 'a.jsonl'
@@ -231,38 +212,29 @@ def test_what_it_does_not_use_is_not_imported(golf):
 
 
 @pytest.mark.slow
-def test_three_processes_one_killed(make_config, make_checkpoint, clips_dir, tmp_path, launch):
-    """After a kill -9 the same command under torchrun leaves each video done exactly once."""
+@pytest.mark.parametrize('form', ['csv', 'jsonl'])
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM', 'SIGHUP'])
+def test_an_interrupt_keeps_the_results(make_config, make_checkpoint, golf, tmp_path, form, name):
     config = make_config(more=SMALL)
-    checkpoint = make_checkpoint(config)
     (tmp_path / 'videos').mkdir()
-    clips = sorted((clips_dir / 'labelled').glob('tennis_*'))
-    for number in range(NUM_VIDEOS):
-        (tmp_path / 'videos' / f'{number:03}.mp4').symlink_to(clips[number % len(clips)])
-    out = tmp_path / 'out' / 'r.jsonl'
-    out.parent.mkdir()
-    command = ['predict', str(tmp_path / 'videos'), '--out', str(out)]
-    command += ['--config', str(config), '--checkpoint', str(checkpoint), '--batch-size', '1']
-    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    workers = []
-    for rank in range(NUM_PROCESSES):
-        process_env = dict(env, RANK=str(rank), WORLD_SIZE=str(NUM_PROCESSES))
-        worker = [sys.executable, '-m', 'pan_mm', *command]
-        workers.append(subprocess.Popen(worker, env=process_env))
-    shard = out.with_name('r-00001-of-00003.jsonl')
-    while not shard.exists() or shard.read_bytes().count(b'\n') < 3:
-        assert workers[1].poll() is None
+    for number in range(300):
+        (tmp_path / 'videos' / f'{number:03}.avi').symlink_to(golf)
+    out = tmp_path / 'out'
+    out.mkdir()
+    command = [sys.executable, '-m', 'pan_mm', 'predict', tmp_path / 'videos', '--batch-size', '1']
+    command += ['--config', config, '--checkpoint', make_checkpoint(config), '--topk', '1']
+    process = subprocess.Popen(
+        list(map(str, [*command, '--out', out / f'r.{form}'])),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+    )
+    while not any(path.stat().st_size > 500 for path in out.iterdir()):
+        assert process.poll() is None
         time.sleep(0.02)
-    workers[1].send_signal(signal.SIGKILL)
-    assert [worker.wait(300) for worker in workers] == [0, -signal.SIGKILL, 0]
-    with shard.open('rb+') as file:  # as if the kill had come in the middle of a line
-        file.truncate(shard.stat().st_size - 10)
-    done = len(shard.read_text().splitlines())
-
-    result = launch(NUM_PROCESSES, 'pan_mm/__main__.py', *command)
-    assert result.returncode == 0, result.stderr
-    assert f'resuming: {done - 1} of' in result.stderr
-    records = [json.loads(line) for path in out.parent.iterdir() for line in path.open()]
-    names = sorted(Path(record['video']).name for record in records)
-    assert names == [f'{number:03}.mp4' for number in range(NUM_VIDEOS)]
-    assert done - 1 < len(shard.read_text().splitlines())
+    process.send_signal(getattr(signal, name))
+    error = process.communicate(timeout=300)[1]
+    assert process.returncode == 1 and 'Traceback' not in error
+    done = (out / f'r.{form}').read_text().count('\n') - (form == 'csv')
+    assert f'interrupted: {done} of 300 videos are done' in error and 0 < done < 300
+    assert {path.name for path in out.iterdir()} <= {f'r.{form}', '.r.jsonl.lock'}

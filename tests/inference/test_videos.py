@@ -1,10 +1,13 @@
-"""Files, folders, globs and lists of videos."""
+"""Files, folders, globs and lists of videos, and reading them."""
+
+import os
+import signal
 
 import pytest
 
 from pan_mm.datasets.container import VIDEO_SUFFIXES
 from pan_mm.datasets.file_lists import list_folder
-from pan_mm.inference.videos import find_videos
+from pan_mm.inference.videos import find_videos, read_videos
 
 
 @pytest.fixture
@@ -80,3 +83,29 @@ def test_every_suffix_that_is_found_is_also_listed_for_training(tmp_path):
     assert sorted(str(tmp_path / video.path) for found in videos for video in found) == find_videos(
         [tmp_path]
     )
+
+
+def pipeline(results):
+    name = results['filename']
+    if 'crash' in name:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if 'bad' in name:
+        raise ValueError(f'{name}: damaged')
+    return name.upper()
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_a_decoder_that_crashes_costs_its_video_only(workers):
+    videos = ['a', 'crash 1', 'b', 'bad', 'crash 2', *map(str, range(20))]
+    read = {video: (data, error) for video, data, error in read_videos(videos, pipeline, workers)}
+    assert list(read) == videos
+    assert read['bad'] == (None, 'damaged')
+    for video in ('crash 1', 'crash 2'):
+        assert read[video][0] is None and 'its decoder crashed' in read[video][1]
+    assert all(
+        read[v] == (v.upper(), None) for v in videos if v not in ('crash 1', 'crash 2', 'bad')
+    )
+
+
+def test_reading_in_this_process():
+    assert list(read_videos(['a', 'bad'], pipeline)) == [('a', 'A', None), ('bad', None, 'damaged')]

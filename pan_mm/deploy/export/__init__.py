@@ -1,4 +1,4 @@
-"""Recognizers as files for other runtimes: ONNX, OpenVINO, torch.export, int8, the Hub."""
+"""Recognizers as files for other runtimes: ONNX, torch.export, int8, the Hub."""
 
 from .exporter import export
 from .hub import push_to_hub, save_pretrained

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Optional, Union
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pan_mm.config.pipelines import VideoPipeline, video_info
 from pan_mm.inference.recognizer import class_names, load_config, load_recognizer
-from pan_mm.inference.runtime import COMPILED, METADATA, SUFFIXES, ExportedModel
+from pan_mm.inference.runtime import METADATA, ExportedModel
 from pan_mm.models import PersistenceOfAppearance
 from pan_mm.utils.checkpoint import check_finite
 from pan_mm.utils.safetensors import SUFFIX as SAFETENSORS
@@ -22,6 +22,7 @@ from .quantization import quantize
 from .weights import export_weights
 
 OPSET = 18
+COMPILED = '.aoti.pt2'
 
 
 class FramesToLogits(nn.Module):
@@ -62,7 +63,7 @@ def export(
     label_map: Optional[Union[str, Path]] = None,
     int8: bool = False,
 ) -> float:
-    """Write a recognizer as ONNX, OpenVINO or ``torch.export`` and compare it with PyTorch.
+    """Write a recognizer as ONNX or ``torch.export`` and compare it with PyTorch.
 
     The model takes RGB frames with values 0 … 255, shape (N, T·m, 3, H, W), N free, and gives
     logits (N, num_classes); normalization is inside.
@@ -70,10 +71,10 @@ def export(
     Args:
         config (str | Path | Config): Config of the recognizer.
         checkpoint (str | Path): Its weights.
-        out (str | Path): ``NAME.onnx`` (opset 18), ``NAME.xml`` (OpenVINO, with ``NAME.bin``) or
-            ``NAME.pt2`` (``torch.export``), ``NAME.aoti.pt2`` (compiled by AOTInductor for this
-            kind of processor; takes minutes and a C++ compiler), or ``NAME.safetensors`` (the
-            weights, see :func:`pan_mm.deploy.export.weights.export_weights`).
+        out (str | Path): ``NAME.onnx`` (opset 18), ``NAME.pt2`` (``torch.export``),
+            ``NAME.aoti.pt2`` (compiled by AOTInductor for this kind of processor; takes minutes
+            and a C++ compiler), or ``NAME.safetensors`` (the weights, see
+            :func:`pan_mm.deploy.export.weights.export_weights`).
         dtype (str): Type of the frames, 'uint8' or 'float32'. Defaults to 'uint8'.
         size (tuple[int], optional): (H, W). Defaults to the crop of the test pipeline.
         videos (Iterable[str | Path]): Compare on these as well as on random frames.
@@ -91,10 +92,8 @@ def export(
         ImportError: If a package of the extra ``export`` is missing.
     """
     out = Path(out)
-    if out.suffix not in (*SUFFIXES, SAFETENSORS):
-        raise ValueError(
-            f'{out}: the name must end in one of {", ".join((*SUFFIXES, SAFETENSORS))}'
-        )
+    if out.suffix not in (*WRITERS, SAFETENSORS):
+        raise ValueError(f'{out}: the name must end in one of {", ".join((*WRITERS, SAFETENSORS))}')
     if not out.absolute().parent.is_dir():
         raise ValueError(f'{out}: its folder does not exist')
     if dtype not in ('uint8', 'float32'):
@@ -131,15 +130,15 @@ def export(
     # Next to the target, so that the finished file can be moved there atomically.
     with tempfile.TemporaryDirectory(dir=out.absolute().parent) as folder:
         path = Path(folder) / out.name
-        WRITERS[out.suffix](model, samples[0], path, json.dumps({METADATA: metadata}))
-        error = difference(ExportedModel(path, allow_native_code=True), samples, expected)
+        run = WRITERS[out.suffix](model, samples[0], path, json.dumps({METADATA: metadata}))
+        error = difference(run, samples, expected)
         if int8:
             real = len(samples) - len(videos)
             clips = [clip[None].numpy() for sample in samples[real:] for clip in sample]
             quantize(path, path, clips)
-            error = difference(ExportedModel(path), samples[real:], expected[real:], float('inf'))
-        for file in sorted(Path(folder).iterdir(), key=lambda file: file.suffix == out.suffix):
-            os.replace(file, out.with_name(file.name))
+            run = ExportedModel(path).logits
+            error = difference(run, samples[real:], expected[real:], float('inf'))
+        os.replace(path, out)
     return error
 
 
@@ -149,17 +148,16 @@ def random_frames(batch: int, shape: tuple, seed: int) -> Tensor:
     return torch.randint(0, 256, (batch, *shape), generator=generator)
 
 
-def difference(
-    exported: ExportedModel, samples: list, expected: list, tolerance: float = 1e-3
-) -> float:
-    """Largest difference of a logit, relative to the largest logit of its sample.
+@torch.no_grad()
+def difference(run: Callable, samples: list, expected: list, tolerance: float = 1e-3) -> float:
+    """Compute the largest difference of a logit, relative to the largest logit of its sample.
 
     Raises:
         ValueError: If it exceeds ``tolerance``, or a logit is not a number.
     """
     worst = 0.0
     for frames, logits in zip(samples, expected):
-        found = exported.logits(frames)
+        found = run(frames.contiguous())
         if found.shape != logits.shape:
             raise ValueError(
                 f'the exported model gives {tuple(found.shape)} logits for a batch of '
@@ -189,7 +187,8 @@ def _write_torch(model, frames, path, metadata):
     program = torch.export.export(model, (frames,), dynamic_shapes=({0: batch},))
     if path.name.endswith(COMPILED):
         return _compile(program, path, metadata)
-    return torch.export.save(program, path, extra_files={METADATA: metadata})
+    torch.export.save(program, path, extra_files={METADATA: metadata})
+    return torch.export.load(path).module()
 
 
 def _compile(program, path, metadata):
@@ -204,6 +203,7 @@ def _compile(program, path, metadata):
         raise ValueError(
             f'{path.name}: AOTInductor needs a C++ compiler; install g++, or name one in CXX'
         ) from error
+    return torch._inductor.aoti_load_package(str(path))
 
 
 def _write_onnx(model, frames, path, metadata):
@@ -223,17 +223,7 @@ def _write_onnx(model, frames, path, metadata):
     onnx.helper.set_model_props(proto, {METADATA: metadata})
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
+    return ExportedModel(path).logits
 
 
-def _write_openvino(model, frames, path, metadata):
-    import openvino
-
-    onnx_path = path.with_suffix('.onnx')
-    _write_onnx(model, frames, onnx_path, metadata)
-    network = openvino.convert_model(onnx_path)
-    onnx_path.unlink()
-    network.set_rt_info(metadata, METADATA)
-    openvino.save_model(network, path, compress_to_fp16=False)
-
-
-WRITERS = {'.onnx': _write_onnx, '.xml': _write_openvino, '.pt2': _write_torch}
+WRITERS = {'.onnx': _write_onnx, '.pt2': _write_torch}

@@ -26,7 +26,7 @@ from pan_mm.datasets.container import Limits as VideoLimits
 from pan_mm.datasets.container import VideoTooLargeError, open_video
 from pan_mm.datasets.decoding import SparseReader
 from pan_mm.deploy.streaming.sources import FileSource
-from pan_mm.inference.inferencer import read_video
+from pan_mm.inference.videos import read_video
 from pan_mm.utils.errors import VideoError
 
 from .limits import TICK, Deadline, Limits, Refusal
