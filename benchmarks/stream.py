@@ -3,7 +3,7 @@
 
     python -m benchmarks.stream VIDEO --config CONFIG [CONFIG ...] --out FILE.json
     python -m benchmarks.stream VIDEO --config CONFIG --fps 300 --seconds 120 \
-        --out results/reliability/stream.json
+        --section stream --out results/reliability.json
 
 A video plays in a loop at the speed of a camera and is followed as a live source, late frames
 dropped. Latency is from a frame's arrival to the prediction that it completes. Each config is
@@ -27,7 +27,7 @@ from pan_mm.streaming.sources import LiveSource
 from pan_mm.utils.errors import VideoError
 
 from .reliability.load import MemoryLog
-from .timing import environment, write_report
+from .timing import environment, write_report, write_section
 
 
 class PacedVideo:
@@ -114,6 +114,7 @@ def main():
     parser.add_argument('video', help='what the camera sees')
     parser.add_argument('--config', nargs='+', required=True, help='configs of PAN')
     parser.add_argument('--out', required=True, type=Path, help='JSON file')
+    parser.add_argument('--section', help='of an existing JSON file, which keeps the others')
     parser.add_argument('--size', type=int, default=112, help='pixels of the crop')
     parser.add_argument('--fps', type=float, default=25, help='of the camera')
     parser.add_argument('--seconds', type=float, default=40, help='for each measurement')
@@ -142,7 +143,10 @@ def main():
             print(Path(path).stem, name, json.dumps(figures))
             verdict = 'keeps up' if figures['keeps_up'] else 'does not keep up'
             print(f'{Path(path).stem}, {name}, {verdict} with {args.fps:g} frames a second')
-    write_report(args.out, result)
+    if args.section:
+        write_section(args.out, args.section, result)
+    else:
+        write_report(args.out, result)
 
 
 if __name__ == '__main__':

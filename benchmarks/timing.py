@@ -117,6 +117,13 @@ def environment(device: str) -> dict:
     )
 
 
+def write_section(path: Union[str, Path], name: str, report: dict) -> None:
+    """Replace one section of a result file, which is made where there is none."""
+    path = Path(path)
+    sections = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+    write_report(path, {**sections, name: report})
+
+
 def write_report(path: Union[str, Path], report: dict) -> None:
     """Write a result file as JSON, whole or not at all; its folder is made.
 

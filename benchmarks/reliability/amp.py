@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train PAN_Lite on MotionShapes with float32, bfloat16 and float16, from the same seed.
 
-    python -m benchmarks.reliability.amp --out results/reliability/amp.json
+    python -m benchmarks.reliability.amp
 
 The config is the project's own for MotionShapes, on fewer and smaller clips. Autocast trains as
 well as float32 if in the last epoch the mean loss and the accuracy in validation are within BOUND
@@ -29,6 +29,7 @@ from mmengine.registry import RUNNERS, init_default_scope
 from torch.overrides import TorchFunctionMode
 
 import pan_mm  # noqa: F401
+from benchmarks.timing import write_section
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'
@@ -160,7 +161,7 @@ def main():
     parser.add_argument('--clips', type=int, default=96, help='to train with (default: 96)')
     parser.add_argument('--val-clips', type=int, default=120)
     parser.add_argument('--threads', type=int, default=2, help='of PyTorch (default: 2)')
-    parser.add_argument('--out', type=Path, help='file for the result, JSON')
+    parser.add_argument('--out', type=Path, default=ROOT / 'results' / 'reliability.json')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     runs = {}
@@ -182,9 +183,7 @@ def main():
         torch=torch.__version__,
         python=platform.python_version(),
     )
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=2) + '\n')
+    write_section(args.out, 'amp', report)
     return 0 if is_as_good(runs['bfloat16']) and is_as_good(runs[FLOAT16]) else 1
 
 

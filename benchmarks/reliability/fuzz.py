@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Feed many inputs to everything that reads files or takes numbers from outside.
 
-    python -m benchmarks.reliability.fuzz --inputs 100000 --out results/reliability/fuzz.json
+    python -m benchmarks.reliability.fuzz --inputs 100000
 
 Exits with 1 if an input led to another error than the documented ones; hypothesis prints the
 smallest such input. 4000 inputs took a minute and a half on a busy machine.
@@ -21,6 +21,9 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 
 import pan_mm  # noqa: E402, F401
+from benchmarks.timing import write_section  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def main():
@@ -29,7 +32,7 @@ def main():
     )
     parser.add_argument('--inputs', type=int, default=100_000, help='in all (default: 100000)')
     parser.add_argument('--only', nargs='+', help='names of targets (default: all)')
-    parser.add_argument('--out', help='file for the result, JSON')
+    parser.add_argument('--out', type=Path, default=ROOT / 'results' / 'reliability.json')
     args = parser.parse_args()
     init_default_scope('mmaction')
     from .fuzz_targets import TARGETS
@@ -66,9 +69,7 @@ def main():
         inputs=sum(report.values()), targets=report, failed=failed, python=platform.python_version()
     )
     print(json.dumps(result, indent=2))
-    if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(result, indent=2) + '\n')
+    write_section(args.out, 'fuzz', result)
     return 1 if failed else 0
 
 

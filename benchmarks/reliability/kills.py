@@ -6,7 +6,7 @@ waits until a checkpoint is being written. After each kill all checkpoints are r
 is started again with --resume until it is done, and then its weights, momenta and losses must be
 those of the undisturbed run, bit by bit. Exits with 1 if they are not.
 
-    python -m benchmarks.reliability.kills --times 20 --out results/reliability/kills.json
+    python -m benchmarks.reliability.kills --times 20
 """
 
 import argparse
@@ -30,6 +30,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.registry import RUNNERS, init_default_scope  # noqa: E402
 
 import pan_mm  # noqa: E402, F401
+from benchmarks.timing import write_section  # noqa: E402
 from pan_mm.utils.checkpoint import load_checkpoint_file  # noqa: E402
 from pan_mm.utils.errors import CheckpointError  # noqa: E402
 
@@ -166,7 +167,7 @@ def main():
     )
     parser.add_argument('--times', type=int, default=20, help='kills (default: 20)')
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default: 0)')
-    parser.add_argument('--out', help='file for the result, JSON')
+    parser.add_argument('--out', type=Path, default=ROOT / 'results' / 'reliability.json')
     args = parser.parse_args()
     chooser = random.Random(args.seed)
     kills, failures, differing, finished = collections.Counter(), [], [], 0
@@ -207,9 +208,7 @@ def main():
     )
     print(json.dumps(report, indent=2))
     print(*failures, *differing[:20], sep='\n')
-    if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(report, indent=2) + '\n')
+    write_section(args.out, 'kills', report)
     return 1 if failures or differing else 0
 
 

@@ -2,7 +2,7 @@
 """Press a server hard, and write down whether it held.
 
     python -m benchmarks.reliability.load --config CONFIG --checkpoint CHECKPOINT --video A.mp4 \\
-        --minutes 2 --out results/reliability/serve.json
+        --minutes 2
 
 Starts ``python -m pan_mm serve`` and keeps ``--parallel`` requests on their way for the time given:
 good videos, some of them followed by the stream engine too, text that calls itself a video, a video
@@ -35,6 +35,9 @@ import time
 import urllib.parse
 from pathlib import Path
 
+from benchmarks.timing import write_section
+
+ROOT = Path(__file__).resolve().parents[2]
 PROPER = dict(good=(200, 503), stream=(200, 503), text=(422, 503), cut=(422, 503), large=(413, 503))
 
 
@@ -74,7 +77,7 @@ def parse_args():
     parser.add_argument('--minutes', type=float, default=5)
     parser.add_argument('--parallel', type=int, default=50, help='requests at once')
     parser.add_argument('--slow', type=int, default=40, help='slow clients beside honest ones')
-    parser.add_argument('--out', required=True, type=Path, help='JSON file')
+    parser.add_argument('--out', type=Path, default=ROOT / 'results' / 'reliability.json')
     return parser.parse_args()
 
 
@@ -314,8 +317,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         result = run(args, folder)
     text = json.dumps(result, indent=2) + '\n'
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(text)
+    write_section(args.out, 'serve', result)
     print(text, end='')
     good = any(key.startswith('good: 200') for key in result['answers'])
     refused = result['beside_slow_clients']['refused']

@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = (
     '*.md',
     'docs/**/*.md',
-    'docs/*.md.in',
     'configs/**/*.md',
     'results/*.md',
     'tools/**/*.md',
