@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 import cv2
-import torch
 from mmengine.config import Config
 
 from pan_mm.inference.optimization import optimize
@@ -26,8 +25,7 @@ from pan_mm.streaming.recognizer import StreamRecognizer, StreamStats
 from pan_mm.streaming.sources import LiveSource
 from pan_mm.utils.errors import VideoError
 
-from .reliability.load import MemoryLog
-from .timing import environment, write_report, write_section
+from .timing import MemoryLog, environment, set_threads, write_report, write_section
 
 
 class PacedVideo:
@@ -123,7 +121,7 @@ def main():
     parser.add_argument('--threads', type=int, default=2, help='of PyTorch')
     parser.add_argument('--device', default='cpu')
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    set_threads(args.threads)
     cv2.setNumThreads(1)
     images = read_images(args.video)
     height, width = images[0].shape[:2]

@@ -276,20 +276,6 @@ def recognizer() -> str:
     return table(head, rows)
 
 
-def growth() -> str:
-    """Time and memory of PAN_Lite against its input."""
-    rows = (
-        (
-            curve['quantity'].replace('_', ' '),
-            ', '.join(map(str, curve['values'])),
-            ', '.join(f'{ms:.0f}' for ms in curve['ms']),
-            ', '.join(f'{peak:.0f}' for peak in curve['peak_mbytes']),
-        )
-        for curve in read_report('recognizer_epyc-2-cores')['growth']
-    )
-    return table(('PAN_Lite against', 'values', 'ms', 'MiB'), rows)
-
-
 def pipeline() -> str:
     """The way from a video file to the model's input."""
     rows = (
@@ -333,7 +319,7 @@ def int8() -> str:
 def reliability(found: Mapping = {}) -> str:
     """Outcome of the long trials."""
     found = found or json.loads((RESULTS / 'reliability.json').read_text(encoding='utf-8'))
-    kills, fuzz, serve, stream = (found[key] for key in ('kills', 'fuzz', 'serve', 'stream'))
+    kills, serve, stream = (found[key] for key in ('kills', 'serve', 'stream'))
     answers, slow = serve['answers'], serve['beside_slow_clients']
     served = sum(count for key, count in answers.items() if key.endswith(': 200'))
     refused = sum(answers.values()) - served - serve['faults']
@@ -346,11 +332,6 @@ def reliability(found: Mapping = {}) -> str:
             sum(kills['kills'].values()),
             f'{kills["broken_checkpoints"]} broken checkpoints; {kills["differing_runs"]} of '
             f'{kills["finished_runs"]} runs differ from the undisturbed one',
-        ),
-        (
-            f'mutated inputs of {len(fuzz["targets"])} readers and operators',
-            f'{fuzz["inputs"]:,}',
-            f'{len(fuzz["failed"])} with an undocumented error',
         ),
         (
             f'training with autocast against float32 ({found["amp"]["device"]})',
@@ -399,7 +380,6 @@ TABLES = {
         jhmdb,
         motion,
         recognizer,
-        growth,
         pipeline,
         stream,
         int8,

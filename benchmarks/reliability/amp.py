@@ -23,16 +23,14 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from mmaction.registry import OPTIM_WRAPPERS
-from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS, init_default_scope
 from torch.overrides import TorchFunctionMode
 
 import pan_mm  # noqa: F401
+from benchmarks.reliability.motionshapes import RESULTS, small_config
 from benchmarks.timing import write_section
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'
 BOUND = dict(loss=0.1, top1=0.1)
 
 
@@ -95,29 +93,21 @@ OPTIM_WRAPPER = {
 }
 
 
-def train(folder, dtype, seed=0, epochs=8, num_train=96, num_val=120, size=48):
+def train(folder, dtype, seed=0, epochs=8, num_train=96, num_val=120):
     """Train in ``folder``; losses of all iterations, top-1 at the end, and the time taken."""
-    cfg = Config.fromfile(CONFIG)
-    for split in ('train', 'val', 'test'):
-        loader = cfg[f'{split}_dataloader']
-        loader.update(batch_size=8, num_workers=0, persistent_workers=False)
-        loader.dataset.update(num_train=num_train, num_val=num_val, num_test=1, size=size)
-        loader.dataset.data_root = str(folder / 'data')
     name = f'{dtype}_seed{seed}'.replace(' ', '_')
+    options = {
+        'train_cfg.max_epochs': epochs,
+        'train_cfg.val_begin': epochs,
+        'optim_wrapper': OPTIM_WRAPPER[dtype],
+        'work_dir': str(folder / name),
+        'experiment_name': f'{folder.name}_{name}',
+        'default_hooks.checkpoint': dict(interval=-1, save_best=None, save_last=False),
+        'randomness': dict(seed=seed),
+    }
+    cfg = small_config(folder, 8, options, num_train=num_train, num_val=num_val)
     for scheduler in cfg.param_scheduler[1:]:
         scheduler.update(end=epochs, T_max=epochs)
-    cfg.merge_from_dict(
-        {
-            'train_cfg.max_epochs': epochs,
-            'train_cfg.val_begin': epochs,
-            'optim_wrapper': OPTIM_WRAPPER[dtype],
-            'work_dir': str(folder / name),
-            'experiment_name': f'{folder.name}_{name}',
-            'custom_hooks': [dict(type='EpochSeedHook')],
-            'default_hooks.checkpoint': dict(interval=-1, save_best=None, save_last=False),
-            'randomness': dict(seed=seed),
-        }
-    )
     init_default_scope('mmaction')
     began = time.monotonic()
     runner = RUNNERS.build(cfg)
@@ -161,7 +151,7 @@ def main():
     parser.add_argument('--clips', type=int, default=96, help='to train with (default: 96)')
     parser.add_argument('--val-clips', type=int, default=120)
     parser.add_argument('--threads', type=int, default=2, help='of PyTorch (default: 2)')
-    parser.add_argument('--out', type=Path, default=ROOT / 'results' / 'reliability.json')
+    parser.add_argument('--out', type=Path, default=RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     runs = {}

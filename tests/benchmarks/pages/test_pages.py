@@ -32,14 +32,14 @@ def test_each_table_has_its_place():
 
 
 def test_a_stale_page_is_named(monkeypatch, tmp_path):
-    text = '# A\n\n<!-- table: growth -->\nold\n<!-- end -->\n\nstays\n'
+    text = '# A\n\n<!-- table: int8 -->\nold\n<!-- end -->\n\nstays\n'
     (tmp_path / 'page.md').write_text(text)
     monkeypatch.setattr('benchmarks.pages.__main__.ROOT', tmp_path)
     monkeypatch.setattr('benchmarks.pages.__main__.PAGES', ['page.md'])
     with pytest.raises(SystemExit, match='page.md is stale; run python -m benchmarks.pages'):
         main(['--check'])
     filled = fill(text)
-    assert '| batch | 1, 2, 3, 4 |' in filled and 'old' not in filled
+    assert '| int8 | 46.7 |' in filled and 'old' not in filled
     assert filled.endswith('<!-- end -->\n\nstays\n') and fill(filled) == filled
 
 
