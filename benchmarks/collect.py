@@ -51,7 +51,7 @@ class Logs(NamedTuple):
 
     Attributes:
         cfg (Config): The training's.
-        epochs (int): Those of the config, or fewer if EarlyStoppingHook ended the training.
+        epochs (int): As in the config, or fewer if EarlyStoppingHook ended the training.
         steps (list[dict]): The logged steps that led to the end of the training, in order.
         trainings (list[str]): Texts of the logs of the training, the last one last.
         tests (list[tuple]): Metrics and config of each finished test, the last one last.
@@ -76,7 +76,7 @@ def read_logs(work_dir: Path) -> Logs:
     if not trained:
         raise RunError('it holds no log of a training')
     cfg = _config_of(trained[-1])
-    first = _config_of(trained[0])  # a resumed run's config does not say what it started from
+    first = _config_of(trained[0])  # a resumed run's config does not name its start
     cfg.load_from, cfg.resume = first.get('load_from'), first.get('resume', False)
     # A resumed run did some steps twice; the later ones count.
     latest = {line['step']: line for path in trained for line in scalars[path] if 'loss' in line}
@@ -135,7 +135,7 @@ def read_work_dir(work_dir: Union[str, Path], processor: Optional[str] = None) -
     path = find_config(name)
     base_cfg = Config.fromfile(path)
     if dataset(cfg) != dataset(base_cfg):
-        raise RunError(f'the run is of another dataset, {dataset(cfg)}, not {dataset(base_cfg)}')
+        raise RunError(f'the run used another dataset, {dataset(cfg)}, not {dataset(base_cfg)}')
     base, config_hash, base_lists = settings_of_config(path)
     own_lists = lists(cfg)
     pixels, gmacs, params = _cost(cfg)

@@ -5,7 +5,7 @@
 
 The test pipeline of PAN_Lite's config is compared with MMAction2's stock one, which has its Decord
 transforms and its data preprocessor and is otherwise the same, with one and with more decoding
-threads. They take turns on each video. What they give the model is compared, too.
+threads. They take turns on each video, and their outputs are compared.
 """
 
 import argparse

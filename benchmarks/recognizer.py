@@ -311,7 +311,7 @@ def main(argv: Optional[list] = None) -> None:
         inference=lambda: measure(recognizers, inference, args.variants, args.batches, args),
         video=lambda: from_videos(recognizers, args),
     )
-    for name, part in parts.items():  # keep what is measured if the next one is stopped
+    for name, part in parts.items():  # keep finished parts if the next one is stopped
         report[name] = part()
         if args.out:
             write_report(args.out, report)

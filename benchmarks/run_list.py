@@ -11,7 +11,7 @@ The list is YAML: groups in the order in which they run, each of them configs x 
 
 Each run has a folder of its name in the output folder: the work_dir of tools/train.py with its
 final checkpoint, the exact scores of one test of that checkpoint (scores.pkl, float32, with the
-samples' names), what the processes printed (output.txt), and at the end finished.json with the
+samples' names), the output of the processes (output.txt), and at the end finished.json with the
 checkpoint's SHA-256. A run that has finished.json is never started again; one that was cut off
 resumes from its last checkpoint. A run that fails is tried once more after all others.
 
@@ -65,7 +65,7 @@ def read_list(path: Union[str, Path]) -> list:
     """Read a list of runs.
 
     Raises:
-        ListError: Naming the group and what is wrong with it.
+        ListError: Naming the group and its fault.
     """
     try:
         groups = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
@@ -163,7 +163,7 @@ def check_folders(runs: Sequence[Run], out: Path) -> None:
 
 
 def work(runs: Sequence[Run], out: Path, nice: int = 19) -> list:
-    """Do all runs that are not finished, and wait for those of other processes.
+    """Do all runs that are not finished, and wait for runs of other processes.
 
     SIGTERM and Ctrl-C end the process that was started here and leave its run resumable.
 

@@ -193,7 +193,7 @@ def _check(run):
             f'{info["config_hash"]}); run again, or change the hash where it still means the same'
         )
     if split_name([info['train_list'], info['test_list']], config_lists) != info['split']:
-        raise RunError(f'its lists are not those of the split {info["split"]}')
+        raise RunError(f'its lists do not belong to the split {info["split"]}')
     if {key: round(run.accuracies[key], 2) for key in METRICS} != {k: info[k] for k in METRICS}:
         raise RunError('the table does not have the accuracy of the scores')
     if len(run.scores) != len(run.clips):

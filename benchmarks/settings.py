@@ -21,10 +21,9 @@ class RunError(ValueError):
 
 
 def settings(cfg: Config) -> dict:
-    """What determines the weights and scores of a run, flat: ``{'model.backbone.depth': 18}``.
+    """Flatten the settings that determine weights and scores: ``{'model.backbone.depth': 18}``.
 
-    Where the data lie, and which lists of them are read, is told by :func:`lists` and
-    :func:`dataset` instead.
+    The location of the data and its lists are left to :func:`dataset` and :func:`lists`.
     """
     kept = {
         key: cfg.get(key)
@@ -88,13 +87,13 @@ def changed_settings(own: dict, other: dict) -> dict:
 
 
 def without_scale(changes: dict) -> dict:
-    """Changes without those of the frames' size and of the number of epochs."""
+    """Leave out changes of the frames' size and of the number of epochs."""
     lengths = _lengths(changes)
     return {k: v for k, v in changes.items() if not (SIZE.search(k) or k in lengths)}
 
 
 def only_length(changes: dict) -> bool:
-    """Whether changes are of nothing but the number of epochs; so they are where there are none."""
+    """Return True if nothing but the number of epochs was changed."""
     return changes.keys() == _lengths(changes)
 
 
@@ -105,7 +104,7 @@ def _lengths(changes):
 
 
 def split_name(own: list, config: list) -> str:
-    """What runs on these lists are called, next to the lists of their config.
+    """Name the split of a run by its lists, next to the lists of its config.
 
     Returns:
         str: 'test' for the lists of the config, 'swap' for the same the other way round, NAME

@@ -109,7 +109,7 @@ def measure(config, images, args, optimized):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('video', help='what the camera sees')
+    parser.add_argument('video', help='played as a camera')
     parser.add_argument('--config', nargs='+', required=True, help='configs of PAN')
     parser.add_argument('--out', required=True, type=Path, help='JSON file')
     parser.add_argument('--section', help='of an existing JSON file, which keeps the others')

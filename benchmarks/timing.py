@@ -150,7 +150,7 @@ def positive(text: str) -> int:
 
 
 def set_threads(threads: int) -> None:
-    """Let PyTorch and OpenCV use so many threads."""
+    """Set the number of threads of PyTorch and OpenCV."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
 
@@ -192,8 +192,8 @@ def write_section(path: Union[str, Path], name: str, report: dict) -> None:
 def write_report(path: Union[str, Path], report: dict) -> None:
     """Write a result file as JSON, whole or not at all; its folder is made.
 
-    Of an :func:`environment` in it, ``stolen_seconds`` becomes the time that the cores of a virtual
-    machine have lost since: figures with much of it are not those of a quiet machine.
+    ``stolen_seconds`` of its :func:`environment` becomes the time that the cores of a virtual
+    machine have lost since. Many stolen seconds mean that the machine was not quiet.
     """
     path = Path(path)
     measured = report.get('environment', {})

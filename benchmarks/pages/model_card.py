@@ -42,7 +42,7 @@ DATA = {
         'HMDB51 is published under CC BY 4.0; terms of JHMDB itself were not found, and its films '
         'belong to their owners. Take the model for research, and cite the dataset.',
         'The clips are short, of films and the web, one action in each, and the person in the '
-        'middle. The model names one of its 21 classes whatever it sees, also where nobody acts.',
+        'middle. The model always names one of its 21 classes, even if there is no action.',
     ),
 }
 NOT_FOR = (
@@ -55,7 +55,7 @@ def ship(name: str, checkpoint: Path, run: Run, label_map: Optional[Path]) -> No
     """Write the weights of a run into the package.
 
     Raises:
-        RunError: If the run is of another checkpoint.
+        RunError: If the run tested another checkpoint.
     """
     info = run.info
     digest = sha256(checkpoint)
@@ -78,8 +78,8 @@ def accuracy(run: Run) -> str:
     return f"""{table(head, [row])}
 
 In percent. The interval (Wilson) treats the clips as independent, but clips of one film are not;
-the true one is wider. The figures are those of the weights before they were rounded to float16,
-which moves logits by less than 0.1. In [runs.csv](../../results/runs.csv) the run is
+the true one is wider. The figures belong to the weights before rounding to float16, which
+moves logits by less than 0.1. In [runs.csv](../../results/runs.csv) the run is
 `{info['run']}` of `{info['dataset']}`."""
 
 
@@ -134,7 +134,7 @@ allow.
 
 {tested}
 
-## What it is not for
+## Limits
 
 {not_for}
 {NOT_FOR}

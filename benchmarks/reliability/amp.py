@@ -130,7 +130,7 @@ def by_epoch(run, epochs):
 
 
 def compare(run, reference):
-    """Add how the end of a run differs from that of float32's."""
+    """Add the differences between the end of a run and the end of float32's."""
     run['loss_difference'] = round(run['loss'][-1] / reference['loss'][-1] - 1, 4)
     run['top1_difference'] = round(run['top1'] - reference['top1'], 4)
 

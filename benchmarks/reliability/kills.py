@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Kill a training at random moments, and compare what comes of it with an undisturbed one.
+"""Kill a training at random moments, and compare the outcome with an undisturbed one.
 
 The config is the project's own for MotionShapes, on a few clips of few pixels. Every second kill
 waits until a checkpoint is being written. After each kill all checkpoints are read; the training
-is started again with --resume until it is done, and then its weights, momenta and losses must be
-those of the undisturbed run, bit by bit. Exits with 1 if they are not.
+is started again with --resume until it is done, and then its weights, momenta and losses must
+equal the undisturbed run's, bit by bit. Exits with 1 if they are not.
 
     python -m benchmarks.reliability.kills --times 20
 """

@@ -251,7 +251,7 @@ def test_other_splits_are_told_apart(tmp_path, name, files):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'test_dataloader.dataset.data_root': 'data/other'}, 'of another dataset'),
+        ({'test_dataloader.dataset.data_root': 'data/other'}, 'used another dataset'),
         ({'test_dataloader.dataset.ann_file': 'annotations/train.txt'}, 'not on the split of'),
     ],
 )

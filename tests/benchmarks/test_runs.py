@@ -99,7 +99,7 @@ def test_a_run_is_replaced_by_the_same_run(tmp_path):
         (dict(config_hash='0' * 12), 'is not as it was when this was run'),
         (dict(config='gone_utd-mhad-depth'), 'there is no config gone_utd-mhad-depth.py'),
         (dict(train_list='a.txt'), 'trained on a.txt and tested on test.txt'),
-        (dict(split='swap', run='tsn_swap'), 'not those of the split swap'),
+        (dict(split='swap', run='tsn_swap'), 'do not belong to the split swap'),
         (dict(top1=55.5), 'does not have the accuracy of the scores'),
     ],
 )
