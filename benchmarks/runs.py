@@ -1,10 +1,16 @@
+#!/usr/bin/env python3
 """Read and extend the table of finished runs and the scores that they left.
+
+    python -m benchmarks.runs    # after configs have changed in form, but not in meaning
+
+The command makes the runs count for their configs as they are now.
 
 ``results/runs.csv`` has one row per run. ``results/scores/DATASET.npz`` holds, for each split, the
 names and labels of the test clips, and for each run the logits of these clips, forwards and, where
 they were tested, backwards. Both files are rewritten as a whole, so that neither is ever half new.
 """
 
+import argparse
 import fcntl
 import functools
 import json
@@ -239,8 +245,27 @@ def add_run(run: Run, results: Path = RESULTS) -> None:
         table = pd.concat(frames).sort_values(['dataset', 'run'])
         with written_whole(_arrays_path(results, dataset)) as part:
             np.savez_compressed(part, **dict(sorted(arrays.items())))
-        with written_whole(results / 'runs.csv') as part:
-            table.to_csv(part, index=False)
+        _write_table(table, results)
+
+
+def accept_configs(results: Path = RESULTS) -> None:
+    """Renew the hashes of all configs in ``runs.csv``.
+
+    Raises:
+        RunError: If a config is gone.
+        OSError: If the file cannot be written.
+    """
+    with _locked(results):
+        table = read_table(results)
+        table['config_hash'] = [
+            settings_of_config(find_config(config))[1] for config in table['config']
+        ]
+        _write_table(table, results)
+
+
+def _write_table(table, results):
+    with written_whole(results / 'runs.csv') as part:
+        table.to_csv(part, index=False)
 
 
 @contextmanager
@@ -252,3 +277,15 @@ def _locked(results) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+def main(argv: Optional[list] = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args(argv)
+    accept_configs()
+
+
+if __name__ == '__main__':
+    main()

@@ -5,7 +5,7 @@ A document has a table between its mark, ``<!-- table: NAME -->``, and ``<!-- en
 
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -137,9 +137,8 @@ def motionshapes() -> str:
 
 def own_videos() -> str:
     """Accuracy with 20 clips a class, by how the training starts."""
-    report = json.loads((RESULTS / 'own_videos.json').read_text(encoding='utf-8'))
     rows = []
-    for name, own in report['variants'].items():
+    for name, own in read_report('own_videos', RESULTS)['variants'].items():
         low, high = wilson(round(own['top1'] * own['clips'] / 100), own['clips'])
         percent = f'{own["top1"]:.1f}', f'{low:.0f} … {high:.0f}'
         rows.append([name, *percent, f'{own["minutes"]:.0f}'])
@@ -302,38 +301,31 @@ def int8() -> str:
     """Accuracy, speed and size with eight bits."""
     report = read_report('int8_xeon-2-cores')
     rows = [
-        [name, *(f'{figures[key]:.1f}' for key in ('top1', 'median_ms')), report['mib'].get(name)]
-        for name, figures in report['figures'].items()
+        [
+            name,
+            *(f'{own[key]:.1f}' for key in ('top1', 'median_ms')),
+            report['mib'].get(name, ''),
+        ]
+        for name, own in report['figures'].items()
     ]
-    rows[0][-1] = ''
     return table(['', 'top-1', 'ms', 'MiB'], rows)
 
 
-def reliability(found: Mapping = {}) -> str:
+def reliability() -> str:
     """Outcome of the long trials."""
-    found = found or json.loads((RESULTS / 'reliability.json').read_text(encoding='utf-8'))
+    found = read_report('reliability', RESULTS)
     kills, serve, stream = (found[key] for key in ('kills', 'serve', 'stream'))
     answers, slow = serve['answers'], serve['beside_slow_clients']
     served = sum(count for key, count in answers.items() if key.endswith(': 200'))
     refused = sum(answers.values()) - served - serve['faults']
-    ((variants,),) = [stream['models'].values()]
+    (variants,) = stream['models'].values()
     camera = variants['plain']
-    runs = {name: run for name, run in found['amp']['runs'].items() if name != 'float32'}
     rows = [
         (
             'SIGKILL of a training',
             sum(kills['kills'].values()),
             f'{kills["broken_checkpoints"]} broken checkpoints; {kills["differing_runs"]} of '
             f'{kills["finished_runs"]} runs differ from the undisturbed one',
-        ),
-        (
-            f'training with autocast against float32 ({found["amp"]["device"]})',
-            f'{len(found["amp"]["runs"]["float32"]["loss"])} epochs',
-            '; '.join(
-                f'{name}: loss {run["loss_difference"]:+.1%}, top-1 '
-                f'{100 * run["top1_difference"]:+.1f} points'
-                for name, run in runs.items()
-            ),
         ),
         (
             f'requests to the server, {serve["parallel"]} at once for {serve["minutes"]:g} min',

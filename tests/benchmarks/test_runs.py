@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.runs import METRICS, RESULTS, Run, add_run, compact, read_runs, read_table
+from benchmarks.runs import (
+    METRICS,
+    RESULTS,
+    Run,
+    accept_configs,
+    add_run,
+    compact,
+    read_runs,
+    read_table,
+)
 from benchmarks.settings import RunError, find_config, settings_of_config
 from pan_mm.inference.score_fusion import accuracies
 
@@ -135,6 +144,16 @@ def test_what_does_not_fit_is_named_and_left_out(tmp_path):
     assert [run.seed for run in runs] == [0] and len(problems) == 5
     assert problems[0].startswith('utd-mhad-depth, tsn_seed1: the table does not have')
     assert 'scores/without_scores' in problems[2]
+
+
+def test_configs_are_accepted_as_they_are_now(tmp_path):
+    add_run(make_run(0), tmp_path)
+    before = (tmp_path / 'runs.csv').read_text()
+    own = make_run(0).info['config_hash']
+    (tmp_path / 'runs.csv').write_text(before.replace(own, '0' * 12))
+    assert 'is not as it was' in read_runs(tmp_path)[1][0]
+    accept_configs(tmp_path)
+    assert (tmp_path / 'runs.csv').read_text() == before
 
 
 def test_a_damaged_file_is_an_error(tmp_path):
