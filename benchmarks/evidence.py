@@ -252,8 +252,10 @@ def summary(runs: Iterable[Run], models: Mapping) -> pd.DataFrame:
     """
     rows = []
     for run in runs:
-        same = [config for config in models if not changes_from(config, run)]
-        config = same[0] if same else run.info['config']
+        own = run.info['config']
+        known = [config for config in (own, *models) if config in models]  # its own one first
+        same = [config for config in known if not changes_from(config, run)]
+        config = same[0] if same else own
         changes = {} if same else without_scale(run.info['changes'])
         order = order_accuracies(run) if run.info['dataset'].startswith('utd') else {}
         rows.append(

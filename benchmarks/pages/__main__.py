@@ -42,7 +42,7 @@ def main(argv: Optional[list] = None) -> None:
         ('summary', tables.summary_table),
         ('differences', tables.differences_table),
     ):
-        text = make().round(4).to_csv(index=False)
+        text = make().to_csv(index=False, float_format='%.8g')
         write_page(RESULTS / f'{name}.csv', text, COMMAND, check)
     write_page(ROOT / 'model_zoo.md', model_zoo.model_zoo(), COMMAND, check)
     for path, text in model_card.cards():

@@ -43,6 +43,16 @@ def test_a_stale_page_is_named(monkeypatch, tmp_path):
     assert filled.endswith('<!-- end -->\n\nstays\n') and fill(filled) == filled
 
 
+def test_summary_and_tables_have_the_same_means():
+    table = tables.summary_table()
+    assert not any(len(set(seeds.split())) < len(seeds.split()) for seeds in table['seeds'])
+    plain = table.query('split == "test" and changes == "" and pixels == 112').set_index('config')
+    for model, config in MODELS.items():
+        row = plain.loc[config]
+        assert row['top1'] == pytest.approx(top1(LARGE, model)), model
+        assert row['seeds'] == ' '.join(str(run.seed) for run in found(LARGE)[model])
+
+
 def test_figure(tmp_path):
     figure.write_cost(found(LARGE), tmp_path / 'docs' / 'cost.png')
     image = Image.open(tmp_path / 'docs' / 'cost.png')
