@@ -126,6 +126,8 @@ def served(args, folder, *options):
 def seconds_of(outcomes):
     """Median and longest time of the requests with a result."""
     seconds = [took for _, status, took in outcomes if status == 200]
+    if not seconds:
+        sys.exit(f'error: no request had a result: {Counter(kind for kind, *_ in outcomes)}')
     return dict(median=round(statistics.median(seconds), 3), worst=round(max(seconds), 3))
 
 
