@@ -1,4 +1,4 @@
-"""What makes the numbers and pages of docs/: run from a checkout as ``python -m benchmarks.NAME``.
+"""Scripts behind the numbers of the documents; run from a checkout: ``python -m benchmarks.NAME``.
 
 Not part of the installed package.
 """

@@ -1,15 +1,9 @@
-"""The models that the pages compare, and where their records and configs lie."""
+"""Models that the pages compare, by the names of their configs."""
 
 from pathlib import Path
 
-from pan_mm.datasets.file_lists import read_label_map
-
 ROOT = Path(__file__).resolve().parents[1]
-RECORDS = ROOT / 'results' / 'utd_mhad'
-RECORDS_MOTIONSHAPES = ROOT / 'results' / 'motionshapes'
-RECORDS_JHMDB = ROOT / 'results' / 'jhmdb'
 CONFIGS = ROOT / 'configs' / 'recognition'
-SEEDS = (0, 1, 2)
 MODELS = {
     'TSN': 'tsn_r18_1xb16-1x1x8-30e_utd-mhad-depth',
     'TSM': 'tsm_r18_1xb16-1x1x8-30e_utd-mhad-depth',
@@ -89,13 +83,38 @@ MODELS_IMAGENET = {
 SPLITS_JHMDB = {'split 1': 'test', 'split 2': 'split2', 'split 3': 'split3'}
 STREAMS = {'rgb': 'PAN RGB', 'pa': 'PAN PA', 'lite': 'PAN Lite'}
 LABEL_MAP = ROOT / 'tools' / 'data' / 'utd_mhad' / 'label_map.txt'
-PAIRS = (
+# Classes that are each other's reversal in time.
+OPPOSITES = (
     ('swipe left', 'swipe right'),
     ('draw circle clockwise', 'draw circle counter-clockwise'),
     ('sit to stand', 'stand to sit'),
 )
-
-
-def class_names() -> list:
-    """Those of UTD-MHAD, by label."""
-    return read_label_map(LABEL_MAP)
+# The leads that are computed wherever both models have runs.
+PAIRS = (
+    ('TSM', 'TSN'),
+    ('PAN RGB', 'TSM'),
+    ('PAN Lite', 'TSM'),
+    ('PAN Lite', 'PAN RGB'),
+    ('PAN Lite', 'PAN PA'),
+    ('PAN Lite', 'Lite with differences'),
+    ('PAN Lite', "PAN Lite, the paper's stem"),
+    ('PAN Lite', 'PAN Lite, motion from zero'),
+    ('PAN PA', 'TSN'),
+    ('PAN PA', 'TSM'),
+    ('PAN PA', 'PAN RGB'),
+    ('PAN PA', 'Differences'),
+    ('PAN PA', 'Signed differences'),
+    ('PAN PA', 'Stack'),
+    ('PAN PA', 'TSM, 4 × 8 frames'),
+    ('PAN PA', 'TSM, 32 frames'),
+    ('PAN PA, square roots', 'PAN PA'),
+    ('PAN PA, square roots', 'Differences'),
+    ('PAN PA, square roots', 'Signed differences'),
+    ('PAN Full', 'PAN Lite'),
+    ('PAN Full', 'PAN PA'),
+    ('PAN Lite, distilled', 'PAN Lite'),
+    ('Differences', 'TSM'),
+    ('TSM with maximum', 'TSM'),
+    ('PAN RGB', 'TSM with maximum'),
+    ("TSM with VAP's dropout", 'TSM'),
+)

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Compile PA's Triton kernels for GPUs that need not be here, and count what a GPU would run.
 
     python -m benchmarks.kernel_counts --out results/performance/kernels_triton-VERSION.json
@@ -5,8 +6,7 @@
 Triton brings NVIDIA's assembler and disassembler. It counts for each kernel registers, spilled
 ones, shared memory, the widths of loads from global memory, matrix instructions, and warp
 instructions per output: of 'features' all, of 'filters' its loop, for all rows of one channel, of
-'frames' all, the loop as often as it runs. Counts are not times; rates derived from them say what
-instructions would allow, if nothing but starting them took time. Takes twenty minutes.
+'frames' all, the loop as often as it runs. Counts are not times. Takes twenty minutes.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from typing import Any, Optional
 
 import torch
 
-from .timing import write_report
+from .timing import show, write_report
 
 CAPABILITIES = (90, 80, 100)
 # (frames, precision) pairs for which pan_mm.ops.gpu compiles different kernels.
@@ -32,8 +32,6 @@ DTYPES = (
     (torch.uint8, torch.float32),
     (torch.float32, torch.float32),
 )
-# Multiprocessors, warp instructions they start in a cycle, GHz: to derive rates on an H100 SXM.
-H100 = (132, 4, 1.755)
 _NAMES = {
     torch.float32: 'fp32',
     torch.float16: 'fp16',
@@ -181,32 +179,6 @@ def variants(capability: int) -> list:
     return [dict(row, capability=capability) for row in rows]
 
 
-def derived_rate(instructions_per_output: float, pixels: int = 224 * 224, frames: int = 4) -> float:
-    """Frames per second of an H100 that did nothing but start these instructions."""
-    processors, starts, gigahertz = H100
-    outputs = processors * starts * gigahertz * 1e9 / instructions_per_output
-    return outputs / pixels * frames / (frames - 1)
-
-
-def table(report: dict) -> str:
-    """Markdown of a report."""
-    lines = [
-        '| kernel | capability | frames | precision | filters | registers | spills | shared, KiB | '
-        'loads, by bits | matrix instructions | instructions per output |',
-        '|---' * 11 + '|',
-    ]
-    for row in report['kernels']:
-        loads = ', '.join(f'{n} × {width}' for width, n in row['loads'].items())
-        lines.append(
-            f'| {row["kernel"]} | {row["capability"]} | {row["frames"]} | {row["precision"]} | '
-            f'{row["filters"]} of {row["size"]} × {row["size"]} | {row["registers"]} | '
-            f'{row["spills"]} | {row["shared_bytes"] / 1024:.0f} | {loads} | '
-            f'{row["matrix_instructions"]} {row["matrix_kind"]} | '
-            f'{row["instructions_per_output"]} |'
-        )
-    return '\n'.join(lines)
-
-
 def main(argv: Optional[list] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, help='JSON file to write')
@@ -229,7 +201,7 @@ def main(argv: Optional[list] = None) -> None:
             report['kernels'].append(count(**variant))
             if args.out:
                 write_report(args.out, report)
-    print(table(report))
+    show('kernels', report['kernels'])
 
 
 if __name__ == '__main__':

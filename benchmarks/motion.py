@@ -1,17 +1,16 @@
+#!/usr/bin/env python3
 """Time motion cues on the frames of a video: PA, each backend, against optical flow.
 
     python -m benchmarks.motion VIDEO [VIDEO ...] --out results/performance/NAME.json
 
-All are timed in the same run, in turns, on the same frames; reported is the median. A machine's
-limit for PA is the larger of its arithmetic over a matrix-product rate and its bytes over a copy
-rate, both measured in the same run. On a GPU (``--device cuda``) the script checks the kernel
-against the reference first, tries a few tiles, and leaves optical flow out; convolutions in
-float32 do not use TF32 there. Results are written after each measurement.
+All are timed in the same run, in turns, on the same frames; reported is the median. On a GPU
+(``--device cuda``) the script checks the kernel against the reference first, tries a few tiles, and
+leaves optical flow out; convolutions in float32 do not use TF32 there. Results are written after
+each measurement.
 """
 
 import argparse
 import functools
-import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -23,15 +22,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pan_mm.ops import cpu, persistence_of_appearance
+from pan_mm.ops import persistence_of_appearance
 from pan_mm.ops.reference import persistence_reference
 
-from .markdown import table
-from .timing import environment, peak_of, time_in_turns, time_once, write_report
+from .timing import (
+    environment,
+    parse_benchmark,
+    peak_of,
+    positive,
+    set_threads,
+    show,
+    summary,
+    time_in_turns,
+    time_once,
+    write_report,
+)
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CLIP_LEN, NUM_FILTERS, KERNEL_SIZE = 4, 8, 7
-SIZES = ((224, 224), (256, 340))  # (H, W)
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 CACHE_BYTES = 256 * 2**20  # GPU inputs rotate through more than this, so no run finds them cached
 
@@ -65,21 +73,15 @@ def naive_with_plain_norm(frames: Tensor, weight: Tensor, bias: Tensor) -> Tenso
     return squares.sum(2).sqrt().to(frames.dtype)
 
 
-def machine_probes(device: str, dtype: torch.dtype) -> dict:
-    """Functions with the operations or bytes of one call: a matrix product and a copy."""
-    size = 1024 if device == 'cpu' else 8192
-    matrix = torch.randn(size, size, device=device).to(dtype)
-    source = torch.randn(2**24 if device == 'cpu' else 2**28, device=device)
-    target = torch.empty_like(source)
-    return {
-        'matrix product': (lambda: matrix @ matrix, 2 * size**3),
-        'copy': (lambda: target.copy_(source), 2 * source.nbytes),
-    }
-
-
 def read_segments(videos: list, batch: int, size: tuple) -> np.ndarray:
-    """``batch`` segments of adjacent frames, spread over the videos, uint8 (B, m, H, W, 3) RGB."""
-    height, width = size
+    """Read segments of adjacent frames, spread over the videos and scaled to (width, height).
+
+    Returns:
+        np.ndarray: RGB, uint8, shape (batch, m, H, W, 3).
+
+    Raises:
+        ValueError: If OpenCV cannot decode enough frames.
+    """
     segments = []
     for index, video in enumerate(videos):
         count = batch // len(videos) + (index < batch % len(videos))
@@ -88,7 +90,7 @@ def read_segments(videos: list, batch: int, size: tuple) -> np.ndarray:
         frames = []
         capture = cv2.VideoCapture(str(video))
         while len(frames) < 300 and (read := capture.read())[0]:
-            frame = cv2.resize(read[1], (width, height), interpolation=cv2.INTER_AREA)
+            frame = cv2.resize(read[1], size, interpolation=cv2.INTER_AREA)
             frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
         capture.release()
         if len(frames) < CLIP_LEN:
@@ -167,15 +169,6 @@ def persistence_runners(raw: Tensor, weight: Tensor, compiled: bool) -> dict:
     return runners
 
 
-def limit_seconds(raw: Tensor, dtype: torch.dtype, rates: dict) -> float:
-    """The least time for PA: its products, or reading frames and writing maps once."""
-    batch, num_frames, channels, height, width = raw.shape
-    outputs = batch * (num_frames - 1) * height * width
-    operations = 2 * outputs * NUM_FILTERS * channels * KERNEL_SIZE**2
-    size = torch.empty(0, dtype=dtype).element_size()
-    return max(operations / rates['matrix product'], (raw.numel() + outputs) * size / rates['copy'])
-
-
 def tune(raw: Tensor, weight: Tensor) -> list:
     """Check and time the kernel in a few tiles; leaves the fastest one set."""
     from pan_mm.ops import gpu
@@ -232,38 +225,18 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
             for name, flow in optical_flows().items():
                 functions[name] = flow_runner(flow, segments[0])
                 frames_per_call[name] = CLIP_LEN
-        # A processor without half-precision units is bounded by its float32 rate.
-        probe_dtype = dtype if args.device == 'cuda' else cpu.compute_dtype(dtype)
-        probes = machine_probes(args.device, probe_dtype)
-        functions |= {name: probe for name, (probe, _) in probes.items()}
         seconds = time_in_turns(functions, args.repeats, args.warmup, args.device)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    rates = {name: amount / medians[name] for name, (_, amount) in probes.items()}
-    limit = limit_seconds(raw, dtype, rates)
-    result['matrix_product_gflops'] = rates['matrix product'] / 1e9
-    result['copy_gbytes_per_second'] = rates['copy'] / 1e9
-    tvl1 = medians['TV-L1'] / CLIP_LEN if 'TV-L1' in medians else None
     result['methods'] = []
     for name, frames in frames_per_call.items():
-        per_frame = medians[name] / frames
-        is_persistence = name not in ('frame difference', *optical_flows())
-        result['methods'].append(
-            dict(
-                method=name,
-                frames_per_second=1 / per_frame,
-                ms_per_frame=per_frame * 1000,
-                spread=[min(seconds[name]) * 1000 / frames, max(seconds[name]) * 1000 / frames],
-                times_naive=medians['naive'] / len(raw) / CLIP_LEN / per_frame,
-                times_tvl1=tvl1 / per_frame if tvl1 else None,
-                share_of_limit=limit / medians[name] if is_persistence else None,
-            )
-        )
+        row = summary([value / frames for value in seconds[name]])
+        row = dict(method=name, frames_per_second=1000 / row['ms'], ms_per_frame=row['ms'])
+        result['methods'].append(row)
     training = training_runners(raw, weight)
     seconds = time_in_turns(training, max(args.repeats // 2, 1), 1, args.device)
     result['training'] = [
         dict(
             method=name,
-            ms=statistics.median(seconds[name]) * 1000,
+            ms=summary(seconds[name])['ms'],
             peak_mbytes=peak_of(function, args.device) / 2**20,
         )
         for name, function in training.items()
@@ -271,65 +244,25 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
     return result
 
 
-def tables(results: list) -> str:
-    """Markdown of what was measured, for each type, size and number of threads."""
-    lines = []
-    for result in results:
-        lines.append(
-            f'\n{result["dtype"]}, {result["width"]}×{result["height"]}, batch {result["batch"]}, '
-            f'{result["threads"]} threads; matrix product {result["matrix_product_gflops"]:.0f} '
-            f'Gflop/s, copy {result["copy_gbytes_per_second"]:.1f} GB/s\n'
-        )
-        head = ('method', 'frames/s', 'ms/frame', '× naive', '× TV-L1', 'of the limit')
-        rows = [
-            (
-                row['method'],
-                f'{row["frames_per_second"]:.4g}',
-                f'{row["ms_per_frame"]:.4g}',
-                f'{row["times_naive"]:.2f}',
-                _show(row['times_tvl1'], '.0f'),
-                _show(row['share_of_limit'], '.0%'),
-            )
-            for row in result['methods']
-        ]
-        lines += [table(head, rows), '']
-        costs = [
-            (r['method'], f'{r["ms"]:.4g}', f'{r["peak_mbytes"]:.1f}') for r in result['training']
-        ]
-        lines.append(table(('forward + backward', 'ms', 'peak MiB'), costs))
-    return '\n'.join(lines)
-
-
-def _show(value: Optional[float], form: str) -> str:
-    return '' if value is None else format(value, form)
-
-
 def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('videos', nargs='+', type=Path, help='videos that OpenCV can decode')
-    parser.add_argument('--out', type=Path, help='JSON file to write')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=['float32', 'bfloat16'])
-    parser.add_argument('--batch', type=int, default=8, help='segments of 4 frames')
+    parser.add_argument('--batch', type=positive, default=8, help='segments of 4 frames')
     parser.add_argument('--threads', nargs='+', type=int, default=[1, torch.get_num_threads()])
-    parser.add_argument('--sizes', nargs='+', default=None, help='WIDTHxHEIGHT ...')
-    parser.add_argument('--repeats', type=int, default=9)
+    parser.add_argument(
+        '--sizes', nargs='+', type=size, default=[(224, 224), (340, 256)], metavar='WIDTHxHEIGHT'
+    )
+    parser.add_argument('--repeats', type=positive, default=9)
     parser.add_argument('--warmup', type=int, default=2)
     parser.add_argument('--compile', action='store_true', help='time torch.compile too')
-    args = parser.parse_args(argv)
-    for video in args.videos:
-        if not video.is_file():
-            parser.error(f'{video} is not a file; give videos to take the frames from')
-    if args.batch < 1 or args.repeats < 1:
-        parser.error('--batch and --repeats must be at least 1')
-    if args.device == 'cuda' and not torch.cuda.is_available():
-        parser.error('--device cuda, but PyTorch sees no GPU')
-    try:
-        sizes = [tuple(map(int, size.split('x'))) for size in args.sizes or []]
-        args.sizes = [(height, width) for width, height in sizes] or SIZES
-    except ValueError:
-        parser.error(f'--sizes takes WIDTHxHEIGHT, such as 224x224, got {args.sizes}')
-    return args
+    return parse_benchmark(parser, argv)
+
+
+def size(text: str) -> tuple:
+    """Read a size, such as 224x224."""
+    width, height = map(int, text.split('x'))
+    return width, height
 
 
 def main(argv: Optional[list] = None) -> None:
@@ -340,14 +273,14 @@ def main(argv: Optional[list] = None) -> None:
         segments = read_segments(args.videos, args.batch, size)
         for dtype in args.dtypes:
             for threads in sorted(set(args.threads)) if args.device == 'cpu' else [1]:
-                torch.set_num_threads(threads)
-                cv2.setNumThreads(threads)
-                measured = measure(segments, dtype, args)
-                report['results'].append(dict(threads=threads, **measured))
-                print(tables(report['results'][-1:]), flush=True)
+                set_threads(threads)
+                result = dict(threads=threads, **measure(segments, dtype, args))
+                report['results'].append(result)
+                for part in ('methods', 'training'):
+                    title = f'{dtype}, {result["width"]} × {result["height"]}, {threads} threads'
+                    show(f'{part}, {title}', result[part])
                 if args.out:
                     write_report(args.out, report)
-    print(json.dumps(report['environment']))
 
 
 if __name__ == '__main__':

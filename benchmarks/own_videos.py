@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What 20 clips a class reach in minutes, trained as the README says for your own videos.
+"""Train on 20 clips a class as the README says for your own videos, and measure accuracy.
 
     python -m benchmarks.own_videos data/jhmdb21 --out results/own_videos.json
 
-Takes the first 20 training clips of each of the first five classes of JHMDB that have as many in
-dev_train.txt, and all clips of these classes in dev_val.txt, which are of other films. Runs the
+Takes the first five classes of JHMDB with at least 20 clips in dev_train.txt: 20 of these clips to
+train, and all clips of the classes in dev_val.txt, from other films, to test. Runs the
 command that tools/data/build_list.py prints: as it is, which starts from ImageNet weights; with all
 stages of the network frozen; and from scratch.
 """
@@ -57,7 +57,7 @@ def lay_out(data_root: Path, folder: Path) -> list:
 
 
 def run(words: list, threads: int) -> str:
-    """Run a tool of the checkout; returns what it printed."""
+    """Run a tool of the checkout; returns its output."""
     env = dict(os.environ, OMP_NUM_THREADS=str(threads), PYTHONPATH=str(ROOT))
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -5,18 +5,16 @@
 
 The test pipeline of PAN_Lite's config is compared with MMAction2's stock one, which has its Decord
 transforms and its data preprocessor and is otherwise the same, with one and with more decoding
-threads. They take turns on each video. What they give the model is compared, too.
+threads. They take turns on each video, and their outputs are compared.
 """
 
 import argparse
-import json
 import statistics
 import time
 from copy import deepcopy
 from pathlib import Path
 from typing import Optional
 
-import cv2
 import torch
 from mmaction.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
@@ -25,8 +23,15 @@ from mmengine.registry import init_default_scope
 
 import pan_mm  # noqa: F401, registers PAN
 
-from .markdown import table
-from .timing import environment, summary, write_report
+from .timing import (
+    environment,
+    parse_benchmark,
+    positive,
+    set_threads,
+    show,
+    summary,
+    write_report,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv2-rgb.py'
@@ -124,52 +129,19 @@ def measure(args: argparse.Namespace) -> dict:
     return dict(pipelines=report, equal=equal, unequal=unequal)
 
 
-def tables(report: dict) -> str:
-    """Markdown of a report."""
-    pipelines = report['pipelines']
-    stages = dict.fromkeys(s for row in pipelines.values() for s in row['stages_ms'])
-    rows = []
-    for stage in stages:
-        shares = [(row['stages_ms'][stage], row['ms']) for row in pipelines.values()]
-        rows.append([stage, *(f'{ms:.1f} ({ms / total:.0%})' for ms, total in shares)])
-    for title, key, form in (
-        ('all', 'ms', '.1f'),
-        ('videos per second', 'videos_per_second', '.1f'),
-        ('times stock', 'times_stock', '.2f'),
-        ('times stock, median video', 'times_stock_median', '.2f'),
-    ):
-        rows.append([title, *(format(row[key], form) for row in pipelines.values())])
-    equal, unequal = report['equal'], report['unequal']
-    text = f'{len(equal)} of {len(equal) + len(unequal)} videos give the model equal numbers.'
-    if unequal:
-        text += f' Others: {", ".join(unequal)}.'
-    return f'{table(["ms for a video", *pipelines], rows)}\n\n{text}'
-
-
 def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('videos', nargs='+', type=Path)
-    parser.add_argument('--out', type=Path, help='JSON file to write')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
-    parser.add_argument('--repeats', type=int, default=5, help='of each video')
+    parser.add_argument('--repeats', type=positive, default=5, help='of each video')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='of PyTorch')
     parser.add_argument('--decode-threads', type=int, default=2, help='beside one')
-    args = parser.parse_args(argv)
-    for video in args.videos:
-        if not video.is_file():
-            parser.error(f'{video} is not a file')
-    if args.repeats < 1:
-        parser.error('--repeats must be at least 1')
-    if args.device == 'cuda' and not torch.cuda.is_available():
-        parser.error('--device cuda, but PyTorch sees no GPU')
-    return args
+    return parse_benchmark(parser, argv)
 
 
 def main(argv: Optional[list] = None) -> None:
     args = parse_args(argv)
     init_default_scope('mmaction')
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(args.threads)
+    set_threads(args.threads)
     report = dict(
         environment=dict(environment(args.device), threads=args.threads),
         settings=dict(videos=len(args.videos), repeats=args.repeats),
@@ -177,8 +149,14 @@ def main(argv: Optional[list] = None) -> None:
     )
     if args.out:
         write_report(args.out, report)
-    print(json.dumps(report['environment']))
-    print(tables(report))
+    rows = report['pipelines'].items()
+    show(
+        'ms for a video', (dict(pipeline=name, **row.pop('stages_ms'), **row) for name, row in rows)
+    )
+    equal, unequal = report['equal'], report['unequal']
+    print(
+        f'{len(equal)} of {len(equal) + len(unequal)} videos give the model equal numbers', *unequal
+    )
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time whole recognizers: PAN beside MMAction2's own configs, same machine, same input.
 
-    python -m benchmarks.recognizer [VIDEO ...] --growth --out FILE.json
+    python -m benchmarks.recognizer [VIDEO ...] --out FILE.json
 
 All have a ResNet-50 (X3D has its own network), 400 classes, and random weights, which do not
 change the time. On a processor frames are 112 × 112, so that the run ends in minutes; on a GPU
@@ -13,7 +13,6 @@ that drift of the machine hits all alike. With videos, the way from file to labe
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -21,8 +20,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-import cv2
-import numpy as np
 import torch
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
@@ -40,8 +37,17 @@ from pan_mm.models.memory_format import backbones, to_channels_last
 from pan_mm.models.streams import recognizers_of
 from pan_mm.ops.cpu import has_bfloat16_units
 
-from .markdown import table
-from .timing import environment, peak_of, summary, time_in_turns, write_report
+from .timing import (
+    environment,
+    parse_benchmark,
+    peak_of,
+    positive,
+    set_threads,
+    show,
+    summary,
+    time_in_turns,
+    write_report,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 PAN = str(ROOT / 'configs/recognition/pan' / 'pan-{}_kinetics400-rgb.py')
@@ -60,13 +66,6 @@ CONFIGS = {
 }
 VARIANTS = ('plain', 'channels-last', 'autocast', 'compiled')
 OPTIMIZED = ('optimized', 'optimized half', 'optimized half compile')  # inference only
-LITE = dict(batch=1, clip_len=4, num_segments=8)
-GROWTH = dict(
-    batch=(1, 2, 3, 4),
-    clip_len=(2, 4, 6, 8),
-    num_segments=(4, 8, 16),
-    pixels=(0.5, 1, 1.5, 2),  # in parts of --size squared
-)
 
 
 class Recognizer(NamedTuple):
@@ -224,6 +223,8 @@ def measure(recognizers: dict, make: Callable, variants: list, batches: list, ar
 def from_videos(recognizers: dict, args: argparse.Namespace) -> list:
     """Time the way from a video file to its label, video by video, models in turns."""
     runs = {}
+    if not args.videos:
+        return []
     for name, recognizer in recognizers.items():
         runs[name] = Compose(recognizer.pipeline), vary(recognizer.model, 'optimized').eval()
     decode, total = ({name: [] for name in runs} for _ in range(2))
@@ -251,102 +252,9 @@ def from_videos(recognizers: dict, args: argparse.Namespace) -> list:
     ]
 
 
-def lite(clip_len: int, num_segments: int, device: str) -> nn.Module:
-    """PAN_Lite with so many frames."""
-    cfg = load_config('PAN_Lite').model
-    cfg.backbone.update(clip_len=clip_len, num_segments=num_segments)
-    cfg.cls_head.num_segments = num_segments
-    return MODELS.build(without_pretrained(cfg)).to(device)
-
-
-def growth(args: argparse.Namespace) -> list:
-    """Time and memory of PAN_Lite against one quantity at a time."""
-    functions = {}
-    for quantity, values in GROWTH.items():
-        for value in values:
-            point = dict(LITE, **({quantity: value} if quantity in LITE else {}))
-            size = args.size
-            if quantity == 'pixels':
-                size = round(args.size * value**0.5 / 8) * 8
-                value = size**2
-            model = lite(point['clip_len'], point['num_segments'], args.device)
-            shape = (point['num_segments'] * point['clip_len'], 3, size, size)
-            functions[quantity, value] = inference(
-                model, shape, point['batch'], 'plain', args.device
-            )
-    seconds = time_in_turns(functions, args.repeats, args.warmup, args.device)
-    curves = []
-    for quantity in GROWTH:
-        keys = [key for key in functions if key[0] == quantity]
-        values = [value for _, value in keys]
-        rows = [summary(seconds[key]) for key in keys]
-        ms = [row['ms'] for row in rows]
-        peaks = [peak_of(functions[key], args.device) / 2**20 for key in keys]
-        curves.append(
-            dict(
-                quantity=quantity,
-                values=values,
-                ms=ms,
-                spread=[row['spread'] for row in rows],
-                peak_mbytes=peaks,
-                line_ms=fit_line(values, ms),
-                line_mbytes=fit_line(values, peaks),
-            )
-        )
-    return curves
-
-
-def fit_line(x: list, y: list) -> dict:
-    """Least squares line, and how far the points are from it, relative to their mean."""
-    slope, intercept = np.polyfit(x, y, 1)
-    off = np.abs(slope * np.array(x) + intercept - y).max() / np.mean(y)
-    return dict(slope=float(slope), intercept=float(intercept), farthest=float(off))
-
-
-def _round(value: Optional[float]) -> str:
-    return '' if value is None else f'{value:.0f}'
-
-
-def tables(report: dict) -> str:
-    """Markdown of a report."""
-    parts = []
-    for kind in ('inference', 'training'):
-        if measured := report.get(kind):
-            rows = (
-                (
-                    *(row[key] for key in ('model', 'variant', 'batch')),
-                    f'{row["ms"]:.4g}',
-                    f'{row["clips_per_second"]:.3g}',
-                    _round(row.get('peak_mbytes')),
-                )
-                for row in measured
-            )
-            parts.append(table((kind, 'variant', 'batch', 'ms', 'clips/s', 'peak MiB'), rows))
-    if report.get('video'):
-        rows = (
-            (
-                row['model'],
-                f'{row["ms"]:.4g}',
-                f'{row["videos_per_second"]:.3g}',
-                f'{row["decoding_share"]:.0%}',
-            )
-            for row in report['video']
-        )
-        parts.append(table(('file to label', 'ms', 'videos/s', 'decoding'), rows))
-    for curve in report.get('growth') or []:
-        parts.append(
-            f'{curve["quantity"]} {curve["values"]}: ms {[round(ms, 1) for ms in curve["ms"]]}, '
-            f'MiB {[round(peak) for peak in curve["peak_mbytes"]]}; off the line by at most '
-            f'{curve["line_ms"]["farthest"]:.1%} and {curve["line_mbytes"]["farthest"]:.1%}'
-        )
-    return '\n\n'.join(parts)
-
-
 def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('videos', nargs='*', type=Path, help='to be recognized, file to label')
-    parser.add_argument('--out', type=Path, help='JSON file to write')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument('--models', nargs='+', choices=CONFIGS, default=list(CONFIGS))
     parser.add_argument(
         '--variants',
@@ -355,21 +263,17 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
         help='by default all on a GPU; on a processor those without compilation, and without half '
         'precision too where it has no units for bfloat16',
     )
-    parser.add_argument('--size', type=int, help='pixels, by default 112 on a processor, else 224')
-    parser.add_argument('--batches', nargs='+', type=int, help='by default 1 2, on a GPU 1 8 32')
-    parser.add_argument('--train-batch', type=int, help='clips, by default 2, on a GPU 8')
-    parser.add_argument('--growth', action='store_true', help='time PAN_Lite against its input')
-    parser.add_argument('--repeats', type=int, help='by default 3, on a GPU 20')
+    parser.add_argument('--size', type=positive, help='pixels, by default 112, on a GPU 224')
+    parser.add_argument(
+        '--batches', nargs='+', type=positive, help='by default 1 2, on a GPU 1 8 32'
+    )
+    parser.add_argument('--train-batch', type=positive, help='clips, by default 2, on a GPU 8')
+    parser.add_argument('--repeats', type=positive, help='by default 3, on a GPU 20')
     parser.add_argument('--warmup', type=int, default=1)
     parser.add_argument('--video-repeats', type=int, default=1)
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
-    args = parser.parse_args(argv)
-    for video in args.videos:
-        if not video.is_file():
-            parser.error(f'{video} is not a file')
+    args = parse_benchmark(parser, argv)
     on_gpu = args.device == 'cuda'
-    if on_gpu and not torch.cuda.is_available():
-        parser.error('--device cuda, but PyTorch sees no GPU')
     args.size = args.size or (224 if on_gpu else 112)
     args.batches = args.batches or ([1, 8, 32] if on_gpu else [1, 2])
     args.train_batch = args.train_batch or (8 if on_gpu else 2)
@@ -380,8 +284,6 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     args.variants = args.variants or [
         variant for variant in VARIANTS + OPTIMIZED if not any(word in variant for word in slow)
     ]
-    if min(args.size, args.train_batch, args.repeats, *args.batches) < 1:
-        parser.error('--size, --batches, --train-batch and --repeats must be at least 1')
     return args
 
 
@@ -389,8 +291,7 @@ def main(argv: Optional[list] = None) -> None:
     args = parse_args(argv)
     init_default_scope('mmaction')
     MMLogger.get_current_instance().setLevel('WARNING')  # TANet logs each weight that it creates
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(args.threads)
+    set_threads(args.threads)
     report = dict(
         environment=dict(environment(args.device), threads=args.threads),
         settings=dict(size=args.size, dtype='float32', repeats=args.repeats, warmup=args.warmup),
@@ -408,15 +309,13 @@ def main(argv: Optional[list] = None) -> None:
     parts = dict(
         training=lambda: measure(recognizers, training, trainable, [args.train_batch], args),
         inference=lambda: measure(recognizers, inference, args.variants, args.batches, args),
-        video=lambda: from_videos(recognizers, args) if args.videos else None,
-        growth=lambda: growth(args) if args.growth else None,
+        video=lambda: from_videos(recognizers, args),
     )
-    for name, part in parts.items():  # keep what is measured if the next one is stopped
+    for name, part in parts.items():  # keep finished parts if the next one is stopped
         report[name] = part()
         if args.out:
             write_report(args.out, report)
-    print(json.dumps(report['environment']))
-    print(tables(report))
+        show(name, report[name])
 
 
 if __name__ == '__main__':

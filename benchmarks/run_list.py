@@ -1,6 +1,6 @@
-"""Train and test a list of runs, several at a time; started again, it continues where it stopped.
+"""Train and test a list of runs; started again, it continues where it stopped.
 
-    python -m benchmarks.run_list benchmarks/utd_mhad_64px.yml --lanes 2 --out work_dirs/matrix
+    python -m benchmarks.run_list benchmarks/utd_mhad_64px.yml --out work_dirs/matrix
 
 The list is YAML: groups in the order in which they run, each of them configs x seeds.
 
@@ -11,29 +11,32 @@ The list is YAML: groups in the order in which they run, each of them configs x 
 
 Each run has a folder of its name in the output folder: the work_dir of tools/train.py with its
 final checkpoint, the exact scores of one test of that checkpoint (scores.pkl, float32, with the
-samples' names), what the processes printed (output.txt), and at the end finished.json with the
+samples' names), the output of the processes (output.txt), and at the end finished.json with the
 checkpoint's SHA-256. A run that has finished.json is never started again; one that was cut off
 resumes from its last checkpoint. A run that fails is tried once more after all others.
+
+To train several runs at a time, start the command several times: each takes the next run that no
+other process has locked.
 """
 
 import argparse
 import contextlib
 import fcntl
 import hashlib
-import heapq
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 import yaml
+
+from pan_mm.utils.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUP_KEYS = {'configs', 'seeds', 'tag', 'options'}
@@ -62,7 +65,7 @@ def read_list(path: Union[str, Path]) -> list:
     """Read a list of runs.
 
     Raises:
-        ListError: Naming the group and what is wrong with it.
+        ListError: Naming the group and its fault.
     """
     try:
         groups = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
@@ -101,36 +104,16 @@ def _runs_of_group(group: dict, place: str) -> Iterator[Run]:
 
 
 def _find_config(name, place):
-    paths = [ROOT / name] if name.endswith('.py') else sorted(ROOT.glob(f'configs/**/{name}.py'))
+    folders = ('configs', 'projects')
+    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob(f'{name}.py'))]
+    paths = [ROOT / name] if name.endswith('.py') else paths
     if not paths or not paths[0].is_file():
         raise ListError(f'{place}: there is no config {name}')
     return paths[0]
 
 
-def remaining_seconds(
-    runs: Sequence[Run], took: Mapping, running_for: Mapping, lanes: int
-) -> Optional[float]:
-    """Seconds until the last of ``runs`` is done, None while no run tells how long one takes.
-
-    Args:
-        runs (Sequence[Run]): All that are not done.
-        took (Mapping): Seconds that finished runs took, a list by config.
-        running_for (Mapping): Seconds since the start of those that run, by name.
-        lanes (int): Runs at a time.
-    """
-    known = [seconds for config in took.values() for seconds in config]
-    if not known:
-        return None
-    ends = [0.0] * lanes
-    for run in sorted(runs, key=lambda run: run.name not in running_for):
-        own = took.get(run.config) or known
-        left = sum(own) / len(own) - running_for.get(run.name, 0)
-        heapq.heapreplace(ends, ends[0] + max(left, 0))
-    return max(ends)
-
-
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Compute the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while block := file.read(1 << 20):
@@ -139,13 +122,8 @@ def sha256(path: Path) -> str:
 
 
 def _write_json(path, content):
-    part = path.with_name(f'.{path.name}.part')
-    part.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
-    part.replace(path)
-
-
-def _read_json(path):
-    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+    with atomic_write(path) as part:
+        Path(part).write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
 
 def _commit():
@@ -168,213 +146,143 @@ class Failed(RuntimeError):
     """A process of a run ended with an error."""
 
 
-class Stopped(RuntimeError):
-    """The runner was told to stop."""
+def check_folders(runs: Sequence[Run], out: Path) -> None:
+    """Refuse an output folder that holds a run of the same name with other settings.
+
+    Raises:
+        ListError: Naming the folder.
+    """
+    for run in runs:
+        path, own = out / run.name / 'run.json', json.loads(json.dumps(_settings(run)))
+        before = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else own
+        if {key: before[key] for key in own} != own:
+            raise ListError(
+                f'{out / run.name} was begun with other settings ({before}); remove it, or give '
+                'the group another tag'
+            )
 
 
-class Runner:
-    """Works through a list of runs.
+def work(runs: Sequence[Run], out: Path, nice: int = 19) -> list:
+    """Do all runs that are not finished, and wait for runs of other processes.
+
+    SIGTERM and Ctrl-C end the process that was started here and leave its run resumable.
 
     Args:
         runs (Sequence[Run]): In the order in which they start.
-        out (str | Path): Gets a folder for each run.
-        lanes (int): Runs at a time, of one thread each. Defaults to 1.
+        out (Path): Gets a folder for each run.
         nice (int): How much the runs give way to other work, 0 to 19. Defaults to 19.
 
-    Raises:
-        ListError: If ``out`` holds a run of the same name with other settings.
+    Returns:
+        list[Run]: Those that failed twice.
     """
-
-    def __init__(
-        self, runs: Sequence[Run], out: Union[str, Path], lanes: int = 1, nice: int = 19
-    ) -> None:
-        self.runs, self.out, self.lanes, self.nice = runs, Path(out).resolve(), lanes, nice
-        self.took: dict = {}
-        self.started: dict = {}
-        self.children: set = set()
-        self.lock = threading.Lock()
-        self.stopping = False
-        for run in runs:
-            before = _read_json(self.out / run.name / 'run.json')
-            own = json.loads(json.dumps(self._settings(run)))
-            if before and {key: before[key] for key in own} != own:
-                raise ListError(
-                    f'{self.out / run.name} was begun with other settings ({before}); remove it, '
-                    'or give the group another tag'
-                )
-            self._count(run)
-
-    @staticmethod
-    def _settings(run):
-        return dict(config=run.config, seed=run.seed, options=run.options)
-
-    def _count(self, run):
-        done = _read_json(self.out / run.name / 'finished.json')
-        if done and not done['resumed']:
-            self.took.setdefault(run.config, []).append(done['seconds'])
-
-    def _is_finished(self, run):
-        return (self.out / run.name / 'finished.json').is_file()
-
-    def work(self) -> list:
-        """Do all runs that are not finished; returns those that failed.
-
-        SIGTERM and Ctrl-C end the processes that this runner started, and leave all resumable.
-        """
-        todo = [run for run in self.runs if not self._is_finished(run)]
-        done = len(self.runs) - len(todo)
-        self._say(f'{done} of {len(self.runs)} runs are finished; {self._forecast()}')
-        for _ in range(2):  # retry what fails once
-            with ThreadPoolExecutor(self.lanes) as pool:
+    failures: Counter = Counter()
+    todo = [run for run in runs if not is_finished(run, out)]
+    echo(f'{len(runs) - len(todo)} of {len(runs)} runs are finished')
+    while todo:
+        found = None
+        for run in sorted(todo, key=lambda run: failures[run.name]):
+            with _claimed(out / run.name) as claim:
+                if claim is None:
+                    continue
+                found = run
                 try:
-                    waiting = [pool.submit(self._attempt, run) for run in todo]
-                    todo = [run for run, result in zip(todo, waiting) if not result.result()]
-                except BaseException:
-                    self.stop()
-                    raise
-        return todo
+                    if not is_finished(run, out):
+                        _train_and_test(run, out / run.name, claim, nice)
+                except Failed as error:
+                    failures[run.name] += 1
+                    echo(f'{run.name} failed: {error}')
+                break
+        if found is None:
+            time.sleep(1)  # all that is left is running in other processes
+        todo = [r for r in todo if failures[r.name] < 2 and not is_finished(r, out)]
+    return [run for run in runs if failures[run.name] == 2]
 
-    def stop(self) -> None:
-        """End the processes of all runs; nothing is started after that."""
-        with self.lock:
-            self.stopping = True
-            children = list(self.children)
-        for number, patience in ((signal.SIGTERM, 20), (signal.SIGKILL, 20)):
-            for child in children:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, number)  # the whole session, data workers included
-            for child in children:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(patience)
-            children = [child for child in children if child.poll() is None]
 
-    def _attempt(self, run):
-        """Train and test; returns whether it is finished."""
-        if self.stopping:
-            return False
+def is_finished(run: Run, out: Path) -> bool:
+    """Return True if a run was trained and tested."""
+    return (out / run.name / 'finished.json').is_file()
+
+
+@contextlib.contextmanager
+def _claimed(folder):
+    """Lock a run, or yield None; its processes inherit the lock, so a killed runner's keep it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / '.lock', 'w') as claim:
         try:
-            with self._claimed(run) as claim:
-                if not self._is_finished(run):
-                    self._train_and_test(run, claim)
-        except Failed as error:
-            self._say(f'{run.name} failed: {error}')
-            return False
-        except Stopped:
-            return False
-        return True
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            claim = None
+        yield claim
 
-    @contextlib.contextmanager
-    def _claimed(self, run):
-        """Holds the run's lock, which its processes inherit: those of a killed runner keep it."""
-        folder = self.out / run.name
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / '.lock', 'w') as claim:
-            told = False
-            while True:
-                try:
-                    fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if not told:
-                        self._say(f'{run.name} is at work in another process; waiting for its end')
-                    told = True
-                    time.sleep(1)
-                    if self.stopping:
-                        raise Stopped from None
-            yield claim
 
-    def _train_and_test(self, run, claim):
-        folder = self.out / run.name
-        resumed = any(folder.glob('epoch_*.pth'))
-        begun = time.time()
-        self.started[run.name] = begun
-        self._say(f'{run.name}: {"resumes" if resumed else "starts"}')
-        _write_json(folder / 'run.json', dict(self._settings(run), commit=_commit()))
-        try:
-            words = ['--work-dir', str(folder), '--seed', str(run.seed)]
-            words += ['--resume'] if resumed else []
-            self._call(run.command('train.py', *words), folder, claim)
-            checkpoint = folder / Path((folder / 'last_checkpoint').read_text().strip()).name
-            words = [str(checkpoint), '--work-dir', str(folder)]
-            words += ['--dump', str(folder / 'scores.pkl')]
-            self._call(run.command('test.py', *words), folder, claim)
-        finally:
-            del self.started[run.name]
-        top1 = _top1(folder)
-        finished = dict(
-            checkpoint=checkpoint.name,
-            sha256=sha256(checkpoint),
-            scores='scores.pkl',
-            top1=top1,
-            seconds=round(time.time() - begun),
-            resumed=resumed,
+def _train_and_test(run, folder, claim, nice):
+    resumed = any(folder.glob('epoch_*.pth'))
+    begun = time.monotonic()
+    echo(f'{run.name}: {"resumes" if resumed else "starts"}')
+    _write_json(folder / 'run.json', dict(_settings(run), commit=_commit()))
+    words = ['--work-dir', str(folder), '--seed', str(run.seed)]
+    words += ['--resume'] if resumed else []
+    _call(run.command('train.py', *words), folder, claim, nice)
+    checkpoint = folder / Path((folder / 'last_checkpoint').read_text().strip()).name
+    words = [str(checkpoint), '--work-dir', str(folder), '--dump', str(folder / 'scores.pkl')]
+    _call(run.command('test.py', *words), folder, claim, nice)
+    finished = dict(
+        checkpoint=checkpoint.name,
+        sha256=sha256(checkpoint),
+        scores='scores.pkl',
+        top1=_top1(folder),
+        seconds=round(time.monotonic() - begun),
+        resumed=resumed,
+    )
+    _write_json(folder / 'finished.json', finished)
+    echo(f'{run.name}: top-1 {finished["top1"]} %, {finished["seconds"] / 60:.1f} min')
+
+
+def _call(command, folder, claim, nice):
+    """Run a process of one thread to its end, in a session of its own, at low priority."""
+    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    with (folder / 'output.txt').open('a', encoding='utf-8') as output:
+        child = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=python_path),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[claim.fileno()],
         )
-        _write_json(folder / 'finished.json', finished)
-        self._count(run)
-        minutes = finished['seconds'] / 60
-        self._say(f'{run.name}: top-1 {top1} %, {minutes:.1f} min; {self._forecast()}')
-
-    def _call(self, command, folder, claim):
-        """Run a process of one thread to its end, in a session of its own, at low priority."""
-        python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-        with (folder / 'output.txt').open('a', encoding='utf-8') as output:
-            with self.lock:
-                if self.stopping:
-                    raise Stopped
-                child = subprocess.Popen(
-                    command,
-                    cwd=ROOT,
-                    env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=python_path),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    pass_fds=[claim.fileno()],
-                )
-                self.children.add(child)
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, child.pid, self.nice)
-                # Linux also schedules by session.
-                Path(f'/proc/{child.pid}/autogroup').write_text(str(self.nice))
-            child.wait()
-        self.children.discard(child)
-        if self.stopping:
-            raise Stopped
-        if child.returncode:
-            tail = (folder / 'output.txt').read_text(errors='replace').splitlines()[-1:]
-            raise Failed(f'{command[1]} ended with {child.returncode}: {"".join(tail)}')
-
-    def _forecast(self):
-        now = time.time()
-        runs = [run for run in self.runs if not self._is_finished(run)]
-        running_for = {name: now - begun for name, begun in list(self.started.items())}
-        left = remaining_seconds(runs, self.took, running_for, self.lanes)
-        if left is None:
-            return f'{len(runs)} to do; the first whole run will tell how long they take'
-        end = time.strftime('%Y-%m-%d %H:%M', time.localtime(now + left))
-        return f'{len(runs)} to do, done about {end}'
-
-    @staticmethod
-    def _say(text):
-        print(time.strftime('%m-%d %H:%M:%S'), text, flush=True)
+    try:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, child.pid, nice)
+            # Linux also schedules by session.
+            Path(f'/proc/{child.pid}/autogroup').write_text(str(nice))
+        child.wait()
+    except BaseException:
+        _stop(child)
+        raise
+    if child.returncode:
+        tail = (folder / 'output.txt').read_text(errors='replace').splitlines()[-1:]
+        raise Failed(f'{command[1]} ended with {child.returncode}: {"".join(tail)}')
 
 
-def parse_args(argv: Optional[list]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('list', help='YAML file')
-    parser.add_argument('--out', required=True, help='folder that gets a folder for each run')
-    parser.add_argument('--lanes', type=int, default=1, help='runs at a time, of one thread each')
-    parser.add_argument(
-        '--nice', type=int, default=19, help='0: full priority, 19 (default): what is left over'
-    )
-    args = parser.parse_args(argv)
-    if not 0 <= args.nice <= 19:
-        parser.error(f'--nice must be 0 to 19, got {args.nice}')
-    if args.lanes < 1:
-        parser.error(f'--lanes must be at least 1, got {args.lanes}')
-    return args
+def _stop(child):
+    """End a process and its data workers."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(20)
+            return
+
+
+def echo(text: str) -> None:
+    """Print a line with the time."""
+    print(time.strftime('%m-%d %H:%M:%S'), text, flush=True)
+
+
+def _settings(run):
+    return dict(config=run.config, seed=run.seed, options=run.options)
 
 
 def _interrupt(number, frame):
@@ -382,10 +290,23 @@ def _interrupt(number, frame):
 
 
 def main(argv: Optional[list] = None) -> None:
-    args = parse_args(argv)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('list', help='YAML file')
+    parser.add_argument(
+        '--out', required=True, type=Path, help='folder that gets a folder for each run'
+    )
+    parser.add_argument(
+        '--nice', type=int, choices=range(20), default=19, help='0: full priority (default: 19)'
+    )
+    args = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
+    out = args.out.resolve()
     try:
-        failed = Runner(read_list(args.list), args.out, args.lanes, args.nice).work()
+        runs = read_list(args.list)
+        check_folders(runs, out)
+        failed = work(runs, out, args.nice)
     except ListError as error:
         sys.exit(f'error: {error}')
     except KeyboardInterrupt:

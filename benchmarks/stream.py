@@ -3,7 +3,7 @@
 
     python -m benchmarks.stream VIDEO --config CONFIG [CONFIG ...] --out FILE.json
     python -m benchmarks.stream VIDEO --config CONFIG --fps 300 --seconds 120 \
-        --out results/reliability/stream.json
+        --section stream --out results/reliability.json
 
 A video plays in a loop at the speed of a camera and is followed as a live source, late frames
 dropped. Latency is from a frame's arrival to the prediction that it completes. Each config is
@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 import cv2
-import torch
 from mmengine.config import Config
 
 from pan_mm.deploy.streaming.recognizer import StreamRecognizer, StreamStats
@@ -26,8 +25,7 @@ from pan_mm.inference.optimization import optimize
 from pan_mm.inference.recognizer import load_recognizer
 from pan_mm.utils.errors import VideoError
 
-from .reliability.load import MemoryLog
-from .timing import environment, write_report
+from .timing import MemoryLog, environment, set_threads, write_report, write_section
 
 
 class PacedVideo:
@@ -111,9 +109,10 @@ def measure(config, images, args, optimized):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('video', help='what the camera sees')
+    parser.add_argument('video', help='played as a camera')
     parser.add_argument('--config', nargs='+', required=True, help='configs of PAN')
     parser.add_argument('--out', required=True, type=Path, help='JSON file')
+    parser.add_argument('--section', help='of an existing JSON file, which keeps the others')
     parser.add_argument('--size', type=int, default=112, help='pixels of the crop')
     parser.add_argument('--fps', type=float, default=25, help='of the camera')
     parser.add_argument('--seconds', type=float, default=40, help='for each measurement')
@@ -122,7 +121,7 @@ def main():
     parser.add_argument('--threads', type=int, default=2, help='of PyTorch')
     parser.add_argument('--device', default='cpu')
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    set_threads(args.threads)
     cv2.setNumThreads(1)
     images = read_images(args.video)
     height, width = images[0].shape[:2]
@@ -142,7 +141,10 @@ def main():
             print(Path(path).stem, name, json.dumps(figures))
             verdict = 'keeps up' if figures['keeps_up'] else 'does not keep up'
             print(f'{Path(path).stem}, {name}, {verdict} with {args.fps:g} frames a second')
-    write_report(args.out, result)
+    if args.section:
+        write_section(args.out, args.section, result)
+    else:
+        write_report(args.out, result)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
-"""Timing, memory and environment, as every benchmark of this project takes them."""
+"""Time, memory, environment and result files of all benchmarks."""
 
+import argparse
 import datetime
 import importlib.util
 import json
@@ -7,13 +8,14 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 
 import pan_mm
@@ -95,7 +97,7 @@ def _stolen():
 
 
 def environment(device: str) -> dict:
-    """What a speed depends on: device, versions, other load, date.
+    """Describe what a speed depends on: device, versions, other load, date.
 
     Args:
         device (str): 'cpu', 'cuda', or one of several GPUs such as 'cuda:1'.
@@ -117,11 +119,81 @@ def environment(device: str) -> dict:
     )
 
 
+def show(title: str, rows: Iterable) -> None:
+    """Print rows as a table."""
+    table = pd.DataFrame(rows).to_string(index=False, na_rep='', float_format='{:.4g}'.format)
+    print(f'{title}\n{table}\n', flush=True)
+
+
+def parse_benchmark(parser: argparse.ArgumentParser, argv: Optional[list]) -> argparse.Namespace:
+    """Parse arguments, those that all speed benchmarks have included.
+
+    It exits with a message if a video is missing or a GPU is asked for where there is none.
+    """
+    parser.add_argument('--out', type=Path, help='JSON file to write')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    args = parser.parse_args(argv)
+    for video in args.videos:
+        if not video.is_file():
+            parser.error(f'{video} is not a file')
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        parser.error('--device cuda, but PyTorch sees no GPU')
+    return args
+
+
+def positive(text: str) -> int:
+    """Read a number of at least 1 from the command line."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {number}')
+    return number
+
+
+def set_threads(threads: int) -> None:
+    """Set the number of threads of PyTorch and OpenCV."""
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+
+
+class MemoryLog:
+    """Resident memory of a process over time, in MiB. Linux only."""
+
+    def __init__(self, pid: Union[int, str] = 'self') -> None:
+        self.status = Path(f'/proc/{pid}/status')
+        self.began = time.monotonic()
+        self.seconds: list = []
+        self.mib: list = []
+        self.look()
+
+    def look(self) -> None:
+        """Add a point."""
+        lines = self.status.read_text().splitlines()
+        resident = next(line for line in lines if line.startswith('VmRSS'))
+        self.mib.append(int(resident.split()[1]) / 1024)
+        self.seconds.append(time.monotonic() - self.began)
+
+    def report(self) -> dict:
+        """First and highest values, rounded."""
+        half = len(self.mib) // 2
+        return dict(
+            before=round(self.mib[0]),
+            highest_of_first_half=round(max(self.mib[: half + 1])),
+            highest_of_second_half=round(max(self.mib[half:])),
+        )
+
+
+def write_section(path: Union[str, Path], name: str, report: dict) -> None:
+    """Replace one section of a result file, which is made where there is none."""
+    path = Path(path)
+    sections = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+    write_report(path, {**sections, name: report})
+
+
 def write_report(path: Union[str, Path], report: dict) -> None:
     """Write a result file as JSON, whole or not at all; its folder is made.
 
-    Of an :func:`environment` in it, ``stolen_seconds`` becomes the time that the cores of a virtual
-    machine have lost since: figures with much of it are not those of a quiet machine.
+    ``stolen_seconds`` of its :func:`environment` becomes the time that the cores of a virtual
+    machine have lost since. Many stolen seconds mean that the machine was not quiet.
     """
     path = Path(path)
     measured = report.get('environment', {})

@@ -61,7 +61,8 @@ def help_of(program, capsys, monkeypatch, *first):
             if program.endswith('.py'):
                 runpy.run_path(str(ROOT / program), run_name='__main__')
             else:
-                import_module(program).main()
+                is_package = (ROOT / program.replace('.', '/')).is_dir()
+                import_module(f'{program}.__main__' if is_package else program).main()
     assert stopped.value.code in (0, None)
     return capsys.readouterr().out
 

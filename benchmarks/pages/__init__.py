@@ -1,1 +1,1 @@
-"""Pages of docs/ that are written from results/."""
+"""Write the tables, summaries and the figure of the documents from the files in results/."""

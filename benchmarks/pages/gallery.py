@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the pages of docs/gallery, and write what they print and draw into them.
+"""Run the pages of docs/gallery, and insert their output and pictures.
 
     python -m benchmarks.pages.gallery [PAGE.md ...]
 
@@ -39,7 +39,7 @@ def run_page(text: str, folder: Path) -> str:
         RuntimeError: If a shell block fails, with its output.
         FileNotFoundError: If the page shows a picture that its code did not draw.
     """
-    for name in ('configs', 'tools'):  # what is in a clone
+    for name in ('configs', 'tools'):  # as in a clone
         (folder / name).symlink_to(ROOT / name)
     (folder / 'images').mkdir()
     names, home = {}, Path.cwd()

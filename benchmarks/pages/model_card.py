@@ -1,38 +1,37 @@
 #!/usr/bin/env python3
-"""Put a trained model into the package, and write the cards of those that are there.
+"""Put a trained model into the package, and write its card.
 
     python -m benchmarks.pages.model_card --ship NAME --checkpoint FILE.pth \\
-        --record results/DATASET/RECORD.json --label-map FILE
-    python -m benchmarks.pages.model_card
+        --run DATASET/RUN --label-map FILE
+    python -m benchmarks.pages
 
-The first command writes pan_mm/pretrained/NAME.safetensors, in float16; both write the cards beside
-the weights, from their records in results, the metafile and what is known of the data.
+The first command writes pan_mm/pretrained/NAME.safetensors, in float16; the second one writes the
+cards beside the weights from the runs in results and the metafile.
 """
 
 import argparse
-import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
 import torch
 import yaml
 
-from benchmarks.compared import CONFIGS, ROOT
-from benchmarks.markdown import table, write_page
-from benchmarks.pages.evidence import hits_of, wilson
+from benchmarks.evidence import wilson
+from benchmarks.markdown import table
 from benchmarks.pages.metafile import PATH
-from benchmarks.records.records import Record, read_record
-from benchmarks.records.runs import ReportError
+from benchmarks.pages.tables import runs_of
+from benchmarks.run_list import sha256
+from benchmarks.runs import Run
+from benchmarks.settings import RunError
 from pan_mm.deploy.export.weights import export_weights
 from pan_mm.inference import zoo
 from pan_mm.inference.per_class import per_class
 from pan_mm.utils.safetensors import read_texts
 
-COMMAND = 'python -m benchmarks.pages.model_card'
-RESULTS = ROOT / 'results'
+COMMAND = 'python -m benchmarks.pages'
 
 # For each dataset, by its name in configs: a description, its license, what its models are not for.
 DATA = {
@@ -43,7 +42,7 @@ DATA = {
         'HMDB51 is published under CC BY 4.0; terms of JHMDB itself were not found, and its films '
         'belong to their owners. Take the model for research, and cite the dataset.',
         'The clips are short, of films and the web, one action in each, and the person in the '
-        'middle. The model names one of its 21 classes whatever it sees, also where nobody acts.',
+        'middle. The model always names one of its 21 classes, even if there is no action.',
     ),
 }
 NOT_FOR = (
@@ -52,42 +51,41 @@ NOT_FOR = (
 )
 
 
-def ship(name: str, checkpoint: Path, record: Path, label_map: Optional[Path]) -> None:
-    """Write the weights that a record is of into the package.
+def ship(name: str, checkpoint: Path, run: Run, label_map: Optional[Path]) -> None:
+    """Write the weights of a run into the package.
 
     Raises:
-        ReportError: If the record is of another checkpoint.
+        RunError: If the run tested another checkpoint.
     """
-    info = json.loads(record.read_text(encoding='utf-8'))
-    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    if info.get('checkpoint', {}).get('sha256') != digest:
-        raise ReportError(f'{record} is not of {checkpoint}, whose SHA-256 is {digest}')
+    info = run.info
+    digest = sha256(checkpoint)
+    if info['sha256'] != digest:
+        raise RunError(f'{info["run"]} is not of {checkpoint}, whose SHA-256 is {digest}')
     zoo.PRETRAINED.mkdir(exist_ok=True)
-    texts = dict(config=info['config'], record=record.resolve().relative_to(RESULTS).as_posix())
+    texts = dict(config=info['config'], record=f'{info["dataset"]}/{info["run"]}')
     out = zoo.PRETRAINED / f'{name}.safetensors'
     export_weights(info['config'], checkpoint, out, label_map, torch.float16, texts)
 
 
-def accuracy(record: Record) -> str:
-    """What the test of the weights reached."""
-    hits = hits_of(record)
+def accuracy(run: Run) -> str:
+    """Table of the test of the weights."""
+    hits, info = run.hits, run.info
     low, high = wilson(int(hits.sum()), len(hits))
-    reached = record.accuracies
-    top1, top5, mean_class = (f'{reached[key]:.1f}' for key in ('top1', 'top5', 'mean_class'))
+    top1, top5, mean_class = (f'{value:.1f}' for value in run.accuracies.values())
     head = ['trained on', 'tested on', 'clips', 'top-1', '95 % interval', 'top-5', 'mean class']
-    row = [*record.info['lists'], len(record.labels)]
+    row = [info['train_list'], info['test_list'], len(hits)]
     row += [top1, f'{low:.1f} … {high:.1f}', top5, mean_class]
     return f"""{table(head, [row])}
 
-In percent. The interval (Wilson) takes the clips for independent, which clips of one film are not;
-the true one is wider. The figures are of the weights before they were rounded to float16, which
-moves logits by less than 0.1. Record:
-[{record.path.stem}](../../{record.path.relative_to(ROOT).as_posix()})."""
+In percent. The interval (Wilson) treats the clips as independent, but clips of one film are not;
+the true one is wider. The figures belong to the weights before rounding to float16, which
+moves logits by less than 0.1. In [runs.csv](../../results/runs.csv) the run is
+`{info['run']}` of `{info['dataset']}`."""
 
 
-def confusions(record: Record, names: Sequence[str]) -> str:
+def confusions(run: Run, names: Sequence[str]) -> str:
     """Each class, the hardest first."""
-    results = per_class(record.scores, record.labels, names)
+    results = per_class(run.scores, run.labels, names)
     rows = (
         (
             result.name,
@@ -100,7 +98,7 @@ def confusions(record: Record, names: Sequence[str]) -> str:
     return table(['class', 'clips', 'recognized, %', 'taken for'], rows)
 
 
-def card(weights: Path, record: Optional[Record]) -> str:
+def card(weights: Path, run: Optional[Run]) -> str:
     """Text of the card of a model."""
     texts = read_texts(weights)
     config, names = texts['config'], json.loads(texts['classes'])
@@ -109,9 +107,9 @@ def card(weights: Path, record: Optional[Record]) -> str:
     what, licence, not_for = DATA.get(
         config.rpartition('_')[2], ('Not described.', 'Not known.', '')
     )
-    tested = 'There is no record of a test here, so it is not known.'
-    if record:
-        tested = f'{accuracy(record)}\n\n{confusions(record, names)}'
+    tested = 'This repository has no test of it, so it is not known.'
+    if run:
+        tested = f'{accuracy(run)}\n\n{confusions(run, names)}'
     return f"""# {weights.stem}
 
 <!-- Written by `{COMMAND}`. -->
@@ -136,40 +134,53 @@ allow.
 
 {tested}
 
-## What it is not for
+## Limits
 
 {not_for}
 {NOT_FOR}
 """
 
 
-def record_of(weights: Path) -> Optional[Record]:
-    """The record that the weights name."""
-    name = read_texts(weights).get('record')
-    return read_record(RESULTS / name, CONFIGS) if name else None
+def run_of(weights: Path) -> Optional[Run]:
+    """Find the run that the weights name."""
+    texts = read_texts(weights)
+    if 'record' not in texts:
+        return None
+    name = Path(texts['record'].removesuffix('.json')).name
+    return find_run(f'{texts["config"].rpartition("_")[2]}/{name}')
+
+
+def find_run(name: str) -> Run:
+    """Find a run by DATASET/RUN, its first two columns in runs.csv.
+
+    Raises:
+        RunError: If there is none.
+    """
+    dataset, _, own = name.partition('/')
+    for run in runs_of(dataset):
+        if run.info['run'] == own:
+            return run
+    raise RunError(f'results/runs.csv has no run {name}')
+
+
+def cards() -> Iterator[tuple]:
+    """Path and text of the card of each model in the package."""
+    for weights in sorted(zoo.PRETRAINED.glob('*.safetensors')):
+        yield weights.with_suffix('.md'), card(weights, run_of(weights))
 
 
 def main(argv: Optional[list] = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--ship', metavar='NAME', help='put a model of this name into the package')
-    parser.add_argument('--checkpoint', type=Path, help='its weights')
-    parser.add_argument('--record', type=Path, help='of the test of this checkpoint, .json')
+    parser.add_argument('--ship', metavar='NAME', required=True, help='name of the model')
+    parser.add_argument('--checkpoint', type=Path, required=True, help='its weights')
+    parser.add_argument('--run', required=True, help='DATASET/RUN, the test of this checkpoint')
     parser.add_argument('--label-map', type=Path, help='class names, one a line')
-    parser.add_argument(
-        '--check', action='store_true', help='write nothing, fail if a card is stale'
-    )
     args = parser.parse_args(argv)
     try:
-        if args.ship:
-            if not args.checkpoint or not args.record:
-                parser.error('--ship needs --checkpoint and --record')
-            ship(args.ship, args.checkpoint, args.record, args.label_map)
-        for weights in sorted(zoo.PRETRAINED.glob('*.safetensors')):
-            text = card(weights, record_of(weights))
-            write_page(weights.with_suffix('.md'), text, COMMAND, args.check)
-    except (ReportError, OSError, ValueError) as error:
+        ship(args.ship, args.checkpoint, find_run(args.run), args.label_map)
+    except (RunError, OSError, ValueError) as error:
         sys.exit(f'error: {error}')
 
 

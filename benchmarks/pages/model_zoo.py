@@ -6,22 +6,17 @@ from typing import Optional
 import yaml
 
 from benchmarks.compared import (
-    CONFIGS,
     MODELS,
     MODELS_64,
     MODELS_JHMDB,
     MODELS_MOTIONSHAPES,
     MODELS_R50,
-    RECORDS,
-    RECORDS_JHMDB,
-    RECORDS_MOTIONSHAPES,
     ROOT,
 )
+from benchmarks.evidence import runs_by_model
 from benchmarks.markdown import is_check, table, write_page
-from benchmarks.records.by_model import results_by_model
-from benchmarks.records.records import read_records
 
-from .result_tables import spreads
+from .tables import runs_of, spreads
 
 COMMAND = 'python -m benchmarks.pages.model_zoo'
 HEADER = """# Model zoo
@@ -45,17 +40,18 @@ def papers_accuracy(metrics):
     return ' / '.join(str(value) for value in values if value is not None)
 
 
-def own_accuracies(records=None):
-    """Top-1 / top-5 of the configs that runs are of, by default those in results/."""
-    if records is None:
-        folders = (RECORDS, RECORDS_MOTIONSHAPES, RECORDS_JHMDB)
-        records = [record for folder in folders for record in read_records(folder, CONFIGS)[0]]
+def own_accuracies():
+    """Top-1 / top-5 of the configs that runs in results/ are of."""
     texts = {}
-    for models in (MODELS, MODELS_64, MODELS_R50, MODELS_MOTIONSHAPES, MODELS_JHMDB):
-        for model, results in results_by_model(records, models)[0].items():
-            if results:
-                values = [result.accuracies for result in results]
-                texts[models[model]] = ' / '.join(spreads(values, ('top1', 'top5')))
+    for dataset, groups in (
+        ('utd-mhad-depth', (MODELS, MODELS_64, MODELS_R50)),
+        ('motionshapes-rgb', (MODELS_MOTIONSHAPES,)),
+        ('jhmdb-rgb', (MODELS_JHMDB,)),
+    ):
+        for models in groups:
+            for model, runs in runs_by_model(runs_of(dataset), models).items():
+                if runs:
+                    texts[models[model]] = ' / '.join(spreads(runs, ('top1', 'top5')))
     return texts
 
 

@@ -1,1 +1,1 @@
-"""Long trials of what docs/reliability.md promises: kills, mixed precision, fuzzing."""
+"""Long trials of the promises in docs/reliability.md: kills and load."""

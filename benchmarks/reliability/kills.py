@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Kill a training at random moments, and compare what comes of it with an undisturbed one.
+"""Kill a training at random moments, and compare the outcome with an undisturbed one.
 
 The config is the project's own for MotionShapes, on a few clips of few pixels. Every second kill
 waits until a checkpoint is being written. After each kill all checkpoints are read; the training
-is started again with --resume until it is done, and then its weights, momenta and losses must be
-those of the undisturbed run, bit by bit. Exits with 1 if they are not.
+is started again with --resume until it is done, and then its weights, momenta and losses must
+equal the undisturbed run's, bit by bit. Exits with 1 if they are not.
 
-    python -m benchmarks.reliability.kills --times 20 --out results/reliability/kills.json
+    python -m benchmarks.reliability.kills --times 20
 """
 
 import argparse
@@ -26,37 +26,27 @@ os.environ['OMP_NUM_THREADS'] = '1'
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from mmengine.config import Config  # noqa: E402
 from mmengine.registry import RUNNERS, init_default_scope  # noqa: E402
 
 import pan_mm  # noqa: E402, F401
+from benchmarks.reliability.motionshapes import RESULTS, small_config  # noqa: E402
+from benchmarks.timing import write_section  # noqa: E402
 from pan_mm.utils.checkpoint import load_checkpoint_file  # noqa: E402
 from pan_mm.utils.errors import CheckpointError  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'
 EPOCHS = 6
 
 
 def config(folder):
-    cfg = Config.fromfile(CONFIG)
-    for split in ('train', 'val', 'test'):
-        loader = cfg[f'{split}_dataloader']
-        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
-        loader.dataset.update(num_train=4, num_val=2, num_test=1, size=48)
-        loader.dataset.data_root = str(folder / 'data')
-    cfg.merge_from_dict(
-        {
-            'train_cfg.max_epochs': EPOCHS,
-            'train_cfg.val_begin': 1,
-            'work_dir': str(folder / 'work'),
-            'custom_hooks': [dict(type='EpochSeedHook')],
-            'default_hooks.logger.interval': 1,
-            'randomness': dict(seed=0),
-            'resume': True,
-        }
-    )
-    return cfg
+    options = {
+        'train_cfg.max_epochs': EPOCHS,
+        'train_cfg.val_begin': 1,
+        'work_dir': str(folder / 'work'),
+        'default_hooks.logger.interval': 1,
+        'randomness': dict(seed=0),
+        'resume': True,
+    }
+    return small_config(folder, 2, options, num_train=4, num_val=2)
 
 
 def start(folder):
@@ -82,7 +72,7 @@ def start(folder):
 
 
 def ended(pid):
-    """Whether a process has ended by itself; an error if it failed."""
+    """Return True if a process has ended by itself; raise an error if it failed."""
     done, status = os.waitpid(pid, os.WNOHANG)
     if done and status:
         raise RuntimeError(f'a training failed, see above: {os.waitstatus_to_exitcode(status)}')
@@ -93,19 +83,8 @@ def half_written(folder):
     return any((folder / 'work').glob('.*.pth.*'))
 
 
-def phase(folder, output_before):
-    if not (folder / 'data' / 'meta.json').exists():
-        return 'rendering'
-    if half_written(folder):
-        return 'saving'
-    output = (folder / 'output.txt').read_text()[output_before:]
-    return 'training' if 'Epoch(' in output else 'starting'
-
-
 def disturb(folder, chooser, seconds, while_saving):
-    """Start, and kill; returns where the kill has hit, None if the training was faster."""
-    output = folder / 'output.txt'
-    before = output.stat().st_size if output.exists() else 0
+    """Start and kill; returns the phase that was hit, or None if the training was faster."""
     pid = start(folder)
     deadline = time.monotonic() + chooser.uniform(0, seconds)
     while not (half_written(folder) if while_saving else time.monotonic() > deadline):
@@ -116,7 +95,7 @@ def disturb(folder, chooser, seconds, while_saving):
         time.sleep(chooser.uniform(0, 0.1))
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    return phase(folder, before)
+    return 'saving' if half_written(folder) else 'at another moment'
 
 
 def broken(folder):
@@ -160,39 +139,39 @@ def differences(one, other):
     ]
 
 
+def finish(folder):
+    """Train to the end, undisturbed."""
+    folder.mkdir(exist_ok=True)
+    pid = start(folder)
+    while not ended(pid):
+        time.sleep(0.05)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--times', type=int, default=20, help='kills (default: 20)')
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default: 0)')
-    parser.add_argument('--out', help='file for the result, JSON')
+    parser.add_argument('--out', type=Path, default=RESULTS)
     args = parser.parse_args()
     chooser = random.Random(args.seed)
     kills, failures, differing, finished = collections.Counter(), [], [], 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
         undisturbed = Path(place, 'undisturbed')
-        undisturbed.mkdir()
-        pid = start(undisturbed)
-        while not ended(pid):
-            time.sleep(0.05)
+        finish(undisturbed)
         seconds = (time.monotonic() - began) / 2
         while sum(kills.values()) < args.times:
             folder = Path(place, f'run{finished}')
             folder.mkdir()
-            done = False
-            while not done:
-                if sum(kills.values()) < args.times:
-                    hit = disturb(folder, chooser, seconds, sum(kills.values()) % 2)
-                    done = hit is None
-                    kills.update([hit] if hit else [])
-                    failures += broken(folder)
-                else:
-                    pid = start(folder)
-                    while not ended(pid):
-                        time.sleep(0.05)
-                    done = True
+            while sum(kills.values()) < args.times:
+                hit = disturb(folder, chooser, seconds, sum(kills.values()) % 2)
+                failures += broken(folder)
+                if hit is None:  # the training was faster
+                    break
+                kills[hit] += 1
+            finish(folder)
             finished += 1
             differing += [f'{folder.name}: {name}' for name in differences(undisturbed, folder)]
     report = dict(
@@ -207,9 +186,7 @@ def main():
     )
     print(json.dumps(report, indent=2))
     print(*failures, *differing[:20], sep='\n')
-    if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(report, indent=2) + '\n')
+    write_section(args.out, 'kills', report)
     return 1 if failures or differing else 0
 
 

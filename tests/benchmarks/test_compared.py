@@ -10,8 +10,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 
 from benchmarks import compared
-from benchmarks.ablations import BASES
-from benchmarks.records.settings import find_config
+from benchmarks.settings import find_config
 from pan_mm.config.pipelines import VideoPipeline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,9 +36,9 @@ def test_all_stand_on_the_results_page():
 @pytest.mark.parametrize('path', by_name(TRAINED))
 def test_equal_terms(path):
     cfg = Config.fromfile(path)
-    base = Config.fromfile(find_config(compared.CONFIGS, BASES['utd-mhad']))
+    base = Config.fromfile(find_config(compared.MODELS['PAN Lite']))
     if 'imagenet-pretrained' in path.stem:
-        jhmdb = Config.fromfile(find_config(compared.CONFIGS, compared.MODELS_JHMDB['TSM']))
+        jhmdb = Config.fromfile(find_config(compared.MODELS_JHMDB['TSM']))
         for part in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
             base[part] = jhmdb[part]
     if re.search('224px|64px', path.stem):
@@ -63,8 +62,7 @@ def test_equal_terms(path):
 @pytest.mark.parametrize('name', compared.MODELS_JHMDB)
 def test_equal_terms_on_jhmdb(name):
     cfg, base = (
-        Config.fromfile(find_config(compared.CONFIGS, compared.MODELS_JHMDB[key]))
-        for key in (name, 'PAN Lite')
+        Config.fromfile(find_config(compared.MODELS_JHMDB[key])) for key in (name, 'PAN Lite')
     )
     for part in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'default_hooks', 'custom_hooks'):
         assert cfg[part] == base[part], part

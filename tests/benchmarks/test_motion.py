@@ -53,14 +53,6 @@ def test_memory_of_a_training_step():
     assert fast <= naive / 6
 
 
-def test_limit_is_arithmetic_or_bytes():
-    raw = torch.empty(1, 2, 3, 10, 10, dtype=torch.uint8)
-    rates = {'matrix product': 2 * 8 * 3 * 49 * 100.0, 'copy': 1e9}
-    assert motion.limit_seconds(raw, torch.float32, rates) == pytest.approx(1)
-    rates = {'matrix product': 1e9, 'copy': (600 + 100) * 4 / 3}
-    assert motion.limit_seconds(raw, torch.float32, rates) == pytest.approx(3)
-
-
 @pytest.mark.slow
 def test_report(video, tmp_path, capsys):
     out = tmp_path / 'results' / 'motion.json'
@@ -78,9 +70,11 @@ def test_report(video, tmp_path, capsys):
     rows = {row['method']: row for row in result['methods']}
     assert {'naive', 'reference', 'cpu', 'frame difference', 'Farnebäck', 'DIS'} <= set(rows)
     assert all(row['frames_per_second'] > 0 for row in rows.values())
-    assert rows['naive']['times_naive'] == pytest.approx(1)
+    for row in rows.values():
+        assert row['frames_per_second'] * row['ms_per_frame'] == pytest.approx(1000)
+    assert [row['method'] for row in result['training']] == ['naive', 'reference', 'cpu']
     printed = capsys.readouterr().out
-    assert all(f'| {name} |' in printed for name in rows)
+    assert all(name in printed for name in rows)
 
 
 def test_missing_video(tmp_path, capsys):
@@ -93,4 +87,4 @@ def test_undecodable_video(tmp_path):
     path = tmp_path / 'text.mp4'
     path.write_text('no video')
     with pytest.raises(ValueError, match='read 0 frames'):
-        motion.read_segments([path], 1, (32, 40))
+        motion.read_segments([path], 1, (40, 32))

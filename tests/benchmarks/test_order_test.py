@@ -1,12 +1,10 @@
-"""A trained run, tested forwards and backwards, and its record."""
+"""A trained run, tested forwards and backwards, and collected."""
 
 import pytest
 
 import pan_mm
+from benchmarks.collect import read_work_dir
 from benchmarks.compared import CONFIGS
-from benchmarks.records.collect import collect_run
-from benchmarks.records.records import read_record
-from benchmarks.records.runs import read_run
 
 CONFIG = CONFIGS / 'pan' / 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'
 
@@ -23,17 +21,13 @@ def test_clips_backwards_and_the_record_of_the_run(run_tool, tmp_path):
     run_tool('tools/train.py', CONFIG, '--seed', '1', *arguments, cwd=tmp_path, check=True)
     command = [CONFIG, 'work/epoch_1.pth', '--dump', 'scores.pkl', *arguments]
     run_tool('tools/test.py', *command, cwd=tmp_path, check=True)
-    row = read_run(tmp_path / 'work')
-    assert (row['epochs'], row['seed']) == (1, 1)
-    assert row['top1'] in (0, 25, 50, 75, 100)
-
-    command = ['benchmarks.order_test', 'work', '--pairs', '0:1']
-    done = run_tool(*command, cwd=tmp_path, check=True)
-    assert 'work: forwards ' in done.stdout and 'as partner ' in done.stdout
-    path = collect_run(tmp_path / 'work', tmp_path / 'records', CONFIGS.parent)
-    record = read_record(path, CONFIGS.parent)
-    assert record.changes['train_dataloader.dataset.num_train'] == 8
-    assert record.info['commands'][0].startswith('python tools/train.py configs/recognition/pan/')
-    assert record.info['environment']['pan_mm'] == pan_mm.__version__
-    assert record.scores.shape == record.backwards.shape == (4, 12)
-    assert not (record.scores == record.backwards).all()  # PAN reads the order of time
+    run_tool('benchmarks.order_test', 'work', cwd=tmp_path, check=True)
+    run = read_work_dir(tmp_path / 'work')
+    info = run.info
+    assert (info['epochs'], info['seed'], info['split']) == (1, 1, 'test')
+    assert info['top1'] in (0, 25, 50, 75, 100)
+    assert info['changes']['train_dataloader.dataset.num_train'] == 8
+    assert info['command'].startswith('python tools/train.py configs/recognition/pan/')
+    assert info['pan_mm'] == pan_mm.__version__
+    assert run.scores.shape == run.backwards.shape == (4, 12)
+    assert not (run.scores == run.backwards).all()  # PAN reads the order of time

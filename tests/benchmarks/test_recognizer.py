@@ -18,12 +18,6 @@ def threads():
     cv2.setNumThreads(-1)
 
 
-def test_line():
-    line = recognizer.fit_line([1, 2, 3], [3, 5, 7])
-    assert line == pytest.approx(dict(slope=2, intercept=1, farthest=0))
-    assert recognizer.fit_line([1, 2, 3], [1, 4, 1])['farthest'] == pytest.approx(1)
-
-
 @pytest.mark.parametrize('name', recognizer.CONFIGS)
 def test_configs_are_found(name):
     """Ours, and those in the installed MMAction2; all have 400 classes."""
@@ -69,17 +63,7 @@ def test_report(videos, tmp_path, capsys, threads):
         assert clips == pytest.approx(row['batch'])
         assert (row['variant'] == 'plain') == ('peak_mbytes' in row)
     assert all(0 < row['decoding_share'] < 1 for row in report['video'])
-    assert '| PAN_Full | optimized | 2 |' in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_growth(monkeypatch):
-    monkeypatch.setattr(recognizer, 'GROWTH', dict(clip_len=(2, 4), pixels=(1, 4)))
-    args = recognizer.parse_args(['--size', '32', '--repeats', '1'])
-    frames, pixels = recognizer.growth(args)
-    assert (frames['quantity'], frames['values']) == ('clip_len', [2, 4])
-    assert (pixels['quantity'], pixels['values']) == ('pixels', [32**2, 64**2])
-    assert pixels['peak_mbytes'][1] > pixels['peak_mbytes'][0]
+    assert 'PAN_Full optimized      2' in capsys.readouterr().out
 
 
 def test_missing_video(tmp_path, capsys):

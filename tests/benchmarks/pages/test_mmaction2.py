@@ -10,11 +10,12 @@ from mmengine import load
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
-from benchmarks.pages.mmaction2 import APIS, LONG_VIDEO, PIPELINES, TESTING, TOOLS, TRAINING, main
+from benchmarks.pages.mmaction2 import read_rows
 from builders import ROOT, SMALL, write_config
 from pan_mm.apis import PANInferencer, load_recognizer
 
 pytestmark = pytest.mark.slow
+ROWS = read_rows()
 
 DATA = """
 train_pipeline = [
@@ -92,26 +93,26 @@ def check(words, folder, run_tool, tmp_path):
 
 def rows(*groups):
     """Parameters with a row's name for their name."""
-    every = [row for group in groups for row in group]
+    every = [row for group in groups for row in ROWS[group]]
     return pytest.mark.parametrize('row', every, ids=[re.sub(r'\W+', '-', r.name) for r in every])
 
 
-@rows(TOOLS)
+@rows('tools')
 def test_tool(row, check):
     check(row, row.line)
 
 
-@rows(TRAINING, PIPELINES, TESTING)
+@rows('training', 'pipelines', 'testing')
 def test_config(row, check, folder, tmp_path):
     text = f"_base_ = ['{folder}/config.py']\n{row.line}\n"
-    if row in PIPELINES:
+    if row in ROWS['pipelines']:
         text += 'train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))\n'
     (tmp_path / 'own.py').write_text(text)
-    command = 'test CONFIG CHECKPOINT' if row in TESTING else 'train CONFIG'
+    command = 'test CONFIG CHECKPOINT' if row in ROWS['testing'] else 'train CONFIG'
     check(row, f'{command} --work-dir OUT', CONFIG='OUT/own.py'.replace('OUT', str(tmp_path)))
 
 
-@rows(APIS)
+@rows('python')
 def test_api(row, check, words, tmp_path):
     line = re.sub('|'.join(words), lambda match: words[match[0]], row.line)
     script = (
@@ -124,7 +125,7 @@ def test_api(row, check, words, tmp_path):
 @pytest.mark.parametrize('stream', ['lite', 'en'])
 def test_features_are_those_of_predict(stream, check, folder, words, tmp_path):
     """A config of the zoo by its name; it has a data_root, so the list goes by its whole path."""
-    row = next(row for row in TOOLS if row.name == 'clip_feature_extraction.py')
+    row = next(row for row in ROWS['tools'] if row.name == 'clip_feature_extraction.py')
     config = next(ROOT.glob(f'configs/recognition/pan/pan-{stream}_r18_*4x1x8*64px_utd*.py'))
     model = load_recognizer(config, device='cpu')
     checkpoint = tmp_path / 'random.pth'
@@ -141,7 +142,9 @@ def test_features_are_those_of_predict(stream, check, folder, words, tmp_path):
 def test_long_video_demo(folder, words):
     """What the demo does: it removes steps by name, and hands over frames."""
     cfg = Config.fromfile(folder / 'config.py')
-    cfg.merge_from_dict(dict(option.split('=') for option in LONG_VIDEO.line.split()[1:]))
+    (row,) = ROWS['long_video']
+    assert row.line in (ROOT / 'docs' / 'mmaction2.md').read_text(encoding='utf-8')
+    cfg.merge_from_dict(dict(option.split('=') for option in row.line.split()[1:]))
     model = init_recognizer(cfg, str(folder / words['CHECKPOINT']), 'cpu')
     (sampler,) = (step for step in cfg.test_pipeline if 'SampleFrames' in step['type'])
     removed = ('DecordInit', 'DecordDecode', sampler['type'])
@@ -151,7 +154,3 @@ def test_long_video_demo(folder, words):
     data = dict(img_shape=(48, 64), modality='RGB', label=-1, imgs=list(frames))
     data.update(num_clips=sampler['num_clips'], clip_len=sampler['clip_len'])
     assert inference_recognizer(model, data, rest).pred_score.shape == (19,)
-
-
-def test_the_page_is_fresh():
-    main(['--check'])

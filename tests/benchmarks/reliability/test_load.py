@@ -27,7 +27,7 @@ def test_fifty_at_once(videos, make_config, make_checkpoint, tmp_path):
         [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads((tmp_path / 'out' / 'load.json').read_text())
+    result = json.loads((tmp_path / 'out' / 'load.json').read_text())['serve']
     assert result['faults'] == 0
     assert result['left_behind'] == []
     assert result['answers']['good: 200'] > 0

@@ -1,0 +1,373 @@
+"""Tables of the documents, each made from the files in results/.
+
+A document has a table between its mark, ``<!-- table: NAME -->``, and ``<!-- end -->``.
+"""
+
+import functools
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.compared import (
+    CANDIDATES_64,
+    MODELS,
+    MODELS_64,
+    MODELS_IMAGENET,
+    MODELS_JHMDB,
+    MODELS_MOTIONSHAPES,
+    MODELS_R50,
+    SPLITS_JHMDB,
+)
+from benchmarks.evidence import differences, mean_top1, runs_by_model, summary, wilson
+from benchmarks.markdown import table
+from benchmarks.runs import METRICS, RESULTS, Run, read_runs
+from benchmarks.settings import RunError
+
+PERFORMANCE = RESULTS / 'performance'
+# Settings in which models are compared, and the units that the differences are between.
+UNITS = {
+    '64 px, both splits': 'subject',
+    '112 px': 'subject',
+    '64 px, 120 epochs': 'subject',
+    'ImageNet weights': 'subject',
+    'JHMDB': 'split',
+}
+# Rows of the table of leads in results.md, apart from those over TSM.
+LEADS = (
+    ('64 px, both splits', 'PAN PA', 'PAN RGB'),
+    ('64 px, both splits', 'PAN PA', 'Differences'),
+    ('64 px, both splits', 'PAN PA', 'Signed differences'),
+)
+
+
+@functools.cache
+def runs_of(dataset: str) -> tuple:
+    """Read the runs of a dataset, 'utd-mhad-depth', 'jhmdb-rgb' or 'motionshapes-rgb'.
+
+    Raises:
+        RunError: If runs do not fit their configs or scores.
+    """
+    runs, problems = _all_runs()
+    if problems:
+        raise RunError('\n'.join(problems))
+    return tuple(run for run in runs if run.info['dataset'] == dataset)
+
+
+@functools.cache
+def _all_runs():
+    return read_runs()
+
+
+@functools.cache
+def found(name: str) -> dict:
+    """Runs by model in one of the settings that are compared."""
+    utd, jhmdb = runs_of('utd-mhad-depth'), runs_of('jhmdb-rgb')
+    makers = {
+        '112 px': lambda: runs_by_model(utd, MODELS),
+        '64 px': lambda: runs_by_model(utd, MODELS_64),
+        '64 px, exchanged': lambda: runs_by_model(utd, MODELS_64, 'swap'),
+        '64 px, both splits': lambda: _joined([found('64 px'), found('64 px, exchanged')]),
+        '64 px, 60 epochs': lambda: runs_by_model(utd, MODELS_64, epochs=60),
+        '64 px, 120 epochs': lambda: runs_by_model(utd, MODELS_64, epochs=120),
+        'ImageNet weights': lambda: runs_by_model(utd, MODELS_IMAGENET),
+        'ResNet-50, 224 px': lambda: runs_by_model(utd, MODELS_R50),
+        'JHMDB': lambda: _joined([found(split) for split in SPLITS_JHMDB]),
+        **{
+            name: functools.partial(runs_by_model, jhmdb, MODELS_JHMDB, split)
+            for name, split in SPLITS_JHMDB.items()
+        },
+    }
+    return makers[name]()
+
+
+def _joined(parts):
+    return {model: [run for part in parts for run in part[model]] for model in parts[0]}
+
+
+@functools.cache
+def leads() -> dict:
+    """Differences between models by setting and names."""
+    return differences({name: (unit, found(name)) for name, unit in UNITS.items()})
+
+
+def spread(values: Iterable[float]) -> str:
+    """Mean and sample standard deviation over seeds; of one seed only the value."""
+    values = list(values)
+    deviation = f' ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else ''
+    return f'{np.mean(values):.1f}{deviation}'
+
+
+def spreads(runs: Sequence[Run], keys: Sequence[str]) -> list:
+    """:func:`spread` of some accuracies."""
+    return [spread(run.accuracies[key] for run in runs) for key in keys]
+
+
+def signed(*points: float) -> str:
+    """Points with their sign, or the two ends of an interval."""
+    return ' … '.join(f'{value:+.1f}' for value in points).replace('-', '−')
+
+
+def overview() -> str:
+    """Accuracy and cost on UTD-MHAD, speed from the benchmark of recognizers."""
+    speeds: dict = {}
+    for row in read_report('recognizer_epyc-2-cores')['inference']:
+        if row['variant'] == 'optimized':
+            name = row['model'].replace('_', ' ')
+            speeds[name] = max(speeds.get(name, 0), row['clips_per_second'])
+    rows = []
+    for model in ('TSN', 'TSM', 'PAN Lite', 'PAN Full', 'PAN En'):
+        runs = found('112 px')[model]
+        cost = runs[0].info['gmacs'], runs[0].info['params'], speeds[model]
+        rows.append([model, *spreads(runs, ('top1', 'top5')), *(f'{v:.1f}' for v in cost)])
+    return table(['model', 'top-1', 'top-5', 'GMACs', 'params, M', 'clips/s'], rows)
+
+
+def motionshapes() -> str:
+    """The models of the embedded dataset, one run each."""
+    found = runs_by_model(runs_of('motionshapes-rgb'), MODELS_MOTIONSHAPES)
+    rows = []
+    for run, *_ in found.values():
+        values = *(run.accuracies[key] for key in METRICS), run.info['minutes']
+        rows.append([run.info['config'], *(f'{value:.1f}' for value in values)])
+    return table(['config', 'top-1', 'top-5', 'mean class', 'training, min'], rows)
+
+
+def own_videos() -> str:
+    """Accuracy with 20 clips a class, by how the training starts."""
+    rows = []
+    for name, own in read_report('own_videos', RESULTS)['variants'].items():
+        low, high = wilson(round(own['top1'] * own['clips'] / 100), own['clips'])
+        percent = f'{own["top1"]:.1f}', f'{low:.0f} … {high:.0f}'
+        rows.append([name, *percent, f'{own["minutes"]:.0f}'])
+    return table(['start', 'top-1', '95 % interval', 'training, min'], rows)
+
+
+def accuracy() -> str:
+    """Top-1 of each model on UTD-MHAD in three settings, and its cost."""
+    columns = [found(name) for name in ('112 px', '64 px', '64 px, exchanged')]
+    rows = []
+    for model in dict.fromkeys(model for column in columns for model in column):
+        cells = [column.get(model, []) for column in columns]
+        costs = [runs[0].info['gmacs'] for runs in cells[:1] if runs]
+        rows.append([model, *(spreads(runs, ['top1'])[0] if runs else '' for runs in cells)])
+        rows[-1].append(f'{costs[0]:.1f}' if costs else '')
+    return table(['model', '112 px', '64 px', 'exchanged', 'GMACs'], rows)
+
+
+def lead_table() -> str:
+    """The leads that results.md speaks of."""
+    rows = []
+    over_tsm = [(setting, model, 'TSM') for setting in UNITS for model in ('PAN PA', 'PAN Lite')]
+    for key in (*over_tsm, *LEADS):
+        own, (setting, one, other) = leads()[key], key
+        cells = signed(own.mean), signed(*own.t), signed(*own.bootstrap), f'{own.mcnemar_p:.2g}'
+        rows.append([setting, f'{one} − {other}', *cells])
+    head = ['setting', 'difference', 'mean', '95 %, t', '95 %, bootstrap', "McNemar's p"]
+    return table(head, rows)
+
+
+def jhmdb() -> str:
+    """Top-1 of each model on three splits of JHMDB."""
+    columns = [found(name) for name in SPLITS_JHMDB]
+    rows = []
+    for model in MODELS_JHMDB:
+        runs = [column[model] for column in columns]
+        if not all(runs):
+            continue
+        values = [mean_top1(own) for own in runs]
+        cost = runs[0][0].info['gmacs'], runs[0][0].info['params']
+        rows.append([model, *(f'{value:.1f}' for value in (*values, np.mean(values)))])
+        rows[-1] += [f'{value:.2f}' for value in cost]
+    return table(['model', *SPLITS_JHMDB, 'mean', 'GMACs', 'params, M'], rows)
+
+
+def summary_table() -> pd.DataFrame:
+    """All runs, summed up over seeds, ensembles included."""
+    models: dict = {}
+    for group in (MODELS, MODELS_64, CANDIDATES_64, MODELS_IMAGENET, MODELS_MOTIONSHAPES):
+        models.update({config: model for model, config in group.items()})
+    models.update({config: f'{model}, ResNet-50' for model, config in MODELS_R50.items()})
+    models.update({config: model for model, config in MODELS_JHMDB.items()})
+    runs = list(_all_runs()[0])
+    for name in ('112 px', '64 px', '64 px, exchanged', '64 px, 60 epochs', '64 px, 120 epochs'):
+        configs = MODELS if name == '112 px' else MODELS_64
+        for model in ('PAN Full', 'PAN En'):
+            info = dict(config=configs[model])
+            runs += [
+                Run(dict(run.info, **info), run.clips, run.labels, run.scores, run.backwards)
+                for run in found(name)[model]
+            ]
+    return summary(runs, models)
+
+
+def differences_table() -> pd.DataFrame:
+    """All differences between models."""
+    return pd.DataFrame(
+        dict(
+            setting=setting,
+            model=one,
+            other=other,
+            mean=own.mean,
+            t_low=own.t[0],
+            t_high=own.t[1],
+            bootstrap_low=own.bootstrap[0],
+            bootstrap_high=own.bootstrap[1],
+            mcnemar_p=float(f'{own.mcnemar_p:.2g}'),
+            points='; '.join(f'{unit} {points:+.1f}' for unit, points in own.points.items()),
+        )
+        for (setting, one, other), own in leads().items()
+    )
+
+
+def read_report(name: str, folder: Path = PERFORMANCE) -> dict:
+    """Read a result file of a benchmark."""
+    return json.loads((folder / f'{name}.json').read_text(encoding='utf-8'))
+
+
+def motion() -> str:
+    """Frames per second of each motion cue at 224 × 224, on each machine and in each dtype."""
+    columns: dict = {}
+    for path in sorted(PERFORMANCE.glob('motion_*.json')):
+        report = json.loads(path.read_text(encoding='utf-8'))
+        for result in report['results']:
+            if (result['width'], result['height']) == (224, 224):
+                device = report['environment']['device'].partition(' Processor')[0]
+                name = f'{device.replace("(R)", "")}, {result["dtype"]}'
+                if result['threads'] >= columns.get(name, result)['threads']:
+                    columns[name] = result
+    rates = {
+        name: {row['method']: row['frames_per_second'] for row in result['methods']}
+        for name, result in columns.items()
+    }
+    methods = dict.fromkeys(method for column in rates.values() for method in column)
+    methods = [method for method in methods if not method.endswith(('plain norm', 'compiled'))]
+    rows = (
+        [method, *(f'{own[method]:,.0f}' if method in own else '' for own in rates.values())]
+        for method in methods
+    )
+    return table(['frames/s', *rates], rows)
+
+
+def recognizer() -> str:
+    """Speed and memory of whole recognizers."""
+    report = read_report('recognizer_epyc-2-cores')
+    inference = pd.DataFrame(report['inference'])
+    training = pd.DataFrame(report['training']).set_index(['model', 'variant'])
+    best = inference.groupby(['model', 'variant'])['clips_per_second'].max()
+    rows = []
+    for name, model in report['models'].items():
+        clip, step = model['clip'], training.loc[(name, 'plain')]
+        frames = clip[2] if len(clip) == 5 else clip[0]
+        speeds = best[name, 'plain'], best[name, 'optimized'], step['per_second']
+        rows.append([name, frames, f'{model["parameters"] / 1e6:.1f}'])
+        rows[-1] += [*(f'{speed:.3g}' for speed in speeds), f'{step["peak_mbytes"]:.0f}']
+    head = ['model', 'frames', 'params, M', 'clips/s', 'optimized', 'training steps/s', 'MiB']
+    return table(head, rows)
+
+
+def pipeline() -> str:
+    """The way from a video file to the model's input."""
+    rows = (
+        (
+            name,
+            f'{row["ms"]:.0f}',
+            f'{row["stages_ms"]["decode"]:.0f}',
+            f'{row["stages_ms"]["collate, move, normalize"]:.0f}',
+            f'{row["videos_per_second"]:.1f}',
+            f'{row["times_stock"]:.2f}',
+        )
+        for name, row in read_report('pipeline_epyc-2-cores')['pipelines'].items()
+    )
+    head = ('pipeline', 'ms', 'of it decoding', 'normalizing', 'videos/s', '× stock')
+    return table(head, rows)
+
+
+def stream() -> str:
+    """Latency of each model behind a camera."""
+    rows = [
+        [model.partition('_')[0], model.rpartition('_')[2], variant]
+        + [f'{figures["latency_ms"][key]:.0f}' for key in ('p50', 'p95', 'max')]
+        + [figures['dropped']]
+        for model, variants in read_report('stream_epyc-2-cores')['models'].items()
+        for variant, figures in variants.items()
+    ]
+    return table(['model', 'dataset', '', 'median, ms', '95 %', 'worst', 'dropped'], rows)
+
+
+def int8() -> str:
+    """Accuracy, speed and size with eight bits."""
+    report = read_report('int8_xeon-2-cores')
+    rows = [
+        [
+            name,
+            *(f'{own[key]:.1f}' for key in ('top1', 'median_ms')),
+            report['mib'].get(name, ''),
+        ]
+        for name, own in report['figures'].items()
+    ]
+    return table(['', 'top-1', 'ms', 'MiB'], rows)
+
+
+def reliability() -> str:
+    """Outcome of the long trials."""
+    found = read_report('reliability', RESULTS)
+    kills, serve, stream = (found[key] for key in ('kills', 'serve', 'stream'))
+    answers, slow = serve['answers'], serve['beside_slow_clients']
+    served = sum(count for key, count in answers.items() if key.endswith(': 200'))
+    refused = sum(answers.values()) - served - serve['faults']
+    (variants,) = stream['models'].values()
+    camera = variants['plain']
+    rows = [
+        (
+            'SIGKILL of a training',
+            sum(kills['kills'].values()),
+            f'{kills["broken_checkpoints"]} broken checkpoints; {kills["differing_runs"]} of '
+            f'{kills["finished_runs"]} runs differ from the undisturbed one',
+        ),
+        (
+            f'requests to the server, {serve["parallel"]} at once for {serve["minutes"]:g} min',
+            f'{sum(answers.values()):,}',
+            f'{served:,} served, {refused:,} refused with a reason, {serve["faults"]} without a '
+            f'proper answer; memory up to {_halves(serve["memory"])}',
+        ),
+        (
+            f'requests of {slow["honest"]} good clients beside {slow["slow"]} slow ones',
+            f'{sum(slow["beside"]["answers"].values()):,}',
+            f'{slow["refused"]} refused; median {slow["beside"]["seconds"]["median"]:.1f} s, '
+            f'without slow ones {slow["alone"]["seconds"]["median"]:.1f} s',
+        ),
+        (
+            f'frames of a camera, {stream["camera"]["fps"]:g} a second',
+            f'{camera["arrived"]:,}',
+            f'{camera["dropped"]:,} dropped in whole segments; slowest prediction '
+            f'{camera["latency_ms"]["max"]:.0f} ms; memory up to {_halves(camera["memory"])}',
+        ),
+    ]
+    return table(('tried', 'how often', 'outcome'), rows)
+
+
+def _halves(memory):
+    first, second = memory['highest_of_first_half'], memory['highest_of_second_half']
+    return f'{first} MiB in the first half, {second} MiB in the second'
+
+
+TABLES = {
+    table.__name__: table
+    for table in (
+        overview,
+        motionshapes,
+        own_videos,
+        accuracy,
+        lead_table,
+        jhmdb,
+        motion,
+        recognizer,
+        pipeline,
+        stream,
+        int8,
+        reliability,
+    )
+}

@@ -1,1 +1,0 @@
-"""Finished runs, and the small records that they leave in results/."""

@@ -1,0 +1,442 @@
+"""The documents show what the result files hold, and their sentences about numbers are true."""
+
+import json
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.compared import MODELS, ROOT
+from benchmarks.evidence import fuse, interval, mcnemar, mean_top1, order_accuracies
+from benchmarks.pages import figure, tables
+from benchmarks.pages.__main__ import MARK, PAGES, TABLES, fill, main
+from benchmarks.pages.tables import found, leads, read_report, signed
+from benchmarks.runs import read_table
+from benchmarks.settings import without_scale
+
+BOTH, SMALL, LONG, LARGE = '64 px, both splits', '64 px', '64 px, 120 epochs', '112 px'
+IMAGENET, JHMDB = 'ImageNet weights', 'JHMDB'
+SPLITS = ('split 1', 'split 2', 'split 3')
+
+
+def test_everything_is_fresh():
+    main(['--check'])
+
+
+def test_each_table_has_its_place():
+    marks = [MARK.findall((ROOT / name).read_text(encoding='utf-8')) for name in PAGES]
+    assert all(marks)
+    assert sorted(mark[1] for page in marks for mark in page) == sorted(TABLES)
+
+
+def test_a_stale_page_is_named(monkeypatch, tmp_path):
+    text = '# A\n\n<!-- table: int8 -->\nold\n<!-- end -->\n\nstays\n'
+    (tmp_path / 'page.md').write_text(text)
+    monkeypatch.setattr('benchmarks.pages.__main__.ROOT', tmp_path)
+    monkeypatch.setattr('benchmarks.pages.__main__.PAGES', ['page.md'])
+    with pytest.raises(SystemExit, match='page.md is stale; run python -m benchmarks.pages'):
+        main(['--check'])
+    filled = fill(text)
+    assert '| int8 | 46.7 |' in filled and 'old' not in filled
+    assert filled.endswith('<!-- end -->\n\nstays\n') and fill(filled) == filled
+
+
+def test_summary_and_tables_have_the_same_means():
+    table = tables.summary_table()
+    assert not any(len(set(seeds.split())) < len(seeds.split()) for seeds in table['seeds'])
+    plain = table.query('split == "test" and changes == "" and pixels == 112').set_index('config')
+    for model, config in MODELS.items():
+        row = plain.loc[config]
+        assert row['top1'] == pytest.approx(top1(LARGE, model)), model
+        assert row['seeds'] == ' '.join(str(run.seed) for run in found(LARGE)[model])
+
+
+def test_figure(tmp_path):
+    figure.write_cost(found(LARGE), tmp_path / 'docs' / 'cost.png')
+    image = Image.open(tmp_path / 'docs' / 'cost.png')
+    assert image.width > 300 and len(image.getcolors(2**24)) > 10
+    shown = Image.open(ROOT / 'docs' / 'results' / 'cost.png')
+    assert shown.size == image.size
+
+
+# Sentences with numbers ------------------------------------------------------------------------
+
+
+def lead(setting, one, other):
+    return leads()[setting, one, other].mean
+
+
+def top1(setting, model):
+    return mean_top1(found(setting)[model])
+
+
+def gain(model):
+    """Points that four times the epochs bring, for the same seeds."""
+    longer = found(LONG)[model]
+    seeds = {run.seed for run in longer}
+    return mean_top1(longer) - mean_top1([r for r in found(SMALL)[model] if r.seed in seeds])
+
+
+def variant(dataset, config, split='test', pixels=64, epochs=None, **changes):
+    """Mean top-1 of the runs whose changed settings end like these, beside those of scale."""
+    reached = []
+    for run in tables.runs_of(dataset):
+        info = run.info
+        own = {key.rpartition('.')[2]: v for key, v in without_scale(info['changes']).items()}
+        place = info['config'], info['split'], info['pixels']
+        if place == (config, split, pixels) and own == changes and epochs in (None, info['epochs']):
+            reached.append(run.accuracies['top1'])
+    assert reached, (config, changes)
+    return float(np.mean(reached))
+
+
+LITE = MODELS['PAN Lite']
+SHAPES = 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb'
+small = partial(variant, 'utd-mhad-depth', LITE, epochs=15)
+dev = partial(variant, 'utd-mhad-depth', LITE, split='dev', epochs=30)
+SGD = dict(
+    constructor='PANOptimWrapperConstructor',
+    type='SGD',
+    lr=0.01,
+    momentum=0.9,
+    weight_decay=0.0001,
+)
+
+
+def jhmdb_dev(model, name, **changes):
+    config = f'{model}_imagenet-pretrained-efficientnet-lite0_1xb16-{name}x1x8-15e-112px_jhmdb-rgb'
+    return variant('jhmdb-rgb', config, split='dev', pixels=112, **changes)
+
+
+def jhmdb_gain(model, m, **changes):
+    return jhmdb_dev(model, m, **changes) - jhmdb_dev(model, m)
+
+
+MIXUP = dict(type='MixupBlending', num_classes=21, alpha=0.2)
+
+
+def order(key):
+    return float(np.mean([order_accuracies(run)[key] for run in found(LARGE)['PAN PA']]))
+
+
+def count(column, value):
+    return int((read_table()[column] == value).sum())
+
+
+def gpu(file, method, other, part='methods', key='frames_per_second'):
+    rows = {row['method']: row[key] for row in read_report(file)['results'][0][part]}
+    return rows[method] / rows[other]
+
+
+def tile(file):
+    """Time of the tile that ships over the time of the fastest one."""
+    tuning = read_report(file)['results'][0]['tuning']
+    ms = {(t['block'], t['rows'], t['warps']): t['ms'] for t in tuning if 'ms' in t}
+    return ms[64, 4, 4] / min(ms.values())
+
+
+H16, H32 = 'motion_h200-bfloat16', 'motion_h200-float32'
+SENTENCES = [
+    (
+        'results',
+        'PAN PA leads TSM by {:.1f} points and PAN RGB, which has the same head, by {:.1f}.',
+        lambda: (lead(BOTH, 'PAN PA', 'TSM'), lead(BOTH, 'PAN PA', 'PAN RGB')),
+    ),
+    (
+        'results',
+        'After 120 epochs (one seed, four subjects) PAN PA leads TSM by {:.1f} points and PAN RGB '
+        'by {:.1f}',
+        lambda: (lead(LONG, 'PAN PA', 'TSM'), lead(LONG, 'PAN PA', 'PAN RGB')),
+    ),
+    (
+        'results',
+        'its lead is {} points at 64 pixels and {:.1f} at 112.',
+        lambda: (
+            signed(lead(BOTH, 'PAN PA', 'Differences')),
+            lead(LARGE, 'PAN PA', 'Differences'),
+        ),
+    ),
+    (
+        'results',
+        'Signed differences are {:.1f} points better than PA',
+        lambda: (-lead(BOTH, 'PAN PA', 'Signed differences'),),
+    ),
+    (
+        'results',
+        'they stay {:.1f} points behind PA',
+        lambda: (lead(BOTH, 'PAN PA', 'Stack'),),
+    ),
+    (
+        'results',
+        'lead PA by {:.1f} points over eight subjects',
+        lambda: (lead(BOTH, 'PAN PA, square roots', 'PAN PA'),),
+    ),
+    (
+        'results',
+        'PAN PA leads TSM by {:.1f} points and PAN Lite by {:.1f}.',
+        lambda: (lead(IMAGENET, 'PAN PA', 'TSM'), lead(IMAGENET, 'PAN Lite', 'TSM')),
+    ),
+    (
+        'results',
+        'Averaging three PAN PA of different seeds instead reaches {:.1f} %',
+        lambda: (fuse(found(LARGE)['PAN PA'], [1, 1, 1]).accuracies['top1'],),
+    ),
+    (
+        'results',
+        'RandAugment costs TSM {:.1f} points and gives PAN Lite {:.1f}; Mixup costs TSM {:.1f} and '
+        'gives PAN Lite {:.1f}.',
+        lambda: (
+            jhmdb_dev('tsm', 1) - jhmdb_dev('tsm', 'randaugment-1'),
+            jhmdb_dev('pan-lite', 'randaugment-4') - jhmdb_dev('pan-lite', 4),
+            -jhmdb_gain('tsm', 1, **MIXUP),
+            jhmdb_gain('pan-lite', 4, **MIXUP),
+        ),
+    ),
+    (
+        'results',
+        'PAN PA recognizes {:.1f} % of the clips forwards. Backwards, it answers with the opposite '
+        'action, which is right, in {:.1f} % and with the original one in {:.1f} %.',
+        lambda: map(order, ('pairs', 'as_partner', 'as_before')),
+    ),
+    (
+        'results',
+        'bring {:.1f} points to TSN, {:.1f} to TSM, {:.1f} to PAN RGB, {:.1f} to PAN PA and {:.1f} '
+        'to PAN Lite',
+        lambda: map(gain, ('TSN', 'TSM', 'PAN RGB', 'PAN PA', 'PAN Lite')),
+    ),
+    (
+        'results',
+        'reaches {:.1f} % instead of {:.1f} % with PAN Lite on the *dev* split',
+        lambda: (dev(**SGD), dev()),
+    ),
+    (
+        'results',
+        'it reaches {:.1f} %. Without PA it loses {:.1f} points, with two frames per segment '
+        'instead of four {:.1f}, with the mean over segments in place of VAP {:.1f}, without '
+        "temporal shift {:.1f}, with PA as attention {:.1f}, and with PA's filters started as "
+        'small as in the paper {:.1f}.',
+        lambda: (
+            small(),
+            small() - small(stream='rgb'),
+            small() - small(clip_len=2),
+            small() - small(type='TSMHead'),
+            small() - small(is_shift=False),
+            small() - small(stream='attention'),
+            small() - small(init_std=0.001),
+        ),
+    ),
+    (
+        'results',
+        'PAN Lite falls from {:.1f} % to {:.1f} % without PA.',
+        lambda: (
+            variant('motionshapes-rgb', SHAPES),
+            variant('motionshapes-rgb', SHAPES, stream='rgb'),
+        ),
+    ),
+    (
+        'results',
+        'PAN Lite loses {:.1f} points on the *dev* split.',
+        lambda: (
+            dev()
+            - variant(
+                'utd-mhad-depth',
+                'pan-lite_r18_1xb16-randaugment-4x1x8-30e-64px_utd-mhad-depth',
+                split='dev',
+            ),
+        ),
+    ),
+    (
+        'results',
+        '{} of the {} runs used an H200',
+        lambda: (count('gpu', 'NVIDIA H200'), len(read_table())),
+    ),
+    (
+        'results',
+        'For {} early runs, scores were rounded to five digits',
+        lambda: (count('score_digits', 5),),
+    ),
+    (
+        'performance',
+        'with its gradients {:.0%} of the time and {:.0%} of the memory.',
+        lambda: (
+            gpu(H16, 'triton', 'naive', 'training', 'ms'),
+            gpu(H16, 'triton', 'naive', 'training', 'peak_mbytes'),
+        ),
+    ),
+    (
+        'performance',
+        "normalized frames take {:.1f} times the reference's time, with gradients {:.1f} times",
+        lambda: (
+            gpu(H32, 'reference', 'triton'),
+            gpu(H32, 'triton', 'reference', 'training', 'ms'),
+        ),
+    ),
+    (
+        'performance',
+        'The tiles that ship take {:.0f} to {:.0f} % longer',
+        lambda: (100 * tile(H16) - 100, 100 * tile('motion_h200-float16') - 100),
+    ),
+    (
+        'performance',
+        '{} of the {} give the same input.',
+        lambda: (
+            len(read_report('pipeline_epyc-2-cores')['equal']),
+            read_report('pipeline_epyc-2-cores')['settings']['videos'],
+        ),
+    ),
+    (
+        'performance',
+        'int8 names the same class as float32 in {:g} % of {} videos.',
+        lambda: (
+            read_report('int8_xeon-2-cores')['same_top1'],
+            read_report('int8_xeon-2-cores')['videos'],
+        ),
+    ),
+]
+
+
+def plain(text):
+    return re.sub(r'\s+', ' ', text).replace(' %', '%')
+
+
+@pytest.mark.parametrize(
+    ('page', 'sentence', 'values'),
+    [pytest.param(*row, id=' '.join(row[1].split()[:6])) for row in SENTENCES],
+)
+def test_the_numbers_of_a_sentence(page, sentence, values):
+    text = (ROOT / 'docs' / f'{page}.md').read_text(encoding='utf-8')
+    assert plain(sentence.format(*values())) in plain(text)
+
+
+# Sentences without numbers ---------------------------------------------------------------------
+
+
+def test_who_is_ahead_of_whom():
+    for pair in (('PAN PA', 'TSM'), ('PAN PA', 'PAN RGB')):
+        own = leads()[(BOTH, *pair)].points
+        assert len(own) == 8 and min(own.values()) > 0
+    for model in MODELS:
+        if model.startswith('PAN') and 'MotionShapes' not in model:
+            assert [run.seed for run in found(LARGE)[model]] == [0, 1, 2]
+    assert all(len(found(LONG)[m]) == 1 for m in ('TSN', 'TSM', 'PAN PA', 'PAN RGB', 'PAN Lite'))
+
+
+@pytest.mark.parametrize(
+    ('setting', 'one', 'other', 'contains_zero'),
+    [
+        (LONG, 'PAN PA', 'TSM', True),
+        (LONG, 'PAN PA', 'PAN RGB', True),
+        (BOTH, 'PAN PA', 'Differences', True),
+        (LARGE, 'PAN PA', 'Differences', True),
+        (BOTH, 'PAN PA', 'Signed differences', False),
+        (BOTH, 'PAN PA, square roots', 'PAN PA', True),
+        (BOTH, 'PAN RGB', 'TSM with maximum', True),
+        (IMAGENET, 'PAN PA', 'TSM', False),
+        (IMAGENET, 'PAN Lite', 'TSM', False),
+        (IMAGENET, 'PAN PA', 'PAN RGB', True),
+        (IMAGENET, 'PAN Lite', 'PAN RGB', True),
+    ],
+)
+def test_intervals_that_contain_zero(setting, one, other, contains_zero):
+    low, high = leads()[setting, one, other].t
+    assert (low < 0 < high) == contains_zero
+    assert (low, high) == interval([*leads()[setting, one, other].points.values()])
+
+
+def test_more_frames_gain_nothing():
+    one, other = (found(BOTH)[model] for model in ('TSM, 4 × 8 frames', 'TSM'))
+    assert abs(mean_top1(one) - mean_top1(other)) < 1
+
+
+def test_the_search_for_a_better_pa():
+    tried, reached = set(), {}
+    for run in tables.runs_of('utd-mhad-depth'):
+        info = run.info
+        if info['split'] == 'dev' and re.match('pan-pa.*64px', info['config']):
+            key = info['config'], json.dumps(info['changes'], sort_keys=True)
+            tried.add(key)
+            reached.setdefault(key, []).append(run.accuracies['top1'])
+    plain_pa = next(key for key in tried if key == (found_config('PAN PA'), '{}'))
+    assert len(tried - {plain_pa}) == 12
+    best = max(tried, key=lambda key: np.mean(reached[key]))
+    assert '"sqrt"' in best[1] or 'sqrt' in best[0]
+
+
+def found_config(model):
+    return found(SMALL)[model][0].info['config']
+
+
+def test_real_video():
+    column = {
+        model: [mean_top1(found(name)[model]) for name in SPLITS]
+        for model in ('TSN', 'TSM', 'PAN RGB', 'PAN PA', 'PAN Lite')
+    }
+    for rival in ('TSN', 'TSM', 'PAN RGB'):
+        ahead = np.subtract(column['PAN PA'], column[rival])
+        assert min(ahead) > 0 and 4.5 < ahead.mean() < 6.5
+    assert (np.subtract(column['PAN Lite'], column['TSM']) > 0).sum() == 2
+    assert all(len(runs) == 1 for name in SPLITS for runs in found(name).values() if runs)
+
+
+def test_augmentation_on_jhmdb_is_within_chance():
+    runs = [run for run in tables.runs_of('jhmdb-rgb') if run.info['split'] == 'dev']
+    for model in ('tsm_', 'pan-lite_'):
+        own = [run for run in runs if run.info['config'].startswith(model)]
+        (base,) = (
+            run
+            for run in own
+            if not run.info['changes'] and 'randaugment' not in run.info['config']
+        )
+        others = [run for run in own if run is not base]
+        assert len(others) == 3 and all(mcnemar(run, base) > 0.05 for run in others)
+
+
+def test_training_losses():
+    losses = {
+        model: np.mean([run.info['loss'] for run in runs])
+        for model, runs in found(LARGE).items()
+        if runs and runs[0].info['loss'] is not None
+    }
+    with_cue = {m for m in losses if figure.cue_of(m) != 'no motion cue'}
+    assert len(with_cue) == 6
+    assert max(losses[m] for m in with_cue) < min(losses[m] for m in losses.keys() - with_cue)
+
+
+def test_tsn_reads_no_order():
+    for run in found(LARGE)['TSN']:
+        np.testing.assert_allclose(run.backwards, run.scores, rtol=1e-2, atol=1e-2)
+
+
+def test_ablations_without_a_visible_effect():
+    for changes in (dict(num_filters=4), dict(num_filters=16), dict(clip_len=6)):
+        assert abs(small(**changes) - small()) < 2
+    smoothing, mixup = dict(label_smooth_eps=0.1), dict(MIXUP, num_classes=27)
+    assert max(dev(**smoothing), dev(**mixup)) < dev()
+
+
+def test_what_performance_says_of_a_gpu():
+    assert gpu(H16, 'triton', 'naive') == pytest.approx(5, abs=0.2)
+    memory = gpu(H32, 'reference', 'triton', 'training', 'peak_mbytes')
+    assert memory == pytest.approx(14, abs=0.5)
+    rows = read_report(H32)['results'][0]['methods']
+    rates = {r['method']: r['frames_per_second'] for r in rows if r['method'] != 'frame difference'}
+    assert max(rates, key=rates.get) == 'triton, from uint8'
+    rows = read_report('recognizer_epyc-2-cores_compiled')['inference']
+    ms = {row['variant']: row['ms'] for row in rows if row['model'] == 'PAN_Lite'}
+    assert ms['autocast'] / ms['plain'] == pytest.approx(20, abs=0.5)
+    kernels = read_report('kernels_triton-3.9.0')['kernels']
+    assert {row['capability'] for row in kernels} == {8.0, 9.0, 10.0}
+
+
+NAMED = sorted(
+    set(re.findall(r'`(tests/\S+?\.py(?:::\w+)?)`', (ROOT / 'docs/reliability.md').read_text()))
+)
+
+
+@pytest.mark.parametrize('name', NAMED)
+def test_tests_that_reliability_names_exist(name):
+    path, _, test = name.partition('::')
+    text = (ROOT / path).read_text(encoding='utf-8')
+    assert re.search(rf'^(def|class) {test}\b', text, re.MULTILINE) if test else 'def test_' in text

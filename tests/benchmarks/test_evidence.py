@@ -1,0 +1,162 @@
+"""Groups of runs, and the statistics of their differences."""
+
+import numpy as np
+import pytest
+
+from benchmarks.compared import MODELS
+from benchmarks.evidence import (
+    bootstrap,
+    by_subject,
+    difference,
+    fuse,
+    interval,
+    mcnemar,
+    order_accuracies,
+    paired,
+    runs_by_model,
+    summary,
+    wilson,
+)
+from benchmarks.runs import Run
+
+COSTS = dict(gmacs=1.5, params=2.0, minutes=3.0, loss=0.5)
+SUBJECTS = (2, 4, 6, 8)
+
+
+def subject_run(recognized, seed=0, split='test'):
+    """A run of two clips per subject, some of which are recognized."""
+    clips = np.array([f'a1_s{s}_t{t}_depth.mp4' for s in SUBJECTS for t in (1, 2)])
+    hits = [t <= recognized[s] for s in SUBJECTS for t in (1, 2)]
+    scores = np.array([[1, 0] if hit else [0, 1] for hit in hits])
+    return Run(dict(seed=seed, split=split, **COSTS), clips, np.zeros(8, int), scores)
+
+
+def each(hits):
+    return dict.fromkeys(SUBJECTS, hits)
+
+
+def model_run(model, seed, hits, changes=None, split='test', pixels=112):
+    """A run of 54 clips whose first ``hits`` are recognized, all of them backwards too."""
+    labels = np.arange(54) % 27
+    scores = np.eye(27)[np.where(np.arange(54) < hits, labels, (labels + 1) % 27)]
+    info = dict(dataset='utd-mhad-depth', config=MODELS[model], changes=changes or {})
+    info.update(seed=seed, split=split, pixels=pixels, epochs=30, **COSTS)
+    return Run(info, np.array([f'{i:02}_s2_.mp4' for i in range(54)]), labels, scores, scores)
+
+
+@pytest.fixture(scope='module')
+def runs():
+    """TSM of two seeds; the streams of PAN En, complete for seed 0 only; two variants."""
+    found = [model_run('TSM', 1, 28), model_run('TSM', 0, 27), model_run('PAN RGB', 1, 5)]
+    found += [model_run(m, 0, hits) for m, hits in (('PAN RGB', 0), ('PAN PA', 54))]
+    found += [model_run('PAN Lite', 0, 54)]
+    found += [model_run('PAN Lite', 0, 10, {'model.cls_head.type': 'TSMHead'})]
+    found += [model_run('PAN Lite', 0, 20, {'optim_wrapper.optimizer.lr': 1}, 'dev', 64)]
+    return found
+
+
+def test_runs_count_for_the_config_whose_settings_they_have(runs):
+    found = runs_by_model(runs, MODELS)
+    assert [run.seed for run in found['TSM']] == [0, 1]
+    assert [run.accuracies['top1'] for run in found['PAN Lite']] == [100]
+    assert found['TSN'] == []
+    pa = [model_run('PAN Lite', seed, 54, {'model.backbone.stream': 'pa'}) for seed in (1, 0)]
+    pa.insert(1, model_run('PAN PA', 0, 27))  # of its own config, which goes first
+    found = runs_by_model(pa, MODELS)
+    assert [(run.seed, run.accuracies['top1']) for run in found['PAN PA']] == [(0, 50), (1, 100)]
+    assert not found['PAN Lite']
+
+
+def test_longer_schedules_are_chosen_by_their_epochs():
+    longer = {'train_cfg.max_epochs': 120, 'param_scheduler.1.T_max': 120}
+    run = model_run('TSM', 0, 27, longer)
+    run.info['epochs'] = 120
+    assert runs_by_model([run], MODELS, epochs=120)['TSM'] == [run]
+    assert runs_by_model([run], MODELS)['TSM'] == []
+
+
+def test_streams_of_one_seed_are_fused_by_their_weights(runs):
+    found = runs_by_model(runs, MODELS)
+    (en,) = found['PAN En']
+    assert [en.info[key] for key in ('gmacs', 'params', 'minutes')] == [4.5, 6.0, 9.0]
+    assert en.accuracies['top1'] == 100  # two of three streams are right
+    np.testing.assert_allclose(en.scores[0, :2], [2 / 3, 1 / 3])
+    assert fuse(found['PAN RGB'][:1] + found['PAN PA'], [3, 1]).accuracies['top1'] == 0
+
+
+def test_difference_by_subject_is_between_means_over_seeds():
+    tsm = [subject_run({2: 2, 4: 1, 6: 0, 8: 0}), subject_run({2: 2, 4: 0, 6: 0, 8: 1}, seed=1)]
+    tsn = [subject_run({2: 1, 4: 1, 6: 0, 8: 0})]
+    assert by_subject(tsm) == {2: 100, 4: 25, 6: 0, 8: 25}
+    found = difference(tsm, tsn, 'subject')
+    points = {'subject 2': 50.0, 'subject 4': -25.0, 'subject 6': 0.0, 'subject 8': 25.0}
+    assert found.points == points and found.mean == 12.5
+    # t of three degrees of freedom is 3.182, the sample deviation 32.3.
+    half = 3.1824 * 32.2749 / 2
+    assert (
+        found.t == interval([*points.values()]) == pytest.approx((12.5 - half, 12.5 + half), 1e-4)
+    )
+    assert found.mcnemar_p == 1 and difference(tsm, [], 'subject') is None
+
+
+def test_difference_by_split_is_between_runs_of_one_seed():
+    one, other = ([subject_run(each(hits), split=s) for s in 'ab'] for hits in (2, 1))
+    found = difference(one, other, 'split')
+    assert found.points == {'a': 50.0, 'b': 50.0}
+    assert found.mcnemar_p == pytest.approx(2 / 2**4)
+    assert difference(one[:1], other, 'split') is None
+
+
+def test_only_runs_of_one_seed_and_split_are_paired():
+    first, second = (subject_run(each(1), seed) for seed in (0, 1))
+    others = [subject_run(each(2), seed) for seed in (1, 2)]
+    assert paired([first, second], others) == [(second, others[0])]
+    assert paired([second], [subject_run(each(1), 1, 'swap')]) == []
+
+
+def test_mcnemar_counts_the_clips_on_which_two_models_disagree():
+    everything, nothing, half = (subject_run(each(hits)) for hits in (2, 0, 1))
+    assert mcnemar(everything, everything) == 1
+    assert mcnemar(everything, nothing) == mcnemar(nothing, everything)
+    assert mcnemar(everything, nothing) == pytest.approx(2 * 0.5**8)
+    assert mcnemar(half, nothing) == pytest.approx(2 * 0.5**4)
+
+
+def test_bootstrap_draws_values_again():
+    assert bootstrap([10.0, 10.0, 10.0]) == (10, 10)
+    # The mean of 100 draws has a standard deviation of 28.87 / 10.
+    wanted = 49.5 - 1.96 * 2.887, 49.5 + 1.96 * 2.887
+    assert bootstrap(range(100)) == pytest.approx(wanted, abs=0.3)
+
+
+def test_wilson():
+    assert wilson(50, 100) == pytest.approx((40.4, 59.6), abs=0.05)
+    assert wilson(10, 10)[1] == pytest.approx(100)
+
+
+def test_order_of_time(runs):
+    """Answers that stay the same backwards are never the partner."""
+    shares = order_accuracies(runs[5])
+    assert shares == dict(backwards=100, pairs=100, as_partner=0, as_before=100)
+    labels = runs[5].labels
+    partners = {9: 8, 8: 9}  # draw circle clockwise and counter-clockwise
+    turned = np.eye(27)[[partners.get(label, label) for label in labels.tolist()]]
+    run = Run(runs[5].info, runs[5].clips, labels, runs[5].scores, turned)
+    assert order_accuracies(run)['as_partner'] == pytest.approx(100 / 3)
+    assert order_accuracies(subject_run(each(1))) == {}
+
+
+def test_summary(runs):
+    table = summary(runs, {config: model for model, config in MODELS.items()})
+    (tsm,) = table[table['model'] == 'TSM'].to_dict('records')
+    assert tsm['seeds'] == '0 1' and tsm['top1'] == pytest.approx((27 + 28) / 54 * 50)
+    assert tsm['top1_std'] == pytest.approx(100 / 54 / 2**0.5)
+    assert (tsm['gmacs'], tsm['loss']) == (1.5, 0.5)
+    assert tsm['as_before'] == tsm['pairs'] > 0
+    lite = table[table['model'] == 'PAN Lite']
+    assert sorted(lite['changes']) == [
+        '',
+        '{"model.cls_head.type": "TSMHead"}',
+        '{"optim_wrapper.optimizer.lr": 1}',
+    ]
+    assert set(lite['split']) == {'test', 'dev'}
