@@ -15,6 +15,7 @@ from mmengine.config import Config, DictAction
 from pan_mm.config.find import config_path, require_config
 from pan_mm.config.overrides import check_options, require_runner
 from pan_mm.utils.errors import PANError, cli_errors
+from pan_mm.utils.pickles import plain_pickles
 
 CHECKED = ('train', 'test')  # the tools that build a runner
 
@@ -65,7 +66,8 @@ def run_tool(name: str, example: Optional[str] = None) -> None:
                     _check(require_config(word), options)
                 break
         try:
-            runpy.run_path(str(find_tool(name)), run_name='__main__')
+            with plain_pickles():
+                runpy.run_path(str(find_tool(name)), run_name='__main__')
         finally:
             if example and _asks_for_help():
                 print(f'\nexample:\n  {example}')

@@ -1,61 +1,17 @@
 """Fusion of the scores that tools/test.py --dump has written."""
 
-import collections
-import io
-import math
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 import numpy as np
 import torch
 from mmaction.evaluation import mean_class_accuracy
 
-from pan_mm.utils.checkpoint import load_data
 from pan_mm.utils.errors import DataError
+from pan_mm.utils.pickles import load_pickle
 
 NAME_KEYS = ('filename', 'frame_dir')
-
-
-class _DataUnpickler(pickle._Unpickler):
-    """Reads tensors, containers, numbers and text; anything else could run code.
-
-    The unpickler in C takes as much memory as a number in the file asks for.
-    """
-
-    dispatch = dict(pickle._Unpickler.dispatch)
-    del dispatch[pickle.BUILD[0]]  # sets the state of any object, even of the functions below
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = {
-            ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
-            ('torch.storage', '_load_from_bytes'): _load_from_bytes,
-            ('collections', 'OrderedDict'): collections.OrderedDict,
-            ('_codecs', 'encode'): _encode,
-            ('__builtin__', 'bytes'): lambda: b'',
-        }
-        if (module, name) not in allowed:
-            raise DataError(f'it asks for {module}.{name}, which is not part of dumped scores')
-        return allowed[module, name]
-
-
-def _encode(text, encoding):
-    # How MMEngine's pickles (protocol 2) store bytes.
-    if encoding != 'latin1':
-        raise DataError(f'it encodes text as {encoding!r}')
-    return text.encode('latin1')
-
-
-def _load_from_bytes(data):
-    # PyTorch's own function would unpickle whatever the bytes contain.
-    return load_data(io.BytesIO(data), 'a tensor in it')
-
-
-def _rebuild_tensor(storage, offset, size, stride, requires_grad, hooks):
-    if math.prod(size) > storage._size():
-        raise DataError(f'a tensor of the shape {size} claims more numbers than the file holds')
-    return torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)
 
 
 def _is(value, floating):
@@ -73,11 +29,8 @@ def load_scores(path: Union[str, Path]) -> list:
         DataError: If the file is damaged, no dump of scores, or would run code.
         OSError: If it cannot be read.
     """
-    content = Path(path).read_bytes()
-    try:
-        samples = _DataUnpickler(io.BytesIO(content)).load()
-    except Exception as error:  # a damaged file can make the unpickler fail in any way
-        raise DataError(f'{path} is not a file of dumped scores: {error}') from error
+    with open(path, 'rb') as file:
+        samples = load_pickle(file, str(path))
     if not isinstance(samples, list) or not samples:
         raise DataError(f'{path} holds no list of scores; write it with tools/test.py --dump')
     classes = None

@@ -160,7 +160,7 @@ class TestUntrusted:
     def test_damaged(self, write, tmp_path):
         path = tmp_path / 'b.pkl'
         path.write_bytes(Path(write('a', FIRST)).read_bytes()[:-20])
-        with pytest.raises(DataError, match='is not a file of dumped scores'):
+        with pytest.raises(DataError, match='cannot be read as plain data'):
             load_scores(path)
 
     def test_a_small_file_that_asks_for_ten_thousand_million_numbers(self, write):
@@ -172,7 +172,7 @@ class TestUntrusted:
         for changed in (shape, shape.replace(b'K\x01t', huge + b't')):
             assert changed != content
             path.write_bytes(changed)
-            with pytest.raises(DataError, match='a.pkl is not a file of dumped scores'):
+            with pytest.raises(DataError, match='a.pkl cannot be read as plain data'):
                 load_scores(path)
 
     @pytest.mark.parametrize(
