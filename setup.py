@@ -99,6 +99,7 @@ setup(
     python_requires='>=3.10',
     install_requires=read_requirements('install.txt'),
     extras_require=read_extras(),
+    entry_points={'console_scripts': ['pan_mm = pan_mm.cli:main']},
     cmdclass={'build_py': BuildWithMim},
     classifiers=[
         'Development Status :: 4 - Beta',

@@ -9,6 +9,12 @@ import sys
 
 from .version import __version__
 
+# While Python looks for the module of `python -m pan_mm`, argv[0] is '-m'. It would look for all
+# modules in the current folder first, which may hold anything.
+_is_command = sys.argv[:1] == ['-m'] and ' -m pan_mm' in ' '.join(sys.orig_argv)
+if _is_command and not getattr(sys.flags, 'safe_path', False):
+    del sys.path[0]
+
 import_error = None
 
 try:
@@ -18,9 +24,7 @@ try:
 
     from . import registry
 except Exception as error:
-    # While Python looks for the module of `python -m pan_mm`, argv[0] is '-m'. That command must
-    # proceed: its `doctor` explains this error, and every other command stops at it.
-    if sys.argv[:1] != ['-m']:
+    if not _is_command:  # whose `doctor` explains this error; every other command stops at it
         raise
     import_error = error
 

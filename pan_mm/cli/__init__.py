@@ -14,6 +14,7 @@ import sys
 from importlib import import_module, metadata
 
 import pan_mm
+from pan_mm.utils.errors import LINES, escape
 from pan_mm.utils.terminal import Help
 
 COMMANDS = {
@@ -73,7 +74,7 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, ValueError, ImportError) as error:  # bad input; the message names the fix
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {escape(error, keep=LINES)}', file=sys.stderr)
         extra = getattr(command, 'EXTRA', None)
         if extra and isinstance(error, ImportError) and 'pip install' not in str(error):
             print(f'install what it needs: pip install {_packages(extra)}', file=sys.stderr)

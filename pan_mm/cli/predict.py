@@ -15,6 +15,7 @@ from pan_mm.inference.predictions import (
     write_results,
 )
 from pan_mm.inference.videos import find_videos
+from pan_mm.utils.errors import LINES, escape
 from pan_mm.utils.files import atomic_write
 from pan_mm.utils.terminal import track
 
@@ -73,7 +74,7 @@ def run(args):
         except BrokenPipeError:
             raise
         except (OSError, ValueError) as error:
-            print(f'error: {error}', file=sys.stderr)
+            print(f'error: {escape(error, keep=LINES)}', file=sys.stderr)
             return 2
     if sum(done):
         print(f'{sum(done)} of {total} videos failed, see "error" in the results', file=sys.stderr)

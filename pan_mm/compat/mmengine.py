@@ -55,10 +55,16 @@ def _leave_config_text_out(runner):
 
     # Every runner, strategy, inferencer and load_checkpoint() reads through this.
     @functools.wraps(load_checkpoint)
-    def load_data(filename, *args, **kwargs):
+    def load_data(filename, map_location=None, logger='current'):
+        from mmengine.logging import print_log
+
+        from pan_mm.utils.addresses import redact_url
         from pan_mm.utils.checkpoint import check_checkpoint
 
-        return check_checkpoint(load_checkpoint(filename, *args, **kwargs), str(filename))
+        source = redact_url(filename)  # which upstream would log as it is
+        print_log(f'Loads checkpoint from {source}', logger)
+        load = CheckpointLoader._get_checkpoint_loader(filename)
+        return check_checkpoint(load(filename, map_location), source)
 
     CheckpointLoader.load_checkpoint = staticmethod(load_data)
 

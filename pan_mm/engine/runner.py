@@ -4,12 +4,15 @@ import copy
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Optional
 
 import torch
 from mmaction.registry import RUNNERS
+from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.runner.runner import ConfigType
@@ -17,6 +20,7 @@ from torch import nn
 
 from pan_mm.config.overrides import SCALE, check_settings
 from pan_mm.config.scale import apply_scale
+from pan_mm.utils.addresses import redact, redact_record, redact_url
 from pan_mm.utils.checkpoint import check_resumable
 from pan_mm.utils.environment import describe_run
 from pan_mm.utils.errors import CheckpointError, DataError, PANError, listed
@@ -24,6 +28,7 @@ from pan_mm.utils.errors import CheckpointError, DataError, PANError, listed
 from .hooks.checkpoint_hook import latest_checkpoint
 from .hooks.data_fault_hook import DataFaultHook
 from .preflight import preflight
+from .work_dir import locked_work_dir
 
 
 @RUNNERS.register_module()
@@ -47,10 +52,13 @@ class CheckedRunner(Runner):
 
     own_settings = (*SCALE, 'preflight')  # keys of a config that it reads besides those of Runner
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args, cfg: Optional[Config] = None, **kwargs) -> None:
         self._terminals: list = []
+        if cfg is not None:  # what is written of it; parts are built from the other arguments
+            cfg = copy.copy(cfg)
+            object.__setattr__(cfg, '_cfg_dict', redact(cfg._cfg_dict))
         try:
-            super().__init__(*args, **kwargs)
+            super().__init__(*args, cfg=cfg, **kwargs)
         finally:
             for handler, level in self._terminals:
                 handler.setLevel(level)
@@ -67,6 +75,7 @@ class CheckedRunner(Runner):
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build it, name config and device, and show only warnings on the terminal for now."""
         logger = super().build_logger(*args, **kwargs)
+        logger.addFilter(redact_record)
         name = Path(self.cfg.filename).name if self.cfg.filename else self.experiment_name
         logger.info(f'{name} on {get_device()}, log in {self.log_dir}')
         for handler in logger.handlers:
@@ -79,7 +88,8 @@ class CheckedRunner(Runner):
         """Train, as described in the log."""
         self.logger.info(describe_run())
         self._preflight('train', *(['val'] if self.cfg.get('val_cfg') else []))
-        return self._naming_files(super().train)
+        with locked_work_dir(self.work_dir) if is_main_process() else nullcontext():
+            return self._naming_files(super().train)
 
     def test(self) -> dict:
         """Test a checkpoint that fits to the last weight."""
@@ -130,6 +140,22 @@ class CheckedRunner(Runner):
                             f'parameter {tuple(parameter.shape)}'
                         )
 
+    def _compare_classes(self, checkpoint, filename):
+        """Refuse to resume with classes in another order; say it where only weights are taken."""
+        meta = checkpoint.get('meta', {}).get('dataset_meta') or {}
+        dataset = getattr(self._train_loop, 'dataloader', None)
+        own = getattr(getattr(dataset, 'dataset', None), 'metainfo', {}).get('classes')
+        theirs = meta.get('classes')
+        if not own or not theirs or list(own) == list(theirs):
+            return
+        message = (
+            f'{filename} was trained on the classes {", ".join(map(str, theirs))[:200]}, which '
+            'differ in names or order from those of the config; its labels mean other classes'
+        )
+        if self._resume:
+            raise CheckpointError(message)
+        self.logger.warning(message)
+
     def _naming_files(self, work: Callable) -> Any:
         """Do the work; if data workers die or hang meanwhile, name the files that they were at."""
         try:
@@ -161,15 +187,17 @@ class CheckedRunner(Runner):
         if not strict:
             begun = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         checkpoint = super().load_checkpoint(filename, map_location, strict, **kwargs)
+        source = redact_url(filename)
         if self._resume:
-            check_resumable(checkpoint, filename)
+            check_resumable(checkpoint, source)
+        self._compare_classes(checkpoint, source)
         parameters = self.model.named_parameters() if begun else ()
         kept = [name for name, parameter in parameters if torch.equal(parameter, begun[name])]
         if begun and len(kept) == len(begun):
-            raise DataError(f'no weight of {filename} fits the model; is it of another one?')
+            raise DataError(f'no weight of {source} fits the model; is it of another one?')
         if kept:
             self.logger.info(
-                f'{len(begun) - len(kept)} of {len(begun)} parameters are from {filename}; these '
+                f'{len(begun) - len(kept)} of {len(begun)} parameters are from {source}; these '
                 f'start from scratch:{listed(kept)}'
             )
         return checkpoint

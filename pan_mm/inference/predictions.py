@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 from filelock import FileLock, Timeout
 
-from pan_mm.utils.terminal import escape
+from pan_mm.utils.errors import escape
 
 FORMATS = ('table', 'json', 'jsonl', 'csv')
 FEATURE_FORMATS = ('npz', 'json', 'jsonl')

@@ -1,5 +1,7 @@
 """A trained recognizer from a config and a checkpoint, or a clear error."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Optional, Union
 
@@ -41,7 +43,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     else:
         path = require_config(config)
         try:
-            config = Config.fromfile(path)
+            config = _read_config(path)
         except OSError as error:  # MMEngine's error for a wrong suffix or a missing base
             raise ValueError(f'{path}: cannot be read as a config ({error})') from error
     if not config.get('model'):
@@ -49,6 +51,18 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     config.merge_from_dict(cfg_options or {})
     apply_scale(config)
     return config
+
+
+def _read_config(path):
+    try:
+        return Config.fromfile(path)
+    except ImportError:
+        here = os.getcwd()
+        if here in sys.path:
+            raise
+        # Its custom_imports may name modules of the current folder, which commands leave out.
+        sys.path.append(here)
+        return Config.fromfile(path)
 
 
 def load_recognizer(

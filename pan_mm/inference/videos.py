@@ -4,6 +4,7 @@ import glob
 import itertools
 import multiprocessing
 import os
+import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -101,7 +102,7 @@ def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Itera
         todo, ahead = iter(videos), deque()
         for video in itertools.chain(todo, [None] * AHEAD * workers):
             if video is not None:
-                ahead.append((video, pool.schedule(read_video, (video, pipeline))))
+                ahead.append((video, pool.schedule(_read_packed, (video, pipeline))))
             if ahead and (video is None or len(ahead) > AHEAD * workers):
                 yield _result(*ahead.popleft())
 
@@ -112,11 +113,16 @@ def _begin_worker():
     cv2.setNumThreads(0)
 
 
+def _read_packed(video, pipeline):
+    # As bytes: PyTorch would leave tensors in memory that goes with the process.
+    return pickle.dumps(read_video(video, pipeline))
+
+
 def _result(video, future):
     from pebble import ProcessExpired
 
     try:
-        return (video, *future.result())
+        return (video, *pickle.loads(future.result()))
     except ProcessExpired as error:
         return video, None, f'its decoder crashed (status {error.exitcode}); remove or replace it'
 

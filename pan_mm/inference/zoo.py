@@ -63,9 +63,14 @@ def find_model(name: Optional[str] = None) -> Model:
     Raises:
         PANError: If there is no such model; the nearest names are in the error.
     """
-    if name is not None and is_hub(name):
-        return Model(name, *open_hub(name))
     trained = list_models(pretrained=True)
+    if name is not None and is_hub(name):
+        if name in trained or name in configs():
+            raise PANError(
+                f'{name} is a model of the zoo, and the folder {Path(name).resolve()} is another; '
+                f'for that, give ./{name}'
+            )
+        return Model(name, *open_hub(name))
     if name is None and not trained:
         raise PANError('this pan_mm comes without a trained model; give a config and a checkpoint')
     name, paths = name or trained[0], configs()

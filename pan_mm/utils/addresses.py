@@ -1,6 +1,8 @@
 """Network addresses as they may be shown."""
 
+import logging
 import re
+from typing import Any
 
 _SECRETS = (
     # rtsp://user:PASSWORD@host; the last @ before the path ends it, as passwords may hold one
@@ -8,7 +10,7 @@ _SECRETS = (
     # ?password=…, and the form that cameras use: /user=admin&password=…
     (
         re.compile(
-            r'([/?&;](?:[\w-]*(?:pass|pwd|token|secret|signature)[\w-]*|key|apikey|api_key|sig)=)'
+            r'([/?&;](?:[\w-]{0,32}(?:pass|pwd|token|secret|signature)[\w-]{0,32}|key|apikey|api_key|sig)=)'
             r'[^&;#\s]+',
             re.IGNORECASE,
         ),
@@ -18,9 +20,29 @@ _SECRETS = (
 
 
 def redact_url(text: object) -> str:
-    """A text with ``***`` for the passwords and keys in the addresses that it holds."""
+    """Replace by ``***`` the passwords and keys in the addresses that a text holds."""
     text = str(text)
     if '://' in text:
         for secret, shown in _SECRETS:
             text = secret.sub(shown, text)
     return text
+
+
+def redact(node: Any) -> Any:
+    """Copy a config with the addresses in it as they may be shown."""
+    if isinstance(node, dict):
+        node = type(node)(node)
+        for key, value in node.items():
+            node[key] = redact(value)
+        return node
+    if isinstance(node, (list, tuple)):
+        return type(node)(map(redact, node))
+    return redact_url(node) if isinstance(node, str) else node
+
+
+def redact_record(record: logging.LogRecord) -> bool:
+    """Redact what is logged; a filter of a logger, which lets everything through."""
+    message = record.getMessage()
+    if '://' in message:
+        record.msg, record.args = redact_url(message), ()
+    return True

@@ -11,6 +11,7 @@ Here every CRC is checked, and nothing larger than the file is taken from it: ne
 entry nor a tensor that claims more numbers than there are.
 """
 
+import hashlib
 import math
 import os
 import pickle
@@ -34,6 +35,7 @@ from .addresses import redact_url
 from .errors import CheckpointError
 
 __all__ = [
+    'cache_path',
     'check_archive',
     'check_checkpoint',
     'check_finite',
@@ -344,12 +346,19 @@ def _load(path: str, map_location: Any, source: str) -> Any:
     return load_safetensors(path, device, source)
 
 
+def cache_path(url: str, model_dir: Optional[str] = None, file_name: Optional[str] = None) -> str:
+    """Name the file that keeps what is at an address; each address has one of its own."""
+    folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
+    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return os.path.join(folder, digest, file_name or os.path.basename(urlsplit(url).path))
+
+
 def load_checkpoint_url(
     url: str,
     map_location: Any = None,
     model_dir: Optional[str] = None,
     progress: bool = True,
-    check_hash: bool = False,
+    check_hash: bool = True,
     file_name: Optional[str] = None,
 ) -> Any:
     """Download a checkpoint into PyTorch's cache and load it as :func:`load_checkpoint_file` does.
@@ -359,22 +368,26 @@ def load_checkpoint_url(
         map_location (str | torch.device, optional): Where the tensors go.
         model_dir (str, optional): Folder to keep the file in. Defaults to that of ``torch.hub``.
         progress (bool): Show a bar on stderr. Defaults to True.
-        check_hash (bool): Hold the file against the hash in its name. Defaults to False.
+        check_hash (bool): Hold the file against the hash in its name, as in NAME-0a1b2c3d.pth, if
+            there is one. Defaults to True.
         file_name (str, optional): Name to keep the file under. Defaults to the address's last part.
 
     Raises:
         OSError: If it cannot be downloaded.
-        CheckpointError: As for :func:`load_checkpoint_file`.
+        CheckpointError: If its hash is another, and as for :func:`load_checkpoint_file`.
     """
-    folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
-    name = file_name or os.path.basename(urlsplit(url).path)
-    path = os.path.join(folder, name)
+    path = cache_path(url, model_dir, file_name)
+    folder, name = os.path.split(path)
     if not os.path.exists(path):
         os.makedirs(folder, exist_ok=True)
         print(f'Downloading: "{redact_url(url)}" to {path}', file=sys.stderr)
-        found = torch.hub.HASH_REGEX.search(name) if check_hash else None
+        found = re.search(r'-([0-9a-f]{8,64})\.', name) if check_hash else None
         try:
             torch.hub.download_url_to_file(url, path, found and found.group(1), progress=progress)
+        except RuntimeError as error:  # the hash is another
+            raise CheckpointError(
+                f'{redact_url(url)}: {error}; it is damaged, or another'
+            ) from error
         except (OSError, HTTPException) as error:
             reason = redact_url(error)
             raise OSError(f'{redact_url(url)}: cannot be downloaded ({reason})') from error

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+LINES = '\n\t'  # what messages of several lines hold
+
 
 class PANError(ValueError):
     """Base of all errors that the package raises for bad input."""
@@ -24,6 +26,19 @@ class DataError(PANError):
 
 class VideoError(PANError):
     """A video that cannot be opened or decoded."""
+
+
+def escape(text: object, keep: str = '') -> str:
+    """Show control characters as they are written, so that no terminal obeys those of a name.
+
+    Args:
+        text (object): What is to be shown.
+        keep (str): Control characters that stay. Defaults to none.
+    """
+    return ''.join(
+        c if c.isprintable() or c in keep else c.encode('unicode_escape').decode()
+        for c in str(text)
+    )
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -50,4 +65,4 @@ def cli_errors(*kinds: type[BaseException]) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except kinds as error:
-        sys.exit(f'error: {error}')
+        sys.exit(f'error: {escape(error, keep=LINES)}')

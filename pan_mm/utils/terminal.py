@@ -54,11 +54,6 @@ def echo(text: str, style: str = '') -> None:
         _console().print(text, style=style, soft_wrap=True)
 
 
-def escape(text: object) -> str:
-    """Show control characters of a name as they are written, so that no terminal obeys them."""
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in str(text))
-
-
 def print_table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> None:
     """Print columns of text.
 

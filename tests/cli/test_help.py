@@ -5,6 +5,7 @@ import importlib.util
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -82,3 +83,18 @@ def test_defaults_that_say_nothing_are_left_out(capsys):
     shown = ' '.join(capsys.readouterr().out.split())
     assert 'videos in a batch (default: 8)' in shown and '(default: 1)' in shown
     assert not re.search(r'default: (None|False|\[|\{)', shown)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('command', [['-m', 'pan_mm'], None])
+def test_modules_of_the_current_folder_do_not_run(tmp_path, command):
+    for name in ('random', 'decord', 'mmpretrain', 'numpy'):
+        (tmp_path / f'{name}.py').write_text('open("ran", "w").close()')
+    script = Path(sys.executable).with_name('pan_mm')
+    if command is None and not script.exists():
+        pytest.skip('pan_mm is not installed here')
+    command = [sys.executable, *command] if command else [script]
+    done = subprocess.run(
+        [*map(str, command), '--version'], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.startswith('pan_mm ') and not (tmp_path / 'ran').exists(), done.stderr

@@ -1,13 +1,18 @@
 """What ``CheckedRunner`` refuses, and where it goes on."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from mmaction.apis.inferencers import ActionRecogInferencer
 from mmengine.runner import FlexibleRunner, Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from pan_mm.utils.checkpoint import load_checkpoint_file
-from pan_mm.utils.errors import CheckpointError, ConfigError, DataError
+from pan_mm.engine.hooks.checkpoint_hook import latest_checkpoint
+from pan_mm.engine.work_dir import locked_work_dir
+from pan_mm.utils.checkpoint import cache_path, load_checkpoint_file
+from pan_mm.utils.errors import CheckpointError, ConfigError, DataError, PANError
 from pan_mm.utils.safetensors import save_safetensors
 
 CHECKED = {'runner_type': 'CheckedRunner'}
@@ -164,3 +169,35 @@ def test_it_passes_over_a_truncated_checkpoint(make_runner, tmp_path, log):
     assert runner.epoch == 2 and runner.iter == 4
     assert load_checkpoint_file(newest)['meta']['epoch'] == 2
     assert 'epoch_1.pth; passed over:' in log() and 'epoch_2.pth is not a checkpoint' in log()
+
+
+def test_a_second_training_is_kept_out_of_a_work_dir(make_runner, tmp_path):
+    (tmp_path / 'work').mkdir()
+    with locked_work_dir(tmp_path / 'work'):
+        with pytest.raises(PANError, match=rf'work: another .*process {os.getpid()} on .* writing'):
+            make_runner(**CHECKED).train()
+        assert not list((tmp_path / 'work').glob('*.pth'))
+    assert not (tmp_path / 'work' / '.lock.owner').exists()
+
+
+def test_no_password_is_written(make_runner, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    address = 'http://127.0.0.1:1/a.pth?token=HUNTER2'
+    kept = Path(cache_path(address))
+    kept.parent.mkdir(parents=True)
+    state = {name: weight + 1 for name, weight in make_runner().model.state_dict().items()}
+    torch.save(dict(state_dict=state), kept)
+    make_runner(load_from=address, **CHECKED, **SAVE).train()
+    files = [path for path in (tmp_path / 'work').rglob('*') if path.is_file()]
+    assert any(path.suffix == '.pth' for path in files)
+    assert any(b'token=***' in path.read_bytes() for path in files)
+    assert [path for path in files if b'HUNTER2' in path.read_bytes()] == []
+    assert 'HUNTER2' not in ''.join(capfd.readouterr())
+
+
+def test_an_address_in_last_checkpoint_is_not_asked(tmp_path):
+    torch.save(
+        dict(state_dict={}, meta=dict(epoch=1, iter=1), message_hub={}), tmp_path / 'epoch_1.pth'
+    )
+    (tmp_path / 'last_checkpoint').write_text('http://127.0.0.1:1/evil.pth')
+    assert latest_checkpoint(str(tmp_path)) == str(tmp_path / 'epoch_1.pth')

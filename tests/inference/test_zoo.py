@@ -145,3 +145,12 @@ class TestCommands:
         assert main(['predict', 'a.mp4', *model]) == 2
         assert main(['export', '--out', 'a.onnx', *model]) == 1
         assert capsys.readouterr().err.count(f'error: {message}') == 2
+
+
+def test_a_folder_named_like_a_model_is_ambiguous(tmp_path, monkeypatch):
+    name = zoo.list_models(pretrained=True)[0]
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'config.json').touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PANError, match=f'folder {tmp_path / name} is another; .* give ./{name}'):
+        zoo.find_model(name)

@@ -1,5 +1,6 @@
 """Checkpoints are data: what MMEngine writes is read, anything else is refused."""
 
+import hashlib
 import io
 import os
 import pickle
@@ -8,6 +9,7 @@ import resource
 import zipfile
 import zlib
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +19,12 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from builders import with_flipped_bit
-from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
+from pan_mm.utils.checkpoint import (
+    cache_path,
+    load_checkpoint_file,
+    load_checkpoint_url,
+    weights_of,
+)
 from pan_mm.utils.errors import CheckpointError
 
 
@@ -101,10 +108,10 @@ class TestData:
         path = saved(dict(state_dict=dict(), best=np.float64(0.5)))
         assert CheckpointLoader.load_checkpoint(str(path), 'cpu')['best'] == 0.5
         monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
-        (tmp_path / 'cache' / 'hub' / 'checkpoints').mkdir(parents=True)
-        # A file in the cache stands for the download.
-        path.rename(tmp_path / 'cache' / 'hub' / 'checkpoints' / 'file.pth')
         url = 'https://example.com/file.pth'
+        kept = Path(cache_path(url))  # stands for the download
+        kept.parent.mkdir(parents=True)
+        path.rename(kept)
         assert CheckpointLoader.load_checkpoint(url, 'cpu')['best'] == 0.5
         assert load_checkpoint_url(url)['best'] == 0.5
 
@@ -112,7 +119,26 @@ class TestData:
         with pytest.raises(OSError, match=r'user:\*\*\*@.* cannot be downloaded') as refused:
             load_checkpoint_url('http://user:secret@127.0.0.1:1/file.pth', model_dir=str(tmp_path))
         assert 'secret' not in str(refused.value) + ''.join(capfd.readouterr())
-        assert list(tmp_path.iterdir()) == []
+        assert [path for path in tmp_path.rglob('*') if path.is_file()] == []
+
+    def test_each_address_has_its_own_file(self, tmp_path, monkeypatch):
+        monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+        for folder in 'ab':
+            (tmp_path / folder).mkdir()
+            torch.save(dict(state_dict={}, name=folder), tmp_path / folder / 'epoch_1.pth')
+        for folder in 'ab' * 2:
+            address = (tmp_path / folder / 'epoch_1.pth').as_uri()
+            assert load_checkpoint_url(address)['name'] == folder
+
+    def test_the_hash_in_a_name_is_checked(self, saved, tmp_path, monkeypatch):
+        monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+        path = saved(dict(state_dict={}), 'model-00000000.pth')
+        with pytest.raises(CheckpointError, match='model-00000000.pth: invalid hash value'):
+            load_checkpoint_url(path.as_uri())
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        path = path.rename(path.with_name(f'model-{digest}.pth'))
+        assert load_checkpoint_url(path.as_uri()) == dict(state_dict={})
+        assert load_checkpoint_url(saved({}, 'pan-8xb8-4e.pth').as_uri()) == {}  # has no hash
 
 
 class TestRefusal:
@@ -164,10 +190,10 @@ class TestRefusal:
             load_checkpoint_file(path)
 
     def test_url(self, tmp_path, monkeypatch):
-        cache = tmp_path / 'hub' / 'checkpoints'
-        cache.mkdir(parents=True)
         monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-        torch.save(Calls(os.system, f'touch {tmp_path / "code-ran"}'), cache / 'evil.pth')
+        kept = Path(cache_path('https://example.com/evil.pth'))
+        kept.parent.mkdir(parents=True)
+        torch.save(Calls(os.system, f'touch {tmp_path / "code-ran"}'), kept)
         with pytest.raises(CheckpointError, match='https://example.com/evil.pth was refused'):
             CheckpointLoader.load_checkpoint('https://example.com/evil.pth')
         assert not (tmp_path / 'code-ran').exists()

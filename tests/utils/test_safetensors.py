@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
 from builders import with_flipped_bit
-from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url
+from pan_mm.utils.checkpoint import cache_path, load_checkpoint_file, load_checkpoint_url
 from pan_mm.utils.errors import CheckpointError
 from pan_mm.utils.safetensors import load_safetensors, save_safetensors
 
@@ -34,11 +35,11 @@ def path(tmp_path):
 
 def test_every_loader(path, tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-    cache = tmp_path / 'hub' / 'checkpoints'
-    cache.mkdir(parents=True)
-    (cache / 'kept.safetensors').write_bytes(path.read_bytes())  # stands for the download
-    (tmp_path / 'misnamed.pth').write_bytes(path.read_bytes())
     url = 'https://example.com/kept.safetensors'
+    kept = Path(cache_path(url))  # stands for the download
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(path.read_bytes())
+    (tmp_path / 'misnamed.pth').write_bytes(path.read_bytes())
     read = [
         load_checkpoint_file(path),
         load_checkpoint_file(tmp_path / 'misnamed.pth'),

@@ -1,5 +1,6 @@
 """The weights of a recognizer as a file to share: nothing in it can run."""
 
+import ast
 import hashlib
 import io
 from pathlib import Path
@@ -65,6 +66,33 @@ def _described(config, checkpoint, label_map):
     return model.state_dict(), dict(config=config.pretty_text, classes=names, **normalization)
 
 
+PUBLISHED = ('custom_imports', 'default_scope', 'model', 'test_pipeline')
+
+
+def publishable(text: str) -> str:
+    """Take from the text of a config, which is not run, what tells the model and its input.
+
+    Paths and addresses of the machine that trained it are left out.
+    """
+
+    class WithoutSources(ast.NodeTransformer):
+        def visit_keyword(self, node):
+            if node.arg in ('pretrained', 'init_cfg'):
+                node.value = ast.Constant(None)
+            return self.generic_visit(node)
+
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):  # not a config of MMEngine's
+        return ''
+    kept = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') in PUBLISHED
+    ]
+    return ast.unparse(WithoutSources().visit(ast.Module(kept, [])))
+
+
 def publish(
     checkpoint: Union[str, Path],
     out: Optional[Union[str, Path]] = None,
@@ -116,7 +144,7 @@ def publish(
         weights = {name.removeprefix('module.'): weight for name, weight in weights.items()}
         classes = dataset_meta_of(own, source).get('classes')
         texts = dict(own, config=own['cfg'], classes=classes)
-    meta = dict(cfg=texts['config'], dataset_meta={}, pan_mm_version=__version__)
+    meta = dict(cfg=publishable(texts['config']), dataset_meta={}, pan_mm_version=__version__)
     meta.update({key: texts[key] for key in ('mean', 'std') if key in texts})
     if texts.get('classes'):
         meta['dataset_meta'] = dict(classes=list(texts['classes']))

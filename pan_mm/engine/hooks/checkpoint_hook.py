@@ -145,8 +145,6 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
     note = Path(work_dir, 'last_checkpoint')
     # A process that died while writing may have left arbitrary bytes.
     named = note.read_bytes().decode(errors='replace').strip() if note.is_file() else ''
-    if '://' in named:
-        return named
     places = (os.path.join(work_dir, os.path.basename(named)), named)
     candidates = [place for place in places if os.path.isfile(place)][:1]
     numbered = {}
