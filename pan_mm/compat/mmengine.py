@@ -61,9 +61,9 @@ def _leave_config_text_out(runner):
         from pan_mm.utils.addresses import redact_url
         from pan_mm.utils.checkpoint import check_checkpoint
 
+        load = CheckpointLoader._get_checkpoint_loader(filename)
         source = redact_url(filename)  # which upstream would log as it is
         print_log(f'Loads checkpoint from {source}', logger)
-        load = CheckpointLoader._get_checkpoint_loader(filename)
         return check_checkpoint(load(filename, map_location), source)
 
     CheckpointLoader.load_checkpoint = staticmethod(load_data)
