@@ -11,11 +11,14 @@ import argparse
 import gc
 import os
 import sys
+from contextlib import nullcontext
 from importlib import import_module, metadata
 
 import pan_mm
 from pan_mm.utils.errors import LINES, escape
 from pan_mm.utils.terminal import Help
+
+from .startup import lean_imports
 
 COMMANDS = {
     'predict': 'name the actions in video files',
@@ -96,7 +99,8 @@ def _command(name):
     if module not in sys.modules:
         gc.disable()  # or it searches what is being imported, again and again
         try:
-            import_module(module)
+            with nullcontext() if name == 'tool' else lean_imports():  # a tool may train
+                import_module(module)
         finally:
             gc.freeze()  # nor is that searched later
             gc.enable()

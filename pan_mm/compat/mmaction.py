@@ -7,12 +7,11 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from unittest import mock
 
-from .repair import Repair, Within
+from .repair import Repair
 
 # DRN --------------------------------------------------------------------------------------
 
@@ -266,48 +265,6 @@ def _do_without_multimodal_models(dependency):
     dependency.WITH_MULTIMODAL = False  # MMAction2 then explains itself where one is built
 
 
-# scipy.stats ------------------------------------------------------------------------------
-
-_POSE = 'mmaction.datasets.transforms.pose_transforms'
-
-
-@contextmanager
-def _late_scipy_stats(pose):
-    """Gives the pose transforms a ``mode`` that imports scipy.stats when it is called."""
-    if 'scipy.stats' in sys.modules:
-        yield
-        return
-    sys.modules['scipy.stats'] = stand_in = _StandIn('scipy.stats')
-    try:
-        yield
-    finally:
-        _forget(stand_in)
-
-
-class _StandIn(ModuleType):
-    def mode(self, *args, **kwargs):
-        return self.scipy_stats().mode(*args, **kwargs)
-
-    def __getattr__(self, name):  # another thread may want more of it just now
-        if name.startswith('__'):
-            raise AttributeError(name)
-        return getattr(self.scipy_stats(), name)
-
-    def scipy_stats(self):
-        _forget(self)
-        return importlib.import_module('scipy.stats')
-
-
-def _forget(stand_in):
-    if sys.modules.get('scipy.stats') is stand_in:
-        sys.modules.pop('scipy.stats', None)
-
-
-def _pose_needs_scipy_stats(module):
-    pose = _folder() / 'datasets/transforms/pose_transforms.py'
-    return 'from scipy.stats import mode' in pose.read_text(encoding='utf-8')
-
-
 REPAIRS = (
     Repair(
         name='importlib-metadata',
@@ -335,15 +292,6 @@ REPAIRS = (
         until='the wheel on PyPI has the package drn, which does without torchvision',
         needed=_drn_missing,
         apply=lambda module: sys.meta_path.insert(0, _OptionalDRN()),
-    ),
-    Repair(
-        name='scipy-stats',
-        reason="the import of MMAction2's transforms imports scipy.stats, a good part of the time "
-        'until a command starts, for a function that one of them calls '
-        '(mmaction/datasets/transforms/pose_transforms.py)',
-        until='it is imported where it is called',
-        needed=_pose_needs_scipy_stats,
-        apply=lambda module: sys.meta_path.insert(0, Within(_POSE, _late_scipy_stats)),
     ),
     Repair(
         name='bfloat16-scores',

@@ -6,12 +6,9 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from contextlib import contextmanager
-from pathlib import Path
-from types import ModuleType
 from unittest import mock
 
-from .repair import Repair, Within
+from .repair import Repair
 
 
 def _no_accelerator():
@@ -237,103 +234,6 @@ def _fsdp_arguments_by_name(fsdp):
     fsdp.FSDPStrategy.load_optim_state_dict = load_optim_state_dict
 
 
-# FSDP -------------------------------------------------------------------------------------
-
-
-class _LateRecord(dict):
-    """Classes of a registry, which looks here before it takes one, also for those below it."""
-
-    def __init__(self, records, module, name):
-        super().__init__(records)
-        self.module, self.name = module, name
-
-    def __contains__(self, name):
-        if name == self.name:
-            importlib.import_module(self.module)
-        return super().__contains__(name)
-
-
-class _LateModule:
-    """Leaves a module that a package imports until somebody wants what the package takes from it.
-
-    Args:
-        package (str): Imports ``module`` while it is imported itself.
-        module (str): Its parent, ``package`` or a part of that, takes ``name`` from it.
-        name (str): Name of a class.
-        registry (str, optional): Name of the registry of MMEngine that ``module`` puts it in.
-    """
-
-    def __init__(self, package, module, name, registry=None):
-        self.package, self.module, self.name, self.registry = package, module, name, registry
-
-    def imports_it(self):
-        """Whether the class is still taken as a plain import takes it."""
-        top, *parents, last = self.module.split('.')
-        folder = Path(importlib.util.find_spec(top).origin).parent
-        text = folder.joinpath(*parents, '__init__.py').read_text('utf-8')
-        return f'from .{last} import' in text and '__getattr__' not in text
-
-    @contextmanager
-    def left_out(self, package):
-        """While the package is imported; the class is there when it is asked for."""
-        if self.module in sys.modules:
-            yield
-            return
-        sys.modules[self.module] = stand_in = ModuleType(self.module)
-        setattr(stand_in, self.name, None)
-        try:
-            yield
-        finally:
-            del sys.modules[self.module]
-        for holder in {self.package, self.module.rpartition('.')[0]}:
-            if self.name in vars(sys.modules[holder]):
-                self.import_when_asked(sys.modules[holder])
-        if self.registry:
-            from mmengine import registry
-
-            asked = getattr(registry, self.registry)
-            asked._module_dict = _LateRecord(asked._module_dict, self.module, self.name)
-
-    def import_when_asked(self, holder):
-        def __getattr__(name):
-            if name == self.name:
-                return getattr(importlib.import_module(self.module), name)
-            raise AttributeError(f'module {holder.__name__!r} has no attribute {name!r}')
-
-        delattr(holder, self.name)
-        holder.__getattr__ = __getattr__
-
-
-_FSDP = (
-    _LateModule(
-        package='mmengine.model',
-        module='mmengine.model.wrappers.fully_sharded_distributed',
-        name='MMFullyShardedDataParallel',
-        registry='MODEL_WRAPPERS',
-    ),
-    _LateModule(
-        package='mmengine._strategy',
-        module='mmengine._strategy.fsdp',
-        name='FSDPStrategy',
-        registry='STRATEGIES',
-    ),
-    # Which MMEngine's ZeroRedundancyOptimizer imports.
-    _LateModule(
-        package='torch.distributed.optim',
-        module='torch.distributed.optim.named_optimizer',
-        name='_NamedOptimizer',
-    ),
-)
-
-
-def _fsdp_comes_along(module):
-    return all(late.imports_it() for late in _FSDP)
-
-
-def _fsdp_comes_late(module):
-    sys.meta_path[:0] = [Within(late.package, late.left_out) for late in _FSDP]
-
-
 # Packages -------------------------------------------------------------------------------
 
 
@@ -480,14 +380,6 @@ REPAIRS = (
         module='mmengine._strategy.fsdp',
         needed=_fsdp_arguments_by_place,
         apply=_fsdp_arguments_by_name,
-    ),
-    Repair(
-        name='late-fsdp',
-        reason='the import of mmengine.model imports FSDP and sharded optimizers, and with them '
-        'sympy, a fourth of the time until a command starts (mmengine/model/wrappers/__init__.py)',
-        until='MMEngine imports FSDP where it is used',
-        needed=_fsdp_comes_along,
-        apply=_fsdp_comes_late,
     ),
     Repair(
         name='package-look-up',

@@ -75,31 +75,6 @@ class Repair:
         return Status(self.name, self.state, self.reason, self.until)
 
 
-class Within(importlib.abc.MetaPathFinder):
-    """Runs a module's own code, when it is imported, within a context.
-
-    Args:
-        module (str): Full name.
-        context (Callable): Makes the context manager; gets the module.
-    """
-
-    def __init__(self, module, context):
-        self.module, self.context = module, context
-
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname != self.module:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
-        exec_module = spec.loader.exec_module
-
-        def exec_within(module):
-            with self.context(module):
-                exec_module(module)
-
-        spec.loader.exec_module = exec_within
-        return spec
-
-
 class _AfterImport(importlib.abc.MetaPathFinder):
     """Calls back right after a module's own code has run."""
 

@@ -111,20 +111,6 @@ def test_with_transformers(names, python, tmp_path, upstream_fault):
     assert done.stdout.strip() == 'imported' and 'mmaction2[multimodal]' in done.stderr, done.stderr
 
 
-def test_scipy_stats_is_imported_when_it_is_called(python, upstream_fault):
-    pose = Path(mmaction.__file__).parent / 'datasets' / 'transforms' / 'pose_transforms.py'
-    with upstream_fault('scipy-stats', AssertionError):
-        assert 'from scipy.stats import' not in pose.read_text()
-    done = python(
-        'import sys, pan_mm.engine, mmaction.datasets.transforms.pose_transforms as pose\n'
-        "assert 'scipy.stats' not in sys.modules\n"
-        'print(*pose.get_mode([3, 1, 3]))\n'
-        'from scipy.stats import linregress, mode\n'
-        'print(*mode([3, 1, 3], keepdims=True))\n'
-    )
-    assert done.stdout.splitlines() == ['[3] [2]'] * 2, done.stderr
-
-
 class TestBFloat16:
     def samples(self):
         return [ActionDataSample().set_gt_label(label) for label in (0, 1)]

@@ -171,30 +171,6 @@ class TestProcesses:
             unwrap(FSDPStrategy.load_optim_state_dict)(strategy, state)
 
 
-@pytest.mark.slow
-def test_fsdp_is_imported_when_it_is_asked_for(python, upstream_fault):
-    with upstream_fault('late-fsdp', AssertionError):
-        assert not all(late.imports_it() for late in repairs._FSDP)
-    done = python(
-        'import sys, pan_mm.apis, pan_mm.engine, pan_mm.models, mmaction.registry as own\n'
-        'from mmengine.registry import MODEL_WRAPPERS, STRATEGIES\n'
-        'import mmengine.model, mmengine._strategy, torch.distributed.optim as optim\n'
-        "late = {'torch.distributed.fsdp', 'torch.distributed.tensor', 'sympy'}\n"
-        "own.MODEL_WRAPPERS.get('MMDistributedDataParallel')\n"
-        'assert not late & sys.modules.keys(), late & sys.modules.keys()\n'
-        "fsdp = own.MODEL_WRAPPERS.get('MMFullyShardedDataParallel')\n"
-        'assert late <= sys.modules.keys()\n'
-        "assert fsdp in MODEL_WRAPPERS.module_dict.values() and 'Other' not in MODEL_WRAPPERS\n"
-        'from mmengine.model import *\n'
-        'from mmengine.model.wrappers import MMFullyShardedDataParallel as same\n'
-        'assert fsdp is MMFullyShardedDataParallel is same\n'
-        "strategy = STRATEGIES.get('FSDPStrategy')\n"
-        'assert strategy is mmengine._strategy.FSDPStrategy is not None\n'
-        "print(hasattr(mmengine.model, 'Other'), fsdp.__name__, optim._NamedOptimizer.__name__)\n"
-    )
-    assert done.stdout == 'False MMFullyShardedDataParallel _NamedOptimizer\n', done.stderr
-
-
 class TestPackages:
     def test_installed(self):
         assert repairs.is_installed('mmaction2') and repairs.is_installed('mmaction')

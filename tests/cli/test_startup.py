@@ -1,0 +1,25 @@
+"""What is left out at the start is there for who asks for it."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.slow
+def test_what_was_left_out_can_be_imported():
+    script = (
+        'import sys\n'
+        'from pan_mm.cli.startup import lean_imports\n'
+        'with lean_imports():\n'
+        '    import mmengine.model, mmaction.datasets.transforms.pose_transforms as pose\n'
+        "late = {'scipy.stats', 'torch.distributed.fsdp', 'sympy'}\n"
+        'assert not late & sys.modules.keys(), late & sys.modules.keys()\n'
+        'print(*pose.get_mode([3, 1, 3]))\n'
+        'from scipy.stats import linregress\n'
+        'from mmengine.model.wrappers.fully_sharded_distributed import MMFullyShardedDataParallel\n'
+        'print(MMFullyShardedDataParallel.__name__)\n'
+    )
+    command = [sys.executable, '-W', 'ignore', '-c', f'import pan_mm\n{script}']
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == '[3] [2]\nMMFullyShardedDataParallel\n', done.stderr
