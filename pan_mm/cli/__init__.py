@@ -85,7 +85,7 @@ def main(argv=None):
 
 
 def _packages(extra):
-    """What the extra of the installed package requires, as arguments of pip."""
+    """List what an extra of the installed package requires, as arguments of pip."""
     try:
         needs = [line.partition(';') for line in metadata.requires('pan_mm') or ()]
     except metadata.PackageNotFoundError:

@@ -84,7 +84,7 @@ def run(args):
 
 
 def _recognize(args, stdout):
-    """Whether each video that is done has failed, and how many there are."""
+    """Tell of each video that is done whether it failed, and how many there are."""
     form = _format(args)
     videos = find_videos([*args.videos, *([f'@{args.list}'] if args.list else [])])
     if not videos:

@@ -238,7 +238,7 @@ def _fsdp_arguments_by_name(fsdp):
 
 
 def is_installed(package: str) -> bool:
-    """Whether a distribution or an importable module has this name."""
+    """Tell whether a distribution or an importable module has this name."""
     try:
         importlib.metadata.distribution(package)
         return True

@@ -1,4 +1,4 @@
-"""What a repair is, and how it waits for the module that it repairs."""
+"""Repairs, each of which waits for the module that it repairs."""
 
 import importlib
 import importlib.abc

@@ -1,4 +1,4 @@
-"""Where our configs are, in a checkout and in an installed package, and copies of configs."""
+"""Finding configs, in a checkout or an installed package, and copies of them."""
 
 import copy
 from collections.abc import Container

@@ -1,4 +1,4 @@
-"""What a config's pipeline does with a video: what opens, samples, decodes and changes it."""
+"""Pipeline of a config: the transforms that open, sample, decode and change a video."""
 
 import math
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def dataset_of(config: dict, split: str = 'test') -> dict:
 
 
 def kind_of(transform: dict) -> str:
-    """What the config of a transform does: 'open', 'sample', 'decode', 'pack' or 'change'."""
+    """Classify the config of a transform: 'open', 'sample', 'decode', 'pack' or 'change'."""
     kind = transform['type']
     name = kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
     for word, is_there in (
@@ -149,5 +149,5 @@ class VideoPipeline:
 
 
 def video_info(path: Union[str, Path]) -> dict:
-    """What the first transform of a pipeline expects of a video file."""
+    """Make what the first transform of a pipeline expects of a video file."""
     return dict(filename=str(path), label=-1, start_index=0, modality='RGB')

@@ -31,7 +31,7 @@ def class_names(dataset: str) -> list:
 
 
 def label_permutation(names: Sequence) -> list:
-    """Where each class of ``names`` is in the authors' order.
+    """Find the place of each class of ``names`` in the authors' order.
 
     Args:
         names (Sequence[str]): Class names in the wanted order.

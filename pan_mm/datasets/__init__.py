@@ -1,4 +1,4 @@
-"""Which frames are read, how they are decoded, and whether lists and files are sound."""
+"""Sampling and decoding of frames, and checks of lists and files."""
 
 from .checks.annotations import check_annotations
 from .class_balanced_sampler import ClassBalancedSampler

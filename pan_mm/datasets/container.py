@@ -50,7 +50,7 @@ class VideoTooLargeError(RefusedVideoError):
 
 
 class Limits(NamedTuple):
-    """What a video may cost; None for no limit.
+    """Limits of the cost of a video; None for no limit.
 
     Attributes:
         max_bytes (int, optional): Size of the file. Defaults to 1 GiB.

@@ -1,4 +1,4 @@
-"""Which frames of a video PAN sees."""
+"""Sampling of the frames of a video that PAN sees."""
 
 import numpy as np
 from mmaction.registry import TRANSFORMS
@@ -94,7 +94,7 @@ class PANSampleFrames(BaseTransform):
         )
 
 
-@TRANSFORMS.register_module(force=True)  # an upstream namesake must not break the import
+@TRANSFORMS.register_module()
 class ReverseFrames(BaseTransform):
     """Play the sampled frames backwards, to test whether a model reads the order of time.
 

@@ -1,4 +1,4 @@
-"""What a training run needs beyond MMEngine: hooks, checks before it starts, the recipe."""
+"""Training beyond MMEngine: hooks, checks before it starts, the recipe."""
 
 from .hooks.channels_last_hook import ChannelsLastHook
 from .hooks.checkpoint_hook import SafeCheckpointHook

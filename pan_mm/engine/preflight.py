@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a config before the run has spent time."""
+"""Checks of a config before the run has spent time."""
 
 import logging
 from collections.abc import Iterator
@@ -96,7 +96,7 @@ def _recognizers(model: dict) -> list:
 
 
 def _is_evaluated(evaluators: Any) -> bool:
-    """Whether scores are held against labels, not only dumped."""
+    """Tell whether scores are held against labels, not only dumped."""
     evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
     return any(e and 'DumpResults' not in str(e['type']) for e in evaluators)
 
@@ -110,7 +110,7 @@ def _inner_backbone(recognizer: dict) -> tuple:
 
 
 def _check_pretrained(recognizer: dict) -> Iterator[str]:
-    """Whether the package is there that brings the weights of a backbone."""
+    """Check that the package is there that brings the weights of a backbone."""
     backbone, where = _inner_backbone(recognizer)
     source = backbone.get('pretrained')
     try:
@@ -121,7 +121,7 @@ def _check_pretrained(recognizer: dict) -> Iterator[str]:
 
 
 def _check_statistics(recognizer: dict, preprocessor: dict) -> Iterator[str]:
-    """Whether frames are normalized as for the weights of a backbone that tells how."""
+    """Check that frames are normalized as for the weights of a backbone that tells how."""
     backbone, where = _inner_backbone(recognizer)
     kind = backbone.get('type')
     try:
@@ -191,7 +191,7 @@ def _check_average(head: dict) -> Iterator[str]:
 
 
 def _check_normalized(preprocessor: dict, dataset: dict) -> Iterator[str]:
-    """Whether pictures reach the model normalized."""
+    """Check that pictures reach the model normalized."""
     kind = preprocessor.get('type', 'ActionDataPreprocessor')
     pipeline = dataset.get('pipeline') or []
     formats = {transform.get('input_format') for transform in pipeline}
@@ -207,7 +207,7 @@ def _check_normalized(preprocessor: dict, dataset: dict) -> Iterator[str]:
 
 
 def _check_shapes(recognizer: dict, dataset: dict) -> Iterator[str]:
-    """Whether the head fits the backbone's feature maps of one clip, from shapes only."""
+    """Check that the head fits the backbone's feature maps of one clip, from shapes only."""
     head, pipeline = recognizer.get('cls_head') or {}, dataset.get('pipeline') or []
     samplers = [transform for transform in pipeline if kind_of(transform) == 'sample']
     if not head.get('in_channels') or recognizer.get('neck') or len(samplers) != 1:
@@ -238,5 +238,5 @@ def _check_shapes(recognizer: dict, dataset: dict) -> Iterator[str]:
 
 
 def _is_3d(pipeline: list) -> bool:
-    """Whether it makes clips of (3, T, H, W), not frames."""
+    """Tell whether it makes clips of (3, T, H, W), not frames."""
     return any(transform.get('input_format') == 'NCTHW' for transform in pipeline)

@@ -88,7 +88,7 @@ def _asks_for_help() -> bool:
 
 
 def _own_options() -> tuple:
-    """Whether errors are raised, an option that only we know, and what the config is changed by."""
+    """Read ``--traceback``, which only we know, and what the config is changed by."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
     parser.add_argument('--traceback', action='store_true', help='show where an error arose')
     if _asks_for_help():

@@ -109,7 +109,7 @@ TRANSFORMS = {
 
 
 def is_hub(name: str) -> bool:
-    """Whether a name is of a repository (``hf://OWNER/NAME``), or of a folder in its form."""
+    """Tell whether a name is of a repository (``hf://OWNER/NAME``), or of a folder in its form."""
     return name.startswith(PREFIX) or any((Path(name) / f).is_file() for f in (WEIGHTS, CONFIG))
 
 

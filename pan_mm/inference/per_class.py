@@ -1,4 +1,4 @@
-"""What a test reached on each class, and what it took for what."""
+"""Results of a test class by class, and its confusions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from pan_mm.utils.errors import DataError
 
 
 class ClassResult(NamedTuple):
-    """What a test shows about one class.
+    """Result of a test on one class.
 
     Attributes:
         name (str): Its name.
@@ -32,7 +32,7 @@ class ClassResult(NamedTuple):
 
 
 def per_class(scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> list:
-    """What scores are worth on each class.
+    """Compute recall, precision and confusions of each class.
 
     Args:
         scores (np.ndarray): Shape (N, num_classes).

@@ -173,12 +173,12 @@ def _dict(value, name):
 
 
 def meta_of(checkpoint: dict, source: str) -> dict:
-    """What a checkpoint says of itself; empty where it says nothing."""
+    """Take the ``meta`` of a checkpoint; empty where there is none."""
     return _dict(checkpoint.get('meta'), f'{source}: its meta')
 
 
 def dataset_meta_of(meta: dict, source: str) -> dict:
-    """What the ``meta`` of a checkpoint says of its dataset, such as ``classes``.
+    """Take from the ``meta`` of a checkpoint what it says of its dataset, such as ``classes``.
 
     Raises:
         CheckpointError: If the classes are not a list of names.

@@ -52,7 +52,7 @@ def load_scores(path: Union[str, Path]) -> list:
 
 
 def _names(samples: list) -> Optional[list]:
-    """What identifies the videos, None where the files do not say."""
+    """List what identifies the videos; None where the files do not say."""
     for key in NAME_KEYS:
         if all(key in sample for sample in samples):
             return [str(sample[key]) for sample in samples]

@@ -21,7 +21,7 @@ PRETRAINED = PACKAGE / 'pretrained'
 
 
 class Model(NamedTuple):
-    """What a name stands for.
+    """A model by its name.
 
     Attributes:
         name (str): The name.
@@ -116,7 +116,7 @@ def choose(
 
 
 def is_path(config: str) -> bool:
-    """Whether a text means a file, not a name."""
+    """Tell whether a text means a file, not a name."""
     path = Path(config)
     if is_hub(config):
         return False

@@ -135,7 +135,7 @@ def pixel_statistics(kind: Any) -> Optional[tuple]:
 
 
 def same_statistics(one: Iterable[float], other: Iterable[float]) -> bool:
-    """Whether means or standard deviations are the same except for rounding (127 and 127.5)."""
+    """Compare means or standard deviations except for rounding (127 and 127.5)."""
     one, other = list(one), list(other)
     return len(one) == len(other) and all(abs(a - b) <= 1 for a, b in zip(one, other))
 

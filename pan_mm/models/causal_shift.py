@@ -63,7 +63,7 @@ def shift_memory(module: nn.Module, memory: dict) -> Iterator[None]:
 
 
 def is_causal(module: nn.Module) -> bool:
-    """Whether ``module`` holds temporal shifts, all of them causal."""
+    """Tell whether ``module`` holds temporal shifts, all of them causal."""
     shifts = [m for m in module.modules() if isinstance(m, TemporalShift)]
     return bool(shifts) and all(isinstance(m, CausalTemporalShift) for m in shifts)
 

@@ -1,4 +1,4 @@
-"""Normalization of frames at the speed of memory."""
+"""Normalization of uint8 (N, T·m, C, H, W) frames with one pass over memory."""
 
 from typing import Optional
 

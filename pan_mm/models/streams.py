@@ -1,4 +1,4 @@
-"""What a model consists of."""
+"""Finding the PAN recognizers inside a model."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""Where the temporal shift of TSM (arXiv 1811.08383) goes in the networks of other libraries."""
+"""Temporal shift of TSM (arXiv 1811.08383) in the networks of other libraries."""
 
 from typing import NamedTuple, Optional
 
@@ -11,7 +11,7 @@ from .causal_shift import CausalTemporalShift
 
 
 class ShiftRule(NamedTuple):
-    """How a kind of residual block is shifted.
+    """Rule for the shift of a kind of residual block.
 
     Attributes:
         layers (tuple[str]): What the block may begin with; the first that is there is shifted.

@@ -39,7 +39,7 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def has_bfloat16_units() -> bool:
-    """Whether this processor multiplies bfloat16 itself; others are many times slower with it."""
+    """Tell whether this processor multiplies bfloat16 itself; others are far slower with it."""
     probes = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 

@@ -211,7 +211,7 @@ def _arguments(frames: Tensor) -> tuple:
 
 
 def settings(name: str, frames: Tensor, weight: Tensor, toeplitz: Tensor, capability: int) -> dict:
-    """What a kernel is compiled for, the same for any number of such frames.
+    """Key of a compiled kernel, the same for any number of such frames.
 
     Args:
         name (str): 'features', 'filters' or 'frames'.
@@ -345,7 +345,7 @@ def _differences(current, following, part: tl.constexpr, PACKED: tl.constexpr, D
 
 @triton.jit
 def _value(pointer):
-    """What a pointer points to; 1 where there is none."""
+    """Look up the target of a pointer; 1 where there is none."""
     return 1.0 if pointer is None else tl.load(pointer)
 
 

@@ -295,7 +295,7 @@ def _autocast_dtype(device: torch.device) -> Optional[torch.dtype]:
 
 
 def _wants_plain(weight: Tensor) -> bool:
-    """Whether others run the graph, take gradients of gradients, or count it on the meta device."""
+    """Tell whether others run the graph, differentiate twice, or count it on the meta device."""
     if weight.dtype == torch.float64 or weight.is_meta:
         return True
     if torch.compiler.is_compiling():
@@ -304,7 +304,7 @@ def _wants_plain(weight: Tensor) -> bool:
 
 
 def _wants_operator(frames: Tensor, weight: Tensor) -> bool:
-    """Whether autograd, a compiler, a mode or a kind of tensor has to see one operator.
+    """Tell whether autograd, a compiler, a mode or a kind of tensor has to see one operator.
 
     To predict, nobody has: the first call of an operator imports PyTorch's compiler, a second.
     """

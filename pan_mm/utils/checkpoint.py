@@ -536,7 +536,7 @@ def check_resumable(checkpoint: Any, source: str) -> None:
 
 
 def check_checkpoint(checkpoint: Any, source: str) -> dict:
-    """What MMEngine may be given of a checkpoint: data, without the text of a config.
+    """Take from a checkpoint what MMEngine may get: data, without the text of a config.
 
     ``Runner.resume`` and the inferencers run that text as Python.
 

@@ -1,4 +1,4 @@
-"""What a run's log must tell so that the run can be made again."""
+"""Lines for a run's log with which the run can be made again."""
 
 import platform
 import shlex

@@ -8,7 +8,7 @@ from pan_mm.models.memory_format import backbones, to_channels_last
 from pan_mm.utils.modules import unwrapped
 
 
-@HOOKS.register_module(force=True)  # an upstream namesake must not break the import
+@HOOKS.register_module()
 class ChannelsLastHook(Hook):
     """Lays weights and feature maps of the backbones channels-last: the same numbers, faster.
 

@@ -47,7 +47,7 @@ class _RemovesLater:
         self.own |= keep
 
 
-@HOOKS.register_module(force=True)  # an upstream namesake must not break the import
+@HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, with which a whole, finite checkpoint always remains.
 

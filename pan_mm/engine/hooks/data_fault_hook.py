@@ -1,4 +1,4 @@
-"""What a training does about data that cannot be read."""
+"""Skipping and counting data that cannot be read."""
 
 import functools
 from typing import Any, Optional
@@ -12,7 +12,7 @@ from pan_mm.datasets.checks.faults import ReadableBatches, being_read, samples_o
 from pan_mm.utils.errors import DataError
 
 
-@HOOKS.register_module(force=True)  # an upstream namesake must not break the import
+@HOOKS.register_module()
 class DataFaultHook(Hook):
     """Skips and counts bad files in training; in validation and test only if it is asked to.
 

@@ -20,7 +20,7 @@ from pan_mm.models.backbone_2d import same_statistics
 from pan_mm.utils.modules import unwrapped
 
 
-@HOOKS.register_module(force=True)  # an upstream namesake must not break the import
+@HOOKS.register_module()
 class DistillationHook(Hook):
     """Mixes a trained teacher's answers into the labels of each training batch.
 

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner, set_random_seed
 
 
-@HOOKS.register_module(force=True)  # an upstream namesake must not break the import
+@HOOKS.register_module()
 class EpochSeedHook(Hook):
     """Seeds Python, NumPy and PyTorch for each epoch, so that a resumed run is exact.
 

@@ -1,4 +1,4 @@
-"""What a training does about a loss that is not a number."""
+"""Stopping at a loss that is not a number."""
 
 from typing import Any, Optional
 
@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from pan_mm.datasets.checks.faults import data_path, samples_of
 
 
-@HOOKS.register_module(force=True)  # an upstream namesake must not break the import
+@HOOKS.register_module()
 class InvalidLossHook(Hook):
     """Stops a training whose loss is NaN or infinite, and names the files of the batch.
 
