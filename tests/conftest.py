@@ -23,6 +23,7 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
     os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import torch  # noqa: E402
+from mmengine.logging import MMLogger  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 
 # Triton's interpreter stands in for a GPU; kernels ask for it when they are defined, by whichever
@@ -68,6 +69,16 @@ def scheduling_stays():
     """A test that leaves its process at a real-time priority would starve all others."""
     yield
     assert _scheduling() == SCHEDULING
+
+
+@pytest.fixture(autouse=True)
+def loggers_stay():
+    """MMEngine writes to the file of every logger that there is, also to that of a folder gone."""
+    before = dict(MMLogger._instance_dict)
+    yield
+    for name in MMLogger._instance_dict.keys() - before.keys():
+        for handler in MMLogger._instance_dict.pop(name).handlers:
+            handler.close()
 
 
 def _shared(name: str) -> Path:
