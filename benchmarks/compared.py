@@ -45,18 +45,8 @@ CANDIDATES_64 = {
     'PAN PA, normalized': 'pan-pa-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN PA, two scales': 'pan-pa-scales_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'PAN PA, signed': 'pan-pa-signed_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
-    'PAN Lite, normalized': 'pan-lite-norm_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth',
     'TSM, RandAugment': 'tsm_r18_1xb16-randaugment-1x1x8-30e-64px_utd-mhad-depth',
     'PAN Lite, RandAugment': 'pan-lite_r18_1xb16-randaugment-4x1x8-30e-64px_utd-mhad-depth',
-}
-MODELS_R50 = {
-    'TSN': 'tsn_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
-    'TSM': 'tsm_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
-    'TANet': 'tanet_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
-    'SlowOnly': 'slowonly_r50_1xb16-8x1-30e-224px_utd-mhad-depth',
-    'PAN RGB': 'pan-rgb_r50_1xb16-1x1x8-30e-224px_utd-mhad-depth',
-    'PAN PA': 'pan-pa_r50_1xb16-4x1x8-30e-224px_utd-mhad-depth',
-    'PAN Lite': 'pan-lite_r50_1xb16-4x1x8-30e-224px_utd-mhad-depth',
 }
 MODELS_MOTIONSHAPES = {
     'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb',

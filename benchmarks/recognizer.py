@@ -50,7 +50,7 @@ from .timing import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-PAN = str(ROOT / 'configs/recognition/pan' / 'pan-{}_kinetics400-rgb.py')
+PAN = str(ROOT / 'configs/recognition/pan' / 'pan-{}_sthv2-rgb.py')
 CONFIGS = {
     'PAN_Lite': PAN.format('lite_imagenet-pretrained-r50_8xb8-4x1x8-80e'),
     'PAN_PA': PAN.format('pa_imagenet-pretrained-r50_8xb8-4x1x8-80e'),
@@ -89,7 +89,8 @@ def load_config(name: str) -> Config:
     path = CONFIGS[name]
     if not path.endswith('.py'):
         path = f'mmaction::recognition/{path}.py'
-    return Config.fromstring(f'_base_ = {path!r}', '.py')
+    classes = 'model = dict(cls_head=dict(num_classes=400))'  # those of Kinetics for all
+    return Config.fromstring(f'_base_ = {path!r}\n{classes}', '.py')
 
 
 def without_pretrained(cfg: dict) -> dict:

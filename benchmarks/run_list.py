@@ -4,7 +4,7 @@
 
 The list is YAML: groups in the order in which they run, each of them configs x seeds.
 
-    - configs: [tsn_r18_1xb16-1x1x8-30e-64px_utd-mhad-depth]   # names in configs/, or paths
+    - configs: [tsn_r18_1xb16-1x1x8-30e-64px_utd-mhad-depth]   # names, or paths
       seeds: [0, 1]
       tag: lr2                                # optional, part of the runs' names
       options: {optim_wrapper.optimizer.lr: 0.002}             # optional, as for --cfg-options

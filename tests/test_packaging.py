@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ('benchmarks', 'configs', 'pan_mm', 'requirements', 'tests', 'tools')
+PARTS = ('benchmarks', 'configs', 'pan_mm', 'projects', 'requirements', 'tests', 'tools')
 pytestmark = pytest.mark.slow
 
 

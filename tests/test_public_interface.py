@@ -26,7 +26,7 @@ def registered():
     for name, registry in sorted(vars(mmaction_registry).items()):
         if isinstance(registry, Registry) and registry.scope == 'mmaction':
             for key, part in sorted(registry.module_dict.items()):
-                if part.__module__.startswith('pan_mm'):
+                if inspect.isclass(part) and part.__module__.startswith('pan_mm'):
                     yield f'{name} {key}({arguments(part)})'
 
 

@@ -64,12 +64,12 @@ def architecture(network: ConfigDict) -> str:
     return f'{NETWORKS.get(name, name)}{network.get("depth", "")}{causal}'
 
 
-def cue_of(persistence: dict) -> str:
+def cue_of(cue: dict) -> str:
     """What replaces PA, with its options except the start of the weights."""
-    inner = [cue_of(cue) for cue in persistence.get('cues', [])]
+    inner = [cue_of(part) for part in cue.get('cues', [])]
     skipped = ('type', 'cues', 'init_std')
-    inner += [f'{key}={value}' for key, value in persistence.items() if key not in skipped]
-    return f'{persistence["type"]}({", ".join(inner)})' if inner else persistence['type']
+    inner += [f'{key}={value}' for key, value in cue.items() if key not in skipped]
+    return f'{cue["type"]}({", ".join(inner)})' if inner else cue['type']
 
 
 def cost(model: dict, shape: tuple) -> dict:
@@ -103,7 +103,7 @@ def entry(path: Path, paper: dict, known: Optional[dict] = None) -> dict:
     frames = f'{backbone.clip_len} frame{"s" if backbone.clip_len > 1 else ""}'
     pipeline = VideoPipeline(cfg)
     height, width = pipeline.frame_size
-    cue = cue_of(backbone.get('persistence') or dict(type=PA))
+    cue = cue_of(backbone.get('motion_cue') or dict(type=PA))
     start = 'MotionShapes' if 'motionshapes' in (cfg.get('load_from') or '') else None
     data = {
         'Architecture': architecture(backbone.backbone),

@@ -8,9 +8,9 @@ import yaml
 from benchmarks.compared import (
     MODELS,
     MODELS_64,
+    MODELS_IMAGENET,
     MODELS_JHMDB,
     MODELS_MOTIONSHAPES,
-    MODELS_R50,
     ROOT,
 )
 from benchmarks.evidence import runs_by_model
@@ -23,14 +23,23 @@ HEADER = """# Model zoo
 
 <!-- Written by `python -m benchmarks.pages.model_zoo` from the metafiles and results. -->
 
-GMACs are multiply-accumulates of one view (a clip and a crop) times views; params are in
-millions. Accuracies are top-1 / top-5 on the validation set, in percent: `paper` is what the
+Weights that exist: those of [our trained model](pan_mm/pretrained/pan-lite-everyday.md), which come
+with the package, and those of the authors, in their repository
+[zhang-can/PAN-PyTorch](https://github.com/zhang-can/PAN-PyTorch). This line converts a file of theirs
+(`--label-order` only for Something-Something V1 and Jester, whose classes they number differently):
+
+```shell
+python tools/convert/official_to_pan.py PAN_Lite.pth.tar pan_lite.pth --label-order sthv1
+```
+
+Each model here has a number: top-1 / top-5 on the validation set, in percent. `paper` is what the
 paper reports for the authors' models; `ours` is what the runs recorded in this repository
 reached, mean ± sample standard deviation over seeds: one seed on MotionShapes
 ([get started](docs/get_started.md#test)), and on UTD-MHAD and split 1 of JHMDB the runs in
-[results](docs/results.md), with TSN, TSM and others for comparison.
-The weights published here are those of the trained model in `pan_mm/pretrained`;
-`tools/convert/official_to_pan.py` converts those of the authors.
+[results](docs/results.md), with TSN, TSM and others for comparison. GMACs are multiply-accumulates
+of one view (a clip and a crop) times views; params are in millions. The streams of these models, and
+configs for your own videos, are in [configs](configs/recognition/pan/README.md#configs);
+[projects](projects/README.md) has the experiments.
 """
 
 
@@ -44,7 +53,7 @@ def own_accuracies():
     """Top-1 / top-5 of the configs that runs in results/ are of."""
     texts = {}
     for dataset, groups in (
-        ('utd-mhad-depth', (MODELS, MODELS_64, MODELS_R50)),
+        ('utd-mhad-depth', (MODELS, MODELS_64, MODELS_IMAGENET)),
         ('motionshapes-rgb', (MODELS_MOTIONSHAPES,)),
         ('jhmdb-rgb', (MODELS_JHMDB,)),
     ):
@@ -80,8 +89,9 @@ def model_zoo():
     for path in index['Import']:
         metafile = yaml.safe_load((ROOT / path).read_text(encoding='utf-8'))
         for model in metafile['Models']:
-            dataset = model['Metadata'].get('Training Data', 'Your own videos')
-            tables.setdefault(dataset, []).append(row(model, own))
+            if 'Results' in model or model['Name'] in own:
+                dataset = model['Metadata']['Training Data']
+                tables.setdefault(dataset, []).append(row(model, own))
     head = ('config', 'backbone', 'input', 'GMACs', 'params', 'paper', 'ours')
     return HEADER + ''.join(
         f'\n## {dataset}\n\n{table(head, rows)}\n' for dataset, rows in tables.items()

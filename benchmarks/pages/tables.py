@@ -18,7 +18,6 @@ from benchmarks.compared import (
     MODELS_IMAGENET,
     MODELS_JHMDB,
     MODELS_MOTIONSHAPES,
-    MODELS_R50,
     SPLITS_JHMDB,
 )
 from benchmarks.evidence import differences, mean_top1, runs_by_model, summary, wilson
@@ -73,7 +72,6 @@ def found(name: str) -> dict:
         '64 px, 60 epochs': lambda: runs_by_model(utd, MODELS_64, epochs=60),
         '64 px, 120 epochs': lambda: runs_by_model(utd, MODELS_64, epochs=120),
         'ImageNet weights': lambda: runs_by_model(utd, MODELS_IMAGENET),
-        'ResNet-50, 224 px': lambda: runs_by_model(utd, MODELS_R50),
         'JHMDB': lambda: _joined([found(split) for split in SPLITS_JHMDB]),
         **{
             name: functools.partial(runs_by_model, jhmdb, MODELS_JHMDB, split)
@@ -189,7 +187,6 @@ def summary_table() -> pd.DataFrame:
     models: dict = {}
     for group in (MODELS, MODELS_64, CANDIDATES_64, MODELS_IMAGENET, MODELS_MOTIONSHAPES):
         models.update({config: model for model, config in group.items()})
-    models.update({config: f'{model}, ResNet-50' for model, config in MODELS_R50.items()})
     models.update({config: model for model, config in MODELS_JHMDB.items()})
     runs = list(_all_runs()[0])
     for name in ('112 px', '64 px', '64 px, exchanged', '64 px, 60 epochs', '64 px, 120 epochs'):

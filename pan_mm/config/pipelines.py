@@ -1,14 +1,16 @@
-"""Pipeline of a config: the transforms that open, sample, decode and change a video."""
+"""Pipelines of a config: the transforms that open, sample, decode and change a video."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 from pan_mm.config.overrides import argument
+
+SIZES = ('scale', 'scale_range', 'input_size', 'crop_size')
 
 
 def leaf_datasets(dataset: Optional[dict]) -> Iterator[dict]:
@@ -54,6 +56,48 @@ def frame_size_of(transforms: list) -> Optional[tuple]:
         elif 'Resize' in kind and not transform.get('keep_ratio', True):
             size = transform['scale'][::-1]
     return (size, size) if isinstance(size, int) else size and tuple(size)
+
+
+def pipelines_of(config: dict) -> list:
+    """Pipelines of a config: those of its datasets, and the variables ``*_pipeline``."""
+    loaders = [config.get(f'{split}_dataloader') or {} for split in ('train', 'val', 'test')]
+    datasets = [leaf for loader in loaders for leaf in leaf_datasets(loader.get('dataset'))]
+    pipelines = [dataset.get('pipeline') for dataset in datasets]
+    pipelines += [value for name, value in config.items() if name.endswith('_pipeline')]
+    return [pipeline for pipeline in pipelines if pipeline]
+
+
+def set_arguments(config: dict, kind: str, **arguments: Any) -> None:
+    """Set arguments of a transform in all pipelines; for base configs, where ``_base_`` is one.
+
+    Args:
+        config (dict): Changed in place.
+        kind (str): Type of the transform.
+        **arguments: Such as ``clip_len=1``.
+    """
+    for pipeline in pipelines_of(config):
+        for transform in pipeline:
+            if transform['type'] == kind:
+                transform.update(arguments)
+
+
+def set_sizes(config: dict, sizes: Mapping[int, int]) -> None:
+    """Exchange sizes of frames in all pipelines; for base configs, where ``_base_`` is one.
+
+    Args:
+        config (dict): Changed in place.
+        sizes (Mapping[int, int]): The new number of pixels for an old one.
+    """
+    for pipeline in pipelines_of(config):
+        for transform in pipeline:
+            for key in set(SIZES) & set(transform):
+                transform[key] = _exchanged(transform[key], sizes)
+
+
+def _exchanged(value, sizes):
+    if isinstance(value, (tuple, list)):
+        return tuple(sizes.get(each, each) for each in value)
+    return sizes.get(value, value)
 
 
 class VideoPipeline:

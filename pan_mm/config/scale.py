@@ -10,10 +10,8 @@ from typing import Any
 from mmengine.config import Config
 
 from pan_mm.config.overrides import SCALE
-from pan_mm.config.pipelines import frame_size_of, leaf_datasets
+from pan_mm.config.pipelines import SIZES, frame_size_of, pipelines_of
 from pan_mm.utils.errors import PANError
-
-SIZES = ('scale', 'scale_range', 'input_size', 'crop_size')
 
 
 def apply_scale(cfg: Config) -> None:
@@ -38,11 +36,7 @@ def apply_scale(cfg: Config) -> None:
 
 
 def _resize(cfg: Config, size: int) -> None:
-    loaders = [cfg.get(f'{split}_dataloader') or {} for split in ('train', 'val', 'test')]
-    datasets = [leaf for loader in loaders for leaf in leaf_datasets(loader.get('dataset'))]
-    pipelines = [dataset.get('pipeline') for dataset in datasets]
-    pipelines += [value for name, value in cfg.items() if name.endswith('_pipeline')]
-    for pipeline in filter(None, pipelines):
+    for pipeline in pipelines_of(cfg):
         old = frame_size_of(pipeline)
         if old is None:
             names = ', '.join(str(transform['type']) for transform in pipeline)

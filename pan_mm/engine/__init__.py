@@ -3,7 +3,6 @@
 from .hooks.channels_last_hook import ChannelsLastHook
 from .hooks.checkpoint_hook import SafeCheckpointHook
 from .hooks.data_fault_hook import DataFaultHook
-from .hooks.distillation_hook import DistillationHook
 from .hooks.epoch_seed_hook import EpochSeedHook
 from .hooks.invalid_loss_hook import InvalidLossHook
 from .hooks.visualization_hook import PANVisualizationHook
@@ -16,7 +15,6 @@ __all__ = [
     'ChannelsLastHook',
     'CheckedRunner',
     'DataFaultHook',
-    'DistillationHook',
     'EpochSeedHook',
     'InvalidLossHook',
     'PANOptimWrapperConstructor',

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from pan_mm.config.find import without
-from pan_mm.models.motion_cues import FrameDifference, FrameStack
+from pan_mm.models.motion_cues import FrameDifference
 from pan_mm.models.pan_ensemble import stream_configs
 from pan_mm.models.persistence import PersistenceOfAppearance
 from pan_mm.utils.errors import CheckpointError, PANError
@@ -51,7 +51,7 @@ _BACKBONES_2D = {
 }
 _CUES = {
     cue.__name__: ' '.join(inspect.signature(cue).parameters)
-    for cue in (PersistenceOfAppearance, FrameDifference, FrameStack)
+    for cue in (PersistenceOfAppearance, FrameDifference)
 }
 # What may be built: for each key of a config the parts that may have it, and their arguments.
 # The part None is a dict without a type.
@@ -61,12 +61,12 @@ PARTS: dict = {
         'PANEnsemble': 'streams backbone cls_head data_preprocessor train_cfg test_cfg',
     },
     'backbone': {
-        'PANBackbone': 'backbone stream num_segments clip_len persistence inflation',
+        'PANBackbone': 'backbone stream num_segments clip_len motion_cue persistence inflation',
         **_BACKBONES_2D,
     },
     'backbone.backbone': _BACKBONES_2D,
-    'persistence': {**_CUES, 'MotionCues': 'cues compression norm_scale'},
-    'cues': _CUES,
+    'motion_cue': _CUES,
+    'persistence': _CUES,
     'cls_head': {
         'VAPHead': f'{_HEAD} num_segments aggregation',
         'TSNHead': f'{_HEAD} spatial_type consensus',

@@ -3,7 +3,7 @@
 from .aggregation import VariousTimescaleAggregation
 from .causal_shift import MobileNetV2CausalTSM, ResNetCausalTSM
 from .data_preprocessor import PANDataPreprocessor
-from .motion_cues import FrameDifference, FrameStack, MotionCues
+from .motion_cues import FrameDifference
 from .pan_backbone import PANBackbone
 from .pan_ensemble import PANEnsemble
 from .persistence import PersistenceOfAppearance
@@ -12,9 +12,7 @@ from .vap_head import VAPHead
 
 __all__ = [
     'FrameDifference',
-    'FrameStack',
     'MobileNetV2CausalTSM',
-    'MotionCues',
     'PANBackbone',
     'PANDataPreprocessor',
     'PANEnsemble',

@@ -12,7 +12,7 @@ from .pretrained import load_pretrained
 from .stem import replace_stem
 from .weight_layouts import adapt_backbone, adapt_recognizer
 
-STREAMS = ('rgb', 'pa', 'lite', 'attention')
+STREAMS = ('rgb', 'pa', 'lite')
 
 
 @MODELS.register_module()
@@ -25,23 +25,21 @@ class PANBackbone(BaseModule):
               │
               ├─ first frame ── 'rgb',  3 channels ─────┐
               ├─ PA maps ────── 'pa',   m − 1 channels ─┼─► 2D backbone ─► (N·T, C, h, w)
-              ├─ both ───────── 'lite', m + 2 channels ─┤
-              └─ both ───── 'attention', 3 channels, ───┘
-                            weighed by the maps
+              └─ both ───────── 'lite', m + 2 channels ─┘
 
     Args:
         backbone (dict): Config of a 2D backbone of MMAction2, timm, torchvision or mmpretrain, see
             :func:`pan_mm.models.backbone_2d.build_backbone`. Its first convolution gets the
             channels of the stream, and ImageNet weights inflated to them.
-        stream (str): 'rgb', 'pa', 'lite', or 'attention', in which PA weighs the features of the
-            first convolution (variant e2 of the paper's ablation). Defaults to 'lite'.
+        stream (str): 'rgb', 'pa' or 'lite'. Defaults to 'lite'.
         num_segments (int): T, segments of a clip. Defaults to 8.
         clip_len (int): m, adjacent frames of a segment. Defaults to 4.
-        persistence (dict): Config of PA, the default, or of another motion cue
+        motion_cue (dict, optional): Config of PA, the default, or of another motion cue
             (:mod:`pan_mm.models.motion_cues`).
         inflation (str): How filters for RGB become those of 'lite': 'mean' as in the paper,
             'keep-rgb' or 'zero-motion', see :func:`pan_mm.models.weight_layouts.inflate`.
         init_cfg (dict, optional): Initialization config of MMEngine.
+        persistence (dict, optional): Former name of ``motion_cue``.
 
     Raises:
         ValueError: If an argument is unknown, ``clip_len`` is below 2 with PA, or the backbone
@@ -54,23 +52,28 @@ class PANBackbone(BaseModule):
         stream: str = 'lite',
         num_segments: int = 8,
         clip_len: int = 4,
-        persistence: Optional[dict] = None,
+        motion_cue: Optional[dict] = None,
         inflation: str = 'mean',
         init_cfg: Optional[dict] = None,
+        persistence: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         if stream not in STREAMS:
-            raise ValueError(f'stream must be one of {", ".join(STREAMS)}, got {stream!r}')
+            hint = '; see projects/pa_attention' if stream == 'attention' else ''
+            raise ValueError(f'stream must be one of {", ".join(STREAMS)}, got {stream!r}{hint}')
+        if motion_cue and persistence:
+            raise ValueError('persistence is the former name of motion_cue; give one of them')
         if stream != 'rgb' and clip_len < 2:
             raise ValueError(f'stream {stream!r} needs clip_len >= 2, got {clip_len}')
         self.stream, self.num_segments, self.clip_len = stream, num_segments, clip_len
         in_channels = 3
         if stream != 'rgb':
-            self.persistence = MODELS.build(persistence or dict(type='PersistenceOfAppearance'))
+            cue = motion_cue or persistence or dict(type='PersistenceOfAppearance')
+            self.persistence = MODELS.build(cue)  # checkpoints have it by this name
             num_maps = (clip_len - 1) * getattr(self.persistence, 'maps_per_pair', 1)
-            in_channels = {'pa': num_maps, 'lite': 3 + num_maps}.get(stream, 3)
+            in_channels = num_maps if stream == 'pa' else 3 + num_maps
         self.backbone, self.pretrained = build_backbone(backbone, num_segments)
-        self.stem_name = replace_stem(self.backbone, in_channels, stream == 'attention')
+        self.stem_name = replace_stem(self.backbone, in_channels)
         adapt_backbone(self.backbone, self.stem_name, inflation if stream == 'lite' else 'mean')
         adapt_recognizer(self)
 

@@ -2,46 +2,12 @@
 
 import copy
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from pan_mm.utils.modules import replace_submodule
 
 
-class PAAttention(nn.Module):
-    """Lets a stem's features weigh more where something moves: variant e2 of the paper's ablation.
-
-    ``stem(frame) · (1 + strength · tanh(mean of the PA maps))``. The paper leaves the form open.
-    In this one what stands still keeps its features, so that RGB weights can be loaded as they
-    are; ``strength`` is learned.
-
-    Args:
-        net (nn.Conv2d): Takes the frame.
-    """
-
-    def __init__(self, net: nn.Conv2d) -> None:
-        super().__init__()
-        self.net = net
-        self.strength = nn.Parameter(torch.ones(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve and weigh.
-
-        Args:
-            x (Tensor): A frame and its PA maps, (N·T, in_channels + m − 1, H, W).
-
-        Returns:
-            Tensor: Shape (N·T, out_channels, h, w).
-        """
-        features = self.net(x[:, : self.net.in_channels])
-        attention = x[:, self.net.in_channels :].mean(dim=1, keepdim=True)  # (N·T, 1, H, W)
-        attention = F.avg_pool2d(attention, self.net.stride, ceil_mode=True)
-        height, width = features.shape[2:]  # ⌈H / stride⌉, or ⌊H / stride⌋ without padding
-        return features * (1 + self.strength * attention[..., :height, :width].tanh())
-
-
-def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -> str:
+def replace_stem(module: nn.Module, in_channels: int) -> str:
     """Give the first convolution of ``module`` another number of input channels.
 
     It keeps its class, kernel, stride, padding and bias; its filters start at random.
@@ -49,7 +15,6 @@ def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -
     Args:
         module (nn.Module): A 2D backbone whose first ``nn.Conv2d`` takes RGB frames.
         in_channels (int): Channels that it shall take.
-        attention (bool): Whether PA maps come behind these channels, to weigh its features.
 
     Returns:
         str: Name of the convolution in ``module``.
@@ -79,7 +44,4 @@ def replace_stem(module: nn.Module, in_channels: int, attention: bool = False) -
         )
         nn.init.kaiming_normal_(new.weight, mode='fan_out', nonlinearity='relu')
         replace_submodule(module, name, new)
-    if attention:
-        replace_submodule(module, name, PAAttention(old))
-        name += '.net'
     return name

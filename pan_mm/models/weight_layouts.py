@@ -42,10 +42,8 @@ def _check_stream(pan, theirs):
     def describe(state):
         weight = next((state[key] for key in state if torchvision_name(key) == stem), None)
         has_pa = any(key.startswith('persistence.') for key in state)
-        weighs = any(key.endswith('.strength') for key in state)
         return weight is not None and (
             f'takes {weight.shape[1]} channels, {"with" if has_pa else "without"} PA filters'
-            f'{" as attention" if weighs else ""}'
         )
 
     found, wanted = describe(theirs), describe(pan.state_dict())

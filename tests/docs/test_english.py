@@ -23,7 +23,7 @@ FOLDERS = (
 PAGES = [path.relative_to(ROOT).as_posix() for f in FOLDERS for path in sorted(ROOT.glob(f))]
 CODE = [
     path.relative_to(ROOT).as_posix()
-    for folder in ('pan_mm', 'tools', 'benchmarks', 'configs')
+    for folder in ('pan_mm', 'tools', 'benchmarks', 'configs', 'projects')
     for path in sorted((ROOT / folder).rglob('*.py'))
     if '.mim' not in path.parts
 ]

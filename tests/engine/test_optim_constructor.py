@@ -59,18 +59,6 @@ def test_custom_keys_come_on_top(model):
     assert found['cls_head.fc_cls.weight'] == (5, 1)
 
 
-def test_pa_among_other_cues_keeps_its_multipliers():
-    pa = dict(type='PersistenceOfAppearance')
-    cues = dict(type='MotionCues', cues=[pa, dict(type='FrameDifference')], norm_scale=1.0)
-    model = MODELS.build(
-        dict(type='PANBackbone', backbone=dict(type='ResNetTSM', depth=18), persistence=cues)
-    )
-    keys = {'persistence.cues': dict(lr_mult=2)}
-    found = multipliers(model, paramwise_cfg=dict(custom_keys=keys))
-    assert found['persistence.cues.0.conv.weight'] == (10, 1)
-    assert found['persistence.norm.weight'] == found['persistence.norm.bias'] == (1, 0)
-
-
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [

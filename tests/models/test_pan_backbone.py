@@ -49,7 +49,7 @@ class TestForward:
         ],
         ids=lambda cfg: cfg['type'],
     )
-    @pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite', 'attention'])
+    @pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite'])
     def test_any_2d_backbone(self, inner, stream):
         backbone = build(stream, inner, num_segments=4).eval()
         with torch.no_grad():
@@ -72,38 +72,13 @@ class TestForward:
         torch.testing.assert_close(backbone(x.flatten(0, 1)), backbone(changed.flatten(0, 1)))
 
     def test_pa_ignores_what_does_not_move(self):
-        backbone = build('pa', persistence=dict(type='PersistenceOfAppearance', init_std=0.1))
+        backbone = build('pa', motion_cue=dict(type='PersistenceOfAppearance', init_std=0.1))
         backbone.eval()
         x = torch.randn(8, 4, 3, 32, 32)
         offset = torch.randn(8, 1, 3, 32, 32)
         torch.testing.assert_close(
             backbone(x.flatten(0, 1)), backbone((x + offset).flatten(0, 1)), rtol=1e-3, atol=1e-4
         )
-
-    def test_attention_weighs_what_moves(self):
-        rgb, attention = build('rgb', num_segments=2), build('attention', num_segments=2)
-        name = 'backbone.conv1.conv'
-        own = {'persistence.conv.weight': 0.1 * torch.randn(8, 3, 7, 7)}
-        own[f'{name}.strength'] = torch.ones(())  # the stem's weight: under its name without `net`
-        attention.load_state_dict(rgb.state_dict() | own)
-        features = {}
-        for key, model in (('rgb', rgb), ('attention', attention)):
-            model.eval().get_submodule(name).register_forward_hook(
-                lambda module, args, output, key=key: features.update({key: output})
-            )
-        still = torch.randn(2, 1, 3, 33, 48).expand(-1, 4, -1, -1, -1).clone()
-        torch.testing.assert_close(
-            attention(still.flatten(0, 1)), rgb(still.flatten(0, 1)), rtol=1e-4, atol=1e-4
-        )
-        still[:, 2:, :, :16] += 1  # something moves in the upper half
-        attention(still.flatten(0, 1))
-        rgb(still.flatten(0, 1))
-        gain = features['attention'] / features['rgb']
-        maps = attention.persistence(still)  # (2, 3, 33, 48)
-        weights = torch.nn.functional.pad(maps.mean(1, keepdim=True), (0, 0, 0, 1), value=torch.nan)
-        weights = weights.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).nanmean(dim=(3, 5))
-        torch.testing.assert_close(gain, (1 + weights.tanh()).expand_as(gain), rtol=1e-3, atol=1e-3)
-        assert gain[:, :, :8].mean() > 1.2
 
 
 class TestPretrained:
@@ -151,10 +126,9 @@ class TestPretrained:
             backbone.backbone.layer3[0].block.conv2.conv.weight, state['layer3.0.conv2.weight']
         )
 
-    @pytest.mark.parametrize('stream', ['pa', 'attention'])
-    def test_three_channels_keep_the_rgb_weights(self, tmp_path, stream):
+    def test_three_channels_keep_the_rgb_weights(self, tmp_path):
         path, rgb = imagenet_file(tmp_path, 'torchvision')
-        backbone = build(stream, dict(R18, pretrained=path))
+        backbone = build('pa', dict(R18, pretrained=path))
         backbone.init_weights()
         torch.testing.assert_close(stem(backbone), rgb)
 
@@ -200,7 +174,7 @@ class TestPretrained:
         path, _ = imagenet_file(tmp_path, 'torchvision')
         persistence = dict(type='PersistenceOfAppearance', init_std=0.1)
         backbone = build(
-            'lite', dict(R18, pretrained=path), inflation='zero-motion', persistence=persistence
+            'lite', dict(R18, pretrained=path), inflation='zero-motion', motion_cue=persistence
         )
         backbone.init_weights()
         optimizer = torch.optim.SGD(backbone.parameters(), lr=0.01)
@@ -228,21 +202,32 @@ class TestPretrained:
         torch.testing.assert_close(backbone.backbone.layer4[1].conv2.conv.weight, theirs)
 
 
-@pytest.mark.parametrize('stream', ['pa', 'attention'])
-def test_pickled_and_copied_it_still_loads_other_layouts(tmp_path, stream):
+def test_pickled_and_copied_it_still_loads_other_layouts(tmp_path):
     path, rgb = imagenet_file(tmp_path, 'torchvision')
-    backbone = build(stream, dict(R18, pretrained=path), clip_len=3)
+    backbone = build('pa', dict(R18, pretrained=path), clip_len=3)
     for twin in (pickle.loads(pickle.dumps(backbone)), copy.deepcopy(backbone)):
         twin.init_weights()
-        wanted = rgb if stream == 'attention' else rgb.mean(1, keepdim=True).expand(-1, 2, -1, -1)
-        assert stem(twin).equal(wanted)
+        assert stem(twin).equal(rgb.mean(1, keepdim=True).expand(-1, 2, -1, -1))
     assert not stem(backbone).equal(stem(twin))
+
+
+def test_former_name_of_the_motion_cue():
+    cue = dict(type='PersistenceOfAppearance', num_filters=3)
+    own, former = build('pa', motion_cue=cue), build('pa', persistence=cue)
+    former.load_state_dict(own.state_dict())
+    assert former.persistence.conv.weight.shape == (3, 3, 7, 7)
+    with pytest.raises(ValueError, match='former name of motion_cue; give one'):
+        build('pa', motion_cue=cue, persistence=cue)
 
 
 class TestErrors:
     def test_unknown_stream(self):
-        with pytest.raises(ValueError, match="one of rgb, pa, lite, attention, got 'flow'"):
+        with pytest.raises(ValueError, match="one of rgb, pa, lite, got 'flow'"):
             build('flow')
+
+    def test_stream_that_moved(self):
+        with pytest.raises(ValueError, match='see projects/pa_attention'):
+            build('attention')
 
     def test_unknown_inflation(self):
         with pytest.raises(ValueError, match="one of mean, keep-rgb, zero-motion, got 'double'"):
@@ -262,7 +247,7 @@ class TestErrors:
 
     @pytest.mark.parametrize(
         ('source', 'target'),
-        [('rgb', 'pa'), ('pa', 'rgb'), ('rgb', 'lite'), ('pa', 'attention'), ('attention', 'pa')],
+        [('rgb', 'pa'), ('pa', 'rgb'), ('rgb', 'lite')],
     )
     def test_checkpoint_of_another_stream(self, source, target):
         with pytest.raises(ValueError, match=f'another PAN stream.*{target}'):
@@ -288,7 +273,7 @@ class TestErrors:
             def forward(self, frames):
                 return (frames[:, :-1] - frames[:, 1:]).mean(dim=2).abs()
 
-        trained, tested = (build(stream, persistence=dict(type=Difference)) for _ in range(2))
+        trained, tested = (build(stream, motion_cue=dict(type=Difference)) for _ in range(2))
         tested.load_state_dict(trained.state_dict())
         assert stem(tested).equal(stem(trained))
         with pytest.raises(ValueError, match='without PA filters, but stream.*with PA filters'):
@@ -320,7 +305,7 @@ def test_streams_of_any_recognizer():
     assert streams_of(MODELS.build(dict(type='mmaction.Recognizer2D', backbone=R18))) == {}
 
 
-@pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite', 'attention'])
+@pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite'])
 @pytest.mark.parametrize('autocast', [False, True])
 def test_clips_without_information_are_finite(stream, autocast):
     """Black, white, one picture again and again, and noise at the ends of the scale."""

@@ -1,8 +1,6 @@
 # The RGB stream sees only one frame of each segment.
 _base_ = './jester.py'
 
-_base_.train_dataloader.dataset.pipeline[0].clip_len = 1
-_base_.val_dataloader.dataset.pipeline[0].clip_len = 1
-_base_.test_dataloader.dataset.pipeline[0].clip_len = 1
-_base_.accurate_pipeline[0].clip_len = 1
-_base_.test_pipeline[1].clip_len = 1
+from pan_mm.config.pipelines import set_arguments
+
+set_arguments(_base_, 'PANSampleFrames', clip_len=1)

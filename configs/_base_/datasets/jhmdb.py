@@ -3,15 +3,12 @@
 # `dev_train.txt` and `dev_val.txt`, which part `train1.txt`.
 _base_ = './pan_videos.py'
 
-resize, crop, square = _base_.train_pipeline[3:6]
-resize.scale, square.scale = (-1, 128), (112, 112)
-crop.input_size, crop.scales = 112, (1, 0.875, 0.75)
+from pan_mm.config.pipelines import set_arguments, set_sizes
+
+set_sizes(_base_, {256: 128, 224: 112})
+set_arguments(_base_, 'MultiScaleCrop', scales=(1, 0.875, 0.75))
 _base_.train_pipeline.insert(-2, dict(type='Flip', flip_ratio=0.5))
-resize, crop = _base_.val_pipeline[3:5]
-resize.scale, crop.crop_size = (-1, 128), 112
 test_pipeline = _base_.val_pipeline
-resize, crop = _base_.accurate_pipeline[3:5]
-resize.scale, crop.crop_size = (-1, 128), 128
 label_map = '{{ fileDirname }}/../../../tools/data/jhmdb/label_map.txt'
 
 dataset = dict(data_root='data/jhmdb21', data_prefix=dict(video='videos'))

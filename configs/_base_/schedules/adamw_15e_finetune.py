@@ -1,5 +1,5 @@
 # From ImageNet weights on a small dataset.
-_base_ = './adamw.py'
+_base_ = './adamw_30e.py'
 
 optim_wrapper = dict(optimizer=dict(lr=0.0005, weight_decay=0.05))
 

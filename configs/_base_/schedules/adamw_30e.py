@@ -1,5 +1,9 @@
 # From scratch on a small dataset.
-_base_ = './adamw.py'
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.02),
+    clip_grad=dict(max_norm=20, norm_type=2),
+)
+auto_scale_lr = dict(enable=False, base_batch_size=16)
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=30)
 

@@ -1,5 +1,5 @@
 # A short training from scratch, for minutes on two CPU cores.
-_base_ = './adamw.py'
+_base_ = './adamw_30e.py'
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=4, val_begin=4)
 

@@ -6,6 +6,6 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(stream='lite', inflation='keep-rgb', persistence=dict(type='FrameDifference')),
+    backbone=dict(stream='lite', inflation='keep-rgb', motion_cue=dict(type='FrameDifference')),
     cls_head=dict(num_classes=21),
 )

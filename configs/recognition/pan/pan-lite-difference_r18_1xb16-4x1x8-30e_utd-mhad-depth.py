@@ -7,6 +7,6 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(persistence=dict(_delete_=True, type='FrameDifference')),
+    backbone=dict(motion_cue=dict(_delete_=True, type='FrameDifference')),
     cls_head=dict(num_classes=27),
 )

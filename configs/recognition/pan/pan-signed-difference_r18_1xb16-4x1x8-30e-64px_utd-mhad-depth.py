@@ -7,4 +7,4 @@ _base_ = [
 ]
 
 difference = dict(_delete_=True, type='FrameDifference', absolute=False)
-model = dict(backbone=dict(stream='pa', persistence=difference), cls_head=dict(num_classes=27))
+model = dict(backbone=dict(stream='pa', motion_cue=difference), cls_head=dict(num_classes=27))

@@ -95,6 +95,7 @@ def variant(dataset, config, split='test', pixels=64, epochs=None, **changes):
 LITE = MODELS['PAN Lite']
 SHAPES = 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb'
 small = partial(variant, 'utd-mhad-depth', LITE, epochs=15)
+attention = partial(variant, 'utd-mhad-depth', LITE.replace('lite', 'attention'))
 dev = partial(variant, 'utd-mhad-depth', LITE, split='dev', epochs=30)
 SGD = dict(
     constructor='PANOptimWrapperConstructor',
@@ -223,7 +224,7 @@ SENTENCES = [
             small() - small(clip_len=2),
             small() - small(type='TSMHead'),
             small() - small(is_shift=False),
-            small() - small(stream='attention'),
+            small() - attention(epochs=15),
             small() - small(init_std=0.001),
         ),
     ),

@@ -217,7 +217,7 @@ class TestUntrusted:
             ('model.type', ['ResNet'], 'names'),
             ('model.backbone.init_cfg', dict(type='Pretrained', checkpoint='x'), 'has init_cfg'),
             ('model.backbone.backbone.norm_cfg', dict(type='os.system', command='x'), 'os.system'),
-            ('model.backbone.persistence', dict(type='MotionCues', cues=[{}]), 'cues names None'),
+            ('model.backbone.motion_cue', dict(type='MotionCues', cues=[{}]), "names 'MotionCues'"),
             ('model.cls_head', dict(type='ResNet', depth=18), "names 'ResNet'"),
             ('model.cls_head.loss_cls', [[dict(type='os.system')]], 'not a part'),
             ('model.cls_head.topk', [dict(type='os.system')], 'has topk'),

@@ -87,7 +87,7 @@ class TestScores:
             assert (one.scores == other.scores).all()
             assert (one.start, one.end) == (other.start, other.end)
 
-    @pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite', 'attention'])
+    @pytest.mark.parametrize('stream', ['rgb', 'pa', 'lite'])
     def test_equal_to_the_offline_pipeline(self, build_pan, frames, tmp_path, stream):
         """A video of T * stride + m - 1 frames, where both take the same frames."""
         path = tmp_path / 'clip.avi'

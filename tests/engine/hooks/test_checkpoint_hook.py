@@ -189,6 +189,7 @@ class TestLatest:
         with pytest.raises(FileNotFoundError, match='names s3://runs/epoch_3.pth.*--resume PATH'):
             latest_checkpoint(str(tmp_path))
 
+    @pytest.mark.parametrize('damage', ['cut', 'bit', 'empty', 'weights'])
     def test_damaged_ones_are_passed_over(self, tmp_path, save, caplog, damage):
         save('epoch_1.pth')
         for epoch in (2, 3):

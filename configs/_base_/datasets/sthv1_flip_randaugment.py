@@ -1,4 +1,0 @@
-# Something-Something V1, flipped with exchanged labels and changed in color and place.
-_base_ = './sthv1_flip.py'
-
-_base_.train_dataloader.dataset.pipeline.insert(-2, dict(type='ClipRandAugment'))

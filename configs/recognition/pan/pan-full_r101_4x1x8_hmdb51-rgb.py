@@ -1,8 +1,0 @@
-_base_ = [
-    '../../_base_/models/pan_r101.py',
-    '../../_base_/datasets/hmdb51.py',
-    '../../_base_/default_runtime.py',
-]
-
-model = dict(type='PANEnsemble', streams=dict(rgb=dict(), pa=dict()), cls_head=dict(num_classes=51))
-train_dataloader = None  # each stream is trained with its own config

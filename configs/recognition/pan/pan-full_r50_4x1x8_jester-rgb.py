@@ -1,8 +1,0 @@
-_base_ = [
-    '../../_base_/models/pan_r50.py',
-    '../../_base_/datasets/jester.py',
-    '../../_base_/default_runtime.py',
-]
-
-model = dict(type='PANEnsemble', streams=dict(rgb=dict(), pa=dict()), cls_head=dict(num_classes=27))
-train_dataloader = None  # each stream is trained with its own config

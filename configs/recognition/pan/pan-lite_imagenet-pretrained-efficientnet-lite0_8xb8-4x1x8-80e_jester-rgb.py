@@ -1,8 +1,0 @@
-_base_ = [
-    '../../_base_/models/pan_efficientnet_lite0.py',
-    '../../_base_/datasets/jester.py',
-    '../../_base_/schedules/sgd_pan_80e.py',
-    '../../_base_/default_runtime.py',
-]
-
-model = dict(backbone=dict(stream='lite'), cls_head=dict(num_classes=27))

@@ -1,0 +1,10 @@
+# PA at two scales of filters, each normalized.
+_base_ = [
+    '_base_/pan_r18_norm.py',
+    '../../../configs/_base_/datasets/utd_mhad_64.py',
+    '../../../configs/_base_/schedules/adamw_30e_bf16.py',
+    '_base_/default_runtime_cpu.py',
+]
+
+cues = [dict(type='PersistenceOfAppearance', init_std=0.1, kernel_size=k) for k in (3, 7)]
+model = dict(backbone=dict(stream='pa', motion_cue=dict(cues=cues)), cls_head=dict(num_classes=27))

@@ -1,0 +1,93 @@
+"""PA as attention: a stream of its own in projects/pa_attention."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from mmaction.registry import MODELS
+
+from pan_mm.models import PANBackbone
+from projects.pa_attention import PAAttentionBackbone
+
+R18 = dict(type='mmaction.ResNetTSM', depth=18)
+
+
+def build(backbone=R18, **kwargs):
+    return PAAttentionBackbone(dict(backbone), **kwargs)
+
+
+def stem(backbone):
+    return backbone.backbone.get_submodule(backbone.stem_name).weight
+
+
+def test_weighs_what_moves():
+    rgb = PANBackbone(dict(R18), stream='rgb', num_segments=2)
+    attention = build(num_segments=2)
+    name = 'backbone.conv1.conv'
+    own = {'persistence.conv.weight': 0.1 * torch.randn(8, 3, 7, 7)}
+    own[f'{name}.strength'] = torch.ones(())  # the stem's weight: under its name without `net`
+    attention.load_state_dict(rgb.state_dict() | own)
+    features = {}
+    for key, model in (('rgb', rgb), ('attention', attention)):
+        model.eval().get_submodule(name).register_forward_hook(
+            lambda module, args, output, key=key: features.update({key: output})
+        )
+    still = torch.randn(2, 1, 3, 33, 48).expand(-1, 4, -1, -1, -1).clone()
+    torch.testing.assert_close(
+        attention(still.flatten(0, 1)), rgb(still.flatten(0, 1)), rtol=1e-4, atol=1e-4
+    )
+    still[:, 2:, :, :16] += 1  # something moves in the upper half
+    attention(still.flatten(0, 1))
+    rgb(still.flatten(0, 1))
+    gain = features['attention'] / features['rgb']
+    maps = attention.persistence(still)  # (2, 3, 33, 48)
+    weights = torch.nn.functional.pad(maps.mean(1, keepdim=True), (0, 0, 0, 1), value=torch.nan)
+    weights = weights.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).nanmean(dim=(3, 5))
+    torch.testing.assert_close(gain, (1 + weights.tanh()).expand_as(gain), rtol=1e-3, atol=1e-3)
+    assert gain[:, :, :8].mean() > 1.2
+
+
+@pytest.mark.parametrize(
+    'inner',
+    [
+        dict(type='mmaction.ResNet', depth=18),
+        dict(type='mmaction.TANet', depth=50),
+        dict(type='mmaction.MobileNetV2TSM'),
+    ],
+    ids=lambda cfg: cfg['type'],
+)
+@torch.no_grad()
+def test_any_2d_backbone(inner):
+    features = build(inner, num_segments=4).eval()(torch.randn(4 * 4, 3, 33, 47))
+    assert features.shape[0] == 4 and features.isfinite().all()
+
+
+def test_pickled_and_copied_it_still_loads_rgb_weights(tmp_path):
+    donor = MODELS.build(dict(type='mmaction.ResNet', depth=18))
+    path = str(tmp_path / 'rgb.pth')
+    torch.save(donor.state_dict(), path)
+    backbone = build(dict(R18, pretrained=path), clip_len=3)
+    for twin in (pickle.loads(pickle.dumps(backbone)), copy.deepcopy(backbone)):
+        twin.init_weights()
+        assert stem(twin).equal(donor.conv1.conv.weight)
+    assert not stem(backbone).equal(stem(twin))
+
+
+def test_another_cue():
+    cue = dict(type='FrameDifference', gray=False)
+    backbone = build(motion_cue=cue, num_segments=2, clip_len=3).eval()
+    assert backbone(torch.randn(2 * 3, 3, 32, 32)).shape == (2, 512, 1, 1)
+    assert not any(name.startswith('persistence') for name in backbone.state_dict())
+
+
+def test_learns():
+    backbone = build(num_segments=2)
+    backbone(torch.randn(8, 3, 32, 32)).sum().backward()
+    assert backbone.get_parameter('backbone.conv1.conv.strength').grad.abs() > 0
+
+
+@pytest.mark.parametrize('changes', [dict(stream='lite'), dict(clip_len=1)])
+def test_other_streams(changes):
+    with pytest.raises(ValueError, match="needs stream='attention' and clip_len >= 2"):
+        build(**changes)
