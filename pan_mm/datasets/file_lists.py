@@ -4,11 +4,13 @@ import json
 import os
 import random
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 from pan_mm.utils.errors import DataError
+from pan_mm.utils.files import atomic_write
 
 from .checks.annotations import read_lines
 from .container import VIDEO_SUFFIXES
@@ -29,11 +31,10 @@ OFFICIAL_FILES = dict(
 
 
 class FrameNames(NamedTuple):
-    """How the frames in a folder are called, as ``RawframeDataset`` takes it."""
+    """Names of the frames in a folder, as ``RawframeDataset`` takes them."""
 
     filename_tmpl: str
     start_index: int
-    num_frames: int
 
 
 class Video(NamedTuple):
@@ -43,35 +44,33 @@ class Video(NamedTuple):
     label: int
     num_frames: Optional[int] = None  # of a folder of frames; None for a video file
 
-    def __str__(self) -> str:
-        return ' '.join(
-            str(field) for field in (self.path, self.num_frames, self.label) if field is not None
-        )
+    def to_line(self, delimiter: str = ' ') -> str:
+        """Write the line."""
+        fields = [self.path, self.num_frames, self.label]
+        return delimiter.join(str(field) for field in fields if field is not None)
 
 
 def read_label_map(path: Union[str, Path]) -> list:
-    """Class names of a ``label_map.txt``, one per line, in the order of the labels.
+    """Read a ``label_map.txt``: class names, one per line, in the order of the labels.
 
     Raises:
         DataError: If the file is missing or empty, has an empty line between names or a name twice.
     """
     if not os.path.isfile(path):
         raise DataError(f'{path}: no such label map; it needs a class name per line')
-    names = [line.strip() for line in read_lines(path)]
-    while names and not names[-1]:
-        names.pop()
-    if not names:
+    names = '\n'.join(read_lines(path)).rstrip().split('\n')
+    names = [name.strip() for name in names]
+    if names == ['']:
         raise DataError(f'{path}: empty; a label map has a class name per line')
     for number, name in enumerate(names, 1):
-        if not name:
-            raise DataError(f'{path}:{number}: empty line, each line must name a class')
-        if names.index(name) != number - 1:
-            raise DataError(f'{path}:{number}: class {name!r} is listed twice')
+        if not name or names.index(name) != number - 1:
+            fault = f'class {name!r} is listed twice' if name else 'empty line'
+            raise DataError(f'{path}:{number}: {fault}; each line must name a class of its own')
     return names
 
 
 def read_official_labels(path: str) -> dict:
-    """Class name of each video from a label file that TwentyBN published.
+    """Read the class of each video from a label file that TwentyBN published.
 
     Something-Something V1 and Jester come as lines ``id;class``, Something-Something V2 as a JSON
     list of objects with ``id`` and ``template``.
@@ -106,7 +105,7 @@ def read_official_labels(path: str) -> dict:
 def list_official(
     dataset: str, split: str, data_root: str, classes: Sequence, rawframes: bool
 ) -> tuple:
-    """The videos of a split of Something-Something or Jester.
+    """List the videos of a split of Something-Something or Jester.
 
     Args:
         dataset (str): 'sthv1', 'sthv2' or 'jester'.
@@ -119,25 +118,22 @@ def list_official(
         tuple[list[Video], list[str]]: The videos and the ids of those not on the disk.
 
     Raises:
-        DataError: If the label file or the folder is missing, or ``classes`` lacks a class.
+        DataError: If the label file is missing, or ``classes`` lacks a class.
     """
-    labels = read_official_labels(
-        os.path.join(data_root, 'annotations', OFFICIAL_FILES[dataset][split])
-    )
+    file = OFFICIAL_FILES[dataset][split]
+    labels = read_official_labels(os.path.join(data_root, 'annotations', file))
     unknown = sorted(set(labels.values()) - set(classes))
     if unknown:
         raise DataError(
-            f'{OFFICIAL_FILES[dataset][split]} has classes that the label map has not: '
-            f'{", ".join(map(repr, unknown[:5]))}; are both of {dataset}?'
+            f'{file} has classes that the label map has not: {", ".join(map(repr, unknown[:5]))}; '
+            f'are both of {dataset}?'
         )
     index = {name: i for i, name in enumerate(classes)}
     folder = Path(data_root, 'rawframes' if rawframes else 'videos')
-    if not folder.is_dir():
-        raise DataError(f'{folder}: no such folder; put the data there or link to it')
     on_disk = {Path(entry).stem: entry for entry in os.listdir(folder)}
     videos, missing = [], []
     for video, name in labels.items():
-        num_frames = count_frames(folder / video) if rawframes and video in on_disk else None
+        num_frames = len(_images(folder / video)) if rawframes and video in on_disk else None
         if video not in on_disk or num_frames == 0:
             missing.append(video)
         else:
@@ -145,153 +141,77 @@ def list_official(
     return videos, missing
 
 
-def count_frames(folder: Path) -> int:
-    """Number of images in a folder."""
-    return len(_images(folder))
-
-
-def _images(folder):
+def _images(folder: Path) -> list:
     names = os.listdir(folder)
     return [n for n in names if n.lower().endswith(FRAME_SUFFIXES) and n[0] != '.']
 
 
 def list_folder(root: str) -> tuple:
-    """The videos of a folder per class.
+    """List the videos of a folder per class, or of ``train`` and ``val`` with a folder per class.
 
-    Videos are files, or folders of frames.
-
-    Returns:
-        tuple[list[str], list[list[Video]]]: The class names in alphabetical order, and the videos
-        of each, with paths relative to ``root``.
-
-    Raises:
-        DataError: If there is no folder, a class without videos, a path with spaces, both files
-            and folders of frames, or folders whose frames are called in different ways.
-    """
-    if not os.path.isdir(root):
-        raise DataError(f'{root}: no such folder; it must hold a folder of videos per class')
-    folders = [folder for folder in _visible(Path(root)) if folder.is_dir()]
-    if not folders:
-        raise DataError(f'{root}: no folders in it; it must hold a folder of videos per class')
-    videos, called = [], {}
-    for label, folder in enumerate(folders):
-        found = []
-        for entry in _visible(folder):
-            path = entry.relative_to(root).as_posix()
-            if entry.is_dir() and count_frames(entry):
-                names = frame_names(entry)
-                called.setdefault(names[:2], entry)
-                found.append(Video(path, label, names.num_frames))
-            elif entry.suffix.lower() in VIDEO_SUFFIXES:
-                found.append(Video(path, label))
-        if not found:
-            raise DataError(
-                f'{folder}: neither videos ({" ".join(VIDEO_SUFFIXES)}) nor folders of frames in '
-                'it; fill or remove it'
-            )
-        videos.append(found)
-    flat = [video for found in videos for video in found]
-    if len({video.num_frames is None for video in flat}) > 1:
-        raise DataError(f'{root}: holds both videos and folders of frames; keep one kind')
-    if len(called) > 1:
-        ways = ', '.join(
-            f'{template} from {first} on in {entry}'
-            for (template, first), entry in list(called.items())[:3]
-        )
-        raise DataError(f'{root}: frames must be called the same in all folders, found {ways}')
-    spaced = [video.path for video in flat if len(video.path.split()) > 1]
-    if spaced:
-        raise DataError(
-            f'{root}: spaces separate the fields of a list, so rename {spaced[0]!r}'
-            + (f' and {len(spaced) - 1} more' if len(spaced) > 1 else '')
-        )
-    return [folder.name for folder in folders], videos
-
-
-def _visible(folder: Path) -> list:
-    """What is in a folder, in order, without hidden files (macOS puts some beside each video)."""
-    return sorted(entry for entry in folder.iterdir() if entry.name[0] != '.')
-
-
-def split_videos(videos: list, val_ratio: float, seed: int = 0) -> dict:
-    """Split the videos of each class at random.
-
-    Args:
-        videos (list[list[Video]]): The videos of each class.
-        val_ratio (float): Share for validation; of each class at least one video goes there and at
-            least one stays.
-        seed (int): Seed of the random choice. Defaults to 0.
+    Videos are files, or folders of frames, at any depth. Hidden ones do not count.
 
     Returns:
-        dict[str, list[Video]]: 'train' and 'val'.
+        tuple[list[str], list[Video]]: The class names in alphabetical order, and the videos, with
+        paths relative to ``root``.
 
     Raises:
-        DataError: If a class has a single video.
+        DataError: If there are fewer than two classes.
     """
-    chooser = random.Random(seed)
-    split = dict(train=[], val=[])
-    for found in videos:
-        if len(found) < 2:
-            raise DataError(
-                f'{found[0].path} is the only video of its class; a class needs one for training '
-                'and one for validation'
-            )
-        found = chooser.sample(found, len(found))
-        num_val = min(max(round(len(found) * val_ratio), 1), len(found) - 1)
-        split['val'] += sorted(found[:num_val])
-        split['train'] += sorted(found[num_val:])
-    return split
-
-
-def list_own_videos(folder: str, val_ratio: float = 0.2, seed: int = 0) -> tuple:
-    """The videos of a folder per class, split for training and validation.
-
-    Args:
-        folder (str): As :func:`list_folder` takes it, which is split at random; or with ``train``
-            and ``val``, each of such folders, whose split is kept.
-        val_ratio (float): As of :func:`split_videos`. Defaults to 0.2.
-        seed (int): As of :func:`split_videos`. Defaults to 0.
-
-    Returns:
-        tuple[list[str], dict[str, list[Video]]]: The class names in the order of the labels, and
-        the videos of 'train' and 'val', with paths relative to ``folder``.
-
-    Raises:
-        DataError: If a list cannot be made, the classes of the splits differ, or there is only one.
-    """
-    if all(os.path.isdir(os.path.join(folder, split)) for split in SPLITS):
-        classes, lists = _given_split(folder)
-    else:
-        classes, videos = list_folder(folder)
-        lists = split_videos(videos, val_ratio, seed)
+    tops = [Path(root, split) for split in SPLITS] if is_split(root) else [Path(root)]
+    entries = [entry for top in tops for entry in top.iterdir() if entry.name[0] != '.']
+    classes = sorted({entry.name for entry in entries if entry.is_dir()})
     if len(classes) < 2:
-        raise DataError(f'{folder}: one class only, {classes[0]}; training needs two or more')
-    return classes, lists
+        found = f'found one, {classes[0]}' if classes else 'found none'
+        raise DataError(f'{root}: must hold a folder of videos for each of two classes; {found}')
+    return classes, [
+        Video(path.relative_to(root).as_posix(), label, num_frames)
+        for label, name in enumerate(classes)
+        for top in tops
+        for path, num_frames in _videos_below(top / name)
+    ]
 
 
-def _given_split(folder):
-    classes, lists = {}, {}
-    for split in SPLITS:
-        classes[split], videos = list_folder(os.path.join(folder, split))
-        lists[split] = [v._replace(path=f'{split}/{v.path}') for found in videos for v in found]
-    if classes['train'] != classes['val']:
-        differ = sorted(set(classes['train']) ^ set(classes['val']))
-        raise DataError(
-            f'{folder}: train and val must hold the same classes, but {", ".join(differ[:5])} is '
-            'in one only'
-        )
-    if len({video.num_frames is None for videos in lists.values() for video in videos}) > 1:
-        raise DataError(f'{folder}: holds both videos and folders of frames; keep one kind')
-    return classes['train'], lists
+def is_split(root: str) -> bool:
+    """Tell if a folder holds ``train`` and ``val``, so that its split is kept."""
+    return all(Path(root, split).is_dir() for split in SPLITS)
 
 
-def frame_names(folder: Path) -> FrameNames:
-    """How the frames in a folder are called; with optical flow next to them, ``img_*``.
+def _videos_below(folder: Path) -> Iterator[tuple]:
+    for path in sorted(folder.rglob('*')):
+        if any(part[0] == '.' for part in path.relative_to(folder).parts):
+            continue  # macOS puts some beside each video
+        if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
+            yield path, None
+        elif path.is_dir() and _images(path):
+            yield path, _count_frames(path)[1]
+
+
+def frame_names(root: str, videos: Sequence[Video]) -> Optional[FrameNames]:
+    """Find the names that the frames of all videos have in common; None for video files.
 
     Raises:
-        DataError: If they are not numbered, or not without gaps, or of several kinds.
+        DataError: If there are both, or frames are called differently.
     """
-    kinds = {}
+    kinds: dict = {}
+    for video in videos:
+        is_folder = video.num_frames is not None
+        kind = _count_frames(Path(root, video.path))[0] if is_folder else None
+        kinds.setdefault(kind, video.path)
+    if len(kinds) > 1:
+        found = ', '.join(
+            f'{f"{kind[0]} from {kind[1]} on" if kind else "a video"} in {path}'
+            for kind, path in list(kinds.items())[:3]
+        )
+        raise DataError(
+            f'{root}: keep one kind, videos or frames that are called the same; found {found}'
+        )
+    return next(iter(kinds), None)
+
+
+def _count_frames(folder: Path) -> tuple:
+    """Find the names and the number of frames; with optical flow next to them, of ``img_*``."""
+    kinds: dict = {}
     for name in _images(folder):
         match = re.fullmatch(r'(.*?)(\d+)(\.\w+)', name)
         if match is None:
@@ -303,19 +223,94 @@ def frame_names(folder: Path) -> FrameNames:
         found = ', '.join(f'{prefix}…{suffix}' for prefix, suffix in sorted(kinds))
         raise DataError(f'{folder}: holds several kinds of frames, {found}; keep one')
     ((prefix, suffix),) = chosen
-    numbers = sorted(map(int, kinds[chosen[0]]))
-    first, last = numbers[0], numbers[-1]
+    numbers = kinds[chosen[0]]
+    first, last = min(map(int, numbers)), max(map(int, numbers))
     if last - first + 1 != len(numbers):
         raise DataError(
             f'{folder}: {len(numbers)} frames are numbered {first} to {last}; number them without '
             'gaps, or extract them again'
         )
-    digits = min(map(len, kinds[chosen[0]]))
-    return FrameNames(f'{prefix}{{:0{digits}}}{suffix}', first, len(numbers))
+    template = f'{prefix}{{:0{min(map(len, numbers))}}}{suffix}'
+    return FrameNames(template, first), len(numbers)
 
 
-def write_lines(path: str, lines: Sequence) -> None:
+def delimiter_of(videos: Sequence[Video]) -> str:
+    """Choose the delimiter of a list: a space, or a tab where a path has spaces.
+
+    Raises:
+        DataError: If a path has white space that no list can hold.
+    """
+    for video in videos:
+        found = (
+            re.search(r'\s', video.path)
+            if video.num_frames
+            else re.search(r'^\s|[^\S ]', video.path)
+        )
+        if found:
+            why = 'RawframeDataset splits lines at any white space'
+            if not video.num_frames:
+                why = 'a list cannot hold its white space'
+            raise DataError(f'{video.path!r}: {why}; rename it')
+    return '\t' if any(' ' in video.path for video in videos) else ' '
+
+
+def group_of(video: Video, group_by: Optional[str]) -> str:
+    """Name what a video must not be parted from by the split.
+
+    Args:
+        video (Video): Its path begins with the class.
+        group_by (str, optional): 'folder' for the folder below the class; or a regular expression,
+            of which the first group, or the whole match, in the path below the class counts.
+            By default each video is a group.
+
+    Raises:
+        DataError: If the expression does not match.
+    """
+    if group_by is None:
+        return video.path
+    below = Path(*Path(video.path).parts[1:])
+    if group_by == 'folder':
+        return below.parent.as_posix()
+    match = re.search(group_by, below.as_posix())
+    if match is None:
+        raise DataError(f'{video.path}: --group-by {group_by!r} does not match it')
+    return match[match.re.groups and 1]
+
+
+def split_videos(
+    videos: Sequence[Video], val_ratio: float, seed: int = 0, group_by: Optional[str] = None
+) -> dict:
+    """Split videos at random into training and validation.
+
+    Args:
+        videos (Sequence[Video]): The videos of all classes.
+        val_ratio (float): Share of each class for validation: at least one video, if one stays.
+            Whole groups can make it more.
+        seed (int): Seed of the random choice. Defaults to 0.
+        group_by (str, optional): As of :func:`group_of`.
+
+    Returns:
+        dict[str, list[Video]]: 'train' and 'val'.
+    """
+    groups: dict = {}
+    for video in videos:
+        groups.setdefault(group_of(video, group_by), []).append(video)
+    left = Counter(video.label for video in videos)
+    wanted = {label: max(round(n * val_ratio), 1) for label, n in left.items()}
+    lists: dict = dict(train=[], val=[])
+    for name in random.Random(seed).sample(sorted(groups), len(groups)):
+        counts = Counter(video.label for video in groups[name])
+        is_wanted = any(wanted[label] > 0 for label in counts)
+        if is_wanted and all(left[label] > n for label, n in counts.items()):
+            left -= counts
+            wanted = {label: n - counts[label] for label, n in wanted.items()}
+            lists['val'] += groups[name]
+        else:
+            lists['train'] += groups[name]
+    return {split: sorted(found, key=lambda v: (v.label, v.path)) for split, found in lists.items()}
+
+
+def write_lines(path: Union[str, Path], lines: Sequence[str]) -> None:
     """Write a text file, whole or not at all."""
-    part = f'{path}.part'
-    Path(part).write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
-    os.replace(part, path)
+    with atomic_write(path) as part:
+        Path(part).write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')

@@ -81,9 +81,7 @@ def test_every_suffix_that_is_found_is_also_listed_for_training(tmp_path):
             (tmp_path / label / f'x{suffix}').touch()
     assert '.m4v' in VIDEO_SUFFIXES
     _, videos = list_folder(str(tmp_path))
-    assert sorted(str(tmp_path / video.path) for found in videos for video in found) == find_videos(
-        [tmp_path]
-    )
+    assert sorted(str(tmp_path / video.path) for video in videos) == find_videos([tmp_path])
 
 
 def pipeline(results):

@@ -32,8 +32,8 @@ def main():
     args = parse_args()
     data_root = args.data_root or f'data/{args.dataset}'
     kind = args.format or ('videos' if args.dataset == 'sthv2' else 'rawframes')
+    classes = read_label_map(Path(__file__).parent / args.dataset / 'label_map.txt')
     lists = {}
-    classes = read_label_map(str(Path(__file__).parent / args.dataset / 'label_map.txt'))
     for split in SPLITS:
         videos, missing = list_official(
             args.dataset, split, data_root, classes, rawframes=kind == 'rawframes'
@@ -44,10 +44,9 @@ def main():
                 f'{data_root}/{kind} or empty, such as {", ".join(missing[:5])}; add them, or '
                 'leave them out with --skip-missing'
             )
-        lists[split] = videos
-    for split, videos in lists.items():
-        path = f'{data_root}/{args.dataset}_{split}_list_{kind}.txt'
-        write_lines(path, videos)
+        lists[f'{data_root}/{args.dataset}_{split}_list_{kind}.txt'] = videos
+    for path, videos in lists.items():
+        write_lines(path, [video.to_line() for video in videos])
         print(f'{path}: {len(videos)} videos')
 
 

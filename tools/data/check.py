@@ -1,24 +1,32 @@
 #!/usr/bin/env python3
 """Check that a prepared dataset is what a config takes it for, before a long training.
 
-Files and folders are there, frame counts are right, labels are in range and in the order of the
-label map, no video is both in training and validation; with --decode, every video can be read.
-Prints each problem and exits with 1 if there is one.
+Files, folders and frames are there, labels are in range and in the order of the label map, no
+video is both in training and validation; with --decode, every video can be read. Prints each
+problem and exits with 1 if there is one.
 """
 
 import sys
+from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from pan_mm.config.find import config_path
+from pan_mm.datasets.checks.annotations import AnnotationFormat, read_lines
 from pan_mm.datasets.checks.dataset import (
     check_decoding,
-    check_frames,
     check_label_order,
+    check_list,
+    has_list,
+    infos,
+    layout_of,
+    list_of,
     open_dataset,
+    place_of,
     summarize,
 )
+from pan_mm.datasets.file_lists import write_lines
 from pan_mm.utils.errors import DataError, cli_errors
 from pan_mm.utils.terminal import echo, tool_parser, track
 
@@ -37,29 +45,62 @@ def parse_args():
         help='which to check; by default train, and val or, if there is none, test',
     )
     parser.add_argument(
+        '--write-clean',
+        metavar='LIST',
+        type=Path,
+        help='write the list of a split without its bad lines and what --decode cannot read',
+    )
+    parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='KEY=VALUE in the config'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.write_clean and len(args.splits or ()) != 1:
+        parser.error('--write-clean needs one split, such as --splits train')
+    return args
 
 
 def check_split(cfg, split, args):
-    """The dataset of a split, or None, and its problems."""
-    dataloader = cfg.get(f'{split}_dataloader')
-    if not dataloader:
-        raise DataError(f'{args.config} has no {split}_dataloader; leave {split} out of --splits')
-    dataset_cfg = dataloader.dataset
-    num_classes = cfg.model.get('cls_head', {}).get('num_classes')
-    dataset, problems = open_dataset(dataset_cfg, num_classes)
-    if dataset is None:
-        return None, problems
+    """Print a summary of a split; return its videos and problems."""
+    dataset_cfg = cfg[f'{split}_dataloader'].dataset
+    problems = []
+    if has_list(dataset_cfg):
+        problems = check_list(dataset_cfg, num_classes_of(cfg))
+    if problems:  # what it names cannot be looked at
+        return set(), problems
+    dataset = open_dataset(dataset_cfg)
     print(f'{split}: {summarize(dataset)}')
-    if hasattr(dataset, 'with_offset'):
-        problems += check_frames(dataset)
     problems += check_label_order(dataset)
     if args.decode:
-        read = check_decoding(dataset, dataset_cfg.pipeline, args.workers)
-        problems += filter(None, track(read, len(dataset)))
-    return dataset, problems
+        problems += filter(None, decode(dataset, dataset_cfg, args.workers))
+    return {place_of(info) for info in infos(dataset)}, problems
+
+
+def num_classes_of(cfg):
+    return cfg.model.get('cls_head', {}).get('num_classes')
+
+
+def decode(dataset, dataset_cfg, workers):
+    """Yield for each video of a dataset what is wrong with it, or None."""
+    return track(check_decoding(infos(dataset), dataset_cfg.pipeline, workers), len(dataset))
+
+
+def write_clean(cfg, split, args):
+    """Write the sound lines of a list."""
+    dataset_cfg = cfg[f'{split}_dataloader'].dataset
+    if not has_list(dataset_cfg):
+        raise DataError(f'{dataset_cfg.type} has no list to clean')
+    lines = read_lines(list_of(dataset_cfg))
+    form = AnnotationFormat(num_classes=num_classes_of(cfg), **layout_of(dataset_cfg))
+    kept = [line for line in lines if not any(form.problems(line))]
+    if args.decode and kept:
+        write_lines(args.write_clean, kept)
+        dataset = open_dataset(dict(dataset_cfg, ann_file=str(args.write_clean.resolve())))
+        faults = decode(dataset, dataset_cfg, args.workers)
+        kept = [line for line, fault in zip(kept, faults) if fault is None]
+    if not kept:
+        raise DataError(f'{list_of(dataset_cfg)}: no line of it is sound')
+    write_lines(args.write_clean, kept)
+    echo(f'{args.write_clean}: {len(kept)} of {len(lines)} lines', 'green')
 
 
 @cli_errors()
@@ -72,8 +113,11 @@ def main():
     splits = args.splits or ['train', 'val' if cfg.get('val_dataloader') else 'test']
     found, videos = 0, {}
     for split in splits:
-        dataset, problems = check_split(cfg, split, args)
-        videos[split] = {i.get('frame_dir') or i['filename'] for i in dataset or ()}
+        if not cfg.get(f'{split}_dataloader'):
+            raise DataError(
+                f'{args.config} has no {split}_dataloader; leave {split} out of --splits'
+            )
+        videos[split], problems = check_split(cfg, split, args)
         for problem in problems:
             echo(f'{split}: {problem}', 'red')
         found += len(problems)
@@ -82,9 +126,12 @@ def main():
         if shared:
             echo(f'train, {split}: {len(shared)} videos are in both, such as {shared[0]}', 'red')
             found += 1
-    if found:
-        sys.exit(f'{found} problem(s) found')
-    echo('No problem found', 'green')
+    if args.write_clean:
+        write_clean(cfg, splits[0], args)
+    elif found:
+        sys.exit(f'{found} problem(s) found; --write-clean LIST writes a list without bad lines')
+    else:
+        echo('No problem found', 'green')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""A dataset's pipeline that can live with bad data and knows what each data worker is reading."""
+"""A pipeline that can live with bad data and knows what each data worker is reading."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from pan_mm.utils.errors import DataError, listed
 
 
 class Unreadable(NamedTuple):
-    """Is in a test for the sample of a bad file."""
+    """Stand-in for the sample of a bad file in a test."""
 
     path: str
     message: str
@@ -23,17 +23,17 @@ IN_A_ROW = 50  # this many failures in a row are not due to single files
 class WatchedPipeline:
     """Runs a pipeline; where the data are bad, MMEngine's dataset takes another sample.
 
-    For that it answers None, as ``BaseDataset`` expects of a pipeline that fails in training. What
+    For that it returns None, as ``BaseDataset`` expects of a pipeline that fails in training. What
     happened travels with the next good sample, in its metainfo ``data_faults``, beside the path
     ``read_from``: so it reaches the main process from any kind of worker. In a test no other
-    sample may take its place; there it answers :class:`Unreadable`, which :class:`ReadableBatches`
+    sample may take its place; there it returns :class:`Unreadable`, which :class:`ReadableBatches`
     takes out.
 
     Args:
         pipeline (Callable): The dataset's pipeline.
         max_faults (int): Files that may be bad. With 0 every fault is raised.
         num_workers (int): Workers of the DataLoader.
-        test_mode (bool): Whether it is a validation or a test.
+        test_mode (bool): True in a validation or a test.
 
     Raises:
         DataError: From :meth:`__call__`, if more than ``max_faults`` files are bad, or in training
@@ -58,11 +58,11 @@ class WatchedPipeline:
 
     @property
     def transforms(self) -> list:
-        """Those of the pipeline, which MMAction2's ``RepeatAugDataset`` calls itself, unwatched."""
+        """Transforms of the pipeline; MMAction2's ``RepeatAugDataset`` calls them, unwatched."""
         return self.pipeline.transforms
 
     def __call__(self, data: dict) -> Optional[Any]:
-        """Result of the pipeline; None or :class:`Unreadable` where it fails."""
+        """Run the pipeline; return None or :class:`Unreadable` where it fails."""
         worker = get_worker_info()
         slot = worker.id if worker else 0
         path = data_path(data)
@@ -99,7 +99,7 @@ class WatchedPipeline:
 
 
 class ReadableBatches:
-    """A DataLoader of a test without the samples that :class:`WatchedPipeline` could not read.
+    """Batches of a test without the samples that :class:`WatchedPipeline` could not read.
 
     Args:
         dataloader (DataLoader): Its ``collate_fn`` is replaced.
@@ -138,7 +138,7 @@ def _collate_readable(collate, samples):
 
 
 def too_many(skipped: dict, max_faults: int, test_mode: bool = False) -> DataError:
-    """The error that names the bad files, ten at most."""
+    """Build the error that names the bad files, ten at most."""
     limit = 'max_test_faults' if test_mode else 'max_faults'
     return DataError(
         f'{len(skipped)} files cannot be read, more than {limit}={max_faults} of '
@@ -147,24 +147,25 @@ def too_many(skipped: dict, max_faults: int, test_mode: bool = False) -> DataErr
 
 
 def data_path(data: dict) -> str:
-    """The file or folder that a sample is read from, or was."""
+    """Name the file or folder that a sample is read from, or was."""
     named = data.get('read_from') or data.get('filename') or data.get('frame_dir')
     return str(named or f'sample {data.get("sample_idx")}')
 
 
 def samples_of(data_batch: Any) -> list:
-    """The data samples of a batch from a DataLoader, none where it holds none."""
+    """List the data samples of a batch from a DataLoader, none where it holds none."""
     return list(data_batch.get('data_samples', ())) if isinstance(data_batch, dict) else []
 
 
 def leaf_datasets(dataset: Any) -> Iterator:
-    """The datasets with a pipeline of their own inside wrappers such as RepeatDataset."""
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    if inner == [None]:
-        yield dataset
-    else:
-        for each in inner:
+    """Yield the datasets with a pipeline of their own inside wrappers such as RepeatDataset."""
+    if hasattr(dataset, 'datasets'):
+        for each in dataset.datasets:
             yield from leaf_datasets(each)
+    elif hasattr(dataset, 'dataset'):
+        yield from leaf_datasets(dataset.dataset)
+    else:
+        yield dataset
 
 
 def watch(dataset: Any, max_faults: int, num_workers: int, test_mode: bool = False) -> None:
@@ -176,11 +177,11 @@ def watch(dataset: Any, max_faults: int, num_workers: int, test_mode: bool = Fal
 
 
 def being_read(dataset: Any) -> list:
-    """Paths of the samples that the workers are at."""
-    paths = []
-    for leaf in leaf_datasets(dataset):
-        pipeline = getattr(leaf, 'pipeline', None)
-        if isinstance(pipeline, WatchedPipeline):
-            indices = [index for index in pipeline.reading.tolist() if index >= 0]
-            paths += [data_path(leaf.get_data_info(index)) for index in indices]
-    return paths
+    """List the paths of the samples that the workers are at."""
+    return [
+        data_path(leaf.get_data_info(index))
+        for leaf in leaf_datasets(dataset)
+        if isinstance(getattr(leaf, 'pipeline', None), WatchedPipeline)
+        for index in leaf.pipeline.reading.tolist()
+        if index >= 0
+    ]

@@ -1,8 +1,10 @@
 import os
+import re
 
 import pytest
 
 from pan_mm.datasets import check_annotations
+from pan_mm.datasets.checks.dataset import check_list
 
 
 @pytest.fixture
@@ -34,8 +36,6 @@ def test_sound_file(check):
 )
 def test_faults_name_file_and_line(check, line, message):
     (problem,) = check(f'0.mp4 0\n{line}\n2.mp4 1')
-    import re
-
     assert re.search(message, problem)
 
 
@@ -122,19 +122,19 @@ class TestRawframes:
         assert check('frames 12 1', str(tmp_path), rawframes=True) == []
         assert check('frames 3 12 1', str(tmp_path), rawframes=True, with_offset=True) == []
 
-    def test_first_and_last_frame(self, check, tmp_path):
+    def test_missing_frames(self, check, tmp_path):
         (tmp_path / 'frames').mkdir()
-        for index in range(4, 16):
+        for index in (*range(4, 9), *range(10, 16)):
             (tmp_path / 'frames' / f'{index:03}.jpg').touch()
         options = dict(rawframes=True, frame_names=('{:03}.jpg', 4))
-        assert check('frames 12 1', str(tmp_path), **options) == []
-        assert check('frames 2 10 1', str(tmp_path), with_offset=True, **options) == []
-        for line, lost in (('frames 13 1', '016'), ('frames 3 10 1', '016')):
-            fields = len(line.split())
-            (problem,) = check(line, str(tmp_path), with_offset=fields == 4, **options)
-            assert f'{lost}.jpg: no such frame' in problem
+        assert check('frames 5 1', str(tmp_path), **options) == []
+        assert check('frames 6 6 1', str(tmp_path), with_offset=True, **options) == []
+        for line, number, lost in (('frames 12 1', 1, '009'), ('frames 3 10 1', 2, '009')):
+            with_offset = len(line.split()) == 4
+            (problem,) = check(line, str(tmp_path), with_offset=with_offset, **options)
+            assert f'{number} of 1' in problem and f'missing, such as {lost}.jpg' in problem
         (problem,) = check('frames 9 1', str(tmp_path), rawframes=True, frame_names=('{}.jpg', 1))
-        assert '/1.jpg: no such frame' in problem
+        assert '9 of 9 frames are missing, such as 1.jpg (it holds 11 files)' in problem
 
     @pytest.mark.parametrize(
         ('line', 'message'),
@@ -143,6 +143,7 @@ class TestRawframes:
             ('nowhere 0 1', 'at least one frame'),
             ('nowhere', 'expected "folder num_frames label"'),
             ('nowhere 12 1 2', 'has 4 fields'),
+            ('no where 12 1', 'splits at any white space'),
         ],
     )
     def test_faults(self, check, line, message):
@@ -156,5 +157,15 @@ def test_several_labels(check):
     assert 'label 7' in problem
 
 
-def test_another_delimiter(check, videos):
+def test_another_delimiter(check, tmp_path):
     assert check('0.mp4,1', delimiter=',') == []
+    (tmp_path / 'a (b).mp4').write_bytes(b'video')
+    assert check('a (b).mp4\t1', str(tmp_path), delimiter='\t') == []
+    (problem,) = check('a (b).mp4 1', str(tmp_path))
+    assert 'has 3 fields' in problem and 'needs another one' in problem
+
+
+@pytest.mark.parametrize('name', ['ann_file', 'delimiter'])
+def test_a_list_where_a_text_is_due(name):
+    (problem,) = check_list({'type': 'VideoDataset', 'ann_file': 'a.txt', name: ['', '']})
+    assert problem.startswith(f"{name}=['', ''] must be a text; on a command line a comma")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,6 +47,24 @@ def write_video(path, number=12):
     for i in range(number):
         writer.write(np.full((48, 64, 3), 9 * i, np.uint8))
     writer.release()
+
+
+@pytest.fixture
+def words_of():
+    """Function that takes a printed command apart as a shell does."""
+
+    def split(printed):
+        command = printed[printed.index('\npython ') :].replace('\\\n', ' ').strip()
+        script = f'printf "%s\\0" {command}'
+        return subprocess.check_output(['bash', '-c', script], text=True).split('\0')[:-1]
+
+    return split
+
+
+@pytest.fixture
+def make_video():
+    """Function that writes a video, given its path and number of frames."""
+    return write_video
 
 
 @pytest.fixture

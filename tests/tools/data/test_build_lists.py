@@ -1,12 +1,15 @@
 """Annotation lists and frames, from files as they are published."""
 
 import importlib.util
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 from mmaction.datasets import RawframeDataset, VideoDataset
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 from builders import write_frames
 from pan_mm.config.find import config_path
@@ -132,22 +135,142 @@ def test_a_given_split_is_kept(tool, own_videos):
     assert (own_videos / 'val.txt').read_text() == 'val/clap/0.mp4 0\nval/wave/0.mp4 1\n'
     (own_videos / 'val' / 'wave').rename(own_videos / 'val' / 'jump')
     result = tool('build_list.py', own_videos, '--overwrite')
-    assert result.returncode == 1 and 'the same classes' in result.stderr
+    assert result.returncode == 1 and 'add some to jump, wave' in result.stderr
 
 
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda root: (root / 'jump').mkdir(), 'neither videos'),
-        (lambda root: (root / 'wave' / '0.mp4').rename(root / 'wave' / 'a b.mp4'), 'spaces'),
-        (lambda root: [(root / 'wave' / f'{i}.mp4').unlink() for i in range(4)], 'only video'),
+        (lambda root: (root / 'jump').mkdir(), 'add some to jump'),
+        (lambda root: (root / 'wave' / '0.mp4').rename(root / 'wave' / 'a\tb.mp4'), 'white space'),
+        (
+            lambda root: [(root / 'wave' / f'{i}.mp4').unlink() for i in range(4)],
+            'add some to wave',
+        ),
+        (lambda root: (root / 'wave').rename(root / '.wave'), 'two classes; found one, clap'),
     ],
 )
 def test_unfit_folder_is_refused(tool, own_videos, change, message):
     change(own_videos)
-    result = tool('build_list.py', own_videos)
+    result = tool('build_list.py', own_videos, '--overwrite')
     assert result.returncode == 1 and message in result.stderr
-    assert not list(own_videos.glob('*.txt'))
+    assert not list(own_videos.glob('va*.txt'))
+
+
+class TestNames:
+    def test_as_phones_and_people_give_them(self, tool, own_videos, options_of):
+        (own_videos / 'wave').rename(own_videos / '손 흔들기')
+        (own_videos / '손 흔들기' / '0.mp4').rename(own_videos / '손 흔들기' / 'IMG (1) [b], c.MP4')
+        result = tool('build_list.py', own_videos)
+        assert result.returncode == 0, result.stderr
+        listed = ''.join((own_videos / f'{split}.txt').read_text() for split in ('train', 'val'))
+        assert '손 흔들기/IMG (1) [b], c.MP4\t1\n' in listed and len(listed.splitlines()) == 10
+        options = options_of(result.stdout)
+        for split in ('train', 'val'):
+            dataset = VideoDataset(
+                f'{split}.txt',
+                [],
+                data_root=options[f'{split}_dataloader.dataset.data_root'],
+                delimiter=options[f'{split}_dataloader.dataset.delimiter'],
+                metainfo=dict(classes=options[f'{split}_dataloader.dataset.metainfo.classes']),
+            )
+            assert dataset.metainfo['classes'] == ['clap', '손 흔들기']
+            assert all(os.path.isfile(dataset[i]['filename']) for i in range(len(dataset)))
+
+    def test_frames_cannot_have_spaces(self, tool, own_videos, tmp_path):
+        frames = write_frames(own_videos, tmp_path / 'frames')
+        (frames / 'wave').rename(frames / 'my wave')
+        result = tool('build_list.py', frames)
+        assert result.returncode == 1 and 'RawframeDataset splits lines' in result.stderr
+
+    @pytest.mark.parametrize(
+        'name', ['swipe_left', 'Rechtsabbieger', 'turnRight', 'Clockwise', '向左']
+    )
+    def test_no_flip_where_sides_matter(self, tool, own_videos, options_of, name):
+        assert 'flip_ratio' not in tool('build_list.py', own_videos).stdout
+        (own_videos / 'wave').rename(own_videos / name)
+        result = tool('build_list.py', own_videos, '--overwrite')
+        assert f'not flipped, since sides matter to {name}' in result.stdout
+        config = Config.fromfile(ROOT / SMALL.format('custom'))
+        config.merge_from_dict(options_of(result.stdout))
+        flip = next(t for t in config.train_dataloader.dataset.pipeline if t['type'] == 'Flip')
+        assert flip['flip_ratio'] == 0
+
+    def test_bright_is_no_side(self, tool, own_videos):
+        (own_videos / 'wave').rename(own_videos / 'bright')
+        assert 'flip_ratio' not in tool('build_list.py', own_videos).stdout
+
+
+@pytest.fixture
+def options_of(words_of):
+    """Function that reads the options of a printed command as MMEngine does."""
+
+    def read(printed):
+        pairs = (word.partition('=') for word in words_of(printed) if '=' in word)
+        return {key: DictAction._parse_iterable(value) for key, _, value in pairs}
+
+    return read
+
+
+class TestUnreadable:
+    @pytest.fixture
+    def spoiled(self, own_videos, make_video):
+        (own_videos / 'wave' / '0.mp4').write_bytes(b'')
+        (own_videos / 'wave' / '1.mp4').write_bytes(b'no video')
+        make_video(own_videos / 'clap' / '2.mp4', 1)
+        return own_videos
+
+    def test_left_out_and_named(self, tool, spoiled):
+        result = tool('build_list.py', spoiled)
+        assert result.returncode == 0, result.stderr
+        assert '3 of 10 videos cannot be read and are left out' in result.stdout
+        for found in ('wave/0.mp4: empty', 'wave/1.mp4: is not', 'clap/2.mp4: a picture'):
+            assert found in result.stdout
+        lines = [line for s in ('train', 'val') for line in (spoiled / f'{s}.txt').open()]
+        assert len(lines) == 7 and not {'wave/0.mp4 1\n', 'clap/2.mp4 0\n'} & set(lines)
+
+    def test_strict(self, tool, spoiled):
+        result = tool('build_list.py', spoiled, '--strict')
+        assert result.returncode == 1 and '3 of 10 videos cannot be read' in result.stderr
+        assert not list(spoiled.glob('*.txt'))
+
+
+def test_classes_are_counted(tool, own_videos):
+    result = tool('build_list.py', own_videos)
+    rows = [line.split() for line in result.stdout.splitlines()[:3]]
+    assert rows == [['class', 'train', 'val'], ['clap', '4', '1'], ['wave', '4', '1']]
+    assert 'Fewer than 20 videos to learn from: clap (4), wave (4)' in result.stdout
+
+
+class TestGroups:
+    @pytest.fixture
+    def people(self, tmp_path, make_video):
+        """Two classes by five people, two videos each, in folders of theirs."""
+        for name in ('wave', 'clap'):
+            for number in range(10):
+                person = 'abcde'[number % 5]
+                make_video(tmp_path / name / person / f'{person}{number}.mp4')
+        return tmp_path
+
+    @pytest.mark.parametrize('group_by', ['folder', r'(\w)\d\.mp4', r'^\w/'])
+    def test_a_person_is_on_one_side(self, tool, people, group_by):
+        result = tool('build_list.py', people, '--group-by', group_by)
+        assert result.returncode == 0, result.stderr
+        train, val = (
+            [line.split('/') for line in (people / f'{s}.txt').open()] for s in ('train', 'val')
+        )
+        assert (len(train), len(val)) == (16, 4)
+        assert len({person for _, person, _ in val}) == 1
+        assert {person for _, person, _ in val}.isdisjoint(person for _, person, _ in train)
+
+    @pytest.mark.parametrize(
+        ('group_by', 'message'),
+        [('x(.)', "--group-by 'x(.)' does not match"), ('(', 'missing )'), ('mp4', 'other groups')],
+    )
+    def test_unfit_patterns(self, tool, people, group_by, message):
+        result = tool('build_list.py', people, '--group-by', group_by)
+        assert result.returncode == 1 and message in result.stderr
+        assert not list(people.glob('*.txt'))
 
 
 def test_a_folder_that_an_option_cannot_name_is_refused(tool, own_videos, tmp_path):
@@ -169,7 +292,7 @@ class TestKindsOfFrames:
             for folder in ('clap/0', 'clap/1', 'wave/0', 'wave/1'):
                 (tmp_path / folder).mkdir(parents=True)
                 for name in others if others and folder == 'wave/1' else names:
-                    (tmp_path / folder / name).touch()
+                    cv2.imwrite(str(tmp_path / folder / name), np.zeros((8, 8, 3), np.uint8))
             return tmp_path
 
         return make
