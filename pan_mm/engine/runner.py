@@ -52,13 +52,13 @@ class CheckedRunner(Runner):
 
     own_settings = (*SCALE, 'preflight')  # keys of a config that it reads besides those of Runner
 
-    def __init__(self, *args, cfg: Optional[Config] = None, **kwargs) -> None:
+    def __init__(self, *args, **kwargs) -> None:
         self._terminals: list = []
-        if cfg is not None:  # what is written of it; parts are built from the other arguments
-            cfg = copy.copy(cfg)
-            object.__setattr__(cfg, '_cfg_dict', redact(cfg._cfg_dict))
+        if isinstance(kwargs.get('cfg'), Config):  # only written; parts are built from the others
+            kwargs['cfg'] = copy.copy(kwargs['cfg'])
+            object.__setattr__(kwargs['cfg'], '_cfg_dict', redact(kwargs['cfg']._cfg_dict))
         try:
-            super().__init__(*args, cfg=cfg, **kwargs)
+            super().__init__(*args, **kwargs)
         finally:
             for handler, level in self._terminals:
                 handler.setLevel(level)
