@@ -15,8 +15,9 @@ budget of a run is processor time: its steps are the budget over the cost of a s
 measured once for each model and dataset and kept in costs.json, so that another machine trains
 for as many steps.
 
-Writes to ``--out``: own_recipe.csv, a row for each run; scores/RUN.npz, names, groups, labels and
-scores of its clips; costs.json. What tools/train.py and test.py print is in the run's folder.
+Writes to ``--out``: own_recipe.csv, a row for each run; scores.npz, as RUN/scores and so on,
+names, groups, labels and scores of its clips; costs.json. What tools/train.py and test.py print is
+in the run's folder.
 The core-seconds of a run that was resumed are those since its last start.
 """
 
@@ -188,7 +189,7 @@ class Bench:
         self.models, self.stages = table['models'], table['stages']
         self.costs_path, self.rows_path = self.out / 'costs.json', self.out / 'own_recipe.csv'
         self.locks = []  # kept by a training whose runner was killed
-        (self.out / 'scores').mkdir(parents=True, exist_ok=True)
+        self.out.mkdir(parents=True, exist_ok=True)
 
     @property
     def rows(self) -> list:
@@ -367,10 +368,7 @@ class Bench:
         if [int(sample['gt_label']) for sample in samples] != labels.tolist():
             raise ValueError(f'{folder}/scores.pkl has the labels of other clips')
         arrays = dict(name=[c.path for c in clips], group=[c.group for c in clips], part=part)
-        path = self.out / f'scores/{run.name}.npz'
-        with open(f'{path}.part', 'wb') as file:
-            np.savez_compressed(file, scores=scores, label=labels, **arrays)
-        os.replace(f'{path}.part', path)
+        add_arrays(self.out / 'scores.npz', run.name, dict(scores=scores, label=labels, **arrays))
         right = scores.argmax(1) == labels
         result = {}
         for key in ('train', 'val', 'test'):
@@ -408,6 +406,15 @@ def last_loss(folder: Path) -> float:
     """Mean loss of the last ten epochs of a training, as logged."""
     found = re.findall(r'Epoch\(train\).* loss: ([\d.]+)', (folder / 'output.txt').read_text())
     return round(float(np.mean([float(loss) for loss in found[-10:]])), 4)
+
+
+def add_arrays(path: Path, run: str, arrays: dict) -> None:
+    """Add the arrays of a run to a file, which is replaced at once."""
+    known = dict(np.load(path)) if path.exists() else {}
+    known.update({f'{run}/{name}': np.asarray(array) for name, array in arrays.items()})
+    part = path.with_name(f'.{path.name}')
+    np.savez_compressed(part, **known)
+    part.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:

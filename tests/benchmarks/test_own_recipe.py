@@ -113,9 +113,10 @@ class TestBench:
         found = bench._accuracies(run_of(1), tmp_path, tested)
         assert (found['train_accuracy'], found['val_accuracy']) == (100, 100)
         assert (found['test_accuracy'], found['test_right']) == (20, '1/1 0/1 0/1 0/1 0/1')
-        scores = np.load(bench.out / f'scores/{run_of(1).name}.npz')
-        assert scores['part'].tolist() == ['train'] * 5 + ['val'] * 5 + ['test'] * 5
-        assert scores['scores'].shape == (15, 5) and scores['group'][-1] == 'test group'
+        name, arrays = run_of(1).name, np.load(bench.out / 'scores.npz')
+        assert arrays[f'{name}/part'].tolist() == ['train'] * 5 + ['val'] * 5 + ['test'] * 5
+        assert arrays[f'{name}/scores'].shape == (15, 5)
+        assert arrays[f'{name}/group'][-1] == 'test group'
         with pytest.raises(ValueError, match='labels of other clips'):
             bench._accuracies(run_of(1), tmp_path, dict(reversed(tested.items()), val=[]))
 
