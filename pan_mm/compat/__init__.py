@@ -5,6 +5,7 @@ stack for it, and is applied only where the fault is present; a healthy stack st
 is. Nothing else in the project changes a third party's code.
 """
 
+import os
 import warnings
 
 from . import mmaction, mmengine, requirements, torchvision
@@ -23,6 +24,8 @@ def apply() -> None:
         ImportError: If a package that PAN needs is missing or of a version that
             MMAction2 refuses; the message says what to install.
     """
+    # Before OpenCV, which reads it once: a small picture may claim a thousand million pixels.
+    os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', str(2**25))
     # mmcv-lite says on import that it lacks an attention layer, which no recognizer here has.
     warnings.filterwarnings(
         'ignore', 'Fail to import ``MultiScaleDeformableAttention``', UserWarning

@@ -62,10 +62,12 @@ def read_label_map(path: Union[str, Path]) -> list:
     names = [name.strip() for name in names]
     if names == ['']:
         raise DataError(f'{path}: empty; a label map has a class name per line')
+    seen: set = set()
     for number, name in enumerate(names, 1):
-        if not name or names.index(name) != number - 1:
+        if not name or name in seen:
             fault = f'class {name!r} is listed twice' if name else 'empty line'
             raise DataError(f'{path}:{number}: {fault}; each line must name a class of its own')
+        seen.add(name)
     return names
 
 

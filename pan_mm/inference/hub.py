@@ -20,7 +20,7 @@ from pan_mm.config.find import without
 from pan_mm.models.motion_cues import FrameDifference
 from pan_mm.models.pan_ensemble import stream_configs
 from pan_mm.models.persistence import PersistenceOfAppearance
-from pan_mm.utils.errors import CheckpointError, PANError
+from pan_mm.utils.errors import CheckpointError, PANError, shown
 from pan_mm.utils.safetensors import read_shapes
 
 PREFIX = 'hf://'
@@ -235,13 +235,13 @@ def _check_plain(value: Any, place: str, levels: int = MOST_LEVELS) -> None:
 def _check_part(cfg: dict, slot: str, place: str) -> None:
     """Refuse all but the parts allowed at this place, with their arguments."""
     if not isinstance(cfg, dict):
-        raise PANError(f'{place} is {cfg!r:.80}, not a part')
+        raise PANError(f'{place} is {shown(cfg)}, not a part')
     kind = cfg.get('type')
     allowed = PARTS[slot].get(kind) if isinstance(kind, (str, type(None))) else None
     if slot == 'backbone.backbone' and isinstance(kind, str) and LIBRARY.fullmatch(kind):
         allowed = LIBRARY_KEYS
     if allowed is None:
-        raise PANError(f'{place} names {kind!r:.80}, which is not a part that may be built')
+        raise PANError(f'{place} names {shown(kind)}, which is not a part that may be built')
     if unknown := cfg.keys() - {'type', *allowed.split()}:
         raise PANError(f'{place} has {", ".join(sorted(unknown))}, which is not allowed')
     if kind == 'PANEnsemble':
@@ -253,7 +253,7 @@ def _check_part(cfg: dict, slot: str, place: str) -> None:
             if inner in PARTS and each is not None:
                 _check_part(each, inner, f'{place}.{key}')
             elif key != 'type' and not _is_plain_argument(key, each):
-                raise PANError(f'{place} has {key}={each!r:.80}, which is not allowed')
+                raise PANError(f'{place} has {key}={shown(each)}, which is not allowed')
 
 
 def _is_plain_argument(key: str, value: Any) -> bool:
@@ -324,7 +324,7 @@ def _numbers(transforms: list, place: str) -> dict:
         here = f'{place}.{number}'
         kind = transform.get('type') if isinstance(transform, dict) else None
         if not isinstance(kind, str) or kind not in TRANSFORMS:
-            raise PANError(f'{here} names {kind!r:.80}, which is not a part that may be built')
+            raise PANError(f'{here} names {shown(kind)}, which is not a part that may be built')
         given = {key: value for key, value in transform.items() if key != 'type'}
         if unknown := given.keys() - set(TRANSFORMS[kind].split()):
             raise PANError(f'{here} has {", ".join(sorted(unknown))}, which is not allowed')

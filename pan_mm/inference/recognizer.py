@@ -18,7 +18,7 @@ from pan_mm.config.scale import apply_scale
 from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
-from pan_mm.utils.errors import CheckpointError, PANError
+from pan_mm.utils.errors import CheckpointError, PANError, shown
 
 from .zoo import choose, find_model, is_path
 
@@ -188,7 +188,7 @@ def dataset_meta_of(meta: dict, source: str) -> dict:
     named = isinstance(classes, (list, tuple)) and all(isinstance(c, (str, int)) for c in classes)
     if not named:
         raise CheckpointError(
-            f'{source}: classes in its dataset_meta is {classes!r:.40}, not a list of names'
+            f'{source}: classes in its dataset_meta is {shown(classes)}, not a list of names'
         )
     return dataset_meta
 
@@ -198,13 +198,11 @@ def _check_normalization(model, meta, source):
         wanted, own = meta.get(key), getattr(model.data_preprocessor, key, None)
         if wanted is None or own is None:
             continue
-        try:
-            same = torch.allclose(own.flatten(), torch.tensor(wanted, dtype=own.dtype))
-        except (RuntimeError, TypeError, ValueError):  # of another count, or not numbers
-            same = False
-        if not same:
+        numbers = isinstance(wanted, (list, tuple)) and len(wanted) == own.numel()
+        numbers = numbers and all(isinstance(value, (int, float)) for value in wanted)
+        if not numbers or not torch.allclose(own.flatten(), own.new_tensor(wanted)):
             raise CheckpointError(
-                f'{source} was trained on frames normalized with {key} {wanted!r:.80}, but the '
+                f'{source} was trained on frames normalized with {key} {shown(wanted)}, but the '
                 f'config has {own.flatten().tolist()}; give the config that it was trained with'
             )
 

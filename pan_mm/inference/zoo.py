@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional, Union
 from mmengine.config import Config
 
 from pan_mm.config.find import PACKAGE, configs
-from pan_mm.utils.errors import PANError, nearest
+from pan_mm.utils.errors import PANError, nearest, shown
 from pan_mm.utils.safetensors import SUFFIX, read_texts
 
 from .hub import is_hub, open_hub
@@ -81,7 +81,7 @@ def find_model(name: Optional[str] = None) -> Model:
     weights = PRETRAINED / f'{name}{SUFFIX}'
     config = read_texts(weights).get('config')
     if config not in paths:
-        raise PANError(f'{weights}: there is no config {config!r:.80} for these weights')
+        raise PANError(f'{weights}: there is no config {shown(config)} for these weights')
     return Model(name, paths[config], weights)
 
 

@@ -32,7 +32,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 
 from .addresses import redact_url
-from .errors import CheckpointError
+from .errors import CheckpointError, shown
 
 __all__ = [
     'cache_path',
@@ -525,13 +525,13 @@ def check_resumable(checkpoint: Any, source: str) -> None:
         if not isinstance(value, kind) or (isinstance(value, int) and value < 0):
             raise CheckpointError(
                 f'{source}: no training can be resumed from it, for its {name} is '
-                f'{"missing" if value is None else repr(value)[:40]}. To start a new training '
+                f'{"missing" if value is None else shown(value)}. To start a new training '
                 'from its weights, without state of an optimizer, set load_from'
             )
     info = checkpoint['message_hub'].get('runtime_info', {})
     kept = info.get('keep_ckpt_ids', []) if isinstance(info, dict) else None
     if not isinstance(kept, list) or not all(type(number) is int for number in kept):
-        raise CheckpointError(f'{source}: its keep_ckpt_ids are {kept!r:.40}, not numbers')
+        raise CheckpointError(f'{source}: its keep_ckpt_ids are {shown(kept)}, not numbers')
     check_finite(training_state(checkpoint), source)
 
 

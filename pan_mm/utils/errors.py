@@ -1,6 +1,7 @@
 """Errors that say what is wrong, where, and how to fix it."""
 
 import difflib
+import reprlib
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,14 @@ def escape(text: object, keep: str = '') -> str:
         c if c.isprintable() or c in keep else c.encode('unicode_escape').decode()
         for c in str(text)
     )
+
+
+def shown(value: object) -> str:
+    """Represent a value from a file briefly, however large it is or often it holds itself."""
+    brief = reprlib.Repr()
+    brief.maxlevel = 2
+    brief.maxstring = brief.maxother = 60
+    return brief.repr(value)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
