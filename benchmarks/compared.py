@@ -48,6 +48,11 @@ CANDIDATES_64 = {
     'TSM, RandAugment': 'tsm_r18_1xb16-randaugment-1x1x8-30e-64px_utd-mhad-depth',
     'PAN Lite, RandAugment': 'pan-lite_r18_1xb16-randaugment-4x1x8-30e-64px_utd-mhad-depth',
 }
+# PA as attention, on UTD-MHAD and MotionShapes.
+ATTENTION = (
+    'pan-attention_r18_1xb16-4x1x8-30e_utd-mhad-depth',
+    'pan-attention_r18_1xb16-4x1x8-4e_motionshapes-rgb',
+)
 MODELS_MOTIONSHAPES = {
     'PAN Lite': 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb',
     'TSM': 'tsm_r18_1xb16-1x1x8-4e_motionshapes-rgb',

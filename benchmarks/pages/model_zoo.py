@@ -23,10 +23,11 @@ HEADER = """# Model zoo
 
 <!-- Written by `python -m benchmarks.pages.model_zoo` from the metafiles and results. -->
 
-Weights that exist: those of [our trained model](pan_mm/pretrained/pan-lite-everyday.md), which come
-with the package, and those of the authors, in their repository
-[zhang-can/PAN-PyTorch](https://github.com/zhang-can/PAN-PyTorch). This line converts a file of theirs
-(`--label-order` only for Something-Something V1 and Jester, whose classes they number differently):
+Weights that exist: those of [our trained model](pan_mm/pretrained/pan-lite-everyday.md), which
+come with the package, and those of the authors, in their repository
+[zhang-can/PAN-PyTorch](https://github.com/zhang-can/PAN-PyTorch). This line converts a file of
+theirs (`--label-order` is only for Something-Something V1 and Jester, whose classes they number
+differently):
 
 ```shell
 python tools/convert/official_to_pan.py PAN_Lite.pth.tar pan_lite.pth --label-order sthv1
@@ -37,8 +38,8 @@ paper reports for the authors' models; `ours` is what the runs recorded in this 
 reached, mean ± sample standard deviation over seeds: one seed on MotionShapes
 ([get started](docs/get_started.md#test)), and on UTD-MHAD and split 1 of JHMDB the runs in
 [results](docs/results.md), with TSN, TSM and others for comparison. GMACs are multiply-accumulates
-of one view (a clip and a crop) times views; params are in millions. The streams of these models, and
-configs for your own videos, are in [configs](configs/recognition/pan/README.md#configs);
+of one view (a clip and a crop) times views; params are in millions. The streams of these models,
+and configs for your own videos, are in [configs](configs/recognition/pan/README.md#configs);
 [projects](projects/README.md) has the experiments.
 """
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.compared import (
+    ATTENTION,
     CANDIDATES_64,
     MODELS,
     MODELS_64,
@@ -188,6 +189,7 @@ def summary_table() -> pd.DataFrame:
     for group in (MODELS, MODELS_64, CANDIDATES_64, MODELS_IMAGENET, MODELS_MOTIONSHAPES):
         models.update({config: model for model, config in group.items()})
     models.update({config: model for model, config in MODELS_JHMDB.items()})
+    models.update(dict.fromkeys(ATTENTION, 'PAN Lite, PA as attention'))
     runs = list(_all_runs()[0])
     for name in ('112 px', '64 px', '64 px, exchanged', '64 px, 60 epochs', '64 px, 120 epochs'):
         configs = MODELS if name == '112 px' else MODELS_64

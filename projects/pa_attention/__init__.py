@@ -1,5 +1,5 @@
 """PA as attention over the features of a frame."""
 
-from .pa_attention import PAAttentionBackbone
+from .pa_attention import AttentionPANBackbone
 
-__all__ = ['PAAttentionBackbone']
+__all__ = ['AttentionPANBackbone']

@@ -44,7 +44,7 @@ class PAAttention(nn.Module):
 
 
 @MODELS.register_module()
-class PAAttentionBackbone(PANBackbone):
+class AttentionPANBackbone(PANBackbone):
     """A :class:`PANBackbone` with one stream more, 'attention'.
 
     Args:
@@ -70,7 +70,7 @@ class PAAttentionBackbone(PANBackbone):
     ) -> None:
         if stream != 'attention' or clip_len < 2:
             raise ValueError(
-                "PAAttentionBackbone needs stream='attention' and clip_len >= 2, got "
+                "AttentionPANBackbone needs stream='attention' and clip_len >= 2, got "
                 f'{stream!r} and {clip_len}'
             )
         super().__init__(backbone, 'rgb', num_segments, clip_len, init_cfg=init_cfg)

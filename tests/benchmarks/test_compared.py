@@ -29,6 +29,7 @@ def test_all_stand_on_the_results_page():
         *compared.MODELS_64.values(),
         *compared.CANDIDATES_64.values(),
         *compared.MODELS_IMAGENET.values(),
+        compared.ATTENTION[0],
     }
     assert {path.stem for path in CONFIGS} == listed
 

@@ -1,7 +1,14 @@
 import pytest
 from mmengine.config import Config
 
-from pan_mm.config.pipelines import VideoPipeline, dataset_of, kind_of, leaf_datasets
+from pan_mm.config.pipelines import (
+    VideoPipeline,
+    dataset_of,
+    kind_of,
+    leaf_datasets,
+    set_arguments,
+    set_sizes,
+)
 
 
 class TestView:
@@ -69,3 +76,27 @@ def test_frame_transforms_start_after_the_decoder():
 def test_no_pipeline():
     with pytest.raises(ValueError, match='no test_pipeline that opens videos; add one'):
         VideoPipeline(Config(dict(model={})))
+
+
+def test_arguments_and_sizes_reach_every_pipeline():
+    def pipeline(size):
+        return [
+            dict(type='PANSampleFrames', clip_len=4),
+            dict(type='Resize', scale=(-1, 256)),
+            dict(type='CenterCrop', crop_size=size),
+        ]
+
+    inner = dict(type='VideoDataset', pipeline=pipeline(224))
+    config = dict(
+        train_dataloader=dict(dataset=dict(type='RepeatDataset', times=2, dataset=inner)),
+        val_dataloader=None,
+        accurate_pipeline=pipeline(256),
+    )
+    set_arguments(config, 'PANSampleFrames', clip_len=1)
+    set_sizes(config, {256: 128, 224: 112})
+    for own, size in ((inner['pipeline'], 112), (config['accurate_pipeline'], 128)):
+        assert own == [
+            dict(type='PANSampleFrames', clip_len=1),
+            dict(type='Resize', scale=(-1, 128)),
+            dict(type='CenterCrop', crop_size=size),
+        ]

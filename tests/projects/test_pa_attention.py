@@ -8,13 +8,13 @@ import torch
 from mmaction.registry import MODELS
 
 from pan_mm.models import PANBackbone
-from projects.pa_attention import PAAttentionBackbone
+from projects.pa_attention import AttentionPANBackbone
 
 R18 = dict(type='mmaction.ResNetTSM', depth=18)
 
 
 def build(backbone=R18, **kwargs):
-    return PAAttentionBackbone(dict(backbone), **kwargs)
+    return AttentionPANBackbone(dict(backbone), **kwargs)
 
 
 def stem(backbone):

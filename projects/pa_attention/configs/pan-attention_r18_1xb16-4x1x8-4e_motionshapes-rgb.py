@@ -7,5 +7,5 @@ _base_ = [
 custom_imports = dict(imports=['pan_mm', 'projects.pa_attention'])
 
 model = dict(
-    backbone=dict(type='PAAttentionBackbone', stream='attention'), cls_head=dict(num_classes=12)
+    backbone=dict(type='AttentionPANBackbone', stream='attention'), cls_head=dict(num_classes=12)
 )

@@ -1,0 +1,35 @@
+"""Configs of the projects import what they need, build, and are as small as those of the zoo."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmaction.registry import HOOKS, MODELS
+from mmengine.config import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted(ROOT.glob('projects/*/configs/*.py'))
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_builds_and_runs(path):
+    cfg = Config.fromfile(path)
+    assert f'projects.{path.parents[1].name}' in cfg.custom_imports.imports
+    model = MODELS.build(cfg.model).eval()
+    for hook in cfg.get('custom_hooks', []):
+        HOOKS.build(hook)
+    frames = torch.randn(
+        1, cfg.model.backbone.num_segments * cfg.model.backbone.clip_len, 3, 32, 32
+    )
+    with torch.no_grad():
+        logits, _ = model.extract_feat(frames, stage='head')
+    assert logits.shape == (1, cfg.model.cls_head.num_classes) and logits.isfinite().all()
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_leaf_is_small_and_on_base_parts_only(path):
+    text = path.read_text(encoding='utf-8')
+    assert len(text.splitlines()) <= 25
+    bases = re.search(r'_base_ = \[(.*?)\]', text, re.DOTALL).group(1)
+    assert all('_base_/' in base for base in re.findall("'(.*?)'", bases))
