@@ -5,24 +5,13 @@ to MMAction2's registries, which import them when they are first asked for a par
 """
 
 import importlib
-import sys
 
+from . import compat
 from .version import __version__
 
-import_error = None
+compat.apply()
 
-try:
-    from . import compat
-
-    compat.apply()
-
-    from . import registry
-except Exception as error:
-    # While Python looks for the module of `python -m pan_mm`, argv[0] is '-m'. That command must
-    # proceed: its `doctor` explains this error, and every other command stops at it.
-    if sys.argv[:1] != ['-m']:
-        raise
-    import_error = error
+from . import registry  # noqa: E402  MMAction2 can be imported only now
 
 __all__ = ['__version__', 'datasets', 'engine', 'get_model', 'list_models', 'models', 'registry']
 
