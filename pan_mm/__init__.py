@@ -7,26 +7,18 @@ to MMAction2's registries, which import them when they are first asked for a par
 import importlib
 import sys
 
-from .version import __version__
-
 # While Python looks for the module of `python -m pan_mm`, argv[0] is '-m'. It would look for all
 # modules in the current folder first, which may hold anything.
-_is_command = sys.argv[:1] == ['-m'] and ' -m pan_mm' in ' '.join(sys.orig_argv)
-if _is_command and not getattr(sys.flags, 'safe_path', False):
-    del sys.path[0]
+if sys.argv[:1] == ['-m'] and ' -m pan_mm' in ' '.join(sys.orig_argv):
+    if not getattr(sys.flags, 'safe_path', False):
+        del sys.path[0]
 
-import_error = None
+from . import compat  # noqa: E402
+from .version import __version__  # noqa: E402
 
-try:
-    from . import compat
+compat.apply()
 
-    compat.apply()
-
-    from . import registry
-except Exception as error:
-    if not _is_command:  # whose `doctor` explains this error; every other command stops at it
-        raise
-    import_error = error
+from . import registry  # noqa: E402  MMAction2 can be imported only now
 
 __all__ = ['__version__', 'datasets', 'engine', 'get_model', 'list_models', 'models', 'registry']
 

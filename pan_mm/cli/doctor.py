@@ -1,9 +1,9 @@
 """``python -m pan_mm doctor``: print what :mod:`pan_mm.doctor` finds."""
 
+from mmengine.device import get_device
+
 from pan_mm import doctor
 from pan_mm.utils.terminal import echo, print_table, status
-
-STYLES = dict(fault='bold red', warning='yellow')
 
 
 def add_arguments(parser):
@@ -13,22 +13,21 @@ def add_arguments(parser):
 def run(args):
     for title, rows in (
         ('Versions', doctor.versions()),
-        ('Video decoders', doctor.decoders()),
+        ('Video decoder', doctor.decoder()),
         ('Accelerators', doctor.accelerators()),
         ('Active repairs of pan_mm.compat', doctor.repairs()),
     ):
         echo(title, 'bold')
         print_table(rows or [('none',)])
-        echo('')
+        print()
 
-    with status('training one step of a small PAN model'):
-        findings = doctor.examine()
-    for finding in findings:
-        echo(f'{finding.level.upper()}: {finding.what}', STYLES[finding.level])
-        echo(f'  {finding.fix}\n')
-    faults = sum(finding.level == 'fault' for finding in findings)
-    if faults:
-        echo(f'Training cannot work: {faults} fault{"s" * (faults > 1)}, see above.', 'bold red')
+    for warning in doctor.find_warnings():
+        echo(f'WARNING: {warning}', 'yellow')
+    device = get_device()
+    with status(f'training one step of a small PAN model on {device}'):
+        failure = doctor.try_training(device)
+    if failure:
+        echo(f'FAULT: a training step on {device} fails: {failure}', 'bold red')
         return 1
-    echo('Training works: one step of a small PAN model was run.', 'bold green')
+    echo(f'Training works: one step of a small PAN model was run on {device}.', 'bold green')
     return 0

@@ -118,7 +118,7 @@ def _json(record):
 
 
 def event_record(event, names):
-    """An event, as it is written."""
+    """Make the record of an event."""
     return dict(
         label=names[event.label],
         start=round(event.start, 3),
@@ -128,7 +128,7 @@ def event_record(event, names):
 
 
 def prediction_record(prediction, names, topk, fps):
-    """A prediction, as it is written."""
+    """Make the record of a prediction."""
     best = prediction.scores.argsort()[::-1][:topk]
     return dict(
         time=round(prediction.end, 3),

@@ -1,18 +1,15 @@
-"""What people see: help, tables, progress. Plain text where the stream is not a terminal."""
+"""Help, tables and progress on a terminal; plain text where the stream is not one."""
 
 import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Optional, TypeVar
+from typing import Optional, TypeVar
 
-try:
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-    from rich.table import Table
-except ImportError:  # the doctor works without rich and says what is missing
-    Console = None  # type: ignore[assignment, misc]
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+from rich.table import Table
 
 SECONDS = 30  # between progress lines where stderr is not a terminal
 Item = TypeVar('Item')
@@ -27,14 +24,12 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
 
 
 def tool_parser(description: str, example: str) -> argparse.ArgumentParser:
-    """The parser of a script; its help ends with an example, of which these are the arguments."""
-    command = f'python {sys.argv[0]} {example}'
-    return argparse.ArgumentParser(
-        description=description, epilog=f'example:\n  {command}', formatter_class=Help
-    )
+    """Make the parser of a script, whose help ends with an example of these arguments."""
+    epilog = f'example:\n  python {sys.argv[0]} {example}'
+    return argparse.ArgumentParser(description=description, epilog=epilog, formatter_class=Help)
 
 
-def _console(stderr: bool = False) -> Any:
+def _console(stderr: bool = False) -> Console:
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(
         stderr=stderr,
@@ -48,10 +43,7 @@ def _console(stderr: bool = False) -> Any:
 
 def echo(text: str, style: str = '') -> None:
     """Print text, on a terminal in a style such as 'bold' or 'red'; long lines stay whole."""
-    if Console is None or not sys.stdout.isatty():
-        print(text, flush=True)
-    else:
-        _console().print(text, style=style, soft_wrap=True)
+    _console().print(text, style=style, soft_wrap=True)
 
 
 def print_table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> None:
@@ -65,9 +57,6 @@ def print_table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> None
             right. A table without titles is indented.
     """
     rows = list(rows)
-    if Console is None:
-        print(*('  '.join(('', *row)) for row in rows), sep='\n')
-        return
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=not head, show_header=bool(head))
     for number, title in enumerate(head or rows[0]):
         table.add_column(title, justify='right' if head and number else 'left', overflow='fold')
@@ -108,9 +97,9 @@ def track(items: Iterable[Item], total: int, noun: str = 'videos') -> Iterator[I
 
 @contextmanager
 def status(text: str, show: bool = True) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal's stderr what is being done; gives a function that changes the text."""
-    if Console is None or not show or not sys.stderr.isatty():
-        yield lambda text: None
-    else:
+    """Show on a terminal's stderr what is being done; yield a function that changes the text."""
+    if show and sys.stderr.isatty():
         with _console(stderr=True).status(text) as shown:
             yield shown.update
+    else:
+        yield lambda text: None

@@ -1,4 +1,4 @@
-"""Seeing what PAN sees. Imported by tools and hooks only when it is used."""
+"""Pictures of what PAN sees. Tools and hooks import this only when they use it."""
 
 from .inspection import Inspection, inspect_clip
 from .pictures import (

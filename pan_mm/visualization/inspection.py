@@ -1,4 +1,4 @@
-"""What a PAN makes of a clip on its way to the scores."""
+"""Intermediate values of a PAN on the way from a clip to its scores."""
 
 from typing import NamedTuple, Optional
 
@@ -37,9 +37,9 @@ def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
 
     Args:
         model (nn.Module): A ``Recognizer2D`` with ``PANBackbone``, or a ``PANEnsemble`` of them, of
-            which the first stream with PA is looked at.
+            which the first stream with PA runs.
         inputs (Tensor): Frames as the pipeline packs them: RGB, not normalized, shape
-            (views·T·m, 3, H, W). The first view is looked at.
+            (views·T·m, 3, H, W). Only the first view counts.
 
     Raises:
         ValueError: If the model has no ``PANBackbone``, or the frames are fewer than T·m.
@@ -61,22 +61,18 @@ def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
     try:
         data = model.data_preprocessor(dict(inputs=[inputs], data_samples=[]))
         x = data['inputs'][0]  # (T·m, 3, H, W)
-        pa_maps = None
+        pa_maps = vap_weights = None
         if backbone.stream != 'rgb':
-            pa_maps = backbone.persistence(x.unflatten(0, (-1, backbone.clip_len)))
+            maps = backbone.persistence(x.unflatten(0, (-1, backbone.clip_len)))
+            pa_maps = maps.float().cpu().numpy()
         features = backbone(x)  # (T, C, h, w)
-        vap_weights = None
         aggregation = getattr(recognizer.cls_head, 'aggregation', None)
         if isinstance(aggregation, VariousTimescaleAggregation):
             vectors = aggregation.pool(features.mean(dim=(2, 3)).unsqueeze(0))  # (1, T−1, C)
-            vap_weights = aggregation.weigh(vectors)[0]
+            vap_weights = aggregation.weigh(vectors)[0].float().cpu().numpy()
         scores = to_probabilities(recognizer.cls_head(features, num_segs=num_frames)[0], recognizer)
     finally:
         recognizer.train(training)
     frames = inputs.unflatten(0, (-1, backbone.clip_len)).permute(0, 1, 3, 4, 2)
-    return Inspection(
-        frames.clamp(0, 255).to(torch.uint8).cpu().numpy(),
-        None if pa_maps is None else pa_maps.float().cpu().numpy(),
-        None if vap_weights is None else vap_weights.float().cpu().numpy(),
-        scores.float().cpu().numpy(),
-    )
+    frames = frames.clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return Inspection(frames, pa_maps, vap_weights, scores.float().cpu().numpy())

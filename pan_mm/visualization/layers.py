@@ -1,4 +1,4 @@
-"""Layers of a clip that are looked at together: its frames, PA maps, optical flow and GradCAM."""
+"""Layers of a clip side by side: its frames, PA maps, optical flow and GradCAM."""
 
 from collections.abc import Iterator
 from typing import Optional
@@ -14,7 +14,7 @@ STILL = ('frame', 'GradCAM')  # shown once per segment in a still picture
 
 
 def layers_of(seen: Inspection, flow: bool = False, cam: Optional[np.ndarray] = None) -> dict:
-    """Painted layers of a clip.
+    """Paint the layers of a clip.
 
     Args:
         seen (Inspection): From a model with PA.
@@ -34,7 +34,7 @@ def layers_of(seen: Inspection, flow: bool = False, cam: Optional[np.ndarray] = 
 
 
 def grid_of(layers: dict, width: int = 160, dark: bool = False) -> np.ndarray:
-    """One picture, segments side by side and layers below one another; RGB, uint8."""
+    """Draw one picture, segments side by side and layers below one another; RGB, uint8."""
     rows, names = [], []
     for name, pictures in layers.items():
         still = name in STILL
@@ -46,7 +46,7 @@ def grid_of(layers: dict, width: int = 160, dark: bool = False) -> np.ndarray:
 
 
 def frames_of(layers: dict, width: int = 320) -> Iterator[np.ndarray]:
-    """Pictures of an animation, layers side by side and pair after pair; RGB, uint8."""
+    """Yield pictures of an animation, layers side by side, pair after pair; RGB, uint8."""
     segments, pairs = layers['PA'].shape[:2]
     for segment in range(segments):
         for pair in range(pairs):
@@ -57,12 +57,12 @@ def frames_of(layers: dict, width: int = 320) -> Iterator[np.ndarray]:
 
 
 def grad_cam(model: nn.Module, data: dict, layer: str) -> np.ndarray:
-    """GradCAM of the highest score, blended with the frames.
+    """Blend GradCAM of the highest score with the frames.
 
     Args:
         model (nn.Module): A ``Recognizer2D`` with ``PANBackbone``.
         data (dict): A batch of one video, as the pipeline packs it.
-        layer (str): What is looked at, such as 'backbone/backbone/layer4'.
+        layer (str): Layer of the model, such as 'backbone/backbone/layer4'.
 
     Returns:
         np.ndarray: RGB, uint8, shape (T, m, H, W, 3).

@@ -10,9 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-INK, PAPER, BAR, FAINT = (30, 30, 30), (255, 255, 255), (58, 110, 165), (160, 160, 160)
-DARK_INK, DARK_PAPER = (225, 228, 232), (13, 17, 23)
-LINES = (BAR, (200, 85, 40), (45, 135, 75), (130, 80, 160), (115, 115, 115))
+LIGHT, DARK = ('#1e1e1e', '#ffffff'), ('#e1e4e8', '#0d1117')  # ink and paper
+BAR, FAINT = '#3a6ea5', '#a0a0a0'
+LINES = (BAR, '#c85528', '#2d874b', '#8250a0', '#737373')
+GAP = 4  # pixels between pictures
 
 
 def paint_maps(maps: np.ndarray, peak: Optional[float] = None) -> np.ndarray:
@@ -47,19 +48,17 @@ def optical_flow(frames: np.ndarray) -> np.ndarray:
     return np.stack([dis.calc(one, other, None) for one, other in zip(grays, grays[1:])])
 
 
-def paint_flow(flow: np.ndarray, peak: Optional[float] = None) -> np.ndarray:
-    """Color flow: hue is its direction, brightness its speed up to ``peak``.
+def paint_flow(flow: np.ndarray) -> np.ndarray:
+    """Color flow: hue is its direction, brightness its speed up to the 99.5th percentile.
 
     Args:
-        flow (np.ndarray): Shape (…, H, W, 2).
-        peak (float, optional): Defaults to the 99.5th percentile of the speeds, at least 1.
+        flow (np.ndarray): Pixels per frame, shape (…, H, W, 2).
 
     Returns:
         np.ndarray: RGB, uint8, shape (…, H, W, 3).
     """
     speed = np.hypot(flow[..., 0], flow[..., 1])
-    if peak is None:
-        peak = max(float(np.percentile(speed, 99.5)), 1.0)
+    peak = max(float(np.percentile(speed, 99.5)), 1.0)
     hue = (np.arctan2(flow[..., 1], flow[..., 0]) / (2 * np.pi) % 1) * 179
     value = np.clip(speed / peak * 255, 0, 255)
     hsv = np.stack([hue, np.full_like(hue, 255), value], axis=-1).astype(np.uint8)
@@ -71,7 +70,6 @@ def tile(
     row_names: Sequence[str] = (),
     column_names: Sequence[str] = (),
     width: int = 160,
-    gap: int = 4,
     dark: bool = False,
 ) -> np.ndarray:
     """Put pictures of one shape into a grid with names beside and above.
@@ -81,40 +79,39 @@ def tile(
         row_names (list[str]): A name per row.
         column_names (list[str]): A name per column.
         width (int): Pixels that a picture is scaled to. Defaults to 160.
-        gap (int): Pixels between pictures. Defaults to 4.
         dark (bool): Light names on dark paper. Defaults to False.
 
     Returns:
         np.ndarray: RGB, uint8.
     """
-    ink, paper = (DARK_INK, DARK_PAPER) if dark else (INK, PAPER)
-    first = rows[0][0]
-    height = max(1, round(first.shape[0] * width / first.shape[1]))
-    font = _font(13)
-    left = max((_text_width(name, font) for name in row_names), default=0)
-    left, top = left + 3 * gap if left else gap, 22 if column_names else gap
+    ink, paper = DARK if dark else LIGHT
+    font = ImageFont.load_default(13)
+    height = max(1, round(rows[0][0].shape[0] * width / rows[0][0].shape[1]))
+    left = top = GAP
+    if row_names:
+        left = 3 * GAP + 1 + int(max(map(font.getlength, row_names)))
+    if column_names:
+        top = 22
     columns = max(len(row) for row in rows)
-    size = (left + columns * (width + gap), top + len(rows) * (height + gap))
+    size = (left + columns * (width + GAP), top + len(rows) * (height + GAP))
     canvas = Image.new('RGB', size, paper)
     draw = ImageDraw.Draw(canvas)
     for j, name in enumerate(column_names):
-        draw.text((left + j * (width + gap) + width / 2, top / 2), name, ink, font, anchor='mm')
+        draw.text((left + j * (width + GAP) + width / 2, top / 2), name, ink, font, anchor='mm')
+    for i, name in enumerate(row_names):
+        draw.text((GAP, top + i * (height + GAP) + height / 2), name, ink, font, anchor='lm')
     for i, row in enumerate(rows):
-        y = top + i * (height + gap)
-        if i < len(row_names):
-            draw.text((gap, y + height / 2), row_names[i], ink, font, anchor='lm')
         for j, picture in enumerate(row):
-            scaled = cv2.resize(
-                picture,
-                (width, height),
-                interpolation=cv2.INTER_AREA if width < first.shape[1] else cv2.INTER_LINEAR,
-            )
-            canvas.paste(Image.fromarray(scaled), (left + j * (width + gap), y))
+            shrinks = width < picture.shape[1]
+            method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            scaled = cv2.resize(picture, (width, height), interpolation=method)
+            place = left + j * (width + GAP), top + i * (height + GAP)
+            canvas.paste(Image.fromarray(scaled), place)
     return np.array(canvas)
 
 
 def weights_chart(weights: np.ndarray, width: int = 480, height: int = 220) -> np.ndarray:
-    """Bars of VAP's weights, grouped by timescale.
+    """Draw VAP's weights as bars, grouped by timescale; the dashed line is the equal weight.
 
     Args:
         weights (np.ndarray): Shape (T - 1,), T a power of two, coarsest level first, as
@@ -123,18 +120,18 @@ def weights_chart(weights: np.ndarray, width: int = 480, height: int = 220) -> n
         height (int): Pixels. Defaults to 220.
 
     Returns:
-        np.ndarray: RGB, uint8, shape (height, width, 3). The dashed line is the equal weight.
+        np.ndarray: RGB, uint8, shape (height, width, 3).
     """
     count = len(weights)
     scales = [2**i for i in range(count.bit_length())]
     levels = np.repeat(range(len(scales)), scales)
     places = np.arange(count) + levels  # an empty one between levels
     figure, axes = _chart(width, height)
-    bars = axes.bar(places, weights, color=_share(BAR))
+    bars = axes.bar(places, weights, color=BAR)
     if count < 8:
         axes.bar_label(bars, fmt='%.2f', fontsize=8)
-    axes.axhline(1 / count, color=_share(FAINT), linestyle='--', zorder=0)
-    axes.text(0.75, 1 / count, 'equal', color=_share(FAINT), va='bottom', fontsize=8)
+    axes.axhline(1 / count, color=FAINT, linestyle='--', zorder=0)
+    axes.text(0.75, 1 / count, 'equal', color=FAINT, va='bottom', fontsize=8)
     own = [levels == level for level in range(len(scales))]
     names = [f's = {s}\n{weights[o].sum():.0%}' for s, o in zip(scales, own)]
     axes.set_xticks([places[o].mean() for o in own], names)
@@ -145,46 +142,38 @@ def weights_chart(weights: np.ndarray, width: int = 480, height: int = 220) -> n
 
 
 def timeline_chart(
-    times: np.ndarray,
-    scores: np.ndarray,
-    names: Sequence[str],
-    events: Sequence[tuple] = (),
-    width: int = 900,
-    height: int = 260,
+    times: np.ndarray, scores: np.ndarray, names: Sequence[str], events: Sequence[tuple] = ()
 ) -> np.ndarray:
-    """Scores over time, one line per class, and the events as bars below them.
+    """Draw scores over time, one line per class, and the events as bars below them.
 
     Args:
-        times (np.ndarray): Seconds, increasing, shape (P,).
+        times (np.ndarray): Seconds, increasing, shape (P,), at least one.
         scores (np.ndarray): Probabilities, shape (P, num_classes). The five classes that rise
             highest are drawn.
         names (list[str]): Names of all classes.
         events (list[tuple]): Each (label, start, end, …), as
             :class:`pan_mm.deploy.streaming.events.Event`.
-        width (int): Pixels. Defaults to 900.
-        height (int): Pixels. Defaults to 260.
 
     Returns:
-        np.ndarray: RGB, uint8, shape (height, width, 3).
-
-    Raises:
-        ValueError: If there are no times.
+        np.ndarray: RGB, uint8, shape (260, 900, 3).
     """
-    if not len(times):
-        raise ValueError('a timeline needs at least one prediction')
     labels = np.argsort(scores.max(axis=0))[::-1][: len(LINES)].tolist()
     begin = min([float(times[0]), *(event[1] for event in events)])
     span = float(times[-1]) - begin or 1.0
-    figure, axes = _chart(width, height)
+    figure, axes = _chart(900, 260)
+    marker = '.' if len(times) < 60 else ''
     for label, color in zip(labels, LINES):
-        name = f' {_shorten(names[label], 20)}'  # the blank keeps names that start with _
-        marker = '.' if len(times) < 60 else ''
-        axes.plot(times, scores[:, label], marker, linestyle='-', color=_share(color), label=name)
+        name = names[label] if len(names[label]) <= 20 else f'{names[label][:19]}…'
+        line = f' {name}'  # the blank keeps names that start with _
+        axes.plot(times, scores[:, label], marker, linestyle='-', color=color, label=line)
     for label, start, end, *_ in events:
-        row = labels.index(label) if label in labels else -1
+        row, color = 0, FAINT
+        if label in labels:
+            row = labels.index(label)
+            color = LINES[row]
         length = max(min(end, begin + span) - start, span / 200)
-        style = dict(color=_share(LINES[row] if row >= 0 else FAINT), lw=0, antialiased=False)
-        axes.broken_barh([(start, length)], (-0.1 - 0.05 * max(row, 0), 0.03), **style)
+        place = (-0.1 - 0.05 * row, 0.03)
+        axes.broken_barh([(start, length)], place, color=color, lw=0, antialiased=False)
     axes.set_xlim(begin, begin + span)
     axes.set_ylim(-0.35, 1.05)
     axes.set_yticks([0, 0.5, 1], ['0%', '50%', '100%'])
@@ -197,7 +186,7 @@ def timeline_chart(
 
 
 def _chart(width: int, height: int) -> tuple:
-    """An empty figure of so many pixels, with bare axes."""
+    """Make an empty figure of so many pixels, with bare axes."""
     figure = Figure((width / 100, height / 100), dpi=100, layout='constrained')
     axes = figure.subplots()
     axes.spines[:].set_visible(False)
@@ -209,10 +198,6 @@ def _painted(figure: Figure) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
-
-
-def _share(color: tuple) -> tuple:
-    return tuple(value / 255 for value in color)
 
 
 def write_animation(path: Union[str, Path], pictures: Sequence[np.ndarray], fps: float = 8) -> None:
@@ -238,15 +223,3 @@ def write_animation(path: Union[str, Path], pictures: Sequence[np.ndarray], fps:
         writer.release()
     else:
         raise ValueError(f'{path}: an animation is written as .gif or .mp4')
-
-
-def _font(size):
-    return ImageFont.load_default(size)
-
-
-def _text_width(text, font):
-    return int(font.getlength(text)) + 1
-
-
-def _shorten(text, length):
-    return text if len(text) <= length else text[: length - 1] + '…'

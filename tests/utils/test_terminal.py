@@ -60,12 +60,6 @@ def test_a_table_on_a_terminal(screen):
     assert without_codes(screen.read()) == '  name  one two three\n        four five\n'
 
 
-def test_a_table_without_rich(capsys, monkeypatch):
-    monkeypatch.setattr(terminal, 'Console', None)
-    terminal.print_table(ROWS)
-    assert capsys.readouterr().out == '  wave  7\n  [clap] :wave:  12\n'
-
-
 def test_styles_are_for_terminals(capsys, screen, monkeypatch):
     monkeypatch.setenv('FORCE_COLOR', '1')
     text = 'FAULT: [red] and a line of more than 24 columns'

@@ -1,4 +1,4 @@
-"""From scores over time to events: smoothing, thresholds with hysteresis, durations."""
+"""Events in scores over time: smoothing, thresholds with hysteresis, durations."""
 
 from typing import NamedTuple, Optional
 
@@ -10,8 +10,8 @@ class Event(NamedTuple):
 
     Attributes:
         label (int): Its class.
-        start (float): When the first window that showed it starts, in the stream's seconds.
-        end (float): When the last window that showed it ends.
+        start (float): Start of the first window that showed it, in the stream's seconds.
+        end (float): End of the last window that showed it.
         score (float): The highest probability meanwhile.
     """
 
@@ -46,7 +46,7 @@ class ScoreSmoother:
 
 
 class EventDetector:
-    """Finds events in a sequence of predictions.
+    """Detector of events in a sequence of predictions.
 
     A class is on from the first prediction with a score of at least ``on`` until one below
     ``off``. It makes an event if it stays on for ``min_duration``.
@@ -103,7 +103,7 @@ class EventDetector:
         return ended
 
     def finish(self) -> list:
-        """End of the stream: the events still in progress."""
+        """End the stream; return the events still in progress."""
         ended = self.active
         self._active.clear()
         return ended

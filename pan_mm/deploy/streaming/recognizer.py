@@ -20,7 +20,7 @@ from .sources import Frame, FrameBuffer
 
 
 class Prediction(NamedTuple):
-    """What the recognizer says about a window.
+    """Scores of a window.
 
     Attributes:
         scores (np.ndarray): Probabilities, float32, shape (num_classes,).
@@ -37,7 +37,7 @@ class Prediction(NamedTuple):
 
 
 class _Segment:
-    """A segment that grows frame by frame into the input of each stream's 2D backbone."""
+    """Segment that grows frame by frame into the input of each stream's 2D backbone."""
 
     def __init__(self, first: Tensor, start: float, num_streams: int) -> None:
         self.first = first  # (1, 3, H, W)
@@ -47,14 +47,13 @@ class _Segment:
 
 
 class StreamRecognizer:
-    """Recognizes over a sliding window of T segments.
+    """Recognizer of a sliding window of T segments.
 
-    A segment of m adjacent frames starts every ``stride`` frames, the first in the middle of the
-    first ``stride`` frames: at stride // 2 + k * stride. That is what ``PANSampleFrames`` takes in
-    test mode from a video of T * stride + m - 1 frames; other lengths give it a fractional
-    stride. Each frame is prepared and each PA map computed once, however often the window that
-    holds it is looked at. A model with causal shift keeps its features too: a new segment then
-    costs the backbone one segment instead of T.
+    A segment of m adjacent frames starts at each frame stride // 2 + k * stride. That is what
+    ``PANSampleFrames`` takes in test mode from a video of T * stride + m - 1 frames; other lengths
+    give it a fractional stride. Each frame is prepared and each PA map computed once, however many
+    windows hold it. A model with causal shift keeps its features too: a new segment then costs the
+    backbone one segment instead of T.
 
     Args:
         model (nn.Module): A ``Recognizer2D`` with ``PANBackbone``, or a ``PANEnsemble`` of them.
@@ -101,13 +100,13 @@ class StreamRecognizer:
         return self.stride // 2 + self.window_len
 
     def starts_segment(self, index: int) -> bool:
-        """Whether a segment starts at the frame of this index."""
+        """Tell if a segment starts at the frame of this index."""
         return index % self.stride == self.stride // 2
 
     def buffer(
         self, capacity: Optional[int] = None, patience: Optional[float] = None
     ) -> FrameBuffer:
-        """A buffer for a live source that drops whole segments of this recognizer.
+        """Make a buffer for a live source, which drops whole segments of this recognizer.
 
         Args:
             capacity (int, optional): Frames that may wait. Defaults to the fewest that hold a
@@ -220,7 +219,7 @@ class StreamRecognizer:
             segment.length += 1
 
     def _close(self, segment: _Segment) -> Optional[np.ndarray]:
-        """Move the window on by a segment; probabilities if it is complete and due."""
+        """Move the window on by a segment; return probabilities if it is complete and due."""
         features = []
         for (_, recognizer), maps in zip(self._streams, segment.maps):
             backbone = recognizer.backbone
@@ -249,7 +248,7 @@ class StreamRecognizer:
 
 
 class StreamStats:
-    """Counts of a stream, and how fast it is followed."""
+    """Counts of a stream, its speed and latency."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -274,7 +273,7 @@ class StreamStats:
         return (self.frames - 1) / elapsed if elapsed > 0 else 0.0
 
     def as_dict(self) -> dict:
-        """Numbers for a log: frames, predictions, fps and latencies of the last 10000 in ms."""
+        """Return numbers for a log: frames, predictions, fps, latencies of the last 10000 in ms."""
         stats: dict = dict(frames=self.frames, predictions=self.predictions, fps=round(self.fps, 2))
         if self._latencies:
             p50, p95, worst = np.percentile(np.array(self._latencies), [50, 95, 100]) * 1000
@@ -319,13 +318,12 @@ def recognize_stream(
 
 
 def _streams(model):
-    """The weights and recognizers that a model consists of."""
+    """List the weights and recognizers that a model consists of."""
     streams = streams_of(model)
     if len(streams) < len(recognizers_of(model)):
-        backbone = type(getattr(model, 'backbone', None)).__name__
         raise ValueError(
-            'streaming needs a Recognizer2D with PANBackbone, got '
-            f'{type(model).__name__} with {backbone}'
+            f'streaming needs a Recognizer2D with PANBackbone, got {type(model).__name__} with '
+            f'{type(getattr(model, "backbone", None)).__name__}'
         )
     weights = getattr(model, 'weights', {})
     return [(weights.get(name, 1.0), recognizer) for name, recognizer in streams.items()]

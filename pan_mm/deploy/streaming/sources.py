@@ -1,14 +1,16 @@
-"""Where the frames of a stream come from: files, cameras and network addresses."""
+"""Sources of frames: files, cameras and network addresses."""
 
 import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union
+from typing import NamedTuple, Optional, Union
 
+import av
 import cv2
 import numpy as np
 
@@ -24,7 +26,7 @@ class Frame(NamedTuple):
     """A frame of a source.
 
     Attributes:
-        index (int): Its number at the source. A jump says that frames are missing in between.
+        index (int): Its number at the source. At a jump, frames are missing in between.
         timestamp (float): Seconds since the start of a file; Unix time for a live source.
         image (np.ndarray): RGB, uint8, shape (H, W, 3).
         captured (float, optional): ``time.perf_counter()`` when a live frame arrived.
@@ -41,7 +43,7 @@ def open_source(
     keep: Optional['FrameBuffer'] = None,
     retries: Optional[int] = None,
 ) -> Union['FileSource', 'AddressSource', 'LiveSource']:
-    """Open what ``address`` names.
+    """Open a file, a camera or a network stream.
 
     Args:
         address (int | str | Path): A video file, the number of a camera, or an address that
@@ -64,7 +66,7 @@ def open_source(
 
 
 class FileSource:
-    """Every frame of a video file, in order. Iterating again starts from the beginning.
+    """Frames of a video file, all and in order. Iterating again starts from the beginning.
 
     Args:
         path (str | Path): A file.
@@ -77,64 +79,65 @@ class FileSource:
 
     live = False
     dropped = 0
-    _decoder = 'PyAV'
 
     def __init__(self, path: Union[str, Path], limits: Limits = LIMITS) -> None:
         self.path = str(path)
         self._limits = limits
+        self._interval = 1 / 25  # seconds between frames
+        self._announced = 0  # frames
         with open_video(self.path, limits) as video, video.open():
             pass
 
     def __iter__(self) -> Iterator[Frame]:
-        index, first, timestamp, announced = 0, None, 0.0, 0
-        for seconds, interval, number, image in self._decoded():
-            if image is None:
-                announced = number
-                break
-            first = seconds if first is None else first
-            previous, timestamp = timestamp, seconds - first
+        index, start, timestamp = 0, 0.0, 0.0
+        for seconds, image in self._decoded():
+            if not index:
+                start = seconds
+            previous, timestamp = timestamp, seconds - start
             if index and timestamp <= previous:  # AVI files with no or restarted times
-                timestamp = previous + interval
+                timestamp = previous + self._interval
             yield Frame(index, timestamp, image)
             index += 1
         name = redact_url(self.path)
         if not index:
             raise VideoError(
-                f'{name}: {self._decoder} decodes no frame of it; the file is damaged or its '
-                'codec is missing, convert it with ffmpeg'
+                f'{name}: no frame of it can be decoded; the file is damaged or its codec is '
+                'missing, convert it with ffmpeg'
             )
-        if index < 0.9 * announced:  # many sound files announce one or two frames too many
+        if index < 0.9 * self._announced:  # many sound files announce one or two frames too many
             warnings.warn(
-                f'{name}: only {index} of {announced} frames could be decoded; the file is '
+                f'{name}: only {index} of {self._announced} frames could be decoded; the file is '
                 'damaged or cut off',
                 stacklevel=2,
             )
 
-    def _decoded(self):
-        """(seconds, seconds to the next frame, frames announced, image) of each frame, and None."""
-        import av
-
+    def _decoded(self) -> Iterator[tuple]:
+        """Yield (seconds, image) of each frame."""
         with open_video(self.path, self._limits) as video, video.open() as container:
             stream, to_rgb = video_stream(container), ToRGB(video)
             stream.thread_type = 'AUTO'
-            interval, last, count = float(1 / (stream.average_rate or 25)), 0.0, 0
+            self._interval = float(1 / (stream.average_rate or 25))
+            seconds, count = 0.0, 0
             for packet in chain(video.packets(container), [None]):  # None drains the decoder
-                count += packet is not None and not packet.is_discard
+                if packet is not None and not packet.is_discard:
+                    count += 1
                 try:
                     frames = stream.codec_context.decode(packet)
                 except av.error.FFmpegError:  # what follows may be intact
                     continue
                 for frame in frames:
-                    last = last + interval if frame.pts is None else frame.pts * stream.time_base
-                    yield float(last), interval, count, to_rgb(frame)
-            yield 0.0, 0.0, max(count, stream.frames), None
+                    seconds += self._interval
+                    if frame.pts is not None:
+                        seconds = float(frame.pts * stream.time_base)
+                    yield seconds, to_rgb(frame)
+            self._announced = max(count, stream.frames)
 
     def close(self) -> None:
-        """Nothing is held open between frames' loops."""
+        """Do nothing: a file is open only while its frames are taken."""
 
 
 class AddressSource(FileSource):
-    """Every frame of a video with an end at a network address, which OpenCV reads.
+    """Frames of a video with an end at a network address, which OpenCV reads.
 
     Args:
         address (str): The address; whatever it leads to is opened.
@@ -143,36 +146,31 @@ class AddressSource(FileSource):
         VideoError: As :class:`FileSource`.
     """
 
-    _decoder = 'OpenCV'
-
     def __init__(self, address: str) -> None:
         self.path = address
         _open(address).release()
 
-    def _decoded(self):
+    def _decoded(self) -> Iterator[tuple]:
         capture = _open(self.path)
+        self._announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._interval = 1 / (capture.get(cv2.CAP_PROP_FPS) or 25)
         try:
-            announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            interval = 1 / (capture.get(cv2.CAP_PROP_FPS) or 25)
-            image = True
-            while image is not None:
-                image = _read_rgb(capture)
-                yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, interval, announced, image
+            while (image := _read_rgb(capture)) is not None:
+                yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, image
         finally:
             capture.release()
 
 
 class FrameBuffer:
-    """Frames that wait between a live source and the recognizer.
+    """Queue between a live source and the recognizer.
 
-    When it is full, the oldest waiting frames are dropped up to the next one that starts a
-    segment. So no frame waits longer than ``capacity`` frames take to arrive, and of what is left
-    whole segments can be made.
+    When it is full, the oldest frames are dropped up to the next one that starts a segment. So no
+    frame waits longer than ``capacity`` frames take to arrive, and whole segments are left.
 
     Args:
         capacity (int): Frames that may wait. At least stride + m - 1, so that a segment fits in
             wherever it begins.
-        starts_segment (callable): Says of a frame's index whether a segment starts there.
+        starts_segment (callable): Tells if a segment starts at the frame of an index.
         patience (float, optional): Seconds without a frame after which the stream counts as
             ended. Endless by default.
     """
@@ -191,7 +189,8 @@ class FrameBuffer:
         self.dropped = 0
         self._frames = deque()
         self._changed = threading.Condition()
-        self._end: Any = None
+        self._is_over = False
+        self._error: Optional[Exception] = None
 
     def put(self, frame: Frame) -> None:
         """Add a frame; never waits."""
@@ -208,20 +207,20 @@ class FrameBuffer:
             self._frames.popleft()
             self.dropped += 1
 
-    def end(self, error: Optional[BaseException] = None) -> None:
-        """Say that no more frames will come, because of ``error`` if given."""
+    def end(self, error: Optional[Exception] = None) -> None:
+        """Let no more frames come, because of ``error`` if given."""
         with self._changed:
-            self._end = error or StopIteration()
+            self._is_over, self._error = True, error
             self._changed.notify()
 
     def __iter__(self) -> Iterator[Frame]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._frames or self._end, self.patience)
+                self._changed.wait_for(lambda: self._frames or self._is_over, self.patience)
                 if not self._frames:
-                    if self._end is None or isinstance(self._end, StopIteration):
-                        return
-                    raise self._end
+                    if self._error is not None:
+                        raise self._error
+                    return
                 frame = self._frames.popleft()
             yield frame
 
@@ -262,10 +261,10 @@ class LiveSource:
         self.reconnects = 0
         self._capture = capture or _capture
         self._closed = threading.Event()
+        opened = _open(address, self._capture)
         self._thread = threading.Thread(
-            target=self._run, args=(_open(address, self._capture),), name='pan_mm live source'
+            target=self._run, args=(opened,), name='pan_mm live source', daemon=True
         )
-        self._thread.daemon = True
         self._thread.start()
 
     @property
@@ -290,27 +289,30 @@ class LiveSource:
         self.close()
 
     def _run(self, capture):
-        index = 0
+        index, error = 0, None
         try:
-            while capture is not None and not self._closed.is_set():
-                while not self._closed.is_set() and (image := _read_rgb(capture)) is not None:
-                    self.buffer.put(Frame(index, time.time(), image, time.perf_counter()))
-                    index += 1
-                capture.release()
-                index += 1  # the recognizer sees this gap
+            while capture is not None:
+                index = self._read(capture, index) + 1  # the recognizer sees this gap
                 capture = self._reconnect()
-        except Exception as error:
-            self.buffer.end(error)
-        else:
-            self.buffer.end()
+        except Exception as failure:  # for the thread that takes the frames
+            error = failure
+        self.buffer.end(error)
+
+    def _read(self, capture, index):
+        """Take in frames until there are no more; return the index after the last."""
+        try:
+            while not self._closed.is_set() and (image := _read_rgb(capture)) is not None:
+                self.buffer.put(Frame(index, time.time(), image, time.perf_counter()))
+                index += 1
         finally:
-            if capture is not None:
-                capture.release()
+            capture.release()
+        return index
 
     def _reconnect(self):
+        """Open the stream again; None if it is closed meanwhile."""
         wait, attempts = self.backoff, 0
         while not self._closed.is_set():
-            if self.retries is not None and attempts >= self.retries:
+            if attempts == self.retries:
                 raise VideoError(
                     f'{redact_url(self.address)}: the stream broke off and could not be '
                     f'opened again in {attempts} attempts'
@@ -323,17 +325,15 @@ class LiveSource:
                 break
             attempts += 1
             wait = min(2 * wait, 30)
-            try:
+            with suppress(VideoError):
                 capture = _open(self.address, self._capture)
-            except VideoError:
-                continue
-            self.reconnects += 1
-            return capture
+                self.reconnects += 1
+                return capture
         return None
 
 
 def _capture(address):
-    """``cv2.VideoCapture``, of an address with FFmpeg: other backends would log its password."""
+    """Open an address with FFmpeg, since other backends would log its password."""
     if isinstance(address, str) and cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
         return cv2.VideoCapture(address, cv2.CAP_FFMPEG)
     return cv2.VideoCapture(address)
@@ -362,7 +362,7 @@ def _open(address, capture=_capture):
 
 
 def _read_rgb(capture):
-    """The next frame, or None at the end or on a failure."""
+    """Read the next frame; None at the end or on a failure."""
     read, image = capture.read()
     if not read or image is None:
         return None

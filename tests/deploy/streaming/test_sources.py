@@ -76,7 +76,7 @@ class TestFileSource:
         content = path.read_bytes()
         start, end = content.index(b'movi') + 12, content.index(b'idx1')
         path.write_bytes(content[:start] + bytes(end - start) + content[end:])
-        with pytest.raises(VideoError, match='decodes no frame'):
+        with pytest.raises(VideoError, match='no frame of it can be decoded'):
             list(open_source(path))
 
 
