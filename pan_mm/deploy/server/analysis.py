@@ -87,7 +87,7 @@ class VideoAnalyzer:
             self.streams = False
 
     async def __call__(self, path: Path, inspect: bool = False, timeline: bool = False) -> Analysis:
-        """Analyze a video file, alone in its folder.
+        """Analyze a video file in a folder of its own.
 
         Args:
             path (Path): A file of the server's own.
@@ -116,7 +116,7 @@ class VideoAnalyzer:
         """Slide the model's window over a video.
 
         Args:
-            path (Path): A file that was decoded before, alone in its folder.
+            path (Path): A file that was decoded before, in a folder of its own.
             num_frames (int): Its frames.
             end (float): ``anyio.current_time()`` at which to stop.
 

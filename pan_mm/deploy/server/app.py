@@ -156,7 +156,7 @@ class Api:
 
     async def open_camera(self, request: Request) -> Response:
         """Follow a live camera more."""
-        await request.body()  # or what is no HTTP in it would pass
+        await request.body()  # what is not HTTP in it must not pass
         if not self.analyzer.streams:
             raise HTTPException(404, 'this model cannot follow a camera')
         return JSONResponse(dict(camera=self.cameras.open()), 201)

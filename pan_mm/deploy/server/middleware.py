@@ -179,7 +179,7 @@ def _too_large(largest):
 
 
 def _is_foreign(headers) -> bool:
-    """Tell whether a page of another site sent a request; old browsers say so in Origin alone."""
+    """Tell whether a page of another site sent a request; some say so only in Origin."""
     if headers.get('sec-fetch-site') in ('cross-site', 'same-site'):
         return True
     origin = headers.get('origin')
