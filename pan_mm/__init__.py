@@ -9,9 +9,9 @@ import sys
 
 # While Python looks for the module of `python -m pan_mm`, argv[0] is '-m'. It would look for all
 # modules in the current folder first, which may hold anything.
-if sys.argv[:1] == ['-m'] and ' -m pan_mm' in ' '.join(sys.orig_argv):
-    if not getattr(sys.flags, 'safe_path', False):
-        del sys.path[0]
+_is_command = sys.argv[:1] == ['-m'] and ' -m pan_mm' in ' '.join(sys.orig_argv)
+if _is_command and not getattr(sys.flags, 'safe_path', False):
+    del sys.path[0]
 
 from . import compat  # noqa: E402
 from .version import __version__  # noqa: E402

@@ -1,6 +1,7 @@
 """``python -m pan_mm serve``: a web page and an HTTP API for a recognizer."""
 
 import os
+import signal
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -44,11 +45,6 @@ example:
     )
     parser.add_argument(
         '--token-file', metavar='FILE', help='file with the token that clients of the API must send'
-    )
-    parser.add_argument(
-        '--proxy',
-        metavar='ADDRESS',
-        help='address of a reverse proxy, whose X-Forwarded-For is trusted',
     )
     parser.add_argument(
         '--stride', type=int, default=8, help='frames between segments of a timeline or a camera'
@@ -97,14 +93,16 @@ def run(args):
         cameras=args.cameras,
     )
     token = read_token(args.token_file)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the default would leave files behind
+        signal.signal(number, lambda *_: sys.exit(1))
     with redirect_stdout(sys.stderr):  # MMEngine logs there
         config, checkpoint = chosen_model(args)
 
     from pan_mm.deploy.server.analysis import VideoAnalyzer
-    from pan_mm.deploy.server.decoding import warm_up
+    from pan_mm.deploy.server.decoding import preload
     from pan_mm.deploy.server.server import run_server
 
-    warm_up()  # while the model is loaded
+    preload()  # while the model is loaded
     with redirect_stdout(sys.stderr):
         inferencer = PANInferencer(
             config,
@@ -115,7 +113,7 @@ def run(args):
         )
         analyzer = VideoAnalyzer(inferencer, limits, args.stride)
     title = Path(args.config).stem if args.config else args.model or find_model().name
-    run_server(analyzer, title, args.host, args.port, tuple(args.host_name), token, args.proxy)
+    run_server(analyzer, title, args.host, args.port, tuple(args.host_name), token)
     return 0
 
 
@@ -128,6 +126,8 @@ def read_token(path):
     if path is None:
         return None
     token = Path(path).read_text(encoding='utf-8').strip()
+    if Path(path).stat().st_mode & 0o077:
+        print(f'warning: others can read the token; chmod 600 {path}', file=sys.stderr)
     if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or ' ' in token:
         raise ValueError(
             f'{path} must hold a token of {LEAST_TOKEN} characters or more, without spaces; '

@@ -43,6 +43,16 @@ def test_no_token(run_serve, tmp_path, token):
     assert 'must hold a token' in run_serve('--token-file', str(tmp_path / 'token'))
 
 
+def test_a_token_that_others_can_read(run_serve, tmp_path):
+    path = tmp_path / 'token'
+    path.write_text('0123456789abcdef\n')
+    path.chmod(0o644)
+    options = ['--token-file', str(path), '--label-map', 'nowhere.txt']
+    assert f'warning: others can read the token; chmod 600 {path}' in run_serve(*options)
+    path.chmod(0o600)
+    assert 'warning' not in run_serve(*options)
+
+
 def test_a_package_is_missing(run_serve, monkeypatch):
     monkeypatch.setitem(sys.modules, 'uvicorn', None)
     monkeypatch.delitem(sys.modules, 'pan_mm.deploy.server.server', raising=False)

@@ -1,24 +1,29 @@
-"""What the server finds out about a video."""
+"""Find out everything that the server tells about a video."""
 
+import asyncio
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Optional
 
+import anyio
 import numpy as np
 from mmaction.structures import ActionDataSample
+from pebble import ProcessExpired
 
 from pan_mm.deploy.streaming.events import EventDetector, ScoreSmoother
 from pan_mm.deploy.streaming.recognizer import StreamRecognizer
 from pan_mm.inference.inferencer import PANInferencer
+from pan_mm.utils.errors import VideoError
 from pan_mm.visualization import Inspection, inspect_clip
 
-from .decoding import Decoder
-from .limits import Deadline, Gate, Limits, Refusal, Turns
-from .live import Cameras
+from .decoding import Clip, Decoder
+from .limits import Limits
 
 PREDICTIONS = 100  # approximate length of a timeline
-DECODERS = 2  # clips at a time; as many timelines, which take longer
+TIMELINE_SHARE = 0.9  # of the time for a request, after which a timeline stops where it is
 
 
 class Timeline(NamedTuple):
@@ -26,9 +31,9 @@ class Timeline(NamedTuple):
 
     Attributes:
         times (np.ndarray): End of each window in seconds, shape (P,), P at least 2.
-        scores (np.ndarray): Probabilities, shape (P, num_classes).
-        events (list[Event]): What was recognized over a span.
-        complete (bool): Whether the time sufficed for the whole video.
+        scores (np.ndarray): Smoothed probabilities, shape (P, num_classes).
+        events (list[Event]): Actions that lasted, by their start.
+        complete (bool): False if the time or the frames ran out before the video's end.
     """
 
     times: np.ndarray
@@ -38,7 +43,7 @@ class Timeline(NamedTuple):
 
 
 class Analysis(NamedTuple):
-    """All about a video.
+    """Everything about a video.
 
     Attributes:
         top (list[dict]): As ``PANInferencer`` gives it: label, name and score, the best first.
@@ -55,22 +60,24 @@ class Analysis(NamedTuple):
 
 
 class VideoAnalyzer:
-    """Recognizes videos for many who ask at once, one after the other.
+    """Recognizes videos for several requests at once; the model works on one at a time.
 
     Args:
         inferencer (PANInferencer): Recognizes the clip as a whole.
         limits (Limits): What a video may cost.
-        stride (int): Frames from one segment of a timeline to the next. Defaults to 8.
+        stride (int): Frames from one segment of a timeline or a camera to the next. Defaults to 8.
+
+    Attributes:
+        model_thread (ThreadPoolExecutor): Runs the model, for the first who asks first.
+        streams (bool): Whether the model can follow a video frame by frame.
     """
 
     def __init__(self, inferencer: PANInferencer, limits: Limits, stride: int = 8) -> None:
         self.inferencer = inferencer
         self.limits = limits
         self.stride = stride
-        self.gate = Gate(limits.waiting)
-        self.cameras = Cameras(inferencer, stride, self.gate, limits)
+        self.model_thread = ThreadPoolExecutor(1, 'model')
         self.decoder = Decoder(inferencer.pipeline, limits)
-        self._clips, self._timelines = Turns(DECODERS), Turns(DECODERS)
         try:
             recognizer = StreamRecognizer(inferencer.model, stride)
             image = np.zeros((240, 320, 3), np.uint8)
@@ -79,87 +86,87 @@ class VideoAnalyzer:
         except (ValueError, AttributeError):  # an exported file, or not a PAN
             self.streams = False
 
-    def __call__(
-        self, path: Path, deadline: Deadline, inspect: bool = False, timeline: bool = False
-    ) -> Analysis:
-        """Analyze a video file. The caller has a place in ``gate``.
+    async def __call__(self, path: Path, inspect: bool = False, timeline: bool = False) -> Analysis:
+        """Analyze a video file in a folder of its own.
 
         Args:
             path (Path): A file of the server's own.
-            deadline (Deadline): When the answer must be there.
-            inspect (bool): Look inside too. Defaults to False.
-            timeline (bool): Follow it too, if it is longer than one window. Defaults to False.
+            inspect (bool): Look inside the model too. Defaults to False.
+            timeline (bool): Follow the video too, if it is longer than one window. Defaults to
+                False.
 
         Raises:
-            Refusal: 413 if it is too large, 422 if it is not a healthy video, 503 if there was no
-                time for it.
+            VideoTooLargeError: If it exceeds a limit.
+            VideoError: If it is not a healthy video.
             CheckpointError: If the model gives scores that are not finite.
         """
-        with self._clips.turn(deadline):
-            watch = Stopwatch()
-            clip = self.decoder.clip(path, deadline)
-            watch.stop('decoding')
-        with self.gate.turn(deadline):
-            watch.start()
-            data = dict(inputs=clip.inputs, data_samples=ActionDataSample())
-            (probabilities,) = self.inferencer.probabilities([data])
-            watch.stop('recognition')
-            inspection = None
-            if inspect:
-                with suppress(ValueError):  # not a PAN in Python
-                    inspection = inspect_clip(self.inferencer.model, clip.inputs)
-                watch.stop('inspection')
+        end = anyio.current_time() + TIMELINE_SHARE * self.limits.timeout
+        clip = await self.decoder.clip(path)
+        seconds = dict(decoding=clip.seconds)
+        probabilities, inspection = await self._in_model_thread(
+            self._recognize, clip, inspect, seconds
+        )
         followed = None
         if timeline and self.streams:
-            followed = self.follow(path, clip.num_frames, deadline)
-            watch.stop('timeline')
-        return Analysis(self.inferencer.top(probabilities), inspection, followed, watch.seconds)
+            with _timed(seconds, 'timeline'):
+                followed = await self.follow(path, clip.num_frames, end)
+        return Analysis(self.inferencer.top(probabilities), inspection, followed, seconds)
 
-    def follow(self, path: Path, num_frames: int, deadline: Deadline) -> Optional[Timeline]:
-        """Timeline of a video until ``deadline``; None if it is too short or OpenCV fails."""
+    async def follow(self, path: Path, num_frames: int, end: float) -> Optional[Timeline]:
+        """Slide the model's window over a video.
+
+        Args:
+            path (Path): A file that was decoded before, in a folder of its own.
+            num_frames (int): Its frames.
+            end (float): ``anyio.current_time()`` at which to stop.
+
+        Returns:
+            Timeline | None: None if the video is too short, or almost nothing of it decodes.
+        """
         hop = max(1, num_frames // (self.stride * PREDICTIONS))
         recognizer = StreamRecognizer(self.inferencer.model, self.stride, hop)
         if num_frames < recognizer.first_prediction + self.stride * hop:
             return None
         smoother, detector = ScoreSmoother(0.6), EventDetector()
         times, scores, events = [], [], []
-        complete = True
-        segment = self.stride, recognizer.segment_len
-        try:
-            with (
-                self._timelines.turn(deadline),
-                closing(self.decoder.frames(path, deadline, segment)) as frames,
-            ):
-                for index, seconds, image in frames:
-                    if seconds > self.limits.max_seconds:  # it was less specific
-                        complete = False
+        complete = False
+        frames = self.decoder.frames(path, self.stride, recognizer.segment_len)
+        with anyio.CancelScope(deadline=end), suppress(VideoError, ProcessExpired):
+            async with aclosing(frames):
+                async for index, timestamp, image in frames:
+                    if timestamp > self.limits.max_seconds:  # the file announced less
                         break
-                    with self.gate.turn(deadline):  # others come in between
-                        prediction = recognizer.push(image, seconds, index)
+                    prediction = await self._in_model_thread(
+                        recognizer.push, image, timestamp, index
+                    )
                     if prediction is not None:
                         times.append(prediction.end)
                         scores.append(smoother(prediction.scores))
                         events += detector.update(scores[-1], prediction.start, prediction.end)
-        except Refusal:  # no time or no frames left
-            complete = False
+                else:
+                    complete = True
         if len(times) < 2:
             return None
         events = sorted(events + detector.finish(), key=lambda event: event.start)
         return Timeline(np.array(times), np.stack(scores), events, complete)
 
+    def _recognize(self, clip: Clip, inspect: bool, seconds: dict) -> tuple:
+        """Probabilities (num_classes,) of a clip, and what is seen on the way."""
+        with _timed(seconds, 'recognition'):
+            data = dict(inputs=clip.inputs, data_samples=ActionDataSample())
+            (probabilities,) = self.inferencer.probabilities([data])
+        inspection = None
+        if inspect:
+            with _timed(seconds, 'inspection'), suppress(ValueError):  # not a PAN in Python
+                inspection = inspect_clip(self.inferencer.model, clip.inputs)
+        return probabilities, inspection
 
-class Stopwatch:
-    """Seconds of parts that follow one another."""
+    def _in_model_thread(self, function, *args):
+        return asyncio.get_running_loop().run_in_executor(self.model_thread, function, *args)
 
-    def __init__(self) -> None:
-        self.seconds = {}
-        self.start()
 
-    def start(self) -> None:
-        """Begin the next part now."""
-        self._began = time.perf_counter()
-
-    def stop(self, part: str) -> None:
-        """Note the time of a part; the next one begins."""
-        self.seconds[part] = round(time.perf_counter() - self._began, 4)
-        self.start()
+@contextmanager
+def _timed(seconds: dict, part: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[part] = round(time.perf_counter() - began, 4)

@@ -1,26 +1,30 @@
-"""Decoding in processes that can be ended: a video may crash, stall or bloat its decoder.
+"""Decode videos in processes that can be killed: a video may crash, stall or bloat its decoder.
 
-Each video gets a process of its own, forked from one that has imported all and decoded nothing. Its
-memory, its processor time and the files that it writes are bounded, and it is killed at its
-deadline. What it gives comes back as JSON and raw bytes, which run nothing here.
+Each video gets a process of its own, forked from one that has imported everything and decoded
+nothing, with bounds on its memory, its processor time and the files that it writes.
 """
 
-import json
+import asyncio
 import math
 import multiprocessing
+import os
 import resource
 import signal
-import traceback
+import struct
+import time
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
+import anyio
 import numpy as np
 import torch
 from mmengine.dataset import Compose
+from pebble import ProcessExpired, ProcessPool
 
 from pan_mm.datasets.container import Limits as VideoLimits
 from pan_mm.datasets.container import VideoTooLargeError, open_video
@@ -29,9 +33,11 @@ from pan_mm.deploy.streaming.sources import FileSource
 from pan_mm.inference.videos import read_video
 from pan_mm.utils.errors import VideoError
 
-from .limits import TICK, Deadline, Limits, Refusal
+from .limits import Limits
+from .metrics import KILLED
 
-LONGEST = 2**31 - 1  # bytes of a message
+CLIPS = TIMELINES = 2  # decoded at a time
+HEADER = struct.Struct('<Qdii')  # of a frame: index, seconds, height, width
 
 
 class Clip(NamedTuple):
@@ -40,150 +46,171 @@ class Clip(NamedTuple):
     Attributes:
         inputs (torch.Tensor): Frames as ``PackActionInputs`` packs them.
         num_frames (int): Frames of the video.
+        seconds (float): Time that decoding took.
     """
 
     inputs: torch.Tensor
     num_frames: int
+    seconds: float
 
 
 class Decoder:
-    """Decodes videos in processes of their own.
+    """Decodes videos in a pool of processes.
 
     Args:
         pipeline (Compose): Opens and prepares a video, as in the config's test.
         limits (Limits): What a video may cost.
-
-    Attributes:
-        killed (int): Processes that did not end by themselves.
     """
 
     def __init__(self, pipeline: Compose, limits: Limits) -> None:
-        warm_up()
-        self.killed = 0
+        preload()
         self._pipeline = pipeline
         self._limits = limits
+        self._pool: Optional[ProcessPool] = None
+        self._clips = asyncio.Semaphore(CLIPS)
+        self._timelines = asyncio.Semaphore(TIMELINES)
+
+    def start(self) -> bool:
+        """Start the processes, also after their pool broke, unless they run.
+
+        Returns:
+            bool: False if they cannot be started.
+        """
+        try:
+            return self._running_pool().active  # a new pool starts when it is looked at
+        except BrokenProcessPool:
+            return False
 
     def wait(self) -> None:
-        """Wait until a decoder can be started at once."""
-        list(self._run(Deadline(3600), iter, ()))
+        """Wait until a video would be decoded at once."""
+        self._schedule(int).result()
 
-    def clip(self, path: Path, deadline: Deadline) -> Clip:
+    def close(self) -> None:
+        """Kill the processes; a later call of another method starts them again."""
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None
+
+    async def clip(self, path: Path) -> Clip:
         """Decode what the model is to see.
 
         Raises:
-            Refusal: 413 if the video is too much, 422 if it is not a healthy one, 503 if the
-                deadline came before its own share of time was over.
+            VideoTooLargeError: If the video exceeds a limit.
+            VideoError: If it is not a video, is damaged, or crashes its decoder.
         """
-        ((header, inputs),) = self._run(deadline, decode_clip, path, self._pipeline, self._limits)
-        return Clip(torch.from_numpy(inputs), header['num_frames'])
+        seconds = self._limits.timeout / 2
+        async with self._clips:
+            future = self._schedule(decode_clip, path, self._pipeline, self._limits)
+            try:
+                with anyio.fail_after(seconds):
+                    inputs, *counts = await asyncio.wrap_future(future)
+            except TimeoutError:
+                raise VideoTooLargeError(
+                    f'decoding the video takes more than {seconds:g} s; make it shorter or smaller'
+                ) from None
+            except MemoryError:
+                raise VideoTooLargeError(
+                    'decoding the video needs too much memory; make it smaller'
+                ) from None
+            except ProcessExpired:
+                raise VideoError(
+                    'the decoder broke down at the file; it is damaged, or needs too much memory'
+                ) from None
+            finally:
+                self._kill(future)
+        return Clip(torch.from_numpy(inputs), *counts)
 
-    def frames(self, path: Path, deadline: Deadline, keep: tuple) -> Generator[tuple, None, None]:
-        """Decode a video frame by frame, as fast as they are taken; close it to end it.
+    async def frames(self, path: Path, stride: int, length: int) -> AsyncIterator[tuple]:
+        """Decode a video frame by frame, as fast as they are taken; close the iterator.
 
         Args:
-            path (Path): As it was given to :meth:`clip`.
-            deadline (Deadline): When it ends.
-            keep (tuple[int, int]): Frames from the start of a segment to that of the next, and
-                frames of a segment; others are left out.
+            path (Path): As it was given to :meth:`clip`. A named pipe is made beside it.
+            stride (int): Frames from the start of a segment to that of the next.
+            length (int): Frames of a segment; others are left out.
 
         Yields:
             tuple[int, float, np.ndarray]: Index, seconds, and RGB, uint8, shape (H, W, 3).
 
         Raises:
-            Refusal: As :meth:`clip`.
+            VideoError: If frames are missing because the video is damaged.
+            ProcessExpired: If it crashes its decoder.
         """
-        for header, image in self._run(deadline, decode_frames, path, *keep, waits=True):
-            yield header['index'], header['seconds'], image
+        pipe = path.with_name('frames')
+        os.mkfifo(pipe, 0o600)
+        async with self._timelines:
+            reader = asyncio.StreamReader()
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(reader),
+                os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), 'rb', buffering=0),
+            )
+            future = self._schedule(send_frames, path, pipe, stride, length)
+            try:
+                while header := await _read(reader, HEADER.size):
+                    index, seconds, height, width = HEADER.unpack(header)
+                    image = np.frombuffer(await _read(reader, height * width * 3), np.uint8)
+                    yield index, seconds, image.reshape(height, width, 3)
+                await asyncio.wrap_future(future)
+            finally:
+                self._kill(future)
+                transport.close()
 
-    def _run(self, deadline, job, *args, waits=False):
-        """Messages of a job; ``waits`` says that its time is the reader's too."""
-        ours, theirs = _context().Pipe(duplex=False)
-        seconds = self._limits.timeout if waits else self._limits.timeout / 2
-        limits = self._limits.max_memory, self._limits.max_bytes, seconds
-        process = _context().Process(target=_work, args=(theirs, limits, job, args), daemon=True)
-        process.start()
-        theirs.close()
-        own, done = Deadline(seconds), False
-        try:
-            while True:
-                while not ours.poll(min(TICK, own.left, deadline.left)):
-                    if not deadline.left:
-                        raise Refusal(503, 'the server had no time left for it; try again later')
-                    if not own.left:
-                        raise Refusal(
-                            413,
-                            f'decoding the video takes more than {seconds:g} s; make it shorter '
-                            'or smaller',
-                        )
-                header = json.loads(ours.recv_bytes(LONGEST))
-                done = not header.get('dtype')
-                if 'refusal' in header:
-                    raise Refusal(*header['refusal'])
-                if 'fault' in header:
-                    raise RuntimeError(f'the server cannot decode: {header["fault"]}')
-                if done:
-                    return
-                array = np.frombuffer(bytearray(ours.recv_bytes(LONGEST)), header.pop('dtype'))
-                yield header, array.reshape(header.pop('shape'))
-        except (EOFError, OSError):
-            raise Refusal(
-                422, 'the decoder broke down at the file; it is damaged, or needs too much memory'
-            ) from None
-        finally:
-            process.join(1 if done else 0)
-            if process.exitcode is None:
-                process.kill()
-                self.killed += 1
-                process.join()
-            process.close()
-            ours.close()
+    def _schedule(self, function, *args):
+        return self._running_pool().schedule(function, args=args)
+
+    def _running_pool(self) -> ProcessPool:
+        if self._pool is None or not self._pool.active:
+            self.close()
+            seconds = math.ceil(self._limits.timeout) + 1
+            self._pool = ProcessPool(
+                CLIPS + TIMELINES,
+                max_tasks=1,
+                initializer=confine,
+                initargs=(self._limits.max_memory, self._limits.max_bytes, seconds),
+                context=multiprocessing.get_context('forkserver'),
+            )
+        return self._pool
+
+    def _kill(self, future):
+        future.cancel()  # has no effect on what is done
+        if future.cancelled():
+            KILLED.inc()
 
 
-def warm_up() -> None:
-    """Begin to start what decoders are forked from: it imports for seconds."""
-    _context().set_forkserver_preload([__name__, 'av', 'decord', 'cv2'])
+async def _read(reader, size):
+    """Read so many bytes, or none at the end."""
+    try:
+        return await reader.readexactly(size)
+    except asyncio.IncompleteReadError:
+        return b''
+
+
+def preload() -> None:
+    """Begin to start the process that decoders are forked from: it imports for seconds."""
+    multiprocessing.get_context('forkserver').set_forkserver_preload([__name__, 'av', 'cv2'])
     forkserver.ensure_running()
-
-
-def _context():
-    return multiprocessing.get_context('forkserver')
 
 
 # In the process that decodes ------------------------------------------------------------------
 
 
-def _work(connection, limits, job, args):
-    """Send what a job gives, each a note in JSON and an array's bytes; at last an empty note."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the server ends this process
-    _confine(*limits)
+def confine(memory: int, file: int, seconds: int) -> None:
+    """Bound what this process may take, and let it be ended at once.
+
+    Args:
+        memory (int): Bytes beyond those that it has.
+        file (int): Bytes of a file that it writes.
+        seconds (int): Processor time.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
-    try:
-        for note, array in job(*args):
-            note.update(dtype=array.dtype.str, shape=array.shape)
-            connection.send_bytes(json.dumps(note).encode())
-            connection.send_bytes(memoryview(np.ascontiguousarray(array)).cast('B'))
-        note = {}
-    except Refusal as refusal:
-        note = dict(refusal=[refusal.status, str(refusal)])
-    except BrokenPipeError:
-        return
-    except MemoryError:
-        note = dict(refusal=[413, 'decoding the video needs too much memory; make it smaller'])
-    except Exception as error:
-        traceback.print_exc()
-        note = dict(fault=repr(error))
-    connection.send_bytes(json.dumps(note).encode())
-
-
-def _confine(memory, file, seconds):
-    """Bound what this process may take, were the server to die and leave it."""
     there = 0
     with suppress(OSError):  # Linux
         there = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
     for kind, most in (
         (resource.RLIMIT_AS, there + memory),
         (resource.RLIMIT_FSIZE, file),
-        (resource.RLIMIT_CPU, math.ceil(seconds) + 1),
+        (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(kind)
@@ -200,48 +227,50 @@ def check_video(path: Path, limits: Limits) -> int:
         int: Its frames, counted.
 
     Raises:
-        Refusal: 422 for what is not a video, 413 for one that is too long or too large.
+        VideoTooLargeError: If it is too long or too large.
+        VideoError: If it is not a video.
     """
     allowed = VideoLimits(limits.max_bytes, int(limits.max_work), limits.max_pixels)
-    try:
-        with open_video(path, allowed, name='the file') as video:
-            reader = SparseReader(video)
-        frames, rate = len(reader), reader.avg_fps
-    except VideoTooLargeError as error:
-        raise Refusal(413, str(error)) from error
-    except VideoError as error:
-        raise Refusal(422, str(error)) from error
-    if frames > limits.max_seconds * (rate or 60):
-        raise Refusal(
-            413,
-            f'the video lasts {frames / (rate or 60):.0f} s, and at most '
-            f'{limits.max_seconds:.0f} s are allowed; cut it',
+    with open_video(path, allowed, name='the file') as video:
+        reader = SparseReader(video)
+    seconds = len(reader) / (reader.avg_fps or 60)
+    if seconds > limits.max_seconds:
+        raise VideoTooLargeError(
+            f'the video lasts {seconds:.0f} s, and at most {limits.max_seconds:.0f} s are '
+            'allowed; cut it'
         )
-    return frames
+    return len(reader)
 
 
-def decode_clip(path: Path, pipeline: Compose, limits: Limits) -> Iterator[tuple]:
-    """What the test pipeline makes of a video, and how many frames it has; for ``Decoder.clip``."""
+def decode_clip(path: Path, pipeline: Compose, limits: Limits) -> tuple:
+    """Run the test pipeline on a video.
+
+    Returns:
+        tuple[np.ndarray, int, float]: The fields of :class:`Clip`.
+
+    Raises:
+        VideoTooLargeError: If a limit is exceeded.
+        VideoError: If it is not a healthy video.
+    """
+    began = time.perf_counter()
     num_frames = check_video(path, limits)
     data, error = read_video(str(path), pipeline)
     if error is not None:
-        raise Refusal(422, error.replace(str(path), 'the file'))
+        raise VideoError(error.replace(str(path), 'the file'))
     height, width = data['inputs'].shape[-2:]
     if height * width > limits.max_input:
-        raise Refusal(
-            413,
+        raise VideoTooLargeError(
             f'this model takes frames as they are, and {width} × {height} pixels are too many '
-            'for it; make the video smaller',
+            'for it; make the video smaller'
         )
-    yield dict(num_frames=num_frames), data['inputs'].numpy()
+    return data['inputs'].numpy(), num_frames, round(time.perf_counter() - began, 4)
 
 
-def decode_frames(path: Path, stride: int, length: int) -> Iterator[tuple]:
-    """Frames of a video that its segments need; for ``Decoder.frames``."""
+def send_frames(path: Path, pipe: Path, stride: int, length: int) -> None:
+    """Write the frames that segments need into a named pipe; see :meth:`Decoder.frames`."""
     warnings.simplefilter('ignore', UserWarning)  # of a truncated file
-    try:
+    with open(pipe, 'wb') as file:
         for frame in FileSource(path):
             if (frame.index - stride // 2) % stride < length:
-                yield dict(index=frame.index, seconds=frame.timestamp), frame.image
-    except VideoError as error:
-        raise Refusal(422, str(error).replace(str(path), 'the file')) from error
+                file.write(HEADER.pack(frame.index, frame.timestamp, *frame.image.shape[:2]))
+                file.write(frame.image)

@@ -1,4 +1,4 @@
-"""Pictures of an analysis, as a page shows them."""
+"""Draw the pictures that the page shows."""
 
 import base64
 import io
@@ -12,7 +12,9 @@ from .analysis import Analysis
 
 
 def pictures(analysis: Analysis, classes: list) -> list:
-    """Those that there are: PA maps, VAP's weights, timeline.
+    """Draw PA maps, VAP's weights and the timeline, as far as they are there.
+
+    Call it from one thread only: Matplotlib opens its fonts once more for each thread.
 
     Returns:
         list[dict]: ``name`` ('maps', 'weights' or 'times'), ``title``, ``words`` that say what is
@@ -42,8 +44,8 @@ def pictures(analysis: Analysis, classes: list) -> list:
     return found
 
 
-def moving(maps: np.ndarray) -> dict:
-    """PA maps of a camera's newest segment, uint8, shape (m - 1, H, W, 3), as one picture."""
+def live_picture(maps: np.ndarray) -> dict:
+    """Draw PA maps of a camera's newest segment, uint8, shape (m - 1, H, W, 3), in a row."""
     names = [f'PA {number}' for number in range(1, len(maps) + 1)]
     words = 'PA maps of the newest segment, one for each pair of adjacent frames'
     return _picture('live-maps', 'What moves', words, tile([list(maps)], (), names, width=200))

@@ -1,27 +1,27 @@
-"""The server's process: its socket, its temporary files, its end."""
+"""Run the server: its socket, its signals, its end."""
 
-import atexit
-import os
+import asyncio
 import resource
-import shutil
 import signal
 import socket
-import sys
-import tempfile
-import threading
 import time
-from pathlib import Path
 from typing import Optional
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .analysis import VideoAnalyzer
-from .http import Access, create_app
-from .protocol import bounded
+from .app import Access, create_app
+from .cameras import Cameras
+from .middleware import State
 
-DRAIN = 5.0  # seconds for the requests under way when the server is told to end
-END = 9.5  # seconds after which it ends with what is left
-SPARE = 128  # descriptors for files, decoders and libraries
+DRAIN_SECONDS = 5.0  # for the requests under way when the server is told to end
+END_SECONDS = 8.0  # after which it ends with what is left
+HEADER_SECONDS = 10.0  # for the first request of a connection
+CONNECTIONS = 512
+READ_SIZE = 2**14  # bytes; in chunks of one byte they keep the event loop busy for 0.1 s
+SPARE_FILES = 128  # descriptors for files, decoders and libraries
 
 
 def run_server(
@@ -31,11 +31,8 @@ def run_server(
     port: int,
     host_names: tuple = (),
     token: Optional[str] = None,
-    proxy: Optional[str] = None,
 ) -> None:
-    """Serve page and API until the process is told to end; then it ends with status 0.
-
-    Videos are in one folder, which is removed at the end.
+    """Serve page and API until the process is told to end.
 
     Args:
         analyzer (VideoAnalyzer): Does the work.
@@ -45,99 +42,109 @@ def run_server(
         host_names (tuple[str, ...]): Names that visitors may call it by, besides its address and
             those of this machine's loopback.
         token (str, optional): What a client of the API must show.
-        proxy (str, optional): Address of a reverse proxy that tells who the clients are.
 
     Raises:
         OSError: If the address cannot be listened at.
+        ValueError: If the process may open too few files.
     """
-    limits = analyzer.limits
-    with tempfile.TemporaryDirectory(prefix='pan_mm-serve-') as folder:
-        # The default SIGTERM action would leave the folder behind.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        access = Access([*_own_names(host), *host_names], token)
-        app = create_app(analyzer, Path(folder), title, access)
-        protocol = bounded(limits.per_client, proxy, limits.timeout)
-        app.state.metrics.refused = protocol.refused
-        config = uvicorn.Config(
-            app,
-            http=protocol,
-            ws='none',
-            log_level='warning',
-            server_header=False,
-            proxy_headers=proxy is not None,
-            forwarded_allow_ips=proxy,
-            limit_concurrency=_connections(limits.connections),
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=1,
-            h11_max_incomplete_event_size=16 * 2**10,
-        )
+    access = Access([*_own_names(host), *host_names], token)
+    app = create_app(analyzer, Cameras(analyzer), title, access)
+    config = uvicorn.Config(
+        app,
+        http=ClosingProtocol,
+        ws='none',
+        log_level='warning',
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_connections(),
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=1,
+        h11_max_incomplete_event_size=16 * 2**10,
+    )
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=512) as listener:
         analyzer.decoder.wait()
-        family = socket.AF_INET6 if ':' in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=512)
         address = f'[{host}]' if ':' in host else host
         print(f'http://{address}:{listener.getsockname()[1]}/', flush=True)
-        with listener:
-            DrainingServer(config, app.state, folder).run(sockets=[listener])
-    # Nothing is left to do, and PyTorch takes seconds to exit.
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    os._exit(0)
+        DrainingServer(config, app.state.requests).run(sockets=[listener])
 
 
 class DrainingServer(uvicorn.Server):
     """uvicorn's, which when it is told to end first answers what is under way.
 
-    Meanwhile new requests get 503. A second Ctrl-C ends it at once.
+    Meanwhile new requests get 503. A second signal ends it at once.
+
+    Args:
+        config (uvicorn.Config): What and how it serves.
+        state (State): Requests under way.
     """
 
-    def __init__(self, config: uvicorn.Config, state, folder: str) -> None:
+    def __init__(self, config: uvicorn.Config, state: State) -> None:
         super().__init__(config)
-        self._life, self._metrics = state.life, state.metrics
-        self._folder = folder
+        self._state = state
         self._told = 0.0
+        for name in ('SIGHUP', 'SIGQUIT'):  # a closed terminal, Ctrl-\\
+            signal.signal(getattr(signal, name), self.handle_exit)
 
     def handle_exit(self, sig: int, frame) -> None:
         """Begin to end."""
-        if self._told:
+        if self._state.is_draining:
             self.should_exit = True
             self.force_exit = sig == signal.SIGINT
-            return
-        self._told = time.monotonic()
-        self._life.is_draining = True
-        last = threading.Timer(END, self._leave)
-        last.daemon = True
-        last.start()
+        self._state.is_draining = True
+        self._told = self._told or time.monotonic()
 
     async def on_tick(self, counter: int) -> bool:
         """End once all is answered, or the time for it is over."""
-        if self._told and not self._life.is_over:
-            if not self._metrics.bodies:
+        if self._state.is_draining:
+            waited = time.monotonic() - self._told
+            if waited > DRAIN_SECONDS:
+                self._state.cancel()
+            if not self._state.running or waited > END_SECONDS:
                 self.should_exit = True
-            elif time.monotonic() > self._told + DRAIN:
-                self._life.end()  # 503 for all that remain
-        elif self._told and (not self._metrics.bodies or time.monotonic() > self._told + END - 1.5):
-            self.should_exit = True  # uvicorn takes another second
         return await super().on_tick(counter)
 
-    def _leave(self):
-        """End although something cannot be ended."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        os._exit(0)
+
+class ClosingProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, which closes what is not HTTP or sends no request.
+
+    Slow clients beyond that are for a reverse proxy.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, for some seconds if no request comes."""
+        super().connection_made(transport)
+        transport.max_size = READ_SIZE  # asyncio's is 16 times as much
+        self.loop.call_later(HEADER_SECONDS, self._close_unused)
+
+    def _close_unused(self):
+        if self.cycle is None:
+            self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP, instead of whatever answers the request that it is part of."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:  # an answer had begun
+            self.transport.close()
 
 
 def _own_names(host):
-    """What visitors may call a server that listens at ``host``."""
+    """List what visitors may call a server that listens at ``host``."""
     names = {'localhost', '127.0.0.1', '[::1]', f'[{host}]' if ':' in host else host}
     if host in ('0.0.0.0', '::'):
         names.add(socket.gethostname())
     return sorted(names - {'0.0.0.0', '[::]'})
 
 
-def _connections(wanted):
-    """As many as there are descriptors for."""
+def _connections():
+    """Count the connections for which there are descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return wanted
-    if soft < 2 * SPARE:
+        return CONNECTIONS
+    if soft < 2 * SPARE_FILES:
         raise ValueError(f'{soft} open files are too few for a server; raise them with ulimit -n')
-    return min(wanted, (soft - SPARE) // 2)  # a request may also hold a file
+    return min(CONNECTIONS, (soft - SPARE_FILES) // 2)  # a request may also hold a file

@@ -1,41 +1,49 @@
 """Decoding in processes of their own: what is refused, and how they are ended."""
 
+import asyncio
 import os
+from contextlib import aclosing, suppress
 from pathlib import Path
 
+import anyio
+import av
 import cv2
 import numpy as np
 import pytest
 
-from pan_mm.apis import PANInferencer
-from pan_mm.deploy.server.decoding import Decoder, check_video, decode_clip, decode_frames
-from pan_mm.deploy.server.limits import Deadline, Limits, Refusal
+from pan_mm.datasets.container import VideoTooLargeError
+from pan_mm.deploy.server.decoding import Decoder, check_video, decode_clip
+from pan_mm.deploy.server.limits import Limits
+from pan_mm.deploy.server.metrics import KILLED
+from pan_mm.deploy.streaming.sources import FileSource
+from pan_mm.utils.errors import VideoError
+
+from .conftest import wait
 
 LIMITS = Limits(timeout=600)
 
 
-@pytest.fixture(scope='module')
-def inferencer(config, checkpoint):
-    return PANInferencer(config, checkpoint, device='cpu')
+@pytest.fixture
+def run(inferencer):
+    """Calls a function of a decoder, with some limits, in an event loop."""
+
+    def call(function, **limits):
+        async def inside():
+            decoder = Decoder(inferencer.pipeline, LIMITS._replace(**limits))
+            try:
+                decoder.wait()
+                return await function(decoder)
+            finally:
+                decoder.close()
+
+        return asyncio.run(inside())
+
+    return call
 
 
-@pytest.fixture(scope='module')
-def decoder(inferencer):
-    return Decoder(inferencer.pipeline, LIMITS)
-
-
-def children():
-    """Processes that decode: those of the process that decoders are forked from."""
-    from multiprocessing.forkserver import _forkserver
-
-    pid = _forkserver._forkserver_pid
-    return Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
-
-
-def refused(call, status, words=None):
-    with pytest.raises(Refusal, match=words) as refusal:
+def refused(call, kind, words=None):
+    with pytest.raises(kind, match=words) as refusal:
         call()
-    assert refusal.value.status == status
     return str(refusal.value)
 
 
@@ -59,12 +67,12 @@ class TestCheckVideo:
         ],
     )
     def test_too_much(self, videos, limits, message):
-        text = refused(lambda: check_video(videos / '1.mp4', limits), 413, message)
+        text = refused(lambda: check_video(videos / '1.mp4', limits), VideoTooLargeError, message)
         assert str(videos) not in text
 
     def test_small_to_send_and_slow_to_decode(self, heavy):
         assert heavy.stat().st_size < LIMITS.max_bytes
-        refused(lambda: check_video(heavy, LIMITS), 413, '4096 × 2304')
+        refused(lambda: check_video(heavy, LIMITS), VideoTooLargeError, '4096 × 2304')
 
     @pytest.mark.parametrize(
         'content',
@@ -82,7 +90,7 @@ class TestCheckVideo:
         (tmp_path / 'other.mp4').write_bytes((videos / '0.mp4').read_bytes())
         for name in ('video', 'video.m3u8', 'video.mp4'):
             (tmp_path / name).write_bytes(content)
-            text = refused(lambda name=name: check_video(tmp_path / name, Limits()), 422)
+            text = refused(lambda name=name: check_video(tmp_path / name, Limits()), VideoError)
             assert str(tmp_path) not in text
 
     def test_transport_stream(self, tmp_path):
@@ -94,9 +102,8 @@ class TestCheckVideo:
         assert path.read_bytes()[:1] == b'G'
         assert check_video(path, Limits()) == 12
 
-    def test_a_video_that_does_not_say_how_long_it_is(self, inferencer, decoder, videos, tmp_path):
+    def test_a_video_that_does_not_say_how_long_it_is(self, run, videos, tmp_path):
         """Browsers record such files."""
-        av = pytest.importorskip('av', reason='PyAV is not installed')
         path = tmp_path / 'video.webm'
 
         class Pipe:  # that cannot seek back to note the length
@@ -113,67 +120,115 @@ class TestCheckVideo:
                 target.mux(stream.encode(frame.reformat(format='yuv420p')))
             target.mux(stream.encode())
         pipe.file.close()
-        clip = decoder.clip(path, Deadline(60))
+        clip = run(lambda decoder: decoder.clip(path))
         assert clip.num_frames == 36
-        expected = decoder.clip(videos / '3.mp4', Deadline(60)).inputs
+        expected = run(lambda decoder: decoder.clip(videos / '3.mp4')).inputs
         assert (clip.inputs.float() - expected.float()).abs().mean() < 5
         assert os.listdir(tmp_path) == [path.name]  # nothing is written
 
 
+def abort(*args):
+    os._exit(3)
+
+
+def count_children():
+    """Processes that decode: those of the process that decoders are forked from."""
+    from multiprocessing.forkserver import _forkserver
+
+    pid = _forkserver._forkserver_pid
+    return len(Path(f'/proc/{pid}/task/{pid}/children').read_text().split())
+
+
 class TestDecoder:
-    def test_gives_what_the_pipeline_gives(self, inferencer, decoder, videos):
-        clip = decoder.clip(videos / '2.mp4', Deadline(60))
-        ((note, inputs),) = decode_clip(videos / '2.mp4', inferencer.pipeline, LIMITS)
-        assert clip.num_frames == note['num_frames'] == 28
+    def test_gives_what_the_pipeline_gives(self, inferencer, run, videos):
+        clip = run(lambda decoder: decoder.clip(videos / '2.mp4'))
+        inputs, num_frames, _ = decode_clip(videos / '2.mp4', inferencer.pipeline, LIMITS)
+        assert clip.num_frames == num_frames == 28
         assert (clip.inputs.numpy() == inputs).all()
+        assert clip.seconds > 0
 
-    def test_frames_that_segments_need(self, decoder, videos):
-        here = list(decode_frames(videos / '0.mp4', 8, 3))
-        there = list(decoder.frames(videos / '0.mp4', Deadline(60), (8, 3)))
-        assert [index for index, _, _ in there] == [4, 5, 6]
-        for (note, image), (index, seconds, sent) in zip(here, there):
-            assert note == dict(index=index, seconds=seconds)
-            assert (image == sent).all()
+    def test_frames_that_segments_need(self, run, videos, tmp_path):
+        async def read(decoder):
+            async with aclosing(decoder.frames(tmp_path / '0.mp4', 8, 3)) as frames:
+                return [frame async for frame in frames]
 
-    def test_frames_too_large_for_the_network(self, inferencer, videos):
-        decoder = Decoder(inferencer.pipeline, LIMITS._replace(max_input=64 * 64 - 1))
+        (tmp_path / '0.mp4').write_bytes((videos / '0.mp4').read_bytes())
+        expected = list(FileSource(videos / '0.mp4'))
+        found = run(read)
+        assert [index for index, _, _ in found] == [4, 5, 6]
+        for index, seconds, image in found:
+            assert seconds == expected[index].timestamp
+            assert (image == expected[index].image).all()
+
+    def test_frames_of_what_is_no_video(self, run, tmp_path):
+        async def read(decoder):
+            async with aclosing(decoder.frames(tmp_path / 'a.mp4', 8, 3)) as frames:
+                return [frame async for frame in frames]
+
+        (tmp_path / 'a.mp4').write_bytes(b'no video')
+        refused(lambda: run(read), VideoError, 'is not a video')
+
+    def test_frames_too_large_for_the_network(self, run, videos):
         words = '64 × 64 pixels are too many'
-        refused(lambda: decoder.clip(videos / '0.mp4', Deadline(60)), 413, words)
+        call = lambda decoder: decoder.clip(videos / '0.mp4')  # noqa: E731
+        refused(lambda: run(call, max_input=64 * 64 - 1), VideoTooLargeError, words)
 
-    def test_is_killed_at_the_deadline(self, decoder, heavy, inferencer):
-        """A file that no count gives away."""
-        limits = LIMITS._replace(max_work=1e15, timeout=2)
-        patient = Decoder(inferencer.pipeline, limits)
-        patient.wait()
-        refused(lambda: patient.clip(heavy, Deadline(60)), 413, 'takes more than 1 s')
-        assert patient.killed == 1
-        assert children() == []
+    def test_is_killed_at_the_deadline(self, run, heavy):
+        """A file that no count gives away; others are decoded afterwards."""
 
-    def test_is_killed_when_nobody_waits(self, inferencer, heavy):
-        decoder = Decoder(inferencer.pipeline, LIMITS._replace(max_work=1e15, timeout=100))
-        decoder.wait()
-        refused(lambda: decoder.clip(heavy, Deadline(0.5)), 503, 'no time left')
-        frames = decoder.frames(heavy, Deadline(60), (1, 1))
-        next(frames)
-        assert len(children()) == 1
-        frames.close()
-        assert decoder.killed == 2
-        assert children() == []
+        async def decode(decoder):
+            before, killed = count_children(), KILLED._value.get()
+            with pytest.raises(VideoTooLargeError, match='takes more than 1 s'):
+                await decoder.clip(heavy)
+            assert KILLED._value.get() == killed + 1
+            await anyio.to_thread.run_sync(wait, lambda: count_children() == before)
 
-    def test_memory_is_bounded(self, inferencer, tmp_path):
+        run(decode, max_work=1e15, timeout=2)
+
+    def test_is_killed_when_nobody_waits(self, run, heavy, videos, tmp_path):
+        async def decode(decoder):
+            killed = KILLED._value.get()
+            with anyio.move_on_after(1):
+                await decoder.clip(heavy)
+            (tmp_path / 'heavy.mkv').symlink_to(heavy)
+            async with aclosing(decoder.frames(tmp_path / 'heavy.mkv', 1, 1)) as frames:
+                await anext(frames)
+            assert KILLED._value.get() == killed + 2
+            for _ in range(5):
+                assert (await decoder.clip(videos / '0.mp4')).num_frames == 12
+
+        run(decode, max_work=1e15, timeout=100)
+
+    def test_memory_is_bounded(self, run, tmp_path):
         path = tmp_path / 'large.avi'
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 25, (4096, 2304))
         for _ in range(20):
             writer.write(np.zeros((2304, 4096, 3), np.uint8))
         writer.release()
-        small = LIMITS._replace(max_memory=64 * 2**20, timeout=120)
-        refused(lambda: Decoder(inferencer.pipeline, small).clip(path, Deadline(60)), 422)
-        clip = Decoder(inferencer.pipeline, LIMITS._replace(timeout=120)).clip(path, Deadline(60))
-        assert clip.num_frames == 20
+        call = lambda decoder: decoder.clip(path)  # noqa: E731
+        refused(lambda: run(call, max_memory=64 * 2**20), VideoError)
+        assert run(call).num_frames == 20
 
-    def test_a_crash_is_the_files_fault(self, decoder, videos):
-        def abort(deadline):
-            return list(decoder._run(deadline, os._exit, 3))
+    def test_a_crash_is_the_files_fault(self, run, videos, monkeypatch):
+        async def decode(decoder):
+            with monkeypatch.context() as patch:
+                patch.setattr('pan_mm.deploy.server.decoding.decode_clip', abort)
+                with pytest.raises(VideoError, match='broke down'):
+                    await decoder.clip(videos / '0.mp4')
+            return await decoder.clip(videos / '0.mp4')
 
-        refused(lambda: abort(Deadline(60)), 422, 'broke down')
-        assert decoder.clip(videos / '0.mp4', Deadline(60)).num_frames == 12
+        assert run(decode).num_frames == 12
+
+    def test_a_broken_pool_is_made_again(self, run, videos):
+        """Such as one whose idle process the system killed for memory."""
+
+        async def decode(decoder):
+            await decoder.clip(videos / '0.mp4')
+            for pid in list(decoder._pool._pool_manager.worker_manager.workers):
+                with suppress(ProcessLookupError):  # the one that decoded ends by itself
+                    os.kill(pid, 9)
+            await anyio.to_thread.run_sync(wait, lambda: not decoder._pool.active)
+            assert decoder.start()
+            return await decoder.clip(videos / '0.mp4')
+
+        assert run(decode).num_frames == 12
