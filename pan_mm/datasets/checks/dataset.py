@@ -185,7 +185,7 @@ def check_label_order(dataset) -> Iterator[str]:
 
 
 def check_decoding(
-    videos: Iterable[dict], pipeline: Sequence, workers: int = 4
+    videos: Iterable[dict], pipeline: Sequence, workers: int = 4, min_frames: int = 1
 ) -> Iterator[Optional[str]]:
     """Decode eight frames of each video, the first and last included.
 
@@ -193,6 +193,7 @@ def check_decoding(
         videos (Iterable[dict]): As :func:`infos` gives them.
         pipeline (Sequence[dict]): A pipeline; only its transforms that open and decode are used.
         workers (int): Threads. Defaults to 4.
+        min_frames (int): Frames that each must have. Defaults to 1.
 
     Yields:
         str | None: For each video, why it cannot be decoded, or None.
@@ -204,8 +205,8 @@ def check_decoding(
     if not steps:
         raise DataError('the pipeline has no transform that decodes (…Init, …Decode)')
 
-    def read(results: dict) -> Optional[str]:
-        name = place_of(results)
+    def read(info: dict) -> Optional[str]:
+        results, name = dict(info), place_of(info)  # a copy, which holds the frames
         try:
             for step in steps[:-1]:
                 results = step.transform(results)
@@ -215,6 +216,8 @@ def check_decoding(
         except Exception as error:  # of whatever library decodes
             message = str(error) or type(error).__name__
             return message if name in message else f'{name}: cannot be decoded ({message})'
+        if results['total_frames'] < min_frames:
+            return f'{name}: a picture, not a video'
         return f'{name}: a frame is not an image' if any(i is None for i in images) else None
 
     with ThreadPool(workers) as pool:
