@@ -1,4 +1,4 @@
-"""Annotation lists for ``VideoDataset`` and ``RawframeDataset``, made from what is on the disk."""
+"""Annotation lists for ``VideoDataset`` and ``RawframeDataset`` of the files on the disk."""
 
 import json
 import os
@@ -175,7 +175,7 @@ def list_folder(root: str) -> tuple:
 
 
 def is_split(root: str) -> bool:
-    """Tell if a folder holds ``train`` and ``val``, so that its split is kept."""
+    """Test if a folder holds ``train`` and ``val``, so that its split is kept."""
     return all(Path(root, split).is_dir() for split in SPLITS)
 
 
@@ -243,26 +243,22 @@ def delimiter_of(videos: Sequence[Video]) -> str:
         DataError: If a path has white space that no list can hold.
     """
     for video in videos:
-        found = (
-            re.search(r'\s', video.path)
-            if video.num_frames
-            else re.search(r'^\s|[^\S ]', video.path)
-        )
-        if found:
-            why = 'RawframeDataset splits lines at any white space'
-            if not video.num_frames:
-                why = 'a list cannot hold its white space'
-            raise DataError(f'{video.path!r}: {why}; rename it')
+        if video.num_frames and re.search(r'\s', video.path):
+            raise DataError(
+                f'{video.path!r}: RawframeDataset splits lines at any white space; rename it'
+            )
+        if re.search(r'^\s|[\t\r\n]', video.path):
+            raise DataError(f'{video.path!r}: a list cannot hold its white space; rename it')
     return '\t' if any(' ' in video.path for video in videos) else ' '
 
 
 def group_of(video: Video, group_by: Optional[str]) -> str:
-    """Name what a video must not be parted from by the split.
+    """Name the group of a video, which the split keeps together.
 
     Args:
         video (Video): Its path begins with the class.
-        group_by (str, optional): 'folder' for the folder below the class; or a regular expression,
-            of which the first group, or the whole match, in the path below the class counts.
+        group_by (str, optional): 'folder' for the folder below the class; or a regular expression
+            on the path below the class, whose first group, or else whole match, counts.
             By default each video is a group.
 
     Raises:

@@ -74,7 +74,7 @@ def track(items: Iterable[Item], total: int, noun: str = 'videos') -> Iterator[I
     Args:
         items (Iterable): Anything that is worth a wait.
         total (int): Number of items.
-        noun (str): What they are. Defaults to 'videos'.
+        noun (str): Word for the items. Defaults to 'videos'.
     """
     if sys.stderr.isatty():
         # No refresh thread: a data worker forked while it holds a lock would wait forever.
@@ -97,7 +97,7 @@ def track(items: Iterable[Item], total: int, noun: str = 'videos') -> Iterator[I
 
 @contextmanager
 def status(text: str, show: bool = True) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal's stderr what is being done; yield a function that changes the text."""
+    """Show a text on a terminal's stderr meanwhile; yield a function that changes it."""
     if show and sys.stderr.isatty():
         with _console(stderr=True).status(text) as shown:
             yield shown.update

@@ -31,7 +31,7 @@ class Inspection(NamedTuple):
 
 @torch.no_grad()
 def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
-    """Run a recognizer on a clip and keep what is on the way.
+    """Run a recognizer on a clip and keep its intermediate values.
 
     The model's mode (training or evaluation) is restored.
 

@@ -186,7 +186,7 @@ def timeline_chart(
 
 
 def _chart(width: int, height: int) -> tuple:
-    """Make an empty figure of so many pixels, with bare axes."""
+    """Make an empty figure of this size in pixels, with bare axes."""
     figure = Figure((width / 100, height / 100), dpi=100, layout='constrained')
     axes = figure.subplots()
     axes.spines[:].set_visible(False)

@@ -1,4 +1,4 @@
-"""What people see on a real terminal, and what a pipe gets."""
+"""Output on a real terminal and in a pipe."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What is shown is what the model computes."""
+"""Inspection shows the values that the model computes."""
 
 from pathlib import Path
 

@@ -84,10 +84,10 @@ def test_opposite_directions_have_other_hues():
 
 
 def test_tile_holds_every_picture():
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
-    pictures = [np.full((10, 20, 3), color, np.uint8) for color in colours]
+    colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
+    pictures = [np.full((10, 20, 3), color, np.uint8) for color in colors]
     grid = tile([pictures[:2], pictures[2:]], ['above', 'below'], ['one', 'two'], width=20)
-    for color in colours:
+    for color in colors:
         assert (grid == color).all(axis=2).sum() == 200
     assert (grid < 100).all(axis=2).any()  # the names
 

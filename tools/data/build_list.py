@@ -60,29 +60,19 @@ def parse_args():
     return args
 
 
-def find_faults(folder, videos, names):
-    """Yield for each video why it cannot be read, or None."""
-    if names is None:
-        steps = [dict(type='VideoInit'), dict(type='VideoDecode')]
-        kind = dict(start_index=0)
-    else:
+def readable(folder, videos, names, strict):
+    """Leave out the videos that cannot be read, and name them."""
+    steps = [dict(type='VideoInit'), dict(type='VideoDecode')]
+    kind = dict(modality='RGB', start_index=0)
+    if names:
         steps = [dict(type='RawFrameDecode')]
-        kind = names._asdict()
+        kind.update(names._asdict())
     infos = []
     for video in videos:
         path = os.path.join(folder, video.path)
         own = dict(frame_dir=path, total_frames=video.num_frames) if names else dict(filename=path)
-        infos.append(dict(own, modality='RGB', **kind))
-    faults = track(check_decoding(infos, steps), len(infos))
-    for info, fault in zip(infos, faults):
-        if fault is None and info['total_frames'] < 2:
-            fault = f'{info.get("filename") or info["frame_dir"]}: a picture, not a video'
-        yield fault
-
-
-def readable(folder, videos, names, strict):
-    """Leave out the videos that cannot be read, and name them."""
-    faults = list(find_faults(folder, videos, names))
+        infos.append(dict(kind, **own))
+    faults = list(track(check_decoding(infos, steps, min_frames=2), len(infos)))
     found = [fault for fault in faults if fault]
     if found:
         what = f'{len(found)} of {len(videos)} videos cannot be read'

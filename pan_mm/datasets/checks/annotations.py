@@ -13,7 +13,7 @@ from pan_mm.utils.errors import DataError
 
 @dataclass(frozen=True)
 class AnnotationFormat:
-    """Layout of the lines of a ``VideoDataset`` or ``RawframeDataset``, and what they may name.
+    """Layout of the annotation lines of a ``VideoDataset`` or ``RawframeDataset``.
 
     Args:
         data_prefix (str): Folder that paths are relative to, and must stay in. Without it, a list
@@ -46,7 +46,7 @@ class AnnotationFormat:
         return f'"folder {"first_frame " if self.with_offset else ""}num_frames label"'
 
     def problems(self, line: str) -> Iterator[str]:
-        """Find what is wrong with a line and the video that it names."""
+        """Find the problems of a line and of the video that it names."""
         fields = line.split() if self.rawframes else line.strip().split(self.delimiter)
         if not fields or not fields[0]:
             yield 'empty line, remove it'
@@ -108,7 +108,7 @@ class AnnotationFormat:
 
 
 def check_annotations(ann_file: str, data_prefix: str = '', **layout) -> list:
-    """Find what is wrong with an annotation file.
+    """Find the problems of an annotation file.
 
     Args:
         ann_file (str): The annotation file.

@@ -24,7 +24,7 @@ def _class_of(cfg: dict) -> type:
 
 
 def has_list(cfg: dict) -> bool:
-    """Tell if a config is of a dataset whose annotation list can be checked."""
+    """Test if a config names a dataset whose annotation list can be checked."""
     return _class_of(cfg) in (VideoDataset, RawframeDataset)
 
 
@@ -34,7 +34,7 @@ def list_of(cfg: dict) -> str:
 
 
 def layout_of(cfg: dict) -> dict:
-    """Collect what a dataset's config tells of the lines of its annotation list.
+    """Collect the layout of the lines of a dataset's annotation list from its config.
 
     Returns:
         dict: Fields of :class:`pan_mm.datasets.checks.annotations.AnnotationFormat`.
@@ -54,7 +54,7 @@ def layout_of(cfg: dict) -> dict:
 
 
 def check_list(cfg: dict, num_classes: Optional[int] = None, labeled: bool = True) -> list:
-    """Find what is wrong with the list of a ``VideoDataset`` or ``RawframeDataset``.
+    """Find the problems of the list of a ``VideoDataset`` or ``RawframeDataset``.
 
     Args:
         cfg (dict): Config of the dataset.
@@ -106,7 +106,7 @@ def open_dataset(cfg: dict):
 
 
 def infos(dataset) -> Iterator[dict]:
-    """Yield what the dataset knows of each video before it is read."""
+    """Yield the information of a dataset on each video."""
     return (dataset.get_data_info(i) for i in range(len(dataset)))
 
 
@@ -124,7 +124,7 @@ def labels_of(dataset) -> Iterator[int]:
 
 
 def class_names_on_disk(dataset) -> dict:
-    """Find the class names of videos that the disk tells, whatever the labels say.
+    """Find the class names of videos on the disk, whatever the labels say.
 
     They come from the official label files in ``data_root/annotations`` (Something-Something,
     Jester), or from the folder of a video if that is named after a class.
@@ -185,15 +185,15 @@ def check_label_order(dataset) -> Iterator[str]:
 
 
 def check_decoding(
-    videos: Iterable[dict], pipeline: Sequence, workers: int = 4
+    videos: Iterable[dict], pipeline: Sequence, workers: int = 4, min_frames: int = 1
 ) -> Iterator[Optional[str]]:
     """Decode eight frames of each video, the first and last included.
 
     Args:
-        videos (Iterable[dict]): What a dataset knows of each, as :func:`infos` gives it.
-        pipeline (Sequence[dict]): A pipeline, of which the transforms that open and decode a
-            video are used.
+        videos (Iterable[dict]): As :func:`infos` gives them.
+        pipeline (Sequence[dict]): A pipeline; only its transforms that open and decode are used.
         workers (int): Threads. Defaults to 4.
+        min_frames (int): Frames that each must have. Defaults to 1.
 
     Yields:
         str | None: For each video, why it cannot be decoded, or None.
@@ -205,8 +205,8 @@ def check_decoding(
     if not steps:
         raise DataError('the pipeline has no transform that decodes (…Init, …Decode)')
 
-    def read(results: dict) -> Optional[str]:
-        name = place_of(results)
+    def read(info: dict) -> Optional[str]:
+        results, name = dict(info), place_of(info)  # a copy, which holds the frames
         try:
             for step in steps[:-1]:
                 results = step.transform(results)
@@ -216,6 +216,8 @@ def check_decoding(
         except Exception as error:  # of whatever library decodes
             message = str(error) or type(error).__name__
             return message if name in message else f'{name}: cannot be decoded ({message})'
+        if results['total_frames'] < min_frames:
+            return f'{name}: a picture, not a video'
         return f'{name}: a frame is not an image' if any(i is None for i in images) else None
 
     with ThreadPool(workers) as pool:
@@ -223,7 +225,7 @@ def check_decoding(
 
 
 def summarize(dataset) -> str:
-    """Tell in a line how many videos there are, and how they spread over the classes."""
+    """Count the videos and their spread over the classes, in one line."""
     counts = Counter(labels_of(dataset))
     line = f'{len(dataset)} videos of {len(counts)} classes'
     if counts:

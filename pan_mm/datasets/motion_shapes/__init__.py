@@ -1,1 +1,1 @@
-"""The embedded dataset: rendered shapes whose classes are their motions."""
+"""Embedded dataset of rendered shapes whose classes are their motions."""

@@ -79,7 +79,7 @@ def render_motion_shapes(
 
 @DATASETS.register_module()
 class MotionShapesDataset(VideoDataset):
-    """The embedded dataset: 12 classes that differ only in motion, in time-reversed pairs.
+    """Embedded dataset of 12 classes that differ only in motion, in time-reversed pairs.
 
     Two shapes move left or right, move up or down, grow or shrink, turn either way, approach or
     part, appear or vanish, over a drifting noisy texture. One frame says nothing of the class;
@@ -124,7 +124,7 @@ class MotionShapesDataset(VideoDataset):
 
 
 def _is_complete(root, meta):
-    """Whether ``root`` holds this very rendering; an error if it holds anything else."""
+    """Test if ``root`` holds this very rendering; refuse anything else."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     hint = f'Remove {root} to render it again, or choose another data_root.'

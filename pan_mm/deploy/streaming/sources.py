@@ -70,7 +70,7 @@ class FileSource:
 
     Args:
         path (str | Path): A file.
-        limits (Limits): What it may cost. By default 64 GiB, and as many frames as there are.
+        limits (Limits): Limits of its size. By default 64 GiB and any number of frames.
 
     Raises:
         VideoError: If it is missing, may not be read, is not a video or exceeds its limits; while

@@ -215,7 +215,7 @@ def test_tool_names_what_is_wrong(tmp_path):
 
 
 def _appearance(frame):
-    """What one frame shows: small gray image, colours, strength and direction of edges."""
+    """Features of one frame: small gray image, colors, strength and direction of edges."""
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
     dx, dy = cv2.Sobel(gray, -1, 1, 0), cv2.Sobel(gray, -1, 0, 1)
     strength = np.hypot(dx, dy)
@@ -230,7 +230,7 @@ def _appearance(frame):
 
 
 def _motion(before, after):
-    """What two adjacent frames show beyond one: change, and change along the gradient."""
+    """Features of two frames beyond those of one: change, and change along the gradient."""
     before, after = (
         cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1)
         for frame in (before, after)

@@ -147,7 +147,7 @@ def test_video_is_decoded_as_it_was_drawn(tmp_path):
     assert min(_psnr(a, b) for a, b in zip(decoded, frames)) > 30
 
 
-def test_a_coded_frame_carries_no_trace_of_its_neighbours(tmp_path):
+def test_a_coded_frame_carries_no_trace_of_its_neighbors(tmp_path):
     frames = render_clip(np.random.default_rng(0), 1, 64, 36)
     order = np.random.default_rng(1).permutation(36)
     decoded = []

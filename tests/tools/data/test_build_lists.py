@@ -160,11 +160,13 @@ def test_unfit_folder_is_refused(tool, own_videos, change, message):
 class TestNames:
     def test_as_phones_and_people_give_them(self, tool, own_videos, options_of):
         (own_videos / 'wave').rename(own_videos / '손 흔들기')
-        (own_videos / '손 흔들기' / '0.mp4').rename(own_videos / '손 흔들기' / 'IMG (1) [b], c.MP4')
+        (own_videos / '손 흔들기' / '0.mp4').rename(
+            own_videos / '손 흔들기' / 'IMG\u202f(1) [b], c.MP4'
+        )
         result = tool('build_list.py', own_videos)
         assert result.returncode == 0, result.stderr
         listed = ''.join((own_videos / f'{split}.txt').read_text() for split in ('train', 'val'))
-        assert '손 흔들기/IMG (1) [b], c.MP4\t1\n' in listed and len(listed.splitlines()) == 10
+        assert '손 흔들기/IMG\u202f(1) [b], c.MP4\t1\n' in listed and len(listed.splitlines()) == 10
         options = options_of(result.stdout)
         for split in ('train', 'val'):
             dataset = VideoDataset(

@@ -1,4 +1,4 @@
-"""What the check of a prepared dataset finds."""
+"""Problems that the check of a prepared dataset finds."""
 
 from pathlib import Path
 
