@@ -13,7 +13,7 @@ import signal
 import struct
 import time
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import forkserver
@@ -121,7 +121,7 @@ class Decoder:
                 self._kill(future)
         return Clip(torch.from_numpy(inputs), *counts)
 
-    async def frames(self, path: Path, stride: int, length: int) -> AsyncIterator[tuple]:
+    async def frames(self, path: Path, stride: int, length: int) -> AsyncGenerator[tuple, None]:
         """Decode a video frame by frame, as fast as they are taken; close the iterator.
 
         Args:
@@ -273,4 +273,4 @@ def send_frames(path: Path, pipe: Path, stride: int, length: int) -> None:
         for frame in FileSource(path):
             if (frame.index - stride // 2) % stride < length:
                 file.write(HEADER.pack(frame.index, frame.timestamp, *frame.image.shape[:2]))
-                file.write(frame.image)
+                file.write(frame.image.tobytes())

@@ -114,7 +114,7 @@ class ClosingProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, for some seconds if no request comes."""
         super().connection_made(transport)
-        transport.max_size = READ_SIZE  # asyncio's is 16 times as much
+        transport.max_size = READ_SIZE  # type: ignore[attr-defined]  # asyncio's is 16 times this
         self.loop.call_later(HEADER_SECONDS, self._close_unused)
 
     def _close_unused(self):

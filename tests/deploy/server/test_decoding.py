@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from contextlib import aclosing, suppress
 from pathlib import Path
 
@@ -232,3 +233,14 @@ class TestDecoder:
             return await decoder.clip(videos / '0.mp4')
 
         assert run(decode).num_frames == 12
+
+    def test_the_clock_may_jump(self, run, videos, monkeypatch):
+        """Deadlines are measured on the monotonic clock."""
+
+        async def decode(decoder):
+            for jump in (-86_400, 31_536_000):
+                now = time.time() + jump
+                monkeypatch.setattr(time, 'time', lambda now=now: now)
+                assert (await decoder.clip(videos / '0.mp4')).num_frames == 12
+
+        run(decode)
