@@ -11,25 +11,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.slow
-def test_upstream_namesakes_do_not_break_the_import():
-    """MMAction2 may get a VideoInit of its own one day; PAN's configs still mean PAN's."""
-    code = """
-from mmaction.registry import HOOKS, TRANSFORMS
-
-class VideoInit: pass
-class DataFaultHook: pass
-
-TRANSFORMS.register_module()(VideoInit)
-HOOKS.register_module()(DataFaultHook)
-import pan_mm
-print(TRANSFORMS.get('VideoInit').__module__, HOOKS.get('DataFaultHook').__module__)
-"""
-    env = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONWARNINGS='ignore')
-    done = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert all(module.startswith('pan_mm.') for module in done.stdout.split())
-
-
 @pytest.mark.slow
 def test_names_of_experiments_say_their_import():
     code = """

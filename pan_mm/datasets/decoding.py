@@ -1,7 +1,7 @@
 """Decoding the sampled frames of a video, and as few others as the codec allows."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Optional
 
 import av
@@ -242,7 +242,7 @@ class VideoInit(BaseTransform):
                 "MMAction2's DecordInit and DecordDecode, or OpenCVInit and OpenCVDecode"
             )
         self.num_threads = num_threads
-        self.fetch = functools.partial(
+        self.fetch: Callable = functools.partial(
             fetch_video, limits=Limits(max_bytes, max_pixels), io_backend=io_backend, **kwargs
         )
 

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from pan_mm.utils.errors import PANError
 
-LOCK, OWNER = '.lock', '.lock.owner'
+LOCK, OWNER = '.training.lock', '.training.owner'
 
 
 @contextmanager

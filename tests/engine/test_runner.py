@@ -177,7 +177,7 @@ def test_a_second_training_is_kept_out_of_a_work_dir(make_runner, tmp_path):
         with pytest.raises(PANError, match=rf'work: another .*process {os.getpid()} on .* writing'):
             make_runner(**CHECKED).train()
         assert not list((tmp_path / 'work').glob('*.pth'))
-    assert not (tmp_path / 'work' / '.lock.owner').exists()
+    assert not (tmp_path / 'work' / '.training.owner').exists()
 
 
 def test_no_password_is_written(make_runner, tmp_path, monkeypatch, capfd):

@@ -85,7 +85,7 @@ def publishable(text: str) -> str:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):  # not a config of MMEngine's
         return ''
-    kept = [
+    kept: list = [
         node
         for node in tree.body
         if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') in PUBLISHED
