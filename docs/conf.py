@@ -36,6 +36,7 @@ include_patterns = [
     'docs/**.md',
     'configs/**.md',
     'tools/**.md',
+    'projects/**.md',
     'results/README.md',
     'pan_mm/pretrained/*.md',
     'model_zoo.md',
@@ -90,7 +91,7 @@ class Registered(Directive):
         own = sorted(
             f'{part.__module__}.{name}'
             for name, part in parts.items()
-            if part.__module__.startswith('pan_mm.')
+            if isinstance(part, type) and part.__module__.startswith('pan_mm.')
         )
         lines = [line for name in own for line in (f'.. autoclass:: {name}', '')]
         lines = ['```{eval-rst}', *lines, '```']

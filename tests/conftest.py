@@ -73,12 +73,17 @@ def scheduling_stays():
 
 @pytest.fixture(autouse=True)
 def loggers_stay():
-    """MMEngine writes to the file of every logger that there is, also to that of a folder gone."""
+    """MMEngine writes to the files of its last logger, also where others have closed them.
+
+    Uvicorn does so with all handlers of the process when it sets up its own.
+    """
     before = dict(MMLogger._instance_dict)
     yield
-    for name in MMLogger._instance_dict.keys() - before.keys():
-        for handler in MMLogger._instance_dict.pop(name).handlers:
-            handler.close()
+    for name, logger in list(MMLogger._instance_dict.items()):
+        if name not in before or any(getattr(h, 'stream', '') is None for h in logger.handlers):
+            del MMLogger._instance_dict[name]
+            for handler in logger.handlers:
+                handler.close()
 
 
 def _shared(name: str) -> Path:

@@ -30,6 +30,8 @@ from .hooks.data_fault_hook import DataFaultHook
 from .preflight import preflight
 from .work_dir import locked_work_dir
 
+DEPRECATIONS = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
+
 
 @RUNNERS.register_module()
 class CheckedRunner(Runner):
@@ -76,6 +78,8 @@ class CheckedRunner(Runner):
         """Build it, name config and device, and show only warnings on the terminal for now."""
         logger = super().build_logger(*args, **kwargs)
         logger.addFilter(redact_record)
+        # MMEngine's hooks warn each time of the end of what they use themselves.
+        logger.addFilter(lambda record: not record.getMessage().startswith(DEPRECATIONS))
         name = Path(self.cfg.filename).name if self.cfg.filename else self.experiment_name
         logger.info(f'{name} on {get_device()}, log in {self.log_dir}')
         for handler in logger.handlers:
