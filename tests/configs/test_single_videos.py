@@ -85,10 +85,10 @@ def test_all_tools_give_the_same_scores(path, videos):
 def scores(cfg, videos):
     """Probabilities (5,) by each tool that takes the config, of one model."""
     video = str(videos / '3.mp4')
+    torch.manual_seed(0)
     theirs = ActionRecogInferencer(cfg.copy(), device='cpu')
     model = theirs.model
     model.cfg = cfg  # as init_recognizer has it
-    torch.manual_seed(0)
     for name, weight in model.named_parameters():
         if weight.ndim > 1 and ('cls_head' in name or 'persistence' in name):
             torch.nn.init.normal_(weight, std=0.3)
