@@ -1,4 +1,4 @@
-"""Where MMAction2's registries find PAN's parts, and registries of the scope ``pan_mm``.
+"""Places of PAN's parts for MMAction2's registries, and registries of the scope ``pan_mm``.
 
 Names of experiments that moved to ``projects`` point to the import that brings them.
 

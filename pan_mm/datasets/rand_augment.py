@@ -5,7 +5,7 @@ import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-GREY = (128, 128, 128)
+GRAY = (128, 128, 128)
 # By name: (image, strength from -1 to 1) -> image.
 OPERATIONS = {
     'auto_contrast': lambda x, s: mmcv.auto_contrast(x),
@@ -16,11 +16,11 @@ OPERATIONS = {
     'contrast': lambda x, s: mmcv.adjust_contrast(x, 1 + 0.9 * s, backend='cv2'),
     'brightness': lambda x, s: mmcv.adjust_brightness(x, 1 + 0.9 * s, backend='cv2'),
     'sharpness': lambda x, s: mmcv.adjust_sharpness(x, 1 + 0.9 * s),
-    'rotate': lambda x, s: mmcv.imrotate(x, 30 * s, border_value=GREY),
-    'shear_x': lambda x, s: mmcv.imshear(x, 0.3 * s, 'horizontal', GREY),
-    'shear_y': lambda x, s: mmcv.imshear(x, 0.3 * s, 'vertical', GREY),
-    'translate_x': lambda x, s: mmcv.imtranslate(x, 0.3 * s * x.shape[1], 'horizontal', GREY),
-    'translate_y': lambda x, s: mmcv.imtranslate(x, 0.3 * s * x.shape[0], 'vertical', GREY),
+    'rotate': lambda x, s: mmcv.imrotate(x, 30 * s, border_value=GRAY),
+    'shear_x': lambda x, s: mmcv.imshear(x, 0.3 * s, 'horizontal', GRAY),
+    'shear_y': lambda x, s: mmcv.imshear(x, 0.3 * s, 'vertical', GRAY),
+    'translate_x': lambda x, s: mmcv.imtranslate(x, 0.3 * s * x.shape[1], 'horizontal', GRAY),
+    'translate_y': lambda x, s: mmcv.imtranslate(x, 0.3 * s * x.shape[0], 'vertical', GRAY),
 }
 
 

@@ -1,4 +1,4 @@
-"""What can take VAP's place in ``VAPHead(aggregation=dict(type=...))``."""
+"""Pooling in VAP's place, ``VAPHead(aggregation=dict(type=...))``."""
 
 from mmaction.registry import MODELS
 from torch import Tensor, nn

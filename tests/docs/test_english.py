@@ -88,6 +88,41 @@ def test_docstrings_and_messages():
     assert not words, '\n'.join(words)
 
 
+def docstrings(name):
+    tree = ast.parse((ROOT / name).read_text(encoding='utf-8'))
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(tree):
+        if isinstance(node, kinds) and ast.get_docstring(node):
+            yield getattr(node, 'name', name), ast.get_docstring(node)
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun():
+    puzzles = [
+        f'{name}: {part}: {text.splitlines()[0]}'
+        for name in CODE
+        if name.startswith('pan_mm/')
+        for part, text in docstrings(name)
+        if re.match(r'(What|Whether|How|Where|Which)\b', text)
+    ]
+    assert not puzzles, '\n'.join(puzzles)
+
+
+def test_identifiers():
+    """Names in code are American, and those of the field."""
+    bad = re.compile(
+        r'\b\w*(colour|grey|centre|normalis|summaris|labelled|doorkeeper)\w*'
+        r'|\b(door|mend|written_whole|without_password|errors_end_the_program)\b',
+        re.I,
+    )
+    words = []
+    for name in CODE:
+        with tokenize.open(ROOT / name) as file:
+            for token in tokenize.generate_tokens(file.readline):
+                if token.type == tokenize.NAME and bad.fullmatch(token.string):
+                    words.append(f'{name}:{token.start[0]}: {token.string}')
+    assert not words, '\n'.join(words)
+
+
 def test_comments():
     words = []
     for name in CODE:

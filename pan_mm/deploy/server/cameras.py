@@ -77,7 +77,7 @@ class Camera:
 
     @property
     def alive(self) -> bool:
-        """Whether it is still followed."""
+        """Tell whether it is still followed."""
         return self._thread.is_alive()
 
     def put(self, image: np.ndarray) -> None:

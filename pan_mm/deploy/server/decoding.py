@@ -41,7 +41,7 @@ HEADER = struct.Struct('<Qdii')  # of a frame: index, seconds, height, width
 
 
 class Clip(NamedTuple):
-    """What the test pipeline makes of a video.
+    """Input of the model, as the test pipeline makes it of a video.
 
     Attributes:
         inputs (torch.Tensor): Frames as ``PackActionInputs`` packs them.

@@ -1,4 +1,4 @@
-"""What the server lets a request cost."""
+"""Limits of the cost of a request."""
 
 from typing import NamedTuple
 
