@@ -1,6 +1,7 @@
 """Recognition of video files with a trained recognizer."""
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -121,12 +122,13 @@ class PANInferencer:
             of C floats, or ``error``, what is wrong with the file. Scores are probabilities.
 
         Raises:
+            TypeError: If a video is not the name of a file.
             ValueError: If features are asked of an exported model.
         """
         if features and isinstance(self.model, ExportedModel):
             raise ValueError(f'{self.model.path} gives only logits; give the checkpoint')
         compute = self.features if features else self.probabilities
-        read = read_videos(map(str, videos), self.pipeline, self.num_workers)
+        read = read_videos(map(_name, videos), self.pipeline, self.num_workers)
         while batch := list(itertools.islice(read, self.batch_size)):
             results = {video: error for video, _, error in batch if error is not None}
             good = [item for item in batch if item[2] is None]
@@ -184,6 +186,12 @@ class PANInferencer:
             dict(label=label, name=self.classes[label], score=score)
             for label, score in zip(labels.tolist(), scores.tolist())
         ]
+
+
+def _name(video):
+    if isinstance(video, (str, os.PathLike)):
+        return os.fspath(video)
+    raise TypeError(f'a video is the name of a file, got {type(video).__name__}')
 
 
 def _shape(item):

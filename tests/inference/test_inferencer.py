@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmaction.apis import inference_recognizer
@@ -253,3 +254,9 @@ def test_zoo_configs_name_their_classes_in_a_file():
     )
     names = class_names(174, config=config)
     assert names[0] == 'Approaching something with your camera'
+
+
+@pytest.mark.parametrize('videos', [b'a.mp4', [b'a.mp4'], np.zeros((2, 4, 4, 3)), [None]])
+def test_what_is_not_a_name_is_refused(config, checkpoint, videos):
+    with pytest.raises(TypeError, match='a video is the name of a file, got'):
+        PANInferencer(config, checkpoint, 'cpu')(videos)
