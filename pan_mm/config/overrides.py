@@ -1,6 +1,7 @@
 """Settings that act: misspelled keys, and options that change nothing, are refused."""
 
 import difflib
+import functools
 import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -47,8 +48,13 @@ def arguments(kind: Any) -> dict:
         nothing of this name is known.
     """
     part = next(iter(_parts(kind)), None)
+    return dict(_arguments(part)) if part else {}
+
+
+@functools.lru_cache
+def _arguments(part):
     is_class = inspect.isclass(part)
-    owners = inspect.getmro(part)[:-1] if is_class else [part] if part else []
+    owners = inspect.getmro(part)[:-1] if is_class else [part]
     functions = [vars(owner).get('__init__') for owner in owners] if is_class else owners
     found: dict = {}
     for function in filter(inspect.isfunction, functions):
@@ -88,9 +94,10 @@ def check_settings(cfg: dict, runner: type = Runner) -> None:
     Raises:
         ConfigError: Naming each setting by its place in the config, and the nearest right one.
     """
+    read = arguments(runner)
     _refuse(
         problem
-        for place, part in _values({key: cfg[key] for key in cfg if key in arguments(runner)})
+        for place, part in _values({key: cfg[key] for key in cfg if key in read})
         if isinstance(part, dict) and ('type' in part or place in UNTYPED)
         for problem in _check_part(place, part)
     )
@@ -185,8 +192,14 @@ def _parts(kind: Any) -> list:
     """Find the classes of a name in all registries."""
     if not isinstance(kind, str):
         return [kind] if callable(kind) else []
+    _import_parts()
+    found = [r.module_dict[kind] for r in REGISTRIES if kind in r.module_dict]
+    return list(dict.fromkeys(found))
+
+
+@functools.lru_cache
+def _import_parts() -> None:
+    """Fill the registries; once, as an import that fails would be tried again for each part."""
     for registry in REGISTRIES:
         with suppress(ImportError):  # MMAction2's EVALUATOR names a module that does not exist
             registry.import_from_location()
-    found = [r.module_dict[kind] for r in REGISTRIES if kind in r.module_dict]
-    return list(dict.fromkeys(found))

@@ -23,7 +23,7 @@ from pan_mm.config.scale import apply_scale
 from pan_mm.utils.addresses import redact, redact_record, redact_url
 from pan_mm.utils.checkpoint import check_resumable
 from pan_mm.utils.environment import describe_run
-from pan_mm.utils.errors import CheckpointError, DataError, PANError, listed
+from pan_mm.utils.errors import CheckpointError, DataError, PANError, listed, shown
 
 from .hooks.checkpoint_hook import latest_checkpoint
 from .hooks.data_fault_hook import DataFaultHook
@@ -149,12 +149,12 @@ class CheckedRunner(Runner):
         meta = checkpoint.get('meta', {}).get('dataset_meta') or {}
         dataset = getattr(self._train_loop, 'dataloader', None)
         own = getattr(getattr(dataset, 'dataset', None), 'metainfo', {}).get('classes')
-        theirs = meta.get('classes')
-        if not own or not theirs or list(own) == list(theirs):
+        theirs = meta.get('classes') if isinstance(meta, dict) else None
+        if not own or not isinstance(theirs, (list, tuple)) or list(own) == list(theirs):
             return
         message = (
-            f'{filename} was trained on the classes {", ".join(map(str, theirs))[:200]}, which '
-            'differ in names or order from those of the config; its labels mean other classes'
+            f'{filename} was trained on the classes {shown(theirs)}, which differ in names or '
+            'order from those of the config; its labels mean other classes'
         )
         if self._resume:
             raise CheckpointError(message)
