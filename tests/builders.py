@@ -93,7 +93,7 @@ def write_checkpoint(folder, config, **meta):
     return path
 
 
-TRAINED_CONFIG = 'pan-lite_imagenet-pretrained-efficientnet-lite0_8xb8-4x1x8-80e_custom-rgb'
+TRAINED_CONFIG = 'pan-lite_imagenet-pretrained-efficientnet-lite0_1xb16-4x1x8-15e_custom-rgb'
 
 
 def write_trained_model(folder, name='pan-test', config=TRAINED_CONFIG, classes=('left', 'right')):

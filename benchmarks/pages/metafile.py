@@ -45,7 +45,6 @@ DATASETS = {  # by their names in configs, as the zoo lists them; '' are the use
     'ucf101': 'UCF101',
     'hmdb51': 'HMDB51',
     'custom': '',
-    'custom-rawframes': '',
     'motionshapes': 'MotionShapes',
     'utd-mhad': 'UTD-MHAD',
     'jhmdb': 'JHMDB',

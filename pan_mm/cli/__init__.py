@@ -25,6 +25,7 @@ COMMANDS = {
     'stream': 'find events in a video, a camera or a network stream',
     'export': 'write a recognizer as ONNX or torch.export, and check it',
     'publish': 'write the weights of a checkpoint, without the optimizer, to share them',
+    'compare': 'train models alike on your own videos, and compare them',
     'serve': 'serve a recognizer as a web page and an HTTP API',
     'tool': 'run a tool of MMAction2, from any installation',
     'doctor': 'show what is installed and what pip check finds, and try a training step',

@@ -81,6 +81,23 @@ def set_arguments(config: dict, kind: str, **arguments: Any) -> None:
                 transform.update(arguments)
 
 
+def read_frames(config: dict) -> None:
+    """Let the datasets read folders of frames, not video files; for base configs.
+
+    ``test_pipeline``, for single videos, remains the one that opens a file.
+
+    Args:
+        config (dict): Changed in place.
+    """
+    for split in ('train', 'val', 'test'):
+        for dataset in leaf_datasets((config.get(f'{split}_dataloader') or {}).get('dataset')):
+            dataset['type'] = 'RawframeDataset'
+            steps = [each for each in dataset['pipeline'] if kind_of(each) != 'open']
+            dataset['pipeline'] = [
+                dict(type='RawFrameDecode') if kind_of(each) == 'decode' else each for each in steps
+            ]
+
+
 def set_sizes(config: dict, sizes: Mapping[int, int]) -> None:
     """Exchange sizes of frames in all pipelines; for base configs, where ``_base_`` is one.
 

@@ -5,6 +5,7 @@ from .hooks.checkpoint_hook import SafeCheckpointHook
 from .hooks.data_fault_hook import DataFaultHook
 from .hooks.epoch_seed_hook import EpochSeedHook
 from .hooks.invalid_loss_hook import InvalidLossHook
+from .hooks.verdict_hook import VerdictHook
 from .hooks.visualization_hook import PANVisualizationHook
 from .optim_constructor import PANOptimWrapperConstructor
 from .preflight import preflight
@@ -20,6 +21,7 @@ __all__ = [
     'PANOptimWrapperConstructor',
     'PANVisualizationHook',
     'SafeCheckpointHook',
+    'VerdictHook',
     'preflight',
     'run_tool',
 ]

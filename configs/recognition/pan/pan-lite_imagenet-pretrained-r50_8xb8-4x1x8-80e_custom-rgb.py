@@ -7,3 +7,6 @@ _base_ = [
 ]
 
 model = dict(backbone=dict(stream='lite'), cls_head=dict(num_classes=2))
+train_dataloader = dict(batch_size=8, num_workers=8)
+val_dataloader = dict(batch_size=8, num_workers=8)
+test_dataloader = val_dataloader

@@ -1,0 +1,175 @@
+"""Models trained alike on own videos: the same lists, size of frames and processor time."""
+
+import csv
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Optional
+
+import torch
+from scipy.stats import binomtest
+
+from pan_mm.utils.errors import DataError, PANError
+from pan_mm.utils.files import atomic_write
+
+from .own_videos import read_own_videos, sided, write_config
+
+ROWS, SETTINGS = 'compare.csv', 'compare.json'
+
+
+class Comparison:
+    """Trainings of several models in one folder, which continue where they were stopped.
+
+    Args:
+        videos (Path): Folder with the lists of tools/data/build_list.py.
+        out (Path): Gets a config and a work dir for each model, and ``compare.csv``.
+        minutes (float): Of one core, or of the GPU, for each training.
+        size (int, optional): Height and width of all frames. Defaults to what the budget allows
+            the first model.
+        seed (int): Of the trainings.
+
+    Raises:
+        DataError: If lists are missing, or ``out`` holds a comparison of other lists or settings.
+    """
+
+    def __init__(
+        self, videos: Path, out: Path, minutes: float, size: Optional[int] = None, seed: int = 0
+    ) -> None:
+        self.videos, self.out = read_own_videos(videos), out
+        self.minutes, self.size, self.seed = minutes, size, seed
+        digest = hashlib.sha256()
+        for name in ('train.txt', 'val.txt', 'label_map.txt'):
+            digest.update((videos / name).read_bytes())
+        self._settings = dict(
+            videos=str(videos.resolve()),
+            lists=digest.hexdigest(),
+            minutes=minutes,
+            size=size,
+            seed=seed,
+        )
+        self._begin()
+
+    def _begin(self):
+        path = self.out / SETTINGS
+        if not path.exists():
+            self.out.mkdir(parents=True, exist_ok=True)
+            _write(path, json.dumps(self._settings, indent=1) + '\n')
+            return
+        before = json.loads(path.read_text(encoding='utf-8'))
+        if changed := [key for key, value in self._settings.items() if before.get(key) != value]:
+            raise DataError(
+                f'{self.out} holds a comparison with other {", ".join(changed)}; give another --out'
+            )
+
+    @property
+    def rows(self) -> list:
+        """Rows of ``compare.csv``: the models that are trained."""
+        path = self.out / ROWS
+        if not path.exists():
+            return []
+        with open(path, newline='', encoding='utf-8') as file:
+            return list(csv.DictReader(file))
+
+    def run(self, models: Sequence) -> Iterator[dict]:
+        """Train the models that have no row yet; yield the row of each.
+
+        Raises:
+            PANError: If a training fails; its log is in the model's work dir.
+        """
+        done = {row['model']: row for row in self.rows}
+        for model in models:
+            yield done.get(model) or self._train(model)
+
+    def _train(self, model):
+        config, work_dir = self.out / f'{model}.py', self.out / model
+        size = self.size or next((int(row['pixels']) for row in self.rows), None)
+        command = [sys.executable, '-m', 'pan_mm', 'tool', 'train', str(config)]
+        command += ['--work-dir', str(work_dir), '--seed', str(self.seed)]
+        resumed = (work_dir / 'last_checkpoint').exists()
+        if not (resumed and config.exists()):
+            flip = not sided(self.videos.classes)
+            write_config(config, model, self.videos, self.minutes, size, flip)
+        begun = _spent()
+        log = self.out / f'{model}.log'
+        with open(log, 'a', encoding='utf-8') as file:
+            status = subprocess.run(
+                [*command, *(['--resume'] if resumed else [])], stdout=file, stderr=file
+            ).returncode
+        record = work_dir / 'verdict.json'
+        if status or not record.exists():
+            raise PANError(f'{model}: the training failed, see the end of {log}')
+        row = self._row(model, json.loads(record.read_text(encoding='utf-8')))
+        row.update(
+            # Of what a killed training did before, nothing is known.
+            minutes='' if resumed else round((_spent() - begun) / 60, 1),
+            command=shlex.join(['python', *command[1:]]),
+        )
+        rows = [*self.rows, row]
+        with atomic_write(self.out / ROWS) as part, open(part, 'w', newline='') as file:
+            writer = csv.DictWriter(file, row)
+            writer.writeheader()
+            writer.writerows(rows)
+        return row
+
+    def _row(self, model, verdict):
+        hits, total = (sum(a == b for a, b in verdict['val']), len(verdict['val']))
+        low, high = binomtest(hits, total).proportion_ci(method='wilson')
+        config = (self.out / f'{model}.py').read_text(encoding='utf-8')
+        pixels = next(line.split()[2] for line in config.splitlines() if line.startswith('size ='))
+        return dict(
+            model=model,
+            pixels=pixels,
+            steps=verdict['iterations'],
+            loss=round(verdict['loss'], 3),
+            training=round(100 * verdict['train_accuracy'], 1),
+            validation=round(100 * verdict['val_accuracy'], 1),
+            low=round(100 * low, 1),
+            high=round(100 * high, 1),
+            videos=total,
+            seed=self.seed,
+            verdict=verdict['verdict'],
+        )
+
+    def draw(self) -> Path:
+        """Draw accuracies on the validation videos with their intervals; returns the PNG file."""
+        from matplotlib.figure import Figure
+
+        rows = sorted(self.rows, key=lambda row: float(row['validation']))
+        figure = Figure(figsize=(7, 1 + 0.45 * len(rows)), layout='constrained')
+        axes = figure.subplots()
+        for place, row in enumerate(rows):
+            value, low, high = (float(row[key]) for key in ('validation', 'low', 'high'))
+            axes.plot([low, high], [place, place], color='#8aa4c8', linewidth=3)
+            axes.plot(value, place, 'o', color='#1f4e8c', markersize=8)
+        guess = 100 * max(map(self.videos.labels.count, set(self.videos.labels)))
+        axes.axvline(guess / len(self.videos.labels), color='gray', linestyle=':', label='chance')
+        axes.set(
+            yticks=range(len(rows)),
+            yticklabels=[row['model'] for row in rows],
+            xlim=(0, 100),
+            xlabel=f'validation accuracy, % of {rows[0]["videos"]} videos; 95 % intervals',
+        )
+        axes.legend(frameon=False, loc='lower right')
+        path = self.out / 'compare.png'
+        with atomic_write(path) as part:
+            figure.savefig(part, dpi=150)
+        return path
+
+
+def _spent() -> float:
+    """Seconds of processor time of finished child processes; on a GPU, seconds that passed."""
+    if torch.cuda.is_available():
+        return time.perf_counter()
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _write(path, text):
+    with atomic_write(path) as part:
+        Path(part).write_text(text, encoding='utf-8')

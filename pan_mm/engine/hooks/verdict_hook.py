@@ -1,0 +1,136 @@
+"""Saying at the end of a training what it has learned."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from mmaction.registry import HOOKS
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import all_gather_object, is_main_process, master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from pan_mm.engine.verdict import Fit, accuracy, report
+from pan_mm.utils.files import atomic_write
+
+
+@HOOKS.register_module()
+class VerdictHook(Hook):
+    """Tells how well a classifier knows its training and validation videos, and what to do next.
+
+    At the end of a training it predicts training videos, prepared as in a validation, and logs
+    :func:`pan_mm.engine.verdict.report`. The numbers are also in ``verdict.json`` of the work dir.
+    The weights are those of the last epoch. It needs a validation and one label for a video, and
+    else stays silent.
+
+    Args:
+        num_videos (int): Of the training list, evenly over its classes. Defaults to 200.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, num_videos: int = 200) -> None:
+        self.num_videos = num_videos
+        self.losses: list = []
+        self.val: list = []
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Forget the losses of the epoch before."""
+        self.losses = []
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[dict] = None,
+    ) -> None:
+        """Keep the loss."""
+        self.losses.append(float(torch.as_tensor((outputs or {}).get('loss', 0)).detach()))
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Forget the validation before."""
+        self.val = []
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[Sequence] = None,
+    ) -> None:
+        """Keep labels and predictions."""
+        self.val += labels_of(outputs or ())
+
+    def after_train(self, runner: Runner) -> None:
+        """Log the verdict and write it."""
+        val = [pair for pairs in all_gather_object(self.val) for pair in pairs]
+        if is_main_process() and val and self.losses:
+            self._judge(runner, val)
+
+    @master_only
+    def _judge(self, runner, val):
+        dataset = runner.train_dataloader.dataset
+        while hasattr(dataset, 'dataset'):  # RepeatDataset and others around it
+            dataset = dataset.dataset
+        train = self._predict(runner, dataset)
+        if not train:
+            return
+        labels = [info['label'] for info in map(dataset.get_data_info, range(len(dataset)))]
+        num_classes = 1 + max(*labels, *(max(pair) for pair in (*train, *val)))
+        names = dataset.metainfo.get('classes') or list(map(str, range(num_classes)))
+        counts = Counter(labels)
+        fit = Fit(
+            classes=list(names),
+            counts=[counts[label] for label in range(len(names))],
+            train=train,
+            val=val,
+            loss=sum(self.losses) / len(self.losses),
+            epochs=runner.max_epochs,
+            flips=_flips(dataset),
+        )
+        text = report(fit)
+        runner.logger.info(f'What was learned:\n{text}')
+        record = dict(
+            fit._asdict(),
+            train_accuracy=accuracy(train),
+            val_accuracy=accuracy(val),
+            iterations=runner.iter,
+            verdict=text.rpartition('Verdict: ')[2],
+        )
+        with atomic_write(Path(runner.work_dir) / 'verdict.json') as part:
+            Path(part).write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n')
+
+    @torch.no_grad()
+    def _predict(self, runner, dataset):
+        """Labels and predictions of training videos, evenly over the classes."""
+        order = sorted(range(len(dataset)), key=lambda i: str(dataset.get_data_info(i)['label']))
+        count = min(self.num_videos, len(order))
+        chosen = [order[i * len(order) // count] for i in range(count)]
+        prepare = runner.val_dataloader.dataset.pipeline
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model.eval()
+        pairs: list = []
+        for index in chosen:
+            data = pseudo_collate([prepare(dataset.get_data_info(index))])
+            pairs += labels_of(model.val_step(data))
+        return pairs
+
+
+def labels_of(samples: Sequence) -> list:
+    """(label, predicted label) of each sample that has one label; others are left out."""
+    pairs = [(s.get('gt_label'), s.get('pred_label')) for s in samples]
+    return [
+        (int(label), int(predicted))
+        for label, predicted in pairs
+        if label is not None and predicted is not None and label.numel() == predicted.numel() == 1
+    ]
+
+
+def _flips(dataset):
+    transforms = getattr(dataset.pipeline, 'transforms', ())
+    return any(getattr(transform, 'flip_ratio', 0) for transform in transforms)

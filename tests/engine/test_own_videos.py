@@ -1,0 +1,139 @@
+"""The recipe for own videos."""
+
+import shutil
+
+import pytest
+import torch
+from mmaction.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from pan_mm.config.scale import apply_scale
+from pan_mm.engine import own_videos as recipe
+from pan_mm.engine.own_videos import OWN_MODELS, OwnVideos, read_own_videos, sided, write_config
+from pan_mm.utils.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def folder(videos, tmp_path):
+    """Six training videos of two classes and two for validation, with their lists."""
+    for label, name in enumerate(('clap', 'wave')):
+        shutil.copytree(videos, tmp_path / name)
+        for split, numbers in dict(train=(0, 1, 2), val=(3,)).items():
+            with open(tmp_path / f'{split}.txt', 'a') as file:
+                file.writelines(f'{name}/{number}.mp4 {label}\n' for number in numbers)
+    (tmp_path / 'label_map.txt').write_text('clap\nwave\n')
+    return tmp_path
+
+
+@pytest.fixture
+def second_a_step(monkeypatch):
+    monkeypatch.setattr(recipe, 'seconds_per_step', lambda config, size: (size / 64) ** 2)
+
+
+def load(path):
+    cfg = Config.fromfile(path)
+    apply_scale(cfg)
+    return cfg
+
+
+@pytest.mark.parametrize(
+    ('clips', 'minutes', 'size', 'expected'),
+    [
+        (50, 10, None, (64, 200, 600, 1.0)),  # 600 steps of small frames
+        (50, 60, None, (160, 192, 576, 6.25)),  # the largest that leave 400
+        (50, 60, 64, (64, 667, 2001, 1.0)),  # not beyond 2000
+        (50, 1, None, (64, 20, 60, 1.0)),
+        (16_000, 6000, 64, (64, 60, 60_000, 1.0)),  # 60 epochs
+        (3, 0.01, 64, (64, 1, 1, 1.0)),
+    ],
+)
+def test_schedule(clips, minutes, size, expected, folder, second_a_step):
+    videos = OwnVideos(folder, ['clap', 'wave'], [0, 1] * (clips // 2) + [0] * (clips % 2))
+    assert write_config(folder / 'own.py', 'tsm', videos, minutes, size) == expected
+
+
+@pytest.mark.parametrize('model', OWN_MODELS)
+def test_each_model_has_a_config_that_builds(model, folder, second_a_step):
+    videos = read_own_videos(folder)
+    write_config(folder / 'own.py', model, videos, 10, 64)
+    cfg = load(folder / 'own.py')
+    init_default_scope('mmaction')
+    cfg.model.backbone.pop('pretrained', None)
+    if 'backbone' in cfg.model.backbone:
+        cfg.model.backbone.backbone.pretrained = None
+    model = MODELS.build(cfg.model)
+    sample = DATASETS.build(cfg.train_dataloader.dataset)[0]
+    data = model.data_preprocessor(
+        dict(inputs=[sample['inputs']] * 2, data_samples=[sample['data_samples']] * 2)
+    )
+    losses = model(**data, mode='loss')
+    assert losses['loss_cls'].isfinite() and sample['inputs'].shape[-2:] == (64, 64)
+    assert cfg.test_dataloader.dataset.metainfo.classes == ['clap', 'wave']
+    assert any(hook['type'] == 'VerdictHook' for hook in cfg.custom_hooks)
+
+
+def test_what_the_videos_ask_for(folder, second_a_step):
+    videos = OwnVideos(folder, ['go left', "it's up"], [0] * 30 + [1] * 5, '\t')
+    write_config(folder / 'own.py', 'pan-pa', videos, 10, 64, flip=False)
+    cfg = load(folder / 'own.py')
+    (flip,) = (t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'Flip')
+    assert flip.flip_ratio == 0
+    assert cfg.train_dataloader.sampler.type == 'ClassBalancedSampler'
+    assert cfg.train_dataloader.dataset.delimiter == '\t'
+    assert cfg.train_dataloader.dataset.data_root == str(folder)
+    assert cfg.train_dataloader.dataset.metainfo.classes == ['go left', "it's up"]
+    assert cfg.train_cfg.max_epochs == 300 and cfg.train_cfg.val_interval == 30
+    assert cfg.param_scheduler[0].end == 15 and cfg.param_scheduler[1].end == 300
+    write_config(folder / 'own.py', 'pan-pa', videos._replace(labels=[0] * 9 + [1] * 9), 10, 64)
+    cfg = load(folder / 'own.py')
+    assert cfg.train_dataloader.sampler.type == 'DefaultSampler'
+    assert any(
+        t.type == 'Flip' and t.flip_ratio == 0.5 for t in cfg.train_dataloader.dataset.pipeline
+    )
+
+
+def test_bfloat16_only_where_it_is_fast(folder, second_a_step, monkeypatch):
+    for fast in (True, False):
+        monkeypatch.setattr(recipe, 'multiplies_bfloat16', lambda fast=fast: fast)
+        write_config(folder / 'own.py', 'tsm', read_own_videos(folder), 10, 64)
+        assert ('AmpOptimWrapper' in str(load(folder / 'own.py').optim_wrapper)) == fast
+
+
+def test_a_step_is_measured_and_random_numbers_stay(folder):
+    write_config(folder / 'own.py', 'tsm', read_own_videos(folder), 0.01, 32)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    small, large = (recipe.seconds_per_step(folder / 'own.py', size, 1) for size in (32, 128))
+    assert 0 < small < large
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_sides():
+    names = [
+        'turnLeft',
+        'swipe_right',
+        'nach links',
+        'draw_circle_CCW',
+        'clockwise',
+        '向左',
+        'upright',
+    ]
+    assert sided([*names, 'leftover', 'bright', 'walk']) == names[:-1]
+
+
+def test_bad_input(folder, second_a_step):
+    with pytest.raises(ConfigError, match='no such model; there are pan-pa'):
+        write_config(folder / 'own.py', 'i3d', read_own_videos(folder), 1)
+    (folder / 'val.txt').unlink()
+    with pytest.raises(DataError, match=r'val\.txt: no such list; .*build_list'):
+        read_own_videos(folder)
+
+
+def test_nothing_stays_of_a_config_whose_videos_cannot_be_read(folder):
+    for path in folder.glob('*/*.mp4'):
+        path.write_bytes(b'')
+    with pytest.raises(Exception, match='mp4'):
+        write_config(folder / 'own.py', 'tsm', read_own_videos(folder), 1, 32)
+    assert not (folder / 'own.py').exists()
