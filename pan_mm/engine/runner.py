@@ -28,6 +28,7 @@ from pan_mm.utils.errors import CheckpointError, DataError, PANError, listed, sh
 from .hooks.checkpoint_hook import latest_checkpoint
 from .hooks.data_fault_hook import DataFaultHook
 from .preflight import preflight
+from .resume import ConfiguredSettings
 from .work_dir import locked_work_dir
 
 DEPRECATIONS = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
@@ -113,15 +114,19 @@ class CheckedRunner(Runner):
         super().load_or_resume()
 
     def resume(self, filename: str, *args, **kwargs) -> None:
-        """Continue where a checkpoint was written.
+        """Continue where a checkpoint was written, with the optimizer settings of the config.
 
         Raises:
             CheckpointError: If it is damaged, holds only weights, or is of another model.
         """
         self._resume, self._load_from = True, filename
+        alone = not hasattr(self.optim_wrapper, 'optim_wrappers')
+        own = ConfiguredSettings(self.optim_wrapper, self.param_schedulers) if alone else None
         try:
             super().resume(filename, *args, **kwargs)
             self._check_optimizer()
+            for change in own.apply(self.optim_wrapper) if own else ():
+                self.logger.warning(f'the config differs from {filename}: {change}')
         except (
             *(AttributeError, IndexError, KeyError),
             *(RuntimeError, TypeError, ValueError),
@@ -131,6 +136,12 @@ class CheckedRunner(Runner):
             raise CheckpointError(
                 f'{filename}: no training can be resumed from it ({type(error).__name__}: {error})'
             ) from error
+
+        if self.epoch >= self.max_epochs or self.iter >= self.max_iters:
+            self.logger.warning(
+                f'{filename} ends the training of {self.max_epochs} epochs, so nothing is left to '
+                f'do; epochs={2 * self.max_epochs} would train on'
+            )
 
     def _check_optimizer(self):
         """Refuse momentum of other shapes than its parameters, which PyTorch takes."""
