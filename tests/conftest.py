@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -17,6 +18,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+# A run in the background ignores these signals, and so would each process that a test starts.
+for name, handler in dict(SIGINT=signal.default_int_handler, SIGHUP=signal.SIG_DFL).items():
+    number = getattr(signal, name, None)
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # Workers of pytest-xdist share the cores; torch reads this when it is imported.
 if 'PYTEST_XDIST_WORKER' in os.environ:
