@@ -47,6 +47,11 @@ example:
     )
     add_optimize(parser)
     parser.add_argument('--label-map', metavar='FILE', help='class names, one per line')
+    parser.add_argument(
+        '--no-reject',
+        action='store_true',
+        help='do not say where the model is unsure',
+    )
     parser.add_argument('--topk', type=int, default=5, help='classes to show')
     parser.add_argument(
         '--features',
@@ -99,7 +104,10 @@ def _recognize(args, stdout):
         topk=args.topk,
         num_workers=args.workers if len(videos) > 1 else 0,  # a process takes time to start
         optimize=args.optimize,
+        reject=not args.no_reject,
     )
+    if not args.features:
+        print(known_classes(inferencer), file=sys.stderr)
     with noted_interrupts() as interrupted:
         if form == 'jsonl' and args.out:
             with ResultLog(args.out, _fingerprint(args, inferencer, checkpoint)) as log:
@@ -114,6 +122,15 @@ def _recognize(args, stdout):
         found = _until(interrupted, inferencer.iterate(videos, args.features), failed)
         _write(args.out or stdout, form, found, videos)
     return failed, len(videos)
+
+
+def known_classes(inferencer: PANInferencer, shown: int = 30) -> str:
+    """Say which classes a model knows, or how to name them."""
+    names = inferencer.classes
+    if names == [str(label) for label in range(len(names))]:
+        return f'{len(names)} classes without names; --label-map FILE gives them'
+    more = f', … and {len(names) - shown} more' if len(names) > shown else ''
+    return escape(f'{len(names)} classes: {", ".join(names[:shown])}{more}')
 
 
 def _until(interrupted, results, failed):
@@ -144,6 +161,7 @@ def _fingerprint(args, inferencer, checkpoint):
         checkpoint if '://' in checkpoint else Path(checkpoint),
         inferencer.classes,
         inferencer.topk,
+        inferencer.threshold,
         *(extra for extra in args.optimize or () if extra == 'half'),  # it changes scores
         *(['features'] if args.features else []),
     )

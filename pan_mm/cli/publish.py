@@ -3,6 +3,7 @@
 import torch
 
 from pan_mm.deploy.export.weights import publish
+from pan_mm.inference.calibrate import COVERAGE
 
 
 def add_arguments(parser):
@@ -22,11 +23,27 @@ example:
     )
     parser.add_argument('--half', action='store_true', help='store float16 weights: half the size')
     parser.add_argument(
+        '--calibrate',
+        metavar='SCORES.pkl',
+        help='scores that tools/test.py --dump wrote of videos the model was not trained on: '
+        'probabilities become honest, and predict says where it is unsure',
+    )
+    parser.add_argument(
+        '--coverage',
+        type=float,
+        default=COVERAGE,
+        help='share of these videos of which the model is to be sure',
+    )
+    parser.add_argument(
         '--label-map', metavar='FILE', help='class names, one per line; needs --config'
     )
 
 
 def run(args):
     dtype = torch.float16 if args.half else None
-    path = publish(args.checkpoint, args.out, args.config, args.label_map, dtype)
+    path = publish(
+        *(args.checkpoint, args.out, args.config, args.label_map, dtype),
+        scores=args.calibrate,
+        coverage=args.coverage,
+    )
     print(f'{path}: {path.stat().st_size / 1e6:.1f} MB')

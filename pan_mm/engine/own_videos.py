@@ -24,7 +24,7 @@ from pan_mm.datasets.file_lists import (
     read_label_map,
     write_lines,
 )
-from pan_mm.utils.environment import multiplies_bfloat16
+from pan_mm.engine.half import multiplies_bfloat16
 from pan_mm.utils.errors import ConfigError, DataError
 
 # Configs for own videos by the names that users give; the first is the default.

@@ -25,6 +25,7 @@ from pan_mm.utils.checkpoint import check_resumable
 from pan_mm.utils.environment import describe_run
 from pan_mm.utils.errors import CheckpointError, DataError, PANError, listed, shown
 
+from .half import without_slow_half
 from .hooks.checkpoint_hook import latest_checkpoint
 from .hooks.data_fault_hook import DataFaultHook
 from .preflight import preflight
@@ -73,7 +74,11 @@ class CheckedRunner(Runner):
         apply_scale(cfg)
         if cfg.get('preflight', True):
             check_settings(cfg, cls)
-        return super().from_cfg(cfg)
+        change = without_slow_half(cfg)
+        runner = super().from_cfg(cfg)
+        if change:
+            runner.logger.warning(change)
+        return runner
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build it, name config and device, and show only warnings on the terminal for now."""

@@ -15,6 +15,7 @@ from pan_mm.config.pipelines import VideoPipeline
 from pan_mm.models.probabilities import to_probabilities
 
 from . import optimization
+from .calibration import read_calibration
 from .recognizer import class_names, count_classes, load_config, load_recognizer, require_finite
 from .runtime import SUFFIX, ExportedModel
 from .videos import read_videos
@@ -48,6 +49,8 @@ class PANInferencer:
         optimize (Sequence[str], optional): Makes the recognizer faster, see
             :func:`pan_mm.inference.optimization.optimize`: () keeps its scores, ('half',),
             ('compile',) or both go further. Defaults to None: the model as it was trained.
+        reject (bool): Mark results below the threshold of the model's calibration as unsure.
+            Defaults to True.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -73,6 +76,7 @@ class PANInferencer:
         topk: int = 5,
         num_workers: int = 0,
         optimize: Optional[Sequence[str]] = None,
+        reject: bool = True,
     ) -> None:
         for name, value, least in (
             ('batch_size', batch_size, 1),
@@ -98,6 +102,8 @@ class PANInferencer:
                 optimization.optimize(self.model, optimize)
         meta = self.model.dataset_meta
         self.classes = class_names(num_classes, label_map, meta, self.config)
+        self.calibration = read_calibration(meta, str(checkpoint))
+        self.threshold = self.calibration.threshold if reject else 0.0
         self.pipeline = VideoPipeline(self.config).reader()
         self.batch_size = batch_size
         self.topk = min(topk, num_classes)
@@ -119,7 +125,8 @@ class PANInferencer:
         Yields:
             dict: For each video, in the order given, ``video`` and either ``top``, a list of
             ``dict(label, name, score)`` with the most probable class first, or ``features``, a list
-            of C floats, or ``error``, what is wrong with the file. Scores are probabilities.
+            of C floats, or ``error``, what is wrong with the file. Scores are probabilities. Of a
+            model that has a threshold, ``unsure`` tells whether the first class is below it.
 
         Raises:
             TypeError: If a video is not the name of a file.
@@ -142,7 +149,7 @@ class PANInferencer:
                 elif features:
                     yield dict(video=video, features=results[video].tolist())
                 else:
-                    yield dict(video=video, top=self.top(results[video]))
+                    yield dict(video=video, **self.result(results[video]))
 
     @torch.no_grad()
     def probabilities(self, data: Iterable) -> torch.Tensor:
@@ -156,7 +163,9 @@ class PANInferencer:
         require_finite(scores)
         if scores.ndim == 3:  # no average_clips: (N, views, num_classes)
             scores = scores.mean(dim=1)
-        return scores if _gives_probabilities(self.model) else to_probabilities(scores, self.model)
+        if not _gives_probabilities(self.model):
+            scores = to_probabilities(scores, self.model)
+        return self.calibration(scores)
 
     @torch.no_grad()
     def features(self, data: Iterable) -> torch.Tensor:
@@ -178,6 +187,13 @@ class PANInferencer:
         features = torch.cat(means, dim=1).cpu()
         require_finite(features)
         return features
+
+    def result(self, probabilities: torch.Tensor) -> dict:
+        """``top``, and ``unsure`` of a model that has a threshold, of one video."""
+        top = self.top(probabilities)
+        return dict(
+            top=top, **(dict(unsure=top[0]['score'] < self.threshold) if self.threshold else {})
+        )
 
     def top(self, probabilities: torch.Tensor) -> list:
         """The most probable classes of one video."""

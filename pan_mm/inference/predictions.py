@@ -39,7 +39,7 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
             file.flush()
     elif form == 'csv':
         rows = csv.writer(file)
-        rows.writerow(['video', 'rank', 'label', 'name', 'score', 'error'])
+        rows.writerow(['video', 'rank', 'label', 'name', 'score', 'error', 'unsure'])
         for result in results:
             rows.writerows(map(_no_formulas, _csv_rows(result)))
             file.flush()
@@ -56,9 +56,10 @@ def _json_line(result: dict) -> str:
 
 def _csv_rows(result):
     if 'error' in result:
-        return [[result['video'], '', '', '', '', result['error']]]
+        return [[result['video'], '', '', '', '', result['error'], '']]
+    unsure = str(result['unsure']).lower() if 'unsure' in result else ''
     return [
-        [result['video'], rank, item['label'], item['name'], f'{item["score"]:.6f}', '']
+        [result['video'], rank, item['label'], item['name'], f'{item["score"]:.6f}', '', unsure]
         for rank, item in enumerate(result['top'], 1)
     ]
 
@@ -71,9 +72,10 @@ def _no_formulas(row):
 def _table_text(result):
     if 'error' in result:
         return f'error: {escape(result["error"])}'
-    return '   '.join(
+    text = '   '.join(
         f'{100 * item["score"]:5.1f} % {escape(item["name"])}' for item in result['top']
     )
+    return f'unsure ({text.strip()})' if result.get('unsure') else text
 
 
 def write_features(results: Iterable, path: str) -> None:

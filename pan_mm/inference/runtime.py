@@ -36,7 +36,9 @@ class ExportedModel(nn.Module):
             self._session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
             text = self._session.get_modelmeta().custom_metadata_map[METADATA]
             metadata = json.loads(text)[METADATA]
-            self.dataset_meta = dict(classes=metadata['classes'])
+            self.dataset_meta = {
+                key: metadata[key] for key in ('classes', 'calibration') if key in metadata
+            }
             self.num_classes = len(metadata['classes'])
             self.average_clips = metadata['average_clips']
             self.multi_class = metadata.get('multi_class', False)

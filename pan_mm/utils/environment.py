@@ -33,16 +33,6 @@ def _version(package):
     return 'none'
 
 
-def multiplies_bfloat16() -> bool:
-    """Tell whether the GPU or, without one, the processor has units for bfloat16.
-
-    Without them PyTorch emulates it, many times slower than float32.
-    """
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
 def processor_name() -> str:
     """The processor of this machine."""
     try:

@@ -147,10 +147,15 @@ def load_safetensors(
         ours = 'crc32' in texts or 'pan_mm_version' in texts
         if ours and texts.pop('crc32', None) != _crc32(texts, weights):
             raise CheckpointError(f'{source} is damaged: its contents have another CRC')
-        lists = {key: json.loads(texts[key]) for key in ('classes', 'mean', 'std') if key in texts}
+        lists = {
+            key: json.loads(texts[key])
+            for key in ('classes', 'mean', 'std', 'calibration')
+            if key in texts
+        }
     meta = _Weights(source, lists)
-    if 'classes' in meta:
-        meta['dataset_meta'] = dict(classes=meta.pop('classes'))
+    about = {key: meta.pop(key) for key in ('classes', 'calibration') if key in meta}
+    if about:
+        meta['dataset_meta'] = about
     if 'config' in texts:
         meta['cfg'] = texts['config']
     # Copies: the tensors share one mapped storage, which torch.save refuses.

@@ -127,6 +127,8 @@ def export(
         frames=[*shape],
         dtype=dtype,
     )
+    if 'calibration' in recognizer.dataset_meta:
+        metadata['calibration'] = recognizer.dataset_meta['calibration']
     # Next to the target, so that the finished file can be moved there atomically.
     with tempfile.TemporaryDirectory(dir=out.absolute().parent) as folder:
         path = Path(folder) / out.name

@@ -9,6 +9,7 @@ from typing import Optional, Union
 import torch
 from mmengine.config import Config
 
+from pan_mm.inference.calibrate import COVERAGE, calibrate
 from pan_mm.inference.recognizer import (
     class_names,
     count_classes,
@@ -63,7 +64,10 @@ def _described(config, checkpoint, label_map):
         for key in ('mean', 'std')
         if hasattr(preprocessor, key)
     }
-    return model.state_dict(), dict(config=config.pretty_text, classes=names, **normalization)
+    texts = dict(config=config.pretty_text, classes=names, **normalization)
+    if 'calibration' in model.dataset_meta:
+        texts['calibration'] = model.dataset_meta['calibration']
+    return model.state_dict(), texts
 
 
 PUBLISHED = ('custom_imports', 'default_scope', 'model', 'test_pipeline')
@@ -99,6 +103,8 @@ def publish(
     config: Optional[Union[str, Path, Config]] = None,
     label_map: Optional[Union[str, Path]] = None,
     dtype: Optional[torch.dtype] = None,
+    scores: Optional[Union[str, Path]] = None,
+    coverage: float = COVERAGE,
 ) -> Path:
     """Write what others need of a checkpoint: weights, config and classes, no optimizer.
 
@@ -117,6 +123,10 @@ def publish(
         dtype (torch.dtype, optional): Type of the floating-point weights, such as
             ``torch.float16``.
             Defaults to their own.
+        scores (str | Path, optional): Scores that ``tools/test.py --dump`` wrote of videos that the
+            model was not trained on. They calibrate it
+            (:class:`pan_mm.inference.calibration.Calibration`).
+        coverage (float): Share of these videos that reach the threshold. Defaults to 0.6.
 
     Returns:
         Path: The file.
@@ -142,12 +152,14 @@ def publish(
         if not isinstance(own.get('cfg'), str):
             raise CheckpointError(f'{source} does not hold its config; give it with --config')
         weights = {name.removeprefix('module.'): weight for name, weight in weights.items()}
-        classes = dataset_meta_of(own, source).get('classes')
-        texts = dict(own, config=own['cfg'], classes=classes)
+        texts = dict(own, config=own['cfg'], **dataset_meta_of(own, source))
     meta = dict(cfg=publishable(texts['config']), dataset_meta={}, pan_mm_version=__version__)
     meta.update({key: texts[key] for key in ('mean', 'std') if key in texts})
     if texts.get('classes'):
         meta['dataset_meta'] = dict(classes=list(texts['classes']))
+    calibration = calibrate(scores, coverage)._asdict() if scores else texts.get('calibration')
+    if calibration:
+        meta['dataset_meta']['calibration'] = calibration
     file = io.BytesIO()
     torch.save(dict(meta=meta, state_dict=plain_copies(weights, dtype)), file)
     digest = hashlib.sha256(file.getbuffer()).hexdigest()
