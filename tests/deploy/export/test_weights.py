@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmaction.apis import init_recognizer
@@ -16,6 +18,7 @@ from pan_mm.apis import PANInferencer
 from pan_mm.cli import main
 from pan_mm.deploy.export.exporter import export
 from pan_mm.deploy.export.weights import export_weights
+from pan_mm.inference.calibrate import calibrate
 from pan_mm.inference.recognizer import load_config, load_recognizer
 from pan_mm.models.weight_layouts import torchvision_name
 from pan_mm.utils.checkpoint import load_checkpoint_file
@@ -178,6 +181,25 @@ class TestPublish:
         expected = init_recognizer(str(trained[1]), str(whole), 'cpu')
         for name, weight in model.state_dict().items():
             torch.testing.assert_close(weight, expected.state_dict()[name], rtol=1e-3, atol=1e-6)
+
+    def test_calibrated(self, trained, publish, videos, tmp_path):
+        rng = np.random.default_rng(0)
+        samples = [
+            dict(pred_score=torch.from_numpy(rng.dirichlet([1, 1])), gt_label=torch.tensor([i % 2]))
+            for i in range(40)
+        ]
+        (tmp_path / 'scores.pkl').write_bytes(pickle.dumps(samples))
+        path = publish(trained[0], '--calibrate', tmp_path / 'scores.pkl', '--coverage', 0.5)
+        own = load_checkpoint_file(path)['meta']['dataset_meta']['calibration']
+        assert own == calibrate(tmp_path / 'scores.pkl', 0.5)._asdict()
+        again = publish(path, '--out', tmp_path / 'again.pth', '--half')
+        export(trained[1], again, tmp_path / 'pan.safetensors')
+        for each in (path, again, tmp_path / 'pan.safetensors'):
+            inferencer = PANInferencer(trained[1], each, 'cpu')
+            assert inferencer.calibration._asdict() == pytest.approx(own)
+            (result,) = inferencer(videos / '0.mp4')
+            assert result['unsure'] == (result['top'][0]['score'] < own['threshold'])
+        assert 'coverage must be' in publish(trained[0], '--calibrate', 'x.pkl', '--coverage', 2)
 
     def test_converted_checkpoint_needs_the_config(self, config, checkpoint, publish, tmp_path):
         assert 'does not hold its config; give it with --config' in publish(checkpoint)
