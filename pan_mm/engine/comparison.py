@@ -29,10 +29,10 @@ class Comparison:
     Args:
         videos (Path): Folder with the lists of tools/data/build_list.py.
         out (Path): Gets a config and a work dir for each model, and ``compare.csv``.
-        minutes (float): Of one core, or of the GPU, for each training.
+        minutes (float): Budget of each training, in minutes of one core, or of the GPU.
         size (int, optional): Height and width of all frames. Defaults to what the budget allows
             the first model.
-        seed (int): Of the trainings.
+        seed (int): Seed of each training.
 
     Raises:
         DataError: If lists are missing, or ``out`` holds a comparison of other lists or settings.
@@ -106,7 +106,7 @@ class Comparison:
             raise PANError(f'{model}: the training failed, see the end of {log}')
         row = self._row(model, json.loads(record.read_text(encoding='utf-8')))
         row.update(
-            # Of what a killed training did before, nothing is known.
+            # The time of a training that was killed before is not known.
             minutes='' if resumed else round((_spent() - begun) / 60, 1),
             command=shlex.join(['python', *command[1:]]),
         )

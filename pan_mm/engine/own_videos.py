@@ -55,7 +55,7 @@ class OwnVideos(NamedTuple):
     """Videos and their lists ``train.txt`` and ``val.txt``.
 
     Args:
-        folder (Path): Of videos and lists.
+        folder (Path): Holds videos and lists.
         classes (list[str]): Names in the order of the labels.
         labels (list[int]): Label of each training video.
         delimiter (str): Between the fields of a line of the lists.
@@ -74,9 +74,9 @@ class Schedule(NamedTuple):
 
     Args:
         size (int): Height and width, pixels.
-        epochs (int): With ``steps`` iterations in all.
-        steps (int): Of ``BATCH`` videos, or of all if there are fewer.
-        seconds (float): Of one core, or of the GPU, for a step.
+        epochs (int): Length of the training.
+        steps (int): Iterations in all, each of ``BATCH`` videos, or of all if there are fewer.
+        seconds (float): Time of a step, of one core or of the GPU.
     """
 
     size: int

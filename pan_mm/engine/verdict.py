@@ -12,7 +12,7 @@ PAIR = 0.75  # accuracy within two classes, below which they are not told apart
 
 
 class Fit(NamedTuple):
-    """What is known of a model at the end of its training.
+    """Predictions and counts at the end of a training.
 
     Args:
         classes (list[str]): Names in the order of the labels.

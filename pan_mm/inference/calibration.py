@@ -8,7 +8,7 @@ from pan_mm.utils.errors import CheckpointError
 
 
 class Calibration(NamedTuple):
-    """What makes scores of a model honest, fitted on videos that it was not trained on.
+    """Temperature and threshold, fitted on videos that the model was not trained on.
 
     Args:
         temperature (float): Divides logits before the softmax (Guo et al., "On Calibration of

@@ -125,8 +125,8 @@ class PANInferencer:
         Yields:
             dict: For each video, in the order given, ``video`` and either ``top``, a list of
             ``dict(label, name, score)`` with the most probable class first, or ``features``, a list
-            of C floats, or ``error``, what is wrong with the file. Scores are probabilities. Of a
-            model that has a threshold, ``unsure`` tells whether the first class is below it.
+            of C floats, or ``error``, what is wrong with the file. Scores are probabilities. If the
+            model has a threshold, ``unsure`` tells whether the first class is below it.
 
         Raises:
             TypeError: If a video is not the name of a file.

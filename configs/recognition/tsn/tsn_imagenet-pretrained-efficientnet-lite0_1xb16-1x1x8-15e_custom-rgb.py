@@ -1,4 +1,12 @@
 # TSN on your own videos: as TSM, without temporal shift.
-_base_ = '../tsm/tsm_imagenet-pretrained-efficientnet-lite0_1xb16-1x1x8-15e_custom-rgb.py'
+_base_ = [
+    '../../_base_/models/pan_efficientnet_lite0.py',
+    '../../_base_/datasets/custom_1x8.py',
+    '../../_base_/schedules/adamw_15e_finetune.py',
+    '../../_base_/default_runtime_own_videos.py',
+]
 
-model = dict(backbone=dict(backbone=dict(is_shift=False)), cls_head=dict(is_shift=False))
+model = dict(
+    backbone=dict(stream='rgb', clip_len=1, backbone=dict(is_shift=False)),
+    cls_head=dict(type='TSMHead', is_shift=False, num_classes=2),
+)

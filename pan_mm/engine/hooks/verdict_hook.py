@@ -28,7 +28,8 @@ class VerdictHook(Hook):
     else stays silent.
 
     Args:
-        num_videos (int): Of the training list, evenly over its classes. Defaults to 200.
+        num_videos (int): Training videos that it predicts, evenly over the classes. Defaults to
+            200.
     """
 
     priority = 'VERY_LOW'
