@@ -196,7 +196,7 @@ def test_a_worker_that_dies_or_hangs(make_runner, folder, how, message, split):
         also=('test',) if split == 'test' else (),
         first=[dict(type='Misbehaves', bad='2.mp4', how=how)],
         **changes,
-        **hooks(timeout=5),
+        **hooks(timeout=10),
     )
     with pytest.raises(DataError, match=rf'(?s)({message}).*were at: \S*/2\.mp4\. Take'):
         runner.test() if split == 'test' else runner.train()
