@@ -74,7 +74,7 @@ def read_segments(videos: list, batch: int, size: tuple) -> np.ndarray:
         np.ndarray: RGB, uint8, shape (batch, m, H, W, 3).
 
     Raises:
-        av.error.FFmpegError: If a file is no video.
+        av.error.FFmpegError: If a file is not a video.
         ValueError: If it has too few frames.
     """
     segments = []
