@@ -1,28 +1,28 @@
 #!/usr/bin/env python3
-"""Add finished runs to results/runs.csv and results/scores.
+"""Test finished trainings, and add them to results/runs.csv and results/scores.
 
     python -m benchmarks.collect WORK_DIR ...
 
-A run must be trained to its last epoch and tested by ``benchmarks.order_test``, by
-``benchmarks.run_list`` or by ``tools/test.py --dump``. Runs that are not finished, not tested, or
-on other data are named and left out.
+The checkpoint of the last epoch is tested with its clips played backwards and forwards. Runs that
+are not finished or on other data are named and left out.
 """
 
 import argparse
+import copy
+import hashlib
 import json
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 import numpy as np
-from mmaction.evaluation import top_k_accuracy
-from mmaction.registry import MODELS
-from mmengine.config import Config
+from mmaction.registry import MODELS, RUNNERS
+from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-from benchmarks.run_list import sha256
-from benchmarks.runs import RESULTS, ROOT, VERSIONS, Run, add_run
+from benchmarks.runs import RESULTS, VERSIONS, Run, add_run
 from benchmarks.settings import (
     RunError,
     changed_settings,
@@ -34,175 +34,100 @@ from benchmarks.settings import (
     settings_of_config,
     split_name,
 )
-from pan_mm.config.pipelines import VideoPipeline
+from pan_mm.config.pipelines import VideoPipeline, kind_of
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.inference.score_fusion import NAME_KEYS, accuracies, load_scores, scores_and_labels
-from pan_mm.utils.errors import DataError
 
-# MMEngine's EarlyStoppingHook logs one of these when it ends a training.
-STOPPED = r'(did not improve in the last|Stopping threshold reached|Monitored .* is infinite)'
 # Lines of the environment in a log: our column, their name.
 NAMES = dict(zip(VERSIONS, ('Python', 'PyTorch', 'MMEngine', 'MMAction2', 'MMCV', 'pan_mm')))
 NAMES.update(processor='Processor', gpu='GPU', threads='Threads')
 
 
-class Logs(NamedTuple):
-    """Logs of a finished training and its tests.
+class Training(NamedTuple):
+    """A finished training.
 
     Attributes:
-        cfg (Config): The training's.
-        epochs (int): As in the config, or fewer if EarlyStoppingHook ended the training.
-        steps (list[dict]): The logged steps that led to the end of the training, in order.
-        trainings (list[str]): Texts of the logs of the training, the last one last.
-        tests (list[tuple]): Metrics and config of each finished test, the last one last.
+        cfg (Config): Its config.
+        steps (list[dict]): The logged steps that led to its end, in order.
+        logs (list[str]): Texts of its logs, the last one last.
+        checkpoint (Path): Its end.
     """
 
     cfg: Config
-    epochs: int
     steps: list
-    trainings: list
-    tests: list
+    logs: list
+    checkpoint: Path
 
 
-def read_logs(work_dir: Path) -> Logs:
-    """Read the logs of a run that was trained to its last epoch, or to its early stop.
+def read_training(work_dir: Path) -> Training:
+    """Read the logs of a run that was trained to its last epoch.
 
     Raises:
         RunError: If the training did not finish, or was resumed with another seed.
     """
-    paths = sorted(work_dir.glob('*/*.log'))
-    scalars = {path: _json_lines(path.parent / 'vis_data' / 'scalars.json') for path in paths}
-    trained = [path for path in paths if any('loss' in line for line in scalars[path])]
+    scalars = {path: _json_lines(path) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))}
+    trained = [path for path, lines in scalars.items() if any('loss' in line for line in lines)]
     if not trained:
         raise RunError('it holds no log of a training')
-    cfg = _config_of(trained[-1])
-    first = _config_of(trained[0])  # a resumed run's config does not name its start
+    cfg, first = (Config.fromfile(trained[i].with_name('config.py')) for i in (-1, 0))
+    # A resumed run's config does not name its start.
     cfg.load_from, cfg.resume = first.get('load_from'), first.get('resume', False)
     # A resumed run did some steps twice; the later ones count.
     latest = {line['step']: line for path in trained for line in scalars[path] if 'loss' in line}
     steps = [latest[number] for number in sorted(latest)]
-    trainings = [path.read_text(encoding='utf-8') for path in trained]
+    logs = [next(path.parents[1].glob('*.log')).read_text(encoding='utf-8') for path in trained]
     epochs = cfg.train_cfg.max_epochs
-    if _find(STOPPED, trainings[-1]):
-        epochs = steps[-1]['epoch']
-    if not (work_dir / f'epoch_{epochs}.pth').exists() or steps[-1]['epoch'] != epochs:
+    checkpoint = work_dir / f'epoch_{epochs}.pth'
+    if not checkpoint.exists() or steps[-1]['epoch'] != epochs:
         raise RunError(
             f'the training stopped in epoch {steps[-1]["epoch"]} of {epochs}; continue it with '
             'tools/train.py --resume'
         )
-    seeds = {_seed(log) for log in trainings}
-    if len(seeds) > 1:
+    if len(seeds := {_seed(log) for log in logs}) > 1:
         raise RunError(
             f'it holds logs of several seeds, {", ".join(map(str, sorted(seeds)))}; train each in '
             'a work_dir of its own'
         )
-    tests = [
-        (line, _config_of(path))
-        for path in paths
-        if path not in trained
-        for line in _json_lines(path.with_suffix('.json'))
-        if 'acc/top1' in line
-    ]
-    return Logs(cfg, epochs, steps, trainings, tests)
+    return Training(cfg, steps, logs, checkpoint)
 
 
-def read_work_dir(work_dir: Union[str, Path], processor: Optional[str] = None) -> Run:
-    """Read a finished and tested run.
-
-    Args:
-        work_dir (str | Path): Folder of the run.
-        processor (str, optional): For logs that do not name it.
+def play_backwards(cfg: Config) -> Config:
+    """Insert ``ReverseFrames`` before the decoder of a test pipeline; returns a copy.
 
     Raises:
-        RunError: If the run is not finished, not tested, or on other data than its config.
-        DataError: If the dumped scores are damaged.
+        ValueError: If the test pipeline has no decoder.
     """
-    work_dir = Path(work_dir)
-    logs = read_logs(work_dir)
-    forwards = _last_test(work_dir, logs, backwards=False)
-    if forwards is None:
-        raise RunError('no scores of its test; run python -m benchmarks.order_test')
-    samples, metrics, test_cfg = forwards
-    clips, labels, scores = _checked(samples, metrics)
-    mirrored = None
-    if backwards := _last_test(work_dir, logs, backwards=True):
-        names, _, mirrored = _checked(*backwards[:2])
-        if not np.array_equal(names, clips):
-            raise RunError('the tests forwards and backwards were not of the same clips')
-    cfg = Config(logs.cfg.to_dict())
-    cfg.test_dataloader = test_cfg.test_dataloader
-    name = next(work_dir.glob('*.py')).stem
-    path = find_config(name)
-    base_cfg = Config.fromfile(path)
-    if dataset(cfg) != dataset(base_cfg):
-        raise RunError(f'the run used another dataset, {dataset(cfg)}, not {dataset(base_cfg)}')
-    base, config_hash, base_lists = settings_of_config(path)
-    own_lists = lists(cfg)
-    pixels, gmacs, params = _cost(cfg)
-    last = [step['loss'] for step in logs.steps if step['epoch'] == logs.epochs]
-    info = dict(
-        dataset=name.rpartition('_')[2],
-        config=name,
-        changes=changed_settings(settings(cfg), base),
-        train_list=own_lists[0],
-        test_list=own_lists[1],
-        split=split_name(own_lists, base_lists),
-        seed=_seed(logs.trainings[-1]),
-        epochs=logs.epochs,
-        batch_size=logs.cfg.train_dataloader.batch_size,
-        pixels=pixels,
-        **{key: round(value, 2) for key, value in accuracies(scores, labels).items()},
-        loss=float(f'{np.mean(last):.6g}'),
-        gmacs=gmacs,
-        params=params,
-        minutes=round(sum(_durations(logs.steps)) / 60, 1),
-        **_environment(logs.trainings[-1], processor),
-        sha256=_checksum(work_dir / f'epoch_{logs.epochs}.pth'),
-        config_hash=config_hash,
-    )
-    info['run'] = run_name(info)
-    info['command'] = _commands(logs.trainings) or _command(path, info)
-    return Run(info, clips, labels, scores, mirrored)
+    cfg = copy.deepcopy(cfg)
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    places = [i for i, transform in enumerate(pipeline) if kind_of(transform) == 'decode']
+    if not places:
+        raise ValueError('the test pipeline has no decoder for ReverseFrames to precede')
+    pipeline.insert(places[0], dict(type='ReverseFrames'))
+    return cfg
 
 
-def _last_test(work_dir, logs, backwards):
-    """Samples of the last test in a direction, metrics and config; None if there is none."""
-    for metrics, cfg in reversed(logs.tests):
-        pipeline = cfg.test_dataloader.dataset.get('pipeline', [])
-        is_reversed = any(str(step['type']).endswith('ReverseFrames') for step in pipeline)
-        if is_reversed != backwards:
-            continue
+def test(cfg: Config) -> tuple:
+    """Names of the test's clips in order, their labels and logits."""
+    with tempfile.TemporaryDirectory() as folder:
+        cfg = copy.deepcopy(cfg)
         evaluators = cfg.test_evaluator
         evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
-        dumps = [Path(e.out_file_path) for e in evaluators if e.type == 'DumpResults']
-        paths = [p for dump in dumps for p in (dump, work_dir / dump.name) if p.is_file()]
-        if not paths:
-            continue
-        if Path(cfg.load_from).name != f'epoch_{logs.epochs}.pth':
-            raise RunError(
-                f'tested with {Path(cfg.load_from).name}, not with epoch_{logs.epochs}.pth, the '
-                'end of the training'
-            )
-        return load_scores(paths[0]), metrics, cfg
-    return None
-
-
-def _checked(samples, metrics):
-    """Clips, labels and scores by the names of the clips; the accuracy must be the logged one."""
+        dump = dict(type='DumpResults', out_file_path=f'{folder}/scores.pkl')
+        cfg.test_evaluator = [*evaluators, dump]
+        RUNNERS.build(cfg).test()
+        samples = load_scores(dump['out_file_path'])
     scores, labels = scores_and_labels(samples)
-    (own,) = top_k_accuracy(list(scores), labels.tolist(), (1,))  # as the test counts
-    if abs(own - metrics['acc/top1']) > 1e-4:
-        raise RunError(
-            f'the dumped scores give {100 * own:.2f} % top-1, the log of the test says '
-            f'{100 * metrics["acc/top1"]:.2f} %; test again'
-        )
-    names = np.array(_clip_names(samples))
+    names = np.array(clip_names(samples))
     order = np.argsort(names)
     return names[order], labels[order], scores[order]
 
 
-def _clip_names(samples):
-    """Ends of the clips' paths, long enough to tell them apart."""
+def clip_names(samples: list) -> list:
+    """Ends of the clips' paths, long enough to tell them apart.
+
+    Raises:
+        RunError: If a clip was tested twice.
+    """
     keys = [key for key in NAME_KEYS if all(key in sample for sample in samples)]
     if not keys:
         return [f'clip {index:05}' for index in range(len(samples))]
@@ -214,13 +139,65 @@ def _clip_names(samples):
     raise RunError('a clip is in the test twice')
 
 
-def _checksum(path):
-    """SHA-256 of a checkpoint, which must be the one that a list of runs noted at its test."""
-    found = sha256(path)
-    noted = path.with_name('finished.json')
-    if noted.is_file() and json.loads(noted.read_text(encoding='utf-8'))['sha256'] != found:
-        raise RunError(f'{path} has changed since it was tested; test again')
-    return found
+def collect(work_dir: Union[str, Path], options: Optional[dict] = None) -> Run:
+    """Test the end of a training.
+
+    Args:
+        work_dir (str | Path): Folder of the run.
+        options (dict, optional): Changes of the test's config, such as the location of the data.
+
+    Raises:
+        RunError: If the training is not finished, or on other data than its config.
+    """
+    work_dir = Path(work_dir)
+    training = read_training(work_dir)
+    (own,) = work_dir.glob('*.py')
+    path = find_config(own.stem)
+    base, config_hash, base_lists = settings_of_config(path)
+    cfg = Config(training.cfg.to_dict(), filename=str(own))
+    cfg.merge_from_dict(options or {})
+    changes = changed_settings(settings(cfg), base)
+    if dataset(cfg) != (wanted := dataset(Config.fromfile(path))):
+        raise RunError(f'the run used another dataset, {dataset(cfg)}, not {wanted}')
+    split = split_name(lists(cfg), base_lists)
+    cfg.merge_from_dict(
+        dict(work_dir=str(work_dir), load_from=str(training.checkpoint), resume=False)
+    )
+    *_, backwards = test(play_backwards(cfg))
+    clips, labels, scores = test(cfg)
+    last = [step['loss'] for step in training.steps if step['epoch'] == cfg.train_cfg.max_epochs]
+    pixels, gmacs, params = _cost(cfg)
+    info = dict(
+        dataset=own.stem.rpartition('_')[2],
+        config=own.stem,
+        changes=changes,
+        train_list=lists(cfg)[0],
+        test_list=lists(cfg)[1],
+        split=split,
+        seed=_seed(training.logs[-1]),
+        epochs=cfg.train_cfg.max_epochs,
+        batch_size=cfg.train_dataloader.batch_size,
+        pixels=pixels,
+        **{key: round(value, 2) for key, value in accuracies(scores, labels).items()},
+        loss=float(f'{np.mean(last):.6g}'),
+        gmacs=gmacs,
+        params=params,
+        minutes=round(_seconds(training.steps) / 60, 1),
+        **_environment(training.logs[-1]),
+        sha256=sha256(training.checkpoint),
+        config_hash=config_hash,
+        command=_commands(training.logs),
+    )
+    return Run(dict(info, run=run_name(info)), clips, labels, scores, backwards)
+
+
+def sha256(path: Path) -> str:
+    """Compute the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _cost(cfg):
@@ -232,50 +209,28 @@ def _cost(cfg):
     return shape[-1], round(pipeline.num_views * total.macs / 1e9, 2), round(total.params / 1e6, 2)
 
 
-def _environment(log, processor):
+def _environment(log):
     found = {key: _find(rf'^ *{name}: (\S.*)', log) for key, name in NAMES.items()}
     found['python'] = found['python'] and found['python'].split()[0]
     found['threads'] = found['threads'] and int(found['threads'])
-    found['processor'] = found['processor'] or processor
     return dict(found, device='GPU' if 'CUDA available: True' in log else 'CPU')
 
 
-def _commands(trainings):
+def _commands(logs):
     """The commands of a training without the folders of its machine."""
     place = r'(?<![^\s=\'"])/(?:[^\s\'"]*/(?=tools/|configs/)|(?:[^\s/\'"]+/)*)'
-    found = [_find(r'^ *Command: (.+)', log) for log in trainings]
+    found = [_find(r'^ *Command: (.+)', log) for log in logs]
     return '; '.join(re.sub(place, '', command) for command in found if command)
 
 
-def _command(path, info):
-    """The command of such a run, for logs that do not have it."""
-    words = ['python tools/train.py', path.relative_to(ROOT).as_posix(), f'--seed {info["seed"]}']
-    changes = dict(info['changes'])
-    if info['split'] != 'test':
-        for split in ('train', 'test'):
-            changes[f'{split}_dataloader.dataset.ann_file'] = f'annotations/{info[f"{split}_list"]}'
-    if changes:
-        words += ['--cfg-options', *(f'{key}={value}' for key, value in changes.items())]
-    return ' '.join(words)
-
-
-def _config_of(log):
-    return Config.fromfile(log.parent / 'vis_data' / 'config.py')
-
-
 def _json_lines(path):
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding='utf-8').splitlines()
-    return [json.loads(line) for line in lines if line.strip()]
+    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines() if line]
 
 
-def _durations(steps):
-    """Seconds between the logged steps: each logs the mean time of its last iterations."""
-    before = 0
-    for line in steps:
-        yield (line['step'] - before) * line['time']
-        before = line['step']
+def _seconds(steps):
+    """Time of a training: each logged step has the mean time of those since the one before."""
+    numbers = [0, *(line['step'] for line in steps)]
+    return float(np.dot(np.diff(numbers), [line['time'] for line in steps]))
 
 
 def _seed(log):
@@ -291,17 +246,22 @@ def main(argv: Optional[list] = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('work_dirs', nargs='+', help='folders of runs, trained and tested')
+    parser.add_argument('work_dirs', nargs='+', help='folders of runs, trained to their last epoch')
     parser.add_argument('--results', type=Path, default=RESULTS, help='folder of runs.csv')
-    parser.add_argument('--processor', help='of the machine, for logs that do not name it')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='changes of the tests\' configs, such as "test_dataloader.num_workers=0"',
+    )
     args = parser.parse_args(argv)
     problems = []
     for work_dir in args.work_dirs:
         try:
-            run = read_work_dir(work_dir, args.processor)
+            run = collect(work_dir, args.cfg_options)
             add_run(run, args.results)
             print(run.info['run'], *(f'{k} {v:.1f} %' for k, v in run.accuracies.items()))
-        except (RunError, DataError, OSError) as error:
+        except (ValueError, OSError) as error:
             problems.append(f'{work_dir}: {error}')
     for problem in problems:
         print(f'left out: {problem}', file=sys.stderr)

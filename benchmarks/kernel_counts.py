@@ -10,7 +10,6 @@ instructions per output: of 'features' all, of 'filters' its loop, for all rows 
 """
 
 import argparse
-import datetime
 import os
 import re
 import subprocess
@@ -21,7 +20,7 @@ from typing import Any, Optional
 
 import torch
 
-from .timing import show, write_report
+from .timing import environment, show, write_report
 
 CAPABILITIES = (90, 80, 100)
 # (frames, precision) pairs for which pan_mm.ops.gpu compiles different kernels.
@@ -186,16 +185,8 @@ def main(argv: Optional[list] = None) -> None:
     args = parser.parse_args(argv)
     if os.environ.get('TRITON_INTERPRET') == '1':
         parser.error('TRITON_INTERPRET is set: kernels would not be compiled; unset it')
-    import triton
-
-    date = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
-    environment = dict(
-        device='no GPU, compiled ahead of time',
-        torch=torch.__version__,
-        triton=triton.__version__,
-        date=date,
-    )
-    report = dict(environment=environment, kernels=[])
+    machine = dict(environment('cpu'), device='no GPU, compiled ahead of time')
+    report = dict(environment=machine, kernels=[])
     for capability in args.capabilities:
         for variant in variants(capability):
             report['kernels'].append(count(**variant))

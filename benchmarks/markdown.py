@@ -1,9 +1,8 @@
-"""Tables in Markdown, and pages that are written from a template and kept fresh."""
+"""Tables in Markdown, and pages that are kept fresh."""
 
 import argparse
-import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -12,12 +11,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence]) -> str:
     """A table in Markdown, without a newline at its end."""
     lines = [head, ['---'] * len(head), *rows]
     return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
-
-
-def fill(template: str, sections: Mapping) -> str:
-    """A template whose lines ``@NAME@`` become sections; empty ones leave no gap."""
-    text = re.sub(r'^@(\w+)@$', lambda match: sections[match[1]], template, flags=re.M)
-    return re.sub(r'\n{3,}', '\n\n', text)
 
 
 def is_check(description: str, argv: Optional[list]) -> bool:

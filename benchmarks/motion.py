@@ -11,11 +11,13 @@ each measurement.
 
 import argparse
 import functools
+import itertools
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
+import av
 import cv2
 import numpy as np
 import torch
@@ -65,14 +67,6 @@ def naive_persistence(frames: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.stack(distances, 1).view(batch, num_frames - 1, height, width)
 
 
-def naive_with_plain_norm(frames: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The baseline without PyTorch's norm, which is slow over a short dimension on processors."""
-    features = F.conv2d(frames.flatten(0, 1), weight, bias, padding=weight.shape[-1] // 2)
-    features = features.unflatten(0, frames.shape[:2]).float()
-    squares = (features[:, :-1] - features[:, 1:] + 1e-6).square()
-    return squares.sum(2).sqrt().to(frames.dtype)
-
-
 def read_segments(videos: list, batch: int, size: tuple) -> np.ndarray:
     """Read segments of adjacent frames, spread over the videos and scaled to (width, height).
 
@@ -80,26 +74,21 @@ def read_segments(videos: list, batch: int, size: tuple) -> np.ndarray:
         np.ndarray: RGB, uint8, shape (batch, m, H, W, 3).
 
     Raises:
-        ValueError: If OpenCV cannot decode enough frames.
+        av.error.FFmpegError: If a file is not a video.
+        ValueError: If it has too few frames.
     """
     segments = []
     for index, video in enumerate(videos):
         count = batch // len(videos) + (index < batch % len(videos))
-        if not count:
-            continue
-        frames = []
-        capture = cv2.VideoCapture(str(video))
-        while len(frames) < 300 and (read := capture.read())[0]:
-            frame = cv2.resize(read[1], size, interpolation=cv2.INTER_AREA)
-            frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-        capture.release()
+        with av.open(str(video)) as container:
+            frames = [
+                frame.to_rgb(width=size[0], height=size[1], interpolation='AREA').to_ndarray()
+                for frame in itertools.islice(container.decode(video=0), 300)
+            ]
         if len(frames) < CLIP_LEN:
-            raise ValueError(
-                f'{video}: read {len(frames)} frames, {CLIP_LEN} are needed; is it a video that '
-                'OpenCV can decode?'
-            )
-        for start in np.linspace(0, len(frames) - CLIP_LEN, count).astype(int):
-            segments.append(np.stack(frames[start : start + CLIP_LEN]))
+            raise ValueError(f'{video} has {len(frames)} frames; {CLIP_LEN} are needed')
+        starts = np.linspace(0, len(frames) - CLIP_LEN, count).astype(int)
+        segments += [np.stack(frames[start : start + CLIP_LEN]) for start in starts]
     return np.stack(segments)
 
 
@@ -129,44 +118,30 @@ def flow_runner(flow: Callable, segment: np.ndarray) -> Callable[[], None]:
     return run
 
 
-def persistence_runners(raw: Tensor, weight: Tensor, compiled: bool) -> dict:
+def persistence_runners(raw: Tensor, weight: Tensor) -> dict:
     """Each formulation of PA on normalized frames in the dtype of ``weight``."""
     mean, std = (torch.tensor(v, device=raw.device).view(3, 1, 1) for v in (MEAN, STD))
     frames = ((raw - mean) / std).to(weight.dtype)
-    inputs, raw_inputs = [frames], [raw]
-    if raw.is_cuda:
-        inputs += [frames.clone() for _ in range(CACHE_BYTES // frames.nbytes)]
-        raw_inputs += [raw.clone() for _ in range(CACHE_BYTES // raw.nbytes)]
     bias = weight.new_zeros(len(weight))
-
-    def rotating(function, inputs=inputs):
-        turn = -1
-
-        def run():
-            nonlocal turn
-            turn = (turn + 1) % len(inputs)
-            return function(inputs[turn])
-
-        return run
-
     fast = 'triton' if raw.is_cuda else 'cpu'
-    runners = {
-        'naive': rotating(lambda x: naive_persistence(x, weight, bias)),
-        'naive, plain norm': rotating(lambda x: naive_with_plain_norm(x, weight, bias)),
-        'reference': rotating(lambda x: persistence_reference(x, weight)),
-        fast: rotating(lambda x: persistence_of_appearance(x, weight, backend=fast)),
-        f'{fast}, from uint8': rotating(
-            lambda x: persistence_of_appearance(x, weight, std=STD, backend=fast), raw_inputs
-        ),
+    functions = {
+        'naive': lambda x: naive_persistence(x, weight, bias),
+        'reference': lambda x: persistence_reference(x, weight),
+        fast: lambda x: persistence_of_appearance(x, weight, backend=fast),
+        'frame difference': lambda x: (x[:, :-1] - x[:, 1:]).abs().mean(2),
     }
-    if compiled:
-        for name, function in (
-            ('naive, compiled', lambda x: naive_persistence(x, weight, bias)),
-            ('reference, compiled', lambda x: persistence_reference(x, weight)),
-        ):
-            runners[name] = rotating(torch.compile(function))
-    runners['frame difference'] = rotating(lambda x: (x[:, :-1] - x[:, 1:]).abs().mean(2))
+    runners = {name: rotating(function, frames) for name, function in functions.items()}
+    runners[f'{fast}, from uint8'] = rotating(
+        lambda x: persistence_of_appearance(x, weight, std=STD, backend=fast), raw
+    )
     return runners
+
+
+def rotating(function: Callable, frames: Tensor) -> Callable[[], Tensor]:
+    """Call a function on equal frames, on a GPU each time on others that no cache holds."""
+    copies = CACHE_BYTES // frames.nbytes if frames.is_cuda else 0
+    inputs = itertools.cycle([frames, *(frames.clone() for _ in range(copies))])
+    return lambda: function(next(inputs))
 
 
 def tune(raw: Tensor, weight: Tensor) -> list:
@@ -183,7 +158,7 @@ def tune(raw: Tensor, weight: Tensor) -> list:
             maps = persistence_of_appearance(frames, weight, backend='triton')
             trial['error'] = float((maps - expected).abs().max() / expected.abs().max())
             run = functools.partial(persistence_of_appearance, frames, weight, backend='triton')
-            trial['ms'] = statistics.median(time_once(run, 'cuda') for _ in range(20)) * 1000
+            trial['ms'] = statistics.median(time_once(run) for _ in range(20)) * 1000
         except Exception as error:  # for example, too much shared memory
             trial['refused'] = f'{type(error).__name__}: {error}'[:200]
         trials.append(trial)
@@ -219,20 +194,20 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
     if args.device == 'cuda':
         result['tuning'] = tune(raw / 128 - 1, weight)
     with torch.no_grad():
-        functions = persistence_runners(raw, weight, args.compile)
+        functions = persistence_runners(raw, weight)
         frames_per_call = dict.fromkeys(functions, len(raw) * CLIP_LEN)
         if args.device == 'cpu' and dtype_name == 'float32':
             for name, flow in optical_flows().items():
                 functions[name] = flow_runner(flow, segments[0])
                 frames_per_call[name] = CLIP_LEN
-        seconds = time_in_turns(functions, args.repeats, args.warmup, args.device)
+        seconds = time_in_turns(functions, args.repeats, args.warmup)
     result['methods'] = []
     for name, frames in frames_per_call.items():
         row = summary([value / frames for value in seconds[name]])
         row = dict(method=name, frames_per_second=1000 / row['ms'], ms_per_frame=row['ms'])
         result['methods'].append(row)
     training = training_runners(raw, weight)
-    seconds = time_in_turns(training, max(args.repeats // 2, 1), 1, args.device)
+    seconds = time_in_turns(training, max(args.repeats // 2, 1), 1)
     result['training'] = [
         dict(
             method=name,
@@ -246,7 +221,7 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
 
 def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('videos', nargs='+', type=Path, help='videos that OpenCV can decode')
+    parser.add_argument('videos', nargs='+', type=Path, help='of which frames are taken')
     parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=['float32', 'bfloat16'])
     parser.add_argument('--batch', type=positive, default=8, help='segments of 4 frames')
     parser.add_argument('--threads', nargs='+', type=int, default=[1, torch.get_num_threads()])
@@ -255,7 +230,6 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     )
     parser.add_argument('--repeats', type=positive, default=9)
     parser.add_argument('--warmup', type=int, default=2)
-    parser.add_argument('--compile', action='store_true', help='time torch.compile too')
     return parse_benchmark(parser, argv)
 
 

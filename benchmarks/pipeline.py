@@ -9,12 +9,12 @@ threads. They take turns on each video, and their outputs are compared.
 """
 
 import argparse
-import statistics
 import time
 from copy import deepcopy
 from pathlib import Path
 from typing import Optional
 
+import pandas as pd
 import torch
 from mmaction.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
@@ -29,7 +29,6 @@ from .timing import (
     positive,
     set_threads,
     show,
-    summary,
     write_report,
 )
 
@@ -91,8 +90,7 @@ def run(transforms: list, preprocess, video: Path) -> tuple:
 def measure(args: argparse.Namespace) -> dict:
     pipelines = make_pipelines(args.decode_threads)
     preprocessors = make_preprocessors(args.device)
-    seconds = {name: [] for name in pipelines}
-    equal, unequal = [], []
+    rows, equal, unequal = [], [], []
     for repeat in range(args.repeats + 1):  # the first is the warm-up
         for video in args.videos:
             inputs = {}
@@ -100,31 +98,24 @@ def measure(args: argparse.Namespace) -> dict:
                 preprocess = preprocessors[name.split(',')[0]]
                 stages, inputs[name] = run(transforms, preprocess, video)
                 if repeat:
-                    seconds[name].append((video, stages))
+                    rows.append(dict(pipeline=name, video=video, **stages))
             if not repeat:
                 is_equal = torch.equal(inputs['stock'], inputs['default'])
                 (equal if is_equal else unequal).append(video.name)
-    report, stock = {}, None
-    for name, runs in seconds.items():
-        # the median of each video's runs, then the mean over videos
-        medians = [
-            statistics.median(sum(stages.values()) for v, stages in runs if v == video)
-            for video in args.videos
-        ]
-        stock = stock or medians
-        total = sum(sum(stages.values()) for _, stages in runs)
-        mean = statistics.mean(medians)
-        stages_ms = {
-            stage: 1000 * mean * sum(stages[stage] for _, stages in runs) / total
-            for stage in runs[0][1]
-        }
+    seconds = pd.DataFrame(rows).set_index(['pipeline', 'video'])
+    medians = seconds.sum(axis=1).groupby(level=[0, 1]).median().unstack('pipeline')  # by video
+    shares = seconds.groupby('pipeline').sum()
+    shares = shares.div(shares.sum(axis=1), axis=0)
+    report = {}
+    for name in pipelines:
+        ms = 1000 * medians[name]
         report[name] = dict(
-            ms=mean * 1000,
-            spread=summary(medians)['spread'],
-            videos_per_second=1 / mean,
-            times_stock=sum(stock) / sum(medians),
-            times_stock_median=statistics.median(a / b for a, b in zip(stock, medians)),
-            stages_ms=stages_ms,
+            ms=ms.mean(),
+            spread=[ms.min(), ms.max()],
+            videos_per_second=1000 / ms.mean(),
+            times_stock=medians['stock'].sum() / medians[name].sum(),
+            times_stock_median=(medians['stock'] / medians[name]).median(),
+            stages_ms=(ms.mean() * shares.loc[name]).to_dict(),
         )
     return dict(pipelines=report, equal=equal, unequal=unequal)
 

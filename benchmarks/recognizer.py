@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time whole recognizers: PAN beside MMAction2's own configs, same machine, same input.
 
-    python -m benchmarks.recognizer [VIDEO ...] --out FILE.json
+    python -m benchmarks.recognizer --out FILE.json
 
 All have a ResNet-50 (X3D has its own network), 400 classes, and random weights, which do not
 change the time. On a processor frames are 112 × 112, so that the run ends in minutes; on a GPU
@@ -9,11 +9,10 @@ change the time. On a processor frames are 112 × 112, so that the run ends in m
 TANet, SlowOnly, PAN_RGB), 32 (the other PAN, SlowFast) or 13 (X3D). Timed is ``test_step``, from
 uint8 frames on the device to scores, and ``train_step``, forward, backward and SGD; of PAN_Full
 and PAN_En, whose streams are trained apart, the sum of the streams' steps. Models take turns, so
-that drift of the machine hits all alike. With videos, the way from file to label is timed too.
+that drift of the machine hits all alike.
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
@@ -24,7 +23,6 @@ import torch
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
-from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
@@ -75,13 +73,11 @@ class Recognizer(NamedTuple):
         config (str): Name of the config.
         model (nn.Module): On its device.
         shape (tuple[int]): Shape of a clip as the pipeline gives it, uint8.
-        pipeline (list[dict]): From a video file to that.
     """
 
     config: str
     model: nn.Module
     shape: tuple
-    pipeline: list
 
 
 def load_config(name: str) -> Config:
@@ -103,31 +99,18 @@ def without_pretrained(cfg: dict) -> dict:
 
 
 def build(name: str, size: int, device: str) -> Recognizer:
-    """Build a recognizer, and the pipeline that takes one view of a video."""
+    """Build a recognizer; a clip is what its config samples as one view of a video."""
     cfg = load_config(name)
     torch.manual_seed(0)
     model = MODELS.build(without_pretrained(cfg.model)).to(device)
     pipeline = (cfg.get('val_dataloader') or cfg.test_dataloader).dataset.pipeline
     sample = next(dict(t) for t in pipeline if kind_of(t) == 'sample')
-    sample.pop('twice_sample', None)
-    if sample['type'] == 'DenseSampleFrames':
-        sample['num_sample_positions'] = 1
     layout = next(t['input_format'] for t in pipeline if t['type'] == 'FormatShape')
     if layout == 'NCTHW':
-        sample['num_clips'] = 1
         shape = (1, 3, sample['clip_len'], size, size)
     else:
         shape = (sample['num_clips'] * sample['clip_len'], 3, size, size)
-    pipeline = [
-        dict(type='VideoInit'),
-        sample,
-        dict(type='VideoDecode'),
-        dict(type='Resize', scale=(-1, round(size * 8 / 7))),
-        dict(type='CenterCrop', crop_size=size),
-        dict(type='FormatShape', input_format=layout),
-        dict(type='PackActionInputs'),
-    ]
-    return Recognizer(Path(CONFIGS[name]).stem, model, shape, pipeline)
+    return Recognizer(Path(CONFIGS[name]).stem, model, shape)
 
 
 def vary(model: nn.Module, variant: str) -> nn.Module:
@@ -202,7 +185,7 @@ def measure(recognizers: dict, make: Callable, variants: list, batches: list, ar
                 functions[name, variant, batch] = make(
                     model, recognizer.shape, batch, variant, args.device
                 )
-    seconds = time_in_turns(functions, args.repeats, args.warmup, args.device)
+    seconds = time_in_turns(functions, args.repeats, args.warmup)
     rows = []
     for (name, variant, batch), function in functions.items():
         row = summary(seconds[name, variant, batch])
@@ -221,41 +204,8 @@ def measure(recognizers: dict, make: Callable, variants: list, batches: list, ar
     return rows
 
 
-def from_videos(recognizers: dict, args: argparse.Namespace) -> list:
-    """Time the way from a video file to its label, video by video, models in turns."""
-    runs = {}
-    if not args.videos:
-        return []
-    for name, recognizer in recognizers.items():
-        runs[name] = Compose(recognizer.pipeline), vary(recognizer.model, 'optimized').eval()
-    decode, total = ({name: [] for name in runs} for _ in range(2))
-    for repeat in range(1 + args.video_repeats):  # the first is the warm-up
-        for video in args.videos:
-            for name, (pipeline, model) in runs.items():
-                started = time.perf_counter()
-                data = pipeline(dict(filename=str(video), start_index=0, modality='RGB', label=0))
-                decoded = time.perf_counter()
-                with torch.no_grad():
-                    (sample,) = model.test_step(pseudo_collate([data]))
-                sample.pred_score.argmax().item()  # waits for the device
-                if repeat:
-                    decode[name].append(decoded - started)
-                    total[name].append(time.perf_counter() - started)
-    return [
-        dict(
-            model=name,
-            videos=len(args.videos),
-            **summary(total[name]),
-            videos_per_second=len(total[name]) / sum(total[name]),
-            decoding_share=sum(decode[name]) / sum(total[name]),
-        )
-        for name in runs
-    ]
-
-
 def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('videos', nargs='*', type=Path, help='to be recognized, file to label')
     parser.add_argument('--models', nargs='+', choices=CONFIGS, default=list(CONFIGS))
     parser.add_argument(
         '--variants',
@@ -271,7 +221,6 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     parser.add_argument('--train-batch', type=positive, help='clips, by default 2, on a GPU 8')
     parser.add_argument('--repeats', type=positive, help='by default 3, on a GPU 20')
     parser.add_argument('--warmup', type=int, default=1)
-    parser.add_argument('--video-repeats', type=int, default=1)
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     args = parse_benchmark(parser, argv)
     on_gpu = args.device == 'cuda'
@@ -310,7 +259,6 @@ def main(argv: Optional[list] = None) -> None:
     parts = dict(
         training=lambda: measure(recognizers, training, trainable, [args.train_batch], args),
         inference=lambda: measure(recognizers, inference, args.variants, args.batches, args),
-        video=lambda: from_videos(recognizers, args),
     )
     for name, part in parts.items():  # keep finished parts if the next one is stopped
         report[name] = part()

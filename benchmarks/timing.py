@@ -17,23 +17,23 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from torch.utils.benchmark import timer
 
 import pan_mm
 from pan_mm.utils.environment import processor_name
 from pan_mm.utils.files import atomic_write
 
 
-def time_in_turns(functions: dict, repeats: int, warmup: int, device: str) -> dict:
+def time_in_turns(functions: dict, repeats: int, warmup: int) -> dict:
     """Time functions in turns, so that all meet the same machine.
 
     Args:
         functions (dict[str, Callable]): By name, without arguments.
         repeats (int): Timed runs of each.
         warmup (int): Runs of each before the first timed one.
-        device (str): 'cpu' or 'cuda'.
 
     Returns:
-        dict[str, list[float]]: Seconds of each function's runs.
+        dict[str, list[float]]: Seconds of each function's runs, a GPU's work included.
     """
     for function in functions.values():
         for _ in range(warmup):
@@ -41,22 +41,15 @@ def time_in_turns(functions: dict, repeats: int, warmup: int, device: str) -> di
     seconds = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            seconds[name].append(time_once(function, device))
+            seconds[name].append(time_once(function))
     return seconds
 
 
-def time_once(function: Callable[[], object], device: str) -> float:
-    """Seconds of one call; on a GPU between two events of its stream."""
-    if device == 'cuda':
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        function()
-        end.record()
-        torch.cuda.synchronize()
-        return start.elapsed_time(end) / 1000
-    started = time.perf_counter()
+def time_once(function: Callable[[], object]) -> float:
+    """Seconds of one call; PyTorch's clock waits for a GPU."""
+    began = timer()
     function()
-    return time.perf_counter() - started
+    return timer() - began
 
 
 def summary(seconds: list) -> dict:
@@ -133,7 +126,7 @@ def parse_benchmark(parser: argparse.ArgumentParser, argv: Optional[list]) -> ar
     parser.add_argument('--out', type=Path, help='JSON file to write')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     args = parser.parse_args(argv)
-    for video in args.videos:
+    for video in getattr(args, 'videos', ()):
         if not video.is_file():
             parser.error(f'{video} is not a file')
     if args.device == 'cuda' and not torch.cuda.is_available():
@@ -182,25 +175,31 @@ class MemoryLog:
         )
 
 
-def write_section(path: Union[str, Path], name: str, report: dict) -> None:
-    """Replace one section of a result file, which is made where there is none."""
-    path = Path(path)
-    sections = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
-    write_report(path, {**sections, name: report})
-
-
-def write_report(path: Union[str, Path], report: dict) -> None:
+def write_report(path: Union[str, Path], report: dict, section: Optional[str] = None) -> None:
     """Write a result file as JSON, whole or not at all; its folder is made.
 
     ``stolen_seconds`` of its :func:`environment` becomes the time that the cores of a virtual
     machine have lost since. Many stolen seconds mean that the machine was not quiet.
+
+    Args:
+        path (str | Path): The file.
+        report (dict): Its content.
+        section (str, optional): Replace only this part of the file.
     """
     path = Path(path)
     measured = report.get('environment', {})
     if 'stolen_seconds' in measured:
         lost = round(_stolen() - measured['stolen_seconds'], 1)
         report = dict(report, environment=dict(measured, stolen_seconds=lost))
+    if section:
+        others = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+        report = {**others, section: report}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as part:
         text = json.dumps(report, indent=1, ensure_ascii=False)
         Path(part).write_text(f'{text}\n', encoding='utf-8')
+
+
+def write_section(path: Union[str, Path], name: str, report: dict) -> None:
+    """Replace one section of a result file, which is made where there is none."""
+    write_report(path, report, name)

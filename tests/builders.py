@@ -16,6 +16,7 @@ from mmengine.config import Config
 
 import pan_mm  # noqa: F401  registers the parts
 from pan_mm.inference.recognizer import load_recognizer
+from pan_mm.models import PANBackbone
 from pan_mm.utils.safetensors import save_safetensors
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -200,6 +201,25 @@ def tiny_config(folder, root, names, **changes):
         cfg[f'{split}_evaluator'] = dict(type='AccMetric')
     cfg.merge_from_dict(changes)
     return cfg
+
+
+def stands_where_pa_stands(motion_cue, maps, stream):
+    """Hold a motion cue of so many maps for a pair of frames against its place in a stream."""
+    network = dict(type='mmaction.ResNetTSM', depth=18)
+    options = dict(stream=stream, motion_cue=motion_cue, num_segments=2, clip_len=3)
+    backbone = PANBackbone(dict(network), **options).eval()
+    stem = backbone.backbone.get_submodule(backbone.stem_name)
+    assert stem.in_channels == {'pa': 2 * maps, 'lite': 2 * maps + 3}[stream]
+    assert backbone(torch.randn(2 * 3, 3, 32, 32)).shape == (2, 512, 1, 1)
+    PANBackbone(dict(network), **options).load_state_dict(backbone.state_dict())
+
+
+def refuses_what_is_no_clip(motion_cue):
+    """Hold a motion cue against frames that do not fit."""
+    with pytest.raises(ValueError, match='m >= 2'):
+        motion_cue(torch.rand(2, 1, 3, 8, 8))
+    with pytest.raises(ValueError, match='normalized and floating point, got torch.uint8'):
+        motion_cue(torch.zeros(2, 2, 3, 8, 8, dtype=torch.uint8))
 
 
 def shrink(node):

@@ -38,6 +38,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 if not torch.cuda.is_available():
     os.environ.setdefault('TRITON_INTERPRET', '1')
 
+import formatting  # noqa: E402, F401
 from triton_interpreter import BFLOAT16  # noqa: E402
 
 from builders import write_checkpoint, write_config, write_trained_model  # noqa: E402
@@ -177,8 +178,12 @@ class ToolRunner:
         argv = [str(ROOT / script) if script.endswith('.py') else script, *map(str, args)]
         env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', **variables)
         request = dict(argv=argv, cwd=str(cwd), env=env, out=self.out)
-        print(json.dumps(request), file=self.server.stdin, flush=True)
-        status = int(self.server.stdout.readline())
+        try:
+            print(json.dumps(request), file=self.server.stdin, flush=True)
+            status = int(self.server.stdout.readline())
+        except BaseException:  # its answer would be taken for that of the next script
+            self.server.kill()
+            raise
         outputs = [Path(path).read_text('utf-8') for path in (self.out, f'{self.out}.err')]
         done = subprocess.CompletedProcess(argv, status, *outputs)
         assert not check or status == 0, done.stdout[-2000:] + done.stderr[-4000:]
@@ -191,7 +196,10 @@ def run_tool(tmp_path_factory):
     runner = ToolRunner(tmp_path_factory.mktemp('tools'))
     yield runner
     runner.server.stdin.close()
-    runner.server.wait()
+    try:
+        runner.server.wait(30)
+    except subprocess.TimeoutExpired:  # a process forked from this one still holds its input open
+        runner.server.kill()
 
 
 @pytest.fixture(scope='session')

@@ -2,10 +2,11 @@
 
 Reads requests from standard input, a line of JSON each: ``argv`` (the script first), ``cwd``,
 ``env`` and ``out``, the file that gets both outputs' text as ``out`` and ``out.err``. Answers each
-with a line that holds the exit status.
+with a line that holds the exit status. A script that hangs ends, and says where it was.
 """
 
 import atexit
+import faulthandler
 import gc
 import importlib
 import json
@@ -14,9 +15,9 @@ import runpy
 import sys
 import threading
 
+import formatting  # noqa: F401
 import matplotlib.pyplot  # noqa: F401
 import mmaction.apis  # noqa: F401
-import mmengine.config.config
 import mmengine.runner  # noqa: F401
 import torch._dynamo  # noqa: F401
 from mmaction.utils import register_all_modules
@@ -28,21 +29,6 @@ import pan_mm.models  # noqa: F401
 register_all_modules(init_default_scope=False)
 # After pan_mm, which keeps a torchvision that does not load out of it.
 importlib.import_module('timm')
-
-
-def once(format_code):
-    """A formatter that keeps its results: MMEngine formats the same config for each checkpoint."""
-    known = {}
-
-    def formatted(text, **style):
-        if text not in known:
-            known[text] = format_code(text, **style)
-        return known[text]
-
-    return formatted
-
-
-mmengine.config.config.FormatCode = once(mmengine.config.config.FormatCode)
 
 
 def redirect(number, path, flags):
@@ -69,6 +55,7 @@ def fulfil(asked):
     redirect(0, os.devnull, os.O_RDONLY)
     redirect(1, asked['out'], os.O_WRONLY | os.O_TRUNC)
     redirect(2, f'{asked["out"]}.err', os.O_WRONLY | os.O_TRUNC)
+    faulthandler.dump_traceback_later(500, exit=True)
     os.chdir(asked['cwd'])
     os.environ.clear()
     os.environ.update(asked['env'])

@@ -13,7 +13,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 
 def run(*argv):
-    faulthandler.dump_traceback_later(600, exit=True)
+    faulthandler.dump_traceback_later(450, exit=True)
     sys.argv = list(argv)
     runpy.run_path(argv[0], run_name='__main__')
 

@@ -15,9 +15,6 @@ from pan_mm.cli import COMMANDS
 from pan_mm.cli import main as pan_mm_main
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = sorted(
-    path.relative_to(ROOT).as_posix() for path in ROOT.glob('tools/**/*.py') if path.is_file()
-)
 BENCHMARKS = sorted(
     '.'.join(path.relative_to(ROOT).with_suffix('').parts)
     for path in ROOT.glob('benchmarks/**/*.py')
@@ -73,14 +70,9 @@ def test_no_command_lists_the_commands(capsys):
     assert all(f'    {name} ' in listed for name in COMMANDS)
 
 
-@pytest.mark.parametrize('tool', [*TOOLS, *BENCHMARKS])
-def test_every_tool_says_how_it_is_used(tool, capsys, monkeypatch):
-    assert 'usage:' in help_of(tool, capsys, monkeypatch)
-
-
-@pytest.mark.parametrize('command', COMMANDS)
-def test_every_command_says_how_it_is_used(command, capsys, monkeypatch):
-    assert f'pan_mm {command}' in help_of('pan_mm', capsys, monkeypatch, command)
+@pytest.mark.parametrize('name', BENCHMARKS)
+def test_every_benchmark_says_how_it_is_used(name, capsys, monkeypatch):
+    assert 'usage:' in help_of(name, capsys, monkeypatch)
 
 
 @pytest.mark.parametrize('words', commands())

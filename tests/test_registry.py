@@ -11,7 +11,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_names_of_experiments_say_their_import():
     code = """
 import pan_mm

@@ -23,8 +23,9 @@ PAGES = (
     'docs/reliability.md',
     'docs/results.md',
     'docs/tutorials/1_own_videos.md',
+    'model_zoo.md',
 )
-TABLES = {**tables.TABLES, **mmaction2.TABLES}
+TABLES = {**tables.TABLES, **mmaction2.TABLES, 'model_zoo': model_zoo.model_zoo}
 MARK = re.compile(r'(<!-- table: (\w+) -->\n).*?(<!-- end -->)', re.S)
 
 
@@ -44,7 +45,6 @@ def main(argv: Optional[list] = None) -> None:
     ):
         text = make().to_csv(index=False, float_format='%.8g')
         write_page(RESULTS / f'{name}.csv', text, COMMAND, check)
-    write_page(ROOT / 'model_zoo.md', model_zoo.model_zoo(), COMMAND, check)
     for path, text in model_card.cards():
         write_page(path, text, COMMAND, check)
     if not check:

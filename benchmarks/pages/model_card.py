@@ -19,11 +19,11 @@ from typing import Optional
 import torch
 import yaml
 
+from benchmarks.collect import sha256
 from benchmarks.evidence import wilson
 from benchmarks.markdown import table
 from benchmarks.pages.metafile import PATH
 from benchmarks.pages.tables import runs_of
-from benchmarks.run_list import sha256
 from benchmarks.runs import Run
 from benchmarks.settings import RunError
 from pan_mm.deploy.export.weights import export_weights
@@ -31,24 +31,7 @@ from pan_mm.inference import zoo
 from pan_mm.inference.per_class import per_class
 from pan_mm.utils.safetensors import read_texts
 
-COMMAND = 'python -m benchmarks.pages'
-
-# For each dataset, by its name in configs: a description, its license, what its models are not for.
-DATA = {
-    'jhmdb-rgb': (
-        'JHMDB (Jhuang et al., ICCV 2013): 928 clips of 21 everyday actions, 15 to 40 frames each, '
-        'a subset of HMDB51. The lists are our own, parted by the film that a clip was cut from; '
-        "they are not JHMDB's official splits.",
-        'HMDB51 is published under CC BY 4.0; terms of JHMDB itself were not found, and its films '
-        'belong to their owners. Take the model for research, and cite the dataset.',
-        'The clips are short, of films and the web, one action in each, and the person in the '
-        'middle. The model always names one of its 21 classes, even if there is no action.',
-    ),
-}
-NOT_FOR = (
-    'Do not use it to watch, grade or judge people, nor where a wrong answer does harm: it is a '
-    'starting point and a demonstration. For actions of your own, train on your own videos.'
-)
+FOLDER = Path(__file__).parent
 
 
 def ship(name: str, checkpoint: Path, run: Run, label_map: Optional[Path]) -> None:
@@ -103,42 +86,26 @@ def card(weights: Path, run: Optional[Run]) -> str:
     texts = read_texts(weights)
     config, names = texts['config'], json.loads(texts['classes'])
     models = yaml.safe_load(PATH.read_text(encoding='utf-8'))['Models']
-    data = next(model['Metadata'] for model in models if model['Name'] == config)
-    what, licence, not_for = DATA.get(
-        config.rpartition('_')[2], ('Not described.', 'Not known.', '')
-    )
+    facts = next(model['Metadata'] for model in models if model['Name'] == config)
+    described = yaml.safe_load((FOLDER / 'cards.yml').read_text(encoding='utf-8'))
+    unknown = dict(data='Not described.', license='Not known.', limits='')
     tested = 'This repository has no test of it, so it is not known.'
     if run:
         tested = f'{accuracy(run)}\n\n{confusions(run, names)}'
-    return f"""# {weights.stem}
-
-<!-- Written by `{COMMAND}`. -->
-
-A PAN ({data['Stream']} stream, {data['Architecture']}) that knows {len(names)} classes:
-{', '.join(names)}. It sees {data['Input']}, {data['Resolution']} pixels;
-{data['FLOPs']} multiply-accumulates, {data['Parameters']} parameters,
-{weights.stat().st_size / 1e6:.1f} MB. Config: `{config}`.
-
-```shell
-python -m pan_mm predict video.mp4 --model {weights.stem}
-```
-
-## Data
-
-{what}
-
-License of the data: {licence} License of the weights and the code: Apache-2.0, as far as the data
-allow.
-
-## Accuracy
-
-{tested}
-
-## Limits
-
-{not_for}
-{NOT_FOR}
-"""
+    return (
+        (FOLDER / 'card.template')
+        .read_text(encoding='utf-8')
+        .format(
+            name=weights.stem,
+            config=config,
+            num_classes=len(names),
+            classes=', '.join(names),
+            megabytes=weights.stat().st_size / 1e6,
+            tested=tested,
+            **{key.lower(): value for key, value in facts.items()},
+            **described.get(config.rpartition('_')[2], unknown),
+        )
+    )
 
 
 def run_of(weights: Path) -> Optional[Run]:

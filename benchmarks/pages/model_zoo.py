@@ -1,7 +1,4 @@
-#!/usr/bin/env python3
-"""Write model_zoo.md from the metafiles that model-index.yml lists, and from results/."""
-
-from typing import Optional
+"""The tables of model_zoo.md: what the metafiles say of each model, beside our own runs."""
 
 import yaml
 
@@ -14,34 +11,9 @@ from benchmarks.compared import (
     ROOT,
 )
 from benchmarks.evidence import runs_by_model
-from benchmarks.markdown import is_check, table, write_page
+from benchmarks.markdown import table
 
 from .tables import runs_of, spreads
-
-COMMAND = 'python -m benchmarks.pages.model_zoo'
-HEADER = """# Model zoo
-
-<!-- Written by `python -m benchmarks.pages.model_zoo` from the metafiles and results. -->
-
-Weights that exist: those of [our trained model](pan_mm/pretrained/pan-lite-everyday.md), which
-come with the package, and those of the authors, in their repository
-[zhang-can/PAN-PyTorch](https://github.com/zhang-can/PAN-PyTorch). This line converts a file of
-theirs (`--label-order` is only for Something-Something V1 and Jester, whose classes they number
-differently):
-
-```shell
-python tools/convert/official_to_pan.py PAN_Lite.pth.tar pan_lite.pth --label-order sthv1
-```
-
-Each model here has a number: top-1 / top-5 on the validation set, in percent. `paper` is what the
-paper reports for the authors' models; `ours` is what the runs recorded in this repository
-reached, mean ± sample standard deviation over seeds: one seed on MotionShapes
-([get started](docs/get_started.md#test)), and on UTD-MHAD and split 1 of JHMDB the runs in
-[results](docs/results.md), with TSN, TSM and others for comparison. GMACs are multiply-accumulates
-of one view (a clip and a crop) times views; params are in millions. The streams of these models,
-and configs for your own videos, are in [configs](configs/recognition/pan/README.md#configs);
-[projects](projects/README.md) has the experiments.
-"""
 
 
 def papers_accuracy(metrics):
@@ -83,8 +55,8 @@ def row(model, own):
     )
 
 
-def model_zoo():
-    """Text of model_zoo.md."""
+def model_zoo() -> str:
+    """A table for each dataset of the metafiles that model-index.yml lists."""
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text(encoding='utf-8'))
     tables, own = {}, own_accuracies()
     for path in index['Import']:
@@ -94,15 +66,4 @@ def model_zoo():
                 dataset = model['Metadata']['Training Data']
                 tables.setdefault(dataset, []).append(row(model, own))
     head = ('config', 'backbone', 'input', 'GMACs', 'params', 'paper', 'ours')
-    return HEADER + ''.join(
-        f'\n## {dataset}\n\n{table(head, rows)}\n' for dataset, rows in tables.items()
-    )
-
-
-def main(argv: Optional[list] = None) -> None:
-    check = is_check(__doc__, argv)
-    write_page(ROOT / 'model_zoo.md', model_zoo(), COMMAND, check)
-
-
-if __name__ == '__main__':
-    main()
+    return '\n\n'.join(f'## {name}\n\n{table(head, rows)}' for name, rows in tables.items())

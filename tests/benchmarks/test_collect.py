@@ -1,19 +1,21 @@
-"""Runs from files as MMEngine's runner and DumpResults write them."""
+"""Trainings of a list are tested and recorded; what does not belong to the records is named."""
 
+import fcntl
 import hashlib
-import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from mmengine import dump, load
+import yaml
 from mmengine.config import Config
 
-from benchmarks.collect import main, read_work_dir
+from benchmarks import run_list
+from benchmarks.collect import clip_names, collect, main, play_backwards, read_training
 from benchmarks.compared import CONFIGS
-from benchmarks.order_test import play_backwards
-from benchmarks.runs import add_run, read_runs
+from benchmarks.run_list import read_list
+from benchmarks.runs import ROOT, read_runs
 from benchmarks.settings import (
     RunError,
     changed_settings,
@@ -26,165 +28,222 @@ from benchmarks.settings import (
 
 NAME = 'tsn_r18_1xb16-1x1x8-30e_utd-mhad-depth'
 PATH = CONFIGS / 'tsn' / f'{NAME}.py'
-LOGIT = 1 / 3  # has no short decimal form
-LOG = """
-    Python: 3.11.7 (main)
-    PyTorch: 2.13.0+cpu
-    seed: {seed}
-Run:
-    Command: python /a/b/tools/train.py /a/b/{name}.py --work-dir /c/d/work
-    Processor: Some Processor
-"""
+SHAPES = 'tsn_r18_1xb16-1x1x8-4e_motionshapes-rgb'
 
 
-def write_run(folder, cfg, backwards=False, seed=3, checkpoint='epoch_30.pth', shift=0):
-    """Write the files of a training, or of a test with scores shifted by some classes."""
-    (folder / 'vis_data').mkdir(parents=True)
-    (folder / f'{folder.name}.log').write_text(LOG.format(seed=seed, name=NAME))
-    if shift is None:  # a training
-        steps = [dict(loss=3 - e / 18, lr=0.1, epoch=e, step=27 * e, time=0.5) for e in (1, 8, 30)]
-        text = '\n'.join(map(json.dumps, steps))
-        (folder / 'vis_data' / 'scalars.json').write_text(text)
-    else:
-        out = folder.parent / ('backwards.pkl' if backwards else 'forwards.pkl')
-        cfg = play_backwards(cfg) if backwards else Config(cfg.to_dict())
-        cfg.load_from = f'/a/b/{checkpoint}'
-        cfg.test_evaluator = [cfg.test_evaluator, dict(type='DumpResults', out_file_path=str(out))]
-        labels = torch.arange(27).repeat(2)
-        scores = torch.eye(27)[(labels + shift) % 27] * 5 - LOGIT
-        samples = [
-            dict(pred_score=score, gt_label=label[None], filename=f'/a/b/{index}.mp4')
-            for index, (score, label) in enumerate(zip(scores, labels))
-        ]
-        dump(samples, out)
-        top1 = float(shift == 0)
-        metrics = {'acc/top1': top1, 'acc/top5': 1.0, 'acc/mean1': top1}
-        (folder / f'{folder.name}.json').write_text(json.dumps(metrics))
-    lines = [f'{key} = {value!r}' for key, value in cfg.to_dict().items()]
-    (folder / 'vis_data' / 'config.py').write_text('\n'.join(lines))
+def write_list(folder, *groups):
+    path = folder / 'list.yml'
+    path.write_text(yaml.safe_dump(list(groups)))
+    return path
 
 
-def make_work_dir(folder, seed=3, **changes):
-    cfg = Config.fromfile(PATH)
-    cfg.merge_from_dict(dict(randomness=dict(seed=seed), work_dir=str(folder), **changes))
-    cfg.train_dataloader.dataset.data_root = '/a/b/utd_mhad_depth27'
-    write_run(folder / '20260101_000000', cfg, seed=seed, shift=None)
-    write_run(folder / '20260101_010000', cfg, backwards=True, seed=seed, shift=1)
-    write_run(folder / '20260101_020000', cfg, seed=seed)
-    (folder / f'{NAME}.py').write_text('')
-    (folder / 'epoch_30.pth').write_text(str(folder))
-    return folder
+class TestList:
+    @pytest.mark.parametrize('path', sorted(ROOT.glob('benchmarks/*.yml')), ids=lambda p: p.stem)
+    def test_committed_lists(self, path):
+        runs = read_list(path)
+        assert runs and all((ROOT / run.config).is_file() for run in runs)
+
+    def test_groups_are_configs_times_seeds_in_order(self, tmp_path):
+        first = dict(configs=[SHAPES], seeds=[0, 1])
+        second = dict(first, seeds=[0], tag='lr2', options={'a.lr': 2, 'b.scale': [-1, 72]})
+        *others, last = read_list(write_list(tmp_path, first, second))
+        assert [run.name for run in others] == [f'{SHAPES}_seed0', f'{SHAPES}_seed1']
+        assert (last.name, last.seed) == (f'{SHAPES}_lr2_seed0', 0)
+        config = f'configs/recognition/tsn/{SHAPES}.py'
+        words = ['--work-dir', str(tmp_path), '--seed', '0']
+        options = ['--cfg-options', 'a.lr=2', 'b.scale=[-1,72]']
+        assert last.training(tmp_path)[1:] == ['tools/train.py', config, *words, *options]
+
+    @pytest.mark.parametrize(
+        ('group', 'message'),
+        [
+            (dict(configs=[SHAPES]), "group 1: .*'seeds'"),
+            (dict(configs=['tsx'], seeds=[0]), 'there is no config tsx'),
+            (dict(configs=[SHAPES], seeds=[0, 0]), f'{SHAPES}_seed0 is there twice'),
+            (dict(configs=[SHAPES], seeds=[0], lr=1), "group 1: .*'lr'"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, tmp_path, group, message):
+        path = write_list(tmp_path, group)
+        with pytest.raises(RunError, match=message):
+            read_list(path)
+        with pytest.raises(SystemExit, match='error: .*list.yml|error: there is no config'):
+            run_list.main([str(path), '--out', str(tmp_path / 'out')])
+        assert not (tmp_path / 'out').exists()
+
+
+def tiny(folder):
+    """Options of a training on a few clips of few pixels, rendered into a folder."""
+    options = {'train_cfg.max_epochs': 2, 'train_cfg.val_begin': 2}
+    options['env_cfg.dist_cfg.backend'] = 'gloo'
+    stage = dict(type='ResNet', num_stages=1, strides=[1], dilations=[1], out_indices=[0])
+    options.update({f'model.backbone.{key}': value for key, value in stage.items()})
+    options['model.cls_head.in_channels'] = 64
+    for split in ('train', 'val', 'test'):
+        loader = f'{split}_dataloader'
+        options.update({f'{loader}.batch_size': 2, f'{loader}.num_workers': 0})
+        options[f'{loader}.persistent_workers'] = False
+        sizes = dict(num_train=8, num_val=2, num_test=4, size=48)
+        sizes['data_root'] = f'{folder}/motionshapes'
+        options.update({f'{loader}.dataset.{key}': value for key, value in sizes.items()})
+    return options
+
+
+@pytest.fixture(scope='module')
+def forked(run_tool):
+    """Runs a command of a list in a process that need not import PyTorch first."""
+
+    def call(command, output):
+        done = run_tool(*(word for word in command[1:] if word != '-m'))
+        output.write(done.stdout + done.stderr)
+        if done.returncode:
+            raise subprocess.CalledProcessError(done.returncode, command)
+
+    return call
+
+
+@pytest.fixture(scope='module')
+def worked(tmp_path_factory, forked):
+    """A list whose run fails, and one whose run is cut off and continued."""
+    folder = tmp_path_factory.mktemp('list')
+    group = dict(configs=[SHAPES], seeds=[3], options=tiny(folder))
+    bad = dict(group, tag='bad', options={**tiny(folder), 'model.cls_head.in_channels': 63})
+    work_dir = folder / 'out' / f'{SHAPES}_seed3'
+    words = ['--out', str(folder / 'out'), '--results', str(folder / 'results')]
+    with pytest.raises(SystemExit) as stopped:
+        run_list.main([str(write_list(folder, bad)), *words])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_list, 'call', forked)
+        found = list(work_twice(folder, work_dir, group, words))
+    return folder, work_dir, str(stopped.value), found
+
+
+def work_twice(folder, work_dir, group, words):
+    """Do a list, and again as if the run had been cut off; yields what is recorded."""
+    path, results = str(write_list(folder, group)), folder / 'results'
+    run_list.main([path, *words])
+    yield read_runs(results)
+    (work_dir / 'collected').unlink()
+    (work_dir / 'epoch_2.pth').unlink()
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_1.pth'))
+    for _ in range(2):  # the second time there is nothing to do
+        run_list.main([path, *words])
+    yield read_runs(results)
+
+
+@pytest.mark.slow
+def test_a_failing_run_is_named_and_the_others_are_recorded(worked):
+    folder, work_dir, end, found = worked
+    assert end == f'failed: {SHAPES}_bad_seed3; see output.txt in each folder'
+    output = (folder / 'out' / f'{SHAPES}_bad_seed3' / 'output.txt').read_text()
+    assert 'in_channels=63, but the feature maps of model.backbone have 64' in output
+    for runs, problems in found:
+        assert problems == [] and [run.seed for run in runs] == [3]
+    assert (work_dir / 'collected').exists() and len(list(work_dir.glob('*/*.log'))) == 6
+
+
+@pytest.mark.slow
+def test_a_run_that_another_process_does_is_passed_over(worked, capsys):
+    folder, work_dir, *_ = worked
+    (work_dir / 'collected').rename(work_dir / 'away')
+    with open(work_dir / 'output.txt') as output:
+        fcntl.flock(output, fcntl.LOCK_EX)
+        group = dict(configs=[SHAPES], seeds=[3], options=tiny(folder))
+        run_list.main([str(write_list(folder, group)), '--out', str(folder / 'out')])
+    (work_dir / 'away').rename(work_dir / 'collected')
+    assert capsys.readouterr().out == f'{SHAPES}_seed3 runs in another process\n'
+
+
+@pytest.mark.slow
+def test_a_run_holds_what_was_reached(worked):
+    """In the end, whether it was cut off or not."""
+    folder, work_dir, _, found = worked
+    (first,), (last,) = (runs for runs, _ in found)
+    assert first.clips.tolist() == last.clips.tolist()
+    for run in (first, last):
+        assert run.scores.shape == run.backwards.shape == (4, 12)
+        np.testing.assert_allclose(run.scores, run.backwards, atol=1e-2)  # TSN reads no order
+    info = last.info
+    assert info['run'].startswith('tsn_r18_1xb16-1x1x8-4e_2e_') and info['run'].endswith('_seed3')
+    assert (info['dataset'], info['config']) == ('motionshapes-rgb', SHAPES)
+    scale = [info[key] for key in ('split', 'epochs', 'batch_size', 'pixels')]
+    assert scale == ['test', 2, 2, 48]
+    assert info['changes']['model.cls_head.in_channels'] == 64
+    assert info['device'] in ('CPU', 'GPU') and info['python'].startswith('3.')
+    assert 0 < info['gmacs'] < 3 and 0 < info['params'] < 1 and 1 < info['loss'] < 5
+    checkpoint = (work_dir / 'epoch_2.pth').read_bytes()
+    assert info['sha256'] == hashlib.sha256(checkpoint).hexdigest()
+    own, resumed = info['command'].split('; ')
+    assert own.startswith(f'python tools/train.py configs/recognition/tsn/{SHAPES}.py --work-dir ')
+    assert '--resume' in resumed and '--resume' not in own and str(folder) not in str(info)
+    assert len(last.clips) == len(set(last.clips)) == 4 and str(folder) not in str(last.clips)
+    steps = read_training(work_dir).steps
+    assert [step['step'] for step in steps] == [4, 8]
+    assert info['minutes'] == round(sum(4 * step['time'] for step in steps) / 60, 1)
 
 
 @pytest.fixture
-def work_dir(tmp_path):
-    return make_work_dir(tmp_path / 'work')
+def work_dir(worked, tmp_path):
+    return Path(shutil.copytree(worked[1], tmp_path / 'work'))
 
 
-def test_a_run_holds_what_was_reached(work_dir, tmp_path):
-    run = read_work_dir(work_dir)
-    info = run.info
-    assert info['run'] == 'tsn_r18_1xb16-1x1x8-30e_seed3' and info['dataset'] == 'utd-mhad-depth'
-    assert (info['top1'], info['seed'], info['split'], info['epochs']) == (100, 3, 'test', 30)
-    assert info['minutes'] == round(30 * 27 * 0.5 / 60, 1)
-    assert (info['processor'], info['python']) == ('Some Processor', '3.11.7')
-    assert (info['gmacs'], info['params'], info['pixels']) == (3.88, 11.19, 112)
-    assert info['sha256'] == hashlib.sha256(str(work_dir).encode()).hexdigest()
-    assert info['loss'] == 1.33333 and info['changes'] == {}
-    assert dict(zip(run.clips, run.labels))['28.mp4'] == 1
-    assert (run.backwards.argmax(1) == (run.labels + 1) % 27).all()
-    dumped = {Path(s['filename']).name: s['pred_score'] for s in load(work_dir / 'forwards.pkl')}
-    for clip, scores in zip(run.clips, run.scores):
-        np.testing.assert_array_equal(scores, dumped[clip].numpy())
-    add_run(run, tmp_path / 'results')
-    (back,), problems = read_runs(tmp_path / 'results')
-    assert problems == [] and back.accuracies == run.accuracies
-
-
-def test_a_run_of_a_list_of_runs(work_dir):
-    """Its one test may have another name of dump; the hash of what was tested must hold."""
-    digest = hashlib.sha256((work_dir / 'epoch_30.pth').read_bytes()).hexdigest()
-    (work_dir / 'finished.json').write_text(json.dumps(dict(sha256=digest)))
-    assert read_work_dir(work_dir).info['sha256'] == digest
-    (work_dir / 'epoch_30.pth').write_bytes(b'trained again')
-    with pytest.raises(RunError, match='epoch_30.pth has changed since it was tested'):
-        read_work_dir(work_dir)
-
-
-def test_no_folder_of_the_machine_is_kept(work_dir):
-    run = read_work_dir(work_dir)
-    content = str(run.info) + str(run.clips)
-    assert '/a/b' not in content and str(work_dir) not in content
-    assert run.info['command'] == f'python tools/train.py {NAME}.py --work-dir work'
-
-
-def test_a_log_without_a_command_gets_one(tmp_path):
-    changes = {'optim_wrapper.optimizer.lr': 0.1}
-    for split, name in (('train', 'dev_train'), ('test', 'dev_val')):
-        changes[f'{split}_dataloader.dataset.ann_file'] = f'annotations/{name}.txt'
-    work_dir = make_work_dir(tmp_path / 'work', **changes)
-    log = work_dir / '20260101_000000' / '20260101_000000.log'
-    log.write_text(log.read_text().replace('Command', 'Other'))
-    assert read_work_dir(work_dir).info['command'] == (
-        f'python tools/train.py configs/recognition/tsn/{NAME}.py --seed 3 --cfg-options '
-        'optim_wrapper.optimizer.lr=0.1 '
-        'train_dataloader.dataset.ann_file=annotations/dev_train.txt '
-        'test_dataloader.dataset.ann_file=annotations/dev_val.txt'
-    )
-
-
-def test_the_last_test_counts(work_dir):
-    (work_dir / '20260101_010000' / '20260101_010000.json').unlink()
-    assert read_work_dir(work_dir).backwards is None
-
-
-def test_changed_settings_are_in_the_name(tmp_path):
-    run = read_work_dir(make_work_dir(tmp_path / 'work', **{'optim_wrapper.optimizer.lr': 0.1}))
-    assert run.info['run'].startswith('tsn_r18_1xb16-1x1x8-30e_lr-0.1-')
-    assert run.info['changes'] == {'optim_wrapper.optimizer.lr': 0.1}
-
-
-def test_clips_of_one_name_in_several_folders(work_dir):
-    samples = load(work_dir / 'forwards.pkl')
-    for index, sample in enumerate(samples):
-        sample['filename'] = f'/a/{index % 27}/{index // 27}.mp4'
-    for name in ('forwards.pkl', 'backwards.pkl'):
-        dump(samples, work_dir / name)
-    (work_dir / '20260101_010000' / '20260101_010000.json').unlink()
-    run = read_work_dir(work_dir)
-    assert dict(zip(run.clips, run.labels))['1/1.mp4'] == 1
-
-
-@pytest.mark.parametrize(
-    'why',
-    [
-        'the monitored metric did not improve in the last 2 records. best score: 0.1.',
-        'Stopping threshold reached: `acc/top1` = 0.9 is greater than 0.8',
-    ],
-)
-def test_early_stop(tmp_path, why):
-    """MMEngine's EarlyStoppingHook logs one of these lines, here in epoch 30 of 60."""
-    work_dir = make_work_dir(tmp_path / 'work', **{'train_cfg.max_epochs': 60})
-    with pytest.raises(RunError, match='stopped in epoch 30 of 60; .*--resume'):
-        read_work_dir(work_dir)
-    with (work_dir / '20260101_000000' / '20260101_000000.log').open('a') as log:
-        log.write(f'{why}\n')
-    assert read_work_dir(work_dir).info['epochs'] == 30
-
-
+@pytest.mark.slow
 def test_the_command_adds_runs_and_names_the_others(work_dir, tmp_path, capsys):
     results = tmp_path / 'results'
     with pytest.raises(SystemExit) as stopped:
         main([str(work_dir), str(tmp_path / 'none'), '--results', str(results)])
     assert stopped.value.code == 1
     captured = capsys.readouterr()
-    assert 'tsn_r18_1xb16-1x1x8-30e_seed3 top1 100.0 %' in captured.out
-    assert captured.err == f'left out: {tmp_path}/none: it holds no log of a training\n'
-    assert [run.seed for run in read_runs(results)[0]] == [3]
-    (work_dir / 'epoch_30.pth').unlink()
+    assert f'left out: {tmp_path}/none: it holds no log of a training\n' in captured.err
+    ((run,), _) = read_runs(results)
+    assert f'{run.info["run"]} top1 {run.accuracies["top1"]:.1f} %' in captured.out
+    (work_dir / 'epoch_2.pth').unlink()
     with pytest.raises(SystemExit):
         main([str(work_dir), '--results', str(results)])
-    assert '--resume' in capsys.readouterr().err
+    assert 'the training stopped in epoch 2 of 2; continue it with tools/train.py --resume' in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'test_dataloader.dataset.data_root': 'data/other'}, 'used another dataset'),
+        ({'test_dataloader.dataset.ann_file': 'annotations/train.txt'}, 'not on the split of'),
+    ],
+)
+def test_other_data(work_dir, options, message):
+    with pytest.raises(RunError, match=message):
+        collect(work_dir, options)
+
+
+@pytest.mark.slow
+def test_several_seeds_in_one_work_dir(work_dir):
+    (log,) = sorted(work_dir.glob('*/*.log'))[:1]
+    log.write_text(log.read_text().replace('seed: 3', 'seed: 4'))
+    with pytest.raises(RunError, match='logs of several seeds, 3, 4'):
+        read_training(work_dir)
+
+
+def test_backwards_is_before_the_decoder():
+    cfg = Config.fromfile(PATH)
+    steps = [step['type'] for step in cfg.test_dataloader.dataset.pipeline]
+    mirrored = [step['type'] for step in play_backwards(cfg).test_dataloader.dataset.pipeline]
+    place = mirrored.index('ReverseFrames')
+    assert mirrored[place + 1] == 'VideoDecode'
+    assert mirrored[:place] + mirrored[place + 1 :] == steps
+    cfg.test_dataloader.dataset.pipeline = [dict(type='PackActionInputs')]
+    with pytest.raises(ValueError, match='no decoder'):
+        play_backwards(cfg)
+
+
+def test_clips_of_one_name_in_several_folders():
+    samples = [dict(filename=f'/a/{index % 2}/{index // 2}.mp4') for index in range(4)]
+    assert clip_names(samples) == ['0/0.mp4', '1/0.mp4', '0/1.mp4', '1/1.mp4']
+    assert clip_names(samples[::2]) == ['0.mp4', '1.mp4']
+    with pytest.raises(RunError, match='a clip is in the test twice'):
+        clip_names([*samples, samples[0]])
 
 
 def test_scale_is_told_apart():
@@ -234,56 +293,6 @@ def test_lists_of_datasets_within_datasets():
     inner.ann_file = 'annotations/other_train.txt'
     cfg.train_dataloader.dataset = wrapped
     assert settings(cfg) == before and lists(cfg)[0] == 'other_train.txt'
-
-
-@pytest.mark.parametrize(
-    ('name', 'files'), [('dev', ('dev_train', 'dev_val')), ('swap', ('test', 'train'))]
-)
-def test_other_splits_are_told_apart(tmp_path, name, files):
-    changes = {
-        f'{split}_dataloader.dataset.ann_file': f'annotations/{file}.txt'
-        for split, file in zip(('train', 'test'), files)
-    }
-    info = read_work_dir(make_work_dir(tmp_path / 'work', **changes)).info
-    assert (info['run'], info['split']) == (f'tsn_r18_1xb16-1x1x8-30e_{name}_seed3', name)
-
-
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        ({'test_dataloader.dataset.data_root': 'data/other'}, 'used another dataset'),
-        ({'test_dataloader.dataset.ann_file': 'annotations/train.txt'}, 'not on the split of'),
-    ],
-)
-def test_other_data(tmp_path, changes, message):
-    with pytest.raises(RunError, match=message):
-        read_work_dir(make_work_dir(tmp_path / 'work', **changes))
-
-
-def test_untested(work_dir):
-    (work_dir / 'forwards.pkl').unlink()
-    with pytest.raises(RunError, match=r'benchmarks\.order_test'):
-        read_work_dir(work_dir)
-
-
-def test_scores_of_another_test(work_dir):
-    (work_dir / 'backwards.pkl').replace(work_dir / 'forwards.pkl')
-    with pytest.raises(RunError, match=r'scores give 0\.00 % top-1.*says 100\.00 %'):
-        read_work_dir(work_dir)
-
-
-def test_chosen_checkpoint(work_dir):
-    cfg = Config.fromfile(work_dir / '20260101_000000' / 'vis_data' / 'config.py')
-    write_run(work_dir / '20260101_030000', cfg, checkpoint='best_acc_top1_epoch_9.pth')
-    with pytest.raises(RunError, match='best_acc_top1_epoch_9.pth, not with epoch_30.pth'):
-        read_work_dir(work_dir)
-
-
-def test_several_seeds_in_one_work_dir(work_dir):
-    cfg = Config.fromfile(work_dir / '20260101_000000' / 'vis_data' / 'config.py')
-    write_run(work_dir / '20251231_000000', cfg, seed=4, shift=None)
-    with pytest.raises(RunError, match='logs of several seeds, 3, 4'):
-        read_work_dir(work_dir)
 
 
 def test_a_config_is_equal_to_itself_wherever_it_runs():

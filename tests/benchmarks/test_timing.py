@@ -11,7 +11,7 @@ from benchmarks.timing import environment, peak_of, summary, time_in_turns, writ
 def test_turns():
     calls = []
     functions = {name: lambda name=name: calls.append(name) for name in 'ab'}
-    seconds = time_in_turns(functions, repeats=2, warmup=1, device='cpu')
+    seconds = time_in_turns(functions, repeats=2, warmup=1)
     assert calls == ['a', 'b', 'a', 'b', 'a', 'b']
     assert all(len(runs) == 2 and min(runs) > 0 for runs in seconds.values())
 

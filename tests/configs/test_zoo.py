@@ -1,5 +1,7 @@
 """Every config of the zoo builds, runs, and is what its metafile entry says."""
 
+import copy
+import functools
 import re
 from pathlib import Path
 
@@ -30,6 +32,11 @@ DATASET_NAMES = ('sthv1', 'sthv2', 'jester', 'kinetics400', 'ucf101', 'hmdb51')
 
 
 def load(name):
+    return copy.deepcopy(read(name))
+
+
+@functools.cache
+def read(name):
     return Config.fromfile(FOLDER / f'{name}.py')
 
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 
-from pan_mm.models import FrameDifference, PANBackbone
+from builders import refuses_what_is_no_clip, stands_where_pa_stands
+from pan_mm.models import FrameDifference
 
 PA = dict(type='PersistenceOfAppearance', init_std=0.1)
-R18 = dict(type='mmaction.ResNetTSM', depth=18)
 
 
 @pytest.fixture
@@ -54,18 +54,8 @@ def test_deltas_come_on_top_of_the_noise():
 )
 @pytest.mark.parametrize('stream', ['pa', 'lite'])
 def test_stands_where_pa_stands(cue, maps, stream):
-    sizes = dict(num_segments=2, clip_len=3)
-    backbone = PANBackbone(dict(R18), stream=stream, motion_cue=cue, **sizes).eval()
-    stem = backbone.backbone.get_submodule(backbone.stem_name)
-    assert stem.in_channels == {'pa': 2 * maps, 'lite': 2 * maps + 3}[stream]
-    assert backbone(torch.randn(2 * 3, 3, 32, 32)).shape == (2, 512, 1, 1)
-    twin = PANBackbone(dict(R18), stream=stream, motion_cue=cue, **sizes)
-    twin.load_state_dict(backbone.state_dict())
+    stands_where_pa_stands(cue, maps, stream)
 
 
 def test_frames_that_do_not_fit():
-    cue = FrameDifference()
-    with pytest.raises(ValueError, match='m >= 2'):
-        cue(torch.rand(2, 1, 3, 8, 8))
-    with pytest.raises(ValueError, match='normalized and floating point, got torch.uint8'):
-        cue(torch.zeros(2, 2, 3, 8, 8, dtype=torch.uint8))
+    refuses_what_is_no_clip(FrameDifference())

@@ -329,7 +329,7 @@ class TestOperators:
         torch.library.opcheck(torch.ops.pan_mm.persistence_backward, args)
 
     @pytest.mark.parametrize('compiler', ['aot_eager', pytest.param('inductor', marks=SLOW)])
-    def test_compiled(self, backend, device, compiler):
+    def test_compiled(self, backend, device, compiler, inductor_cache):
         frames, weight = make_inputs((2, 3, 3, 6, 9), device=device)
         weight.requires_grad_()
         graphs = []

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.compared import MODELS, ROOT
 from benchmarks.evidence import fuse, interval, mcnemar, mean_top1, order_accuracies
-from benchmarks.pages import figure, tables
+from benchmarks.pages import figure, model_zoo, tables
 from benchmarks.pages.__main__ import MARK, PAGES, TABLES, fill, main
 from benchmarks.pages.tables import found, leads, read_report, signed
 from benchmarks.runs import read_table
@@ -51,6 +51,13 @@ def test_summary_and_tables_have_the_same_means():
         row = plain.loc[config]
         assert row['top1'] == pytest.approx(top1(LARGE, model)), model
         assert row['seeds'] == ' '.join(str(run.seed) for run in found(LARGE)[model])
+
+
+def test_the_zoo_shows_own_results_beside_the_papers():
+    name = 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb'
+    text = model_zoo.model_zoo()
+    (line,) = (line for line in text.splitlines() if line.startswith(f'| [{name}]'))
+    assert line.endswith(f'|  | {model_zoo.own_accuracies()[name]} |')
 
 
 def test_figure(tmp_path):
