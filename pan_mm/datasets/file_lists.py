@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 from pan_mm.utils.errors import DataError
-from pan_mm.utils.files import atomic_write
+from pan_mm.utils.files import write_text
 
 from .checks.annotations import read_lines
 from .container import VIDEO_SUFFIXES
@@ -310,5 +310,4 @@ def split_videos(
 
 def write_lines(path: Union[str, Path], lines: Sequence[str]) -> None:
     """Write a text file, whole or not at all."""
-    with atomic_write(path) as part:
-        Path(part).write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+    write_text(path, ''.join(f'{line}\n' for line in lines))

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from pan_mm.inference import predictions
-from pan_mm.inference.predictions import ENCODING_ERRORS, ResultLog, fingerprint, write_results
+from pan_mm.inference.predictions import ResultLog, fingerprint, write_results
+from pan_mm.utils.files import ENCODING_ERRORS
 
 GOOD = dict(video='a, "b".mp4', top=[dict(label=3, name='läuft', score=0.75)])
 BAD = dict(video='c.mp4', error='no such file')
