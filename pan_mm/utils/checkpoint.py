@@ -360,10 +360,15 @@ def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
     for name, weight in weights.items():
         if torch.is_tensor(weight):
             wanted = dtype if weight.is_floating_point() else None
-            weight = weight.detach().to('cpu', wanted or weight.dtype)
-            weight = weight.clone(memory_format=torch.contiguous_format)
-        copies[name] = weight
-    check_finite(copies, f'the weights as {dtype}')
+            copy = weight.detach().to('cpu', wanted or weight.dtype)
+            copies[name] = copy.clone(memory_format=torch.contiguous_format)
+            if wanted and not copy.isfinite().all():
+                raise CheckpointError(
+                    f'{name} has values up to {weight.abs().max():.3g}, which {dtype} cannot hold; '
+                    'leave the weights as they are'
+                )
+        else:
+            copies[name] = weight
     return copies
 
 
