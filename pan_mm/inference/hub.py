@@ -5,9 +5,10 @@ numbers. MMEngine builds whatever a config names, so a config is first held agai
 and what it describes against the shapes of the weights. No other file of it is fetched.
 """
 
+import itertools
 import json
 import re
-from itertools import zip_longest
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Union
 
@@ -169,9 +170,10 @@ def config_of(data: Any, source: Union[str, Path]) -> Config:
     """
     if not isinstance(data, dict) or data.keys() != {'model', 'test_pipeline'}:
         raise PANError(f'{source}: its {CONFIG} must hold model and test_pipeline, nothing else')
-    for part, value in data.items():
-        _check_plain(value, f'{source}: {part}')
-    _check_part(data['model'], 'model', f'{source}: model')
+    found = [_check_plain(value, f'{source}: {part}') for part, value in data.items()]
+    found.append(_check_part(data['model'], 'model', f'{source}: model'))
+    for problem in itertools.chain(*found):  # the first ends it: parts are looked at in plain data
+        raise PANError(problem)
     numbers = data['test_pipeline']
     if isinstance(numbers, list):
         numbers = _numbers(numbers, f'{source}: test_pipeline')
@@ -179,49 +181,54 @@ def config_of(data: Any, source: Union[str, Path]) -> Config:
     return Config(dict(default_scope='mmaction', model=data['model'], test_pipeline=pipeline))
 
 
-def _check_plain(value: Any, place: str, levels: int = MOST_LEVELS) -> None:
-    """Refuse all but bounded dicts and lists of names, words and numbers."""
+def _check_plain(value: Any, place: str, levels: int = MOST_LEVELS) -> Iterator[str]:
+    """Find all but bounded dicts and lists of names, words and numbers."""
     if isinstance(value, (dict, list)):
         if not levels or len(value) > MOST_ITEMS:
-            raise PANError(f'{place} is nested too deeply, or too long')
+            yield f'{place} is nested too deeply, or too long'
         for key in value if isinstance(value, dict) else ():
             # MMEngine expands dots when it merges, and reads names that begin with _.
             if not re.fullmatch('[A-Za-z][A-Za-z0-9_]*', key):
-                raise PANError(f'{place} has {ascii(key)[1:-1]:.80}, which is not allowed')
+                yield f'{place} has {ascii(key)[1:-1]:.80}, which is not allowed'
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, each in items:
-            _check_plain(each, f'{place}.{key}', levels - 1)
+            yield from _check_plain(each, f'{place}.{key}', levels - 1)
     elif isinstance(value, (int, float)) and not abs(value) <= MOST:  # NaN is none either
-        raise PANError(f'{place} is out of bounds')
+        yield f'{place} is out of bounds'
 
 
-def _check_part(cfg: dict, slot: str, place: str) -> None:
-    """Refuse all but the parts allowed at this place, with their arguments."""
+def _check_part(cfg: Any, slot: str, place: str) -> Iterator[str]:
+    """Find all but the parts allowed at this place, with their arguments.
+
+    Only the first problem counts; with it, what follows may be none.
+    """
     if not isinstance(cfg, dict):
-        raise PANError(f'{place} is {shown(cfg)}, not a part')
+        yield f'{place} is {shown(cfg)}, not a part'
     kind = cfg.get('type')
     is_library = slot == 'backbone.backbone' and LIBRARY.fullmatch(str(kind))
     if not is_library and kind not in list(PARTS[slot]):  # it may be a list
-        raise PANError(f'{place} names {shown(kind)}, which is not a part that may be built')
+        yield f'{place} names {shown(kind)}, which is not a part that may be built'
     if unknown := set() if kind is None else cfg.keys() - _arguments(kind, slot):
-        raise PANError(f'{place} has {", ".join(sorted(unknown))}, which is not allowed')
+        yield f'{place} has {", ".join(sorted(unknown))}, which is not allowed'
     if kind == 'PANEnsemble':
-        _check_streams(cfg, place)
+        yield from _check_streams(cfg, place)
         return
     for key, value in cfg.items():
         inner = 'backbone.backbone' if slot == key == 'backbone' else key
         for each in value if isinstance(value, list) else [value]:
             if inner in PARTS and each is not None:
-                _check_part(each, inner, f'{place}.{key}')
+                yield from _check_part(each, inner, f'{place}.{key}')
             elif key != 'type' and not _is_plain_argument(key, each):
-                raise PANError(f'{place} has {key}={shown(each)}, which is not allowed')
+                yield f'{place} has {key}={shown(each)}, which is not allowed'
 
 
 def _arguments(kind: str, slot: str) -> set:
+    """Arguments that a part may have: not init_cfg, which reads files."""
     if LIBRARY.fullmatch(kind):
         return {'type', *LIBRARY_KEYS}
     # What builds a norm takes requires_grad out.
-    return {'type', *arguments(kind), *(['requires_grad'] if slot == 'norm_cfg' else [])}
+    own = {'requires_grad'} if slot == 'norm_cfg' else set()
+    return {'type', *arguments(kind), *own} - {'init_cfg'}
 
 
 def _is_plain_argument(key: str, value: Any) -> bool:
@@ -235,24 +242,25 @@ def _is_plain_argument(key: str, value: Any) -> bool:
     return all(isinstance(each, (int, float, type(None))) for each in values)
 
 
-def _check_streams(model: dict, place: str) -> None:
+def _check_streams(model: dict, place: str) -> Iterator[str]:
     """Hold each stream of an ensemble, written out in full, against what may be built."""
     for key in ('data_preprocessor', 'train_cfg'):  # all else goes into the streams
         if model.get(key) is not None:
-            _check_part(model[key], key, f'{place}.{key}')
+            yield from _check_part(model[key], key, f'{place}.{key}')
     streams = model.get('streams')
     if not isinstance(streams, dict) or not all(isinstance(s, dict) for s in streams.values()):
-        raise PANError(f'{place}.streams must be a dict of dicts')
-    unknown = {key for own in streams.values() for key in own} - STREAM_KEYS
-    if unknown or len(streams) > MOST_STREAMS:
-        found = f'has {", ".join(sorted(unknown))}' if unknown else f'are {len(streams)}'
-        raise PANError(f'{place}.streams {found}, which is not allowed')
+        yield f'{place}.streams must be a dict of dicts'
+    if len(streams) > MOST_STREAMS:
+        yield f'{place}.streams are {len(streams)}, more than {MOST_STREAMS}'
+    if unknown := {key for own in streams.values() for key in own} - STREAM_KEYS:
+        yield f'{place}.streams has {", ".join(sorted(unknown))}, which is not allowed'
     try:
         expanded = stream_configs(model)
     except (KeyError, TypeError, ValueError) as error:
-        raise PANError(f'{place}.streams cannot be merged ({error})') from error
+        yield f'{place}.streams cannot be merged ({error})'
+        return
     for name, (recognizer, *_) in expanded.items():
-        _check_part(recognizer, 'model', f'{place}.streams.{name}')
+        yield from _check_part(recognizer, 'model', f'{place}.streams.{name}')
 
 
 def _check_shapes(config: Config, weights: Path) -> None:
@@ -294,7 +302,7 @@ def _numbers(transforms: list, place: str) -> dict:
             if transform.get('type') in list(kinds):
                 numbers[key] = transform['type']
     allowed = _transforms(numbers, place)
-    for number, (own, theirs) in enumerate(zip_longest(allowed, given, fillvalue={})):
+    for number, (own, theirs) in enumerate(itertools.zip_longest(allowed, given, fillvalue={})):
         theirs = {key: _tuple(value) for key, value in theirs.items()}
         if own.get('type') != theirs.get('type') or {**own, **theirs} != own:
             raise PANError(

@@ -276,7 +276,13 @@ class TestUntrusted:
     def test_many_streams(self, ensemble):
         data = plain_config(ensemble)
         data['model']['streams'] = {f's{i}': {} for i in range(17)}
-        with pytest.raises(PANError, match='streams are 17, which is not allowed'):
+        with pytest.raises(PANError, match='streams are 17, more than 16'):
+            config_of(data, 'x')
+
+    def test_weights_of_an_ensemble(self, ensemble):
+        data = plain_config(ensemble)
+        data['model']['init_cfg'] = dict(type='Pretrained', checkpoint='/etc/passwd')
+        with pytest.raises(PANError, match='has init_cfg, which is not allowed'):
             config_of(data, 'x')
 
     @pytest.mark.parametrize(
