@@ -1,7 +1,6 @@
 """Checkpoints are data: what MMEngine writes is read, anything else is refused."""
 
 import hashlib
-import io
 import os
 import pickle
 import random
@@ -147,8 +146,10 @@ class TestRefusal:
             (lambda mark: Calls(getattr, print, '__self__'), 'print'),
         ],
     )
-    def test_code(self, saved, tmp_path, payload, name):
-        path = saved(dict(state_dict=dict(), meta=payload(tmp_path / 'code-ran')))
+    @pytest.mark.parametrize('legacy', [False, True])
+    def test_code(self, saved, tmp_path, payload, name, legacy):
+        value = dict(state_dict=dict(), meta=payload(tmp_path / 'code-ran'))
+        path = saved(value, _use_new_zipfile_serialization=not legacy)
         with pytest.raises(CheckpointError, match=rf'(?s)file\.pth was refused.*{name}'):
             load_checkpoint_file(path)
         assert not (tmp_path / 'code-ran').exists()
@@ -156,13 +157,6 @@ class TestRefusal:
     @pytest.mark.parametrize('owner', [HistoryBuffer, 'text'])
     def test_attributes_are_not_looked_up(self, saved, owner):
         assert load_checkpoint_file(saved([Calls(getattr, owner, '__init__')])) == [None]
-
-    def test_code_in_legacy_format(self, saved, tmp_path):
-        payload = Calls(os.system, f'touch {tmp_path / "code-ran"}')
-        path = saved(payload, _use_new_zipfile_serialization=False)
-        with pytest.raises(CheckpointError, match=r'file\.pth was refused'):
-            load_checkpoint_file(path)
-        assert not (tmp_path / 'code-ran').exists()
 
     @pytest.mark.parametrize(
         'value',
@@ -219,23 +213,6 @@ class TestDamage:
         with pytest.raises(CheckpointError, match=r'file\.pth is not a checkpoint, or is damaged'):
             load_checkpoint_file(tmp_path / 'file.pth')
 
-    def test_other_pickle_protocols(self, saved):
-        # MMEngine never writes them; whatever comes of it, it is no surprise.
-        path = saved(dict(a=np.float64(1)), pickle_protocol=4)
-        with pytest.raises(CheckpointError, match=r'file\.pth'):
-            load_checkpoint_file(path)
-
-    @pytest.mark.parametrize('legacy', [False, True])
-    def test_truncated_anywhere(self, tmp_path, legacy):
-        buffer = io.BytesIO()
-        value = dict(state_dict=dict(weight=torch.randn(50)), history=HistoryBuffer([1.0], [1]))
-        torch.save(value, buffer, _use_new_zipfile_serialization=not legacy)
-        content, path = buffer.getvalue(), tmp_path / 'file.pth'
-        for size in range(0, len(content), 37):
-            path.write_bytes(content[:size])
-            with pytest.raises(CheckpointError, match=r'file\.pth'):
-                load_checkpoint_file(path)
-
     def test_40_of_40_flipped_bits_are_found(self, saved):
         """In the numbers of the tensors, which PyTorch takes as they come."""
         weights = OrderedDict((str(i), torch.randn(300)) for i in range(4))
@@ -254,7 +231,7 @@ class TestDamage:
         value = dict(state_dict=dict(weight=torch.randn(20)), meta=dict(epoch=3))
         path = saved(value)
         content, rng = path.read_bytes(), random.Random(0)
-        for _ in range(300):
+        for _ in range(100):
             path.write_bytes(with_flipped_bit(content, rng))
             try:
                 read = load_checkpoint_file(path)

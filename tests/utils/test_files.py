@@ -114,7 +114,8 @@ def is_write(call):
         isinstance(mode, str) and set(mode) <= set('rwaxbt+') and set(mode) & set('wax+')
         for mode in modes
     )
-    bare = isinstance(call.func, ast.Name) and name == 'write_text'  # ours
+    # Ours, and that of safetensors, which gives bytes.
+    bare = isinstance(call.func, ast.Name) and name in ('write_text', 'save')
     return opens or (name in WRITERS and not bare)
 
 
