@@ -331,6 +331,11 @@ class TestWeights:
         [
             ([1], r'holds \[1\], not weights'),
             (dict(state_dict=[1]), 'holds .*, not weights'),
+            (dict(state_dict=None), 'holds .*, not weights'),
+            ('weights', "holds 'weights', not weights"),
+            (torch.ones(3), 'holds tensor.*, not weights'),
+            ({b'a': torch.ones(1)}, "b'a' is a tensor"),
+            (dict(a=None), "'a' is a NoneType"),
             (dict(state_dict={1: torch.ones(1)}), '1 is a tensor of torch.float32'),
             (dict(state_dict=dict(a=3)), "'a' is a int, not a weight"),
             (dict(model=dict(a=torch.ones(1))), "'model' is a dict, not a weight"),
