@@ -70,8 +70,10 @@ class _History(HistoryBuffer):
     """A HistoryBuffer, whose own ``__setstate__`` changes the class."""
 
     def __setstate__(self, state):
-        lists = state['_log_history'], state['_count_history']
-        super().__init__(*map(list, lists), int(state['max_length']))
+        lists = list(state['_log_history']), list(state['_count_history'])
+        if not all(isinstance(value, (int, float)) for values in lists for value in values):
+            raise _Refused('its message hub holds other than numbers')
+        super().__init__(*lists, int(state['max_length']))
         self.__class__ = HistoryBuffer
 
 

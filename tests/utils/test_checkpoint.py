@@ -185,6 +185,15 @@ class TestRefusal:
             CheckpointLoader.load_checkpoint('https://example.com/evil.pth')
         assert not (tmp_path / 'code-ran').exists()
 
+    def test_a_history_of_lists_that_grow(self, saved):
+        """2^34 numbers, were they written out."""
+        history, values = HistoryBuffer(), [1.0]
+        for _ in range(34):
+            values = [values, values]
+        history._log_history = history._count_history = values
+        with pytest.raises(CheckpointError, match='its message hub holds other than numbers'):
+            load_checkpoint_file(saved(history))
+
     def test_statistics_methods_of_the_process_stay(self, saved):
         history = HistoryBuffer([1.0], [1])
         history.__dict__['max_length'] = 7
