@@ -279,10 +279,14 @@ class TestUntrusted:
         with pytest.raises(PANError, match='streams are 17, more than 16'):
             config_of(data, 'x')
 
-    def test_weights_of_an_ensemble(self, ensemble):
+    def test_what_an_ensemble_may_not_have(self, ensemble):
         data = plain_config(ensemble)
         data['model']['init_cfg'] = dict(type='Pretrained', checkpoint='/etc/passwd')
         with pytest.raises(PANError, match='has init_cfg, which is not allowed'):
+            config_of(data, 'x')
+        data['model'].pop('init_cfg')
+        data['model']['streams'] = {}
+        with pytest.raises(PANError, match='streams cannot be merged .*at least one stream'):
             config_of(data, 'x')
 
     @pytest.mark.parametrize(
