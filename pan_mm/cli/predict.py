@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pan_mm.apis import PANInferencer
 from pan_mm.inference.predictions import (
-    ENCODING_ERRORS,
     FEATURE_FORMATS,
     FORMATS,
     ResultLog,
@@ -16,7 +15,7 @@ from pan_mm.inference.predictions import (
 )
 from pan_mm.inference.videos import find_videos
 from pan_mm.utils.errors import LINES, escape
-from pan_mm.utils.files import atomic_write
+from pan_mm.utils.files import ENCODING_ERRORS, atomic_write
 from pan_mm.utils.terminal import track
 
 from .interrupts import noted_interrupts
@@ -172,9 +171,8 @@ def _write(out, form, results, videos):
         write_results(results, out, form, videos)
         return
     results = track(results, len(videos))
-    with atomic_write(out) as part:
-        if form == 'npz':
-            write_features(results, part)
-        else:
-            with open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
-                write_results(results, file, form, videos)
+    if form == 'npz':
+        write_features(results, out)
+        return
+    with atomic_write(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
+        write_results(results, file, form, videos)

@@ -1,14 +1,13 @@
 """Repairs of MMAction2."""
 
 import functools
-import importlib.abc
-import importlib.machinery
+import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from unittest import mock
 
 from .repair import Repair
@@ -18,59 +17,32 @@ from .repair import Repair
 _DRN = 'mmaction.models.localizers.drn'
 
 
-class _OptionalDRN(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds DRN where it is, and offers one that explains itself where it cannot be had."""
-
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname not in (_DRN, f'{_DRN}.drn'):
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
-        if spec is None:
-            return importlib.machinery.ModuleSpec(fullname, self, is_package=fullname == _DRN)
-        if fullname != _DRN:
-            exec_module = spec.loader.exec_module
-
-            def exec_or_explain(module):
-                try:
-                    exec_module(module)
-                except ModuleNotFoundError as error:
-                    if error.name != 'torchvision':
-                        raise
-                    module.DRN = _absent(f'DRN needs torchvision: {error}')
-
-            spec.loader.exec_module = exec_or_explain
-        return spec
-
-    def exec_module(self, module):
-        if module.__name__ != _DRN:
-            module.DRN = _absent(
-                'DRN is missing from the MMAction2 that PyPI has (mmaction2#2714); to use it '
-                'install MMAction2 from its source: '
-                'pip install git+https://github.com/open-mmlab/mmaction2.git'
-            )
+def _drn_missing(module):
+    drn = Path(importlib.util.find_spec('mmaction').origin).parent / 'models/localizers/drn'
+    if not drn.exists():
+        return True
+    try:
+        if any('import torchvision' in path.read_text('utf-8') for path in drn.rglob('*.py')):
+            importlib.import_module('torchvision')
+    except ModuleNotFoundError:
+        return True
+    return False
 
 
-def _absent(why):
+def _explain_drn(module):
     class DRN:
         """In the place of MMAction2's DRN."""
 
         def __init__(self, *args, **kwargs):
-            raise NotImplementedError(why)
+            raise NotImplementedError(
+                'DRN needs torchvision, and is missing from the MMAction2 that PyPI has '
+                '(mmaction2#2714); to use it install both, MMAction2 from its source: '
+                'pip install git+https://github.com/open-mmlab/mmaction2.git'
+            )
 
-    return DRN
-
-
-def _imports_torchvision(path):
-    return 'import torchvision' in path.read_text(encoding='utf-8')
-
-
-def _folder():
-    return Path(importlib.util.find_spec('mmaction').origin).parent
-
-
-def _drn_missing(module):
-    drn = _folder() / 'models/localizers/drn'
-    return not drn.exists() or any(map(_imports_torchvision, drn.rglob('*.py')))
+    for name in (_DRN, f'{_DRN}.drn'):
+        sys.modules[name] = ModuleType(name)
+        sys.modules[name].DRN = DRN
 
 
 # Heads ------------------------------------------------------------------------------------
@@ -291,7 +263,7 @@ REPAIRS = (
         'imports torchvision, so that mmaction.models cannot be imported (mmaction2#2714)',
         until='the wheel on PyPI has the package drn, which does without torchvision',
         needed=_drn_missing,
-        apply=lambda module: sys.meta_path.insert(0, _OptionalDRN()),
+        apply=_explain_drn,
     ),
     Repair(
         name='bfloat16-scores',

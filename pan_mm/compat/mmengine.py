@@ -34,7 +34,7 @@ def _load_data_only(runner_checkpoint):
 
     # MMEngine logs the loader's name from its tenth letter.
     def load_from_local(filename, map_location):
-        return load_checkpoint_file(filename, map_location)
+        return load_checkpoint_file(filename)
 
     runner_checkpoint.CheckpointLoader.register_scheme('', load_from_local, force=True)
     # The loaders of all web schemes call this.

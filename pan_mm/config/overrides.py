@@ -104,7 +104,7 @@ def check_settings(cfg: dict, runner: type = Runner) -> None:
 
 
 def check_options(cfg: dict, options: Iterable[str], runner: type = Runner) -> None:
-    """Refuse options of a command line that change nothing that a run reads, or have no place.
+    """Refuse options of a command line that change nothing that a run reads.
 
     Variables of a config have done their work when it is read: where ``data_root`` is also in a
     dataset, only that counts. A variable without such a copy may be read by somebody's own code.
@@ -122,11 +122,8 @@ def check_options(cfg: dict, options: Iterable[str], runner: type = Runner) -> N
     _refuse(
         problem
         for option in options
-        for problem in (
-            _check_place(places, option, options)
-            if option.partition('.')[0] in read
-            else _check_variable(cfg, places, option, read)
-        )
+        if option.partition('.')[0] not in read
+        for problem in _check_variable(cfg, places, option, read)
     )
 
 
@@ -151,16 +148,6 @@ def _check_variable(cfg: dict, places: dict, option: str, read: set) -> Iterator
     if meant or first in SCALE:
         advice = f'set {" and ".join(meant[:3])}' if meant else nearest(option, read)
         yield f'{option}: a run does not read {first!r} of a config; {advice}'
-
-
-def _check_place(places: dict, option: str, options: Iterable[str]) -> Iterator[str]:
-    """Check that what holds the setting can hold one; MMEngine ends in a TypeError otherwise."""
-    place = option.rpartition('.')[0]
-    while place and place not in places:
-        place = place.rpartition('.')[0]
-    delete = f'{place}._delete_'
-    if place and not isinstance(places[place], (dict, list, tuple)) and delete not in options:
-        yield f'{option}: {place} is {places[place]!r}, not a dict; add {delete}=True'
 
 
 def _values(node: Any, place: str = '') -> Iterator[tuple]:

@@ -10,6 +10,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Optional, Union
 
@@ -119,21 +120,14 @@ class VideoFile:
         """
         self.file.seek(0)
         options = dict(protocol_whitelist='none', max_pixels=str(self.limits.max_frame_pixels))
-        try:
+        with self._refusing('opened as a video'):
             container = av.open(self.file, format=self.demuxer, options=options)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise RefusedVideoError(
-                f'{self.name}: cannot be opened as a video ({reason_of(error)}); it is damaged or '
-                'cut off, remove or replace the file'
-            ) from error
-        stream = video_stream(container)
-        if stream is None:
-            raise RefusedVideoError(
-                f'{self.name}: it has no video stream; remove or replace the file'
-            )
-        codec = stream.codec_context
+        codec = getattr(video_stream(container), 'codec_context', None)
         if codec is None:
-            raise RefusedVideoError(f'{self.name}: its codec is unknown; convert it with ffmpeg')
+            raise RefusedVideoError(
+                f'{self.name}: it has no video stream of a known codec; remove or replace it, or '
+                'convert it with ffmpeg'
+            )
         self.check_size(codec.width, codec.height)
         codec.options = dict(max_pixels=options['max_pixels'])
         return container
@@ -166,8 +160,6 @@ class VideoFile:
         width, height = stream.codec_context.width, stream.codec_context.height
         left = self.limits.max_pixels
         for packet in self._demux(container, stream):
-            if not packet.size:
-                continue
             if left is not None:
                 left -= max(LEAST, width * height)
                 if left < 0:
@@ -178,12 +170,17 @@ class VideoFile:
             yield packet
 
     def _demux(self, container, stream):
+        with self._refusing('read to its end'):
+            yield from (packet for packet in container.demux(stream) if packet.size)
+
+    @contextmanager
+    def _refusing(self, done):
         try:
-            yield from container.demux(stream)
+            yield
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise RefusedVideoError(
-                f'{self.name}: cannot be read to its end ({reason_of(error)}); it is damaged, '
-                'replace it'
+                f'{self.name}: cannot be {done} ({reason_of(error)}); it is damaged or cut off, '
+                'remove or replace the file'
             ) from error
 
 

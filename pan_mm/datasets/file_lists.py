@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 from pan_mm.utils.errors import DataError
-from pan_mm.utils.files import atomic_write
+from pan_mm.utils.files import write_text
 
 from .checks.annotations import read_lines
 from .container import VIDEO_SUFFIXES
@@ -54,14 +54,11 @@ def read_label_map(path: Union[str, Path]) -> list:
     """Read a ``label_map.txt``: class names, one per line, in the order of the labels.
 
     Raises:
-        DataError: If the file is missing or empty, has an empty line between names or a name twice.
+        OSError: If the file cannot be read.
+        DataError: If it is empty, has an empty line between names or a name twice.
     """
-    if not os.path.isfile(path):
-        raise DataError(f'{path}: no such label map; it needs a class name per line')
     names = '\n'.join(read_lines(path)).rstrip().split('\n')
     names = [name.strip() for name in names]
-    if names == ['']:
-        raise DataError(f'{path}: empty; a label map has a class name per line')
     seen: set = set()
     for number, name in enumerate(names, 1):
         if not name or name in seen:
@@ -81,10 +78,9 @@ def read_official_labels(path: str) -> dict:
         dict[str, str]: Video id to class name.
 
     Raises:
-        DataError: If the file is missing, or no such label file (as the unlabeled test split).
+        OSError: If the file cannot be read.
+        DataError: If it is no such label file (as the unlabeled test split).
     """
-    if not os.path.isfile(path):
-        raise DataError(f'{path}: no such label file; put the official one there')
     lines = read_lines(path)
     if path.endswith('.json'):
         try:
@@ -120,7 +116,8 @@ def list_official(
         tuple[list[Video], list[str]]: The videos and the ids of those not on the disk.
 
     Raises:
-        DataError: If the label file is missing, or ``classes`` lacks a class.
+        OSError: If the label file or the folder is missing.
+        DataError: If ``classes`` lacks a class.
     """
     file = OFFICIAL_FILES[dataset][split]
     labels = read_official_labels(os.path.join(data_root, 'annotations', file))
@@ -243,12 +240,11 @@ def delimiter_of(videos: Sequence[Video]) -> str:
         DataError: If a path has white space that no list can hold.
     """
     for video in videos:
-        if video.num_frames and re.search(r'\s', video.path):
-            raise DataError(
-                f'{video.path!r}: RawframeDataset splits lines at any white space; rename it'
-            )
-        if re.search(r'^\s|[\t\r\n]', video.path):
-            raise DataError(f'{video.path!r}: a list cannot hold its white space; rename it')
+        if re.search(r'\s' if video.num_frames else r'^\s|[\t\r\n]', video.path):
+            reason = 'a list cannot hold its white space'
+            if video.num_frames:
+                reason = 'RawframeDataset splits lines at any white space'
+            raise DataError(f'{video.path!r}: {reason}; rename it')
     return '\t' if any(' ' in video.path for video in videos) else ' '
 
 
@@ -310,5 +306,4 @@ def split_videos(
 
 def write_lines(path: Union[str, Path], lines: Sequence[str]) -> None:
     """Write a text file, whole or not at all."""
-    with atomic_write(path) as part:
-        Path(part).write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+    write_text(path, ''.join(f'{line}\n' for line in lines))

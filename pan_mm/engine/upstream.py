@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import logging
 import os
 import runpy
 import sys
@@ -55,9 +56,10 @@ def run_tool(name: str, example: Optional[str] = None) -> None:
     ``--traceback`` the error is raised. The help ends with the ``example``, if there is one.
     """
     gc.freeze()  # collections need not search what was imported: it stays
+    logging.raiseExceptions = False  # a full disk would print a traceback for each line
     checked = name.removesuffix('.py') in CHECKED
     raises, options = _own_options() if checked else (False, {})
-    kinds = (PANError, FileNotFoundError) if checked else (PANError,)
+    kinds = (PANError, OSError) if checked else (PANError,)
     with nullcontext() if raises else cli_errors(*kinds):
         for i, word in enumerate(sys.argv[1:], 1):
             if word.endswith('.py'):

@@ -10,6 +10,7 @@ from typing import Union
 from filelock import FileLock, Timeout
 
 from pan_mm.utils.errors import PANError
+from pan_mm.utils.files import write_text
 
 LOCK, OWNER = '.training.lock', '.training.owner'
 
@@ -33,7 +34,7 @@ def locked_work_dir(folder: Union[str, Path]) -> Iterator[None]:
         ) from error
     try:
         owner.unlink(missing_ok=True)  # rather than follow a link
-        owner.write_text(f'process {os.getpid()} on {socket.gethostname()}', encoding='utf-8')
+        write_text(owner, f'process {os.getpid()} on {socket.gethostname()}')
         yield
     finally:
         owner.unlink(missing_ok=True)

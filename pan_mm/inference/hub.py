@@ -5,9 +5,10 @@ numbers. MMEngine builds whatever a config names, so a config is first held agai
 and what it describes against the shapes of the weights. No other file of it is fetched.
 """
 
-import inspect
+import itertools
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Union
 
@@ -17,9 +18,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from pan_mm.config.find import without
-from pan_mm.models.motion_cues import FrameDifference
+from pan_mm.config.overrides import arguments
+from pan_mm.config.pipelines import VideoPipeline, kind_of
 from pan_mm.models.pan_ensemble import stream_configs
-from pan_mm.models.persistence import PersistenceOfAppearance
 from pan_mm.utils.errors import CheckpointError, PANError, shown
 from pan_mm.utils.safetensors import read_shapes
 
@@ -30,65 +31,39 @@ CONFIG_BYTES = 2**20
 # of a clip (a clip of 32 frames at 2,048 x 2,048).
 MOST_LEVELS, MOST_ITEMS, MOST, MOST_PIXELS = 10, 10_000, 100_000, 2**27
 MOST_STREAMS = 16
+STREAM_KEYS = {'backbone', 'cls_head', 'test_cfg', 'weight'}
 
-_BACKBONE = 'pretrained frozen_stages out_indices norm_eval with_cp conv_cfg norm_cfg act_cfg'
-_RESNET = f'{_BACKBONE} depth in_channels num_stages strides dilations style partial_bn'
-_SHIFT = 'num_segments is_shift shift_div pretrained2d'
-_HEAD = (
-    'num_classes in_channels loss_cls multi_class label_smooth_eps topk average_clips dropout_ratio'
-    ' init_std'
-)
-_LOSS = 'loss_weight class_weight'
-_PREPROCESSOR = 'mean std to_rgb to_float32 format_shape'
 _BACKBONES_2D = {
-    'ResNet': _RESNET,
-    'ResNetTSM': f'{_RESNET} {_SHIFT} shift_place temporal_pool',
-    'ResNetCausalTSM': f'{_RESNET} {_SHIFT}',
-    'TANet': f'{_RESNET} num_segments tam_cfg',
-    'MobileNetV2': f'{_BACKBONE} widen_factor',
-    'MobileNetV2TSM': f'{_BACKBONE} {_SHIFT} widen_factor',
-    'MobileNetV2CausalTSM': f'{_BACKBONE} {_SHIFT} widen_factor',
+    *('ResNet', 'ResNetTSM', 'ResNetCausalTSM', 'TANet'),
+    *('MobileNetV2', 'MobileNetV2TSM', 'MobileNetV2CausalTSM'),
 }
-_CUES = {
-    cue.__name__: ' '.join(inspect.signature(cue).parameters)
-    for cue in (PersistenceOfAppearance, FrameDifference)
-}
-# What may be built: for each key of a config the parts that may have it, and their arguments.
-# The part None is a dict without a type.
+_CUES = {'PersistenceOfAppearance', 'FrameDifference'}
+# What may be built: for each key of a config the parts that may have it. Their arguments are those
+# of the class; None is a dict without a type, of plain values.
 PARTS: dict = {
-    'model': {
-        'Recognizer2D': 'backbone cls_head data_preprocessor train_cfg test_cfg',
-        'PANEnsemble': 'streams backbone cls_head data_preprocessor train_cfg test_cfg',
-    },
-    'backbone': {
-        'PANBackbone': 'backbone stream num_segments clip_len motion_cue persistence inflation',
-        **_BACKBONES_2D,
-    },
+    'model': {'Recognizer2D', 'PANEnsemble'},
+    'backbone': {'PANBackbone', *_BACKBONES_2D},
     'backbone.backbone': _BACKBONES_2D,
     'motion_cue': _CUES,
     'persistence': _CUES,
-    'cls_head': {
-        'VAPHead': f'{_HEAD} num_segments aggregation',
-        'TSNHead': f'{_HEAD} spatial_type consensus',
-        'TSMHead': f'{_HEAD} spatial_type consensus num_segments is_shift temporal_pool',
-    },
-    'aggregation': {'VariousTimescaleAggregation': '', 'SegmentPooling': 'mode'},
-    'consensus': {'AvgConsensus': 'dim'},
-    'loss_cls': {'CrossEntropyLoss': _LOSS, 'BCELossWithLogits': _LOSS},
-    'data_preprocessor': {
-        'ActionDataPreprocessor': _PREPROCESSOR,
-        'PANDataPreprocessor': f'{_PREPROCESSOR} mean_std_of',
-    },
-    'conv_cfg': {'Conv2d': ''},
-    'norm_cfg': dict.fromkeys(('BN', 'BN2d', 'SyncBN'), 'requires_grad eps momentum'),
-    'act_cfg': dict.fromkeys(('ReLU', 'ReLU6'), 'inplace'),
-    'tam_cfg': {None: 'alpha adaptive_kernel_size beta conv1d_kernel_size init_std'},
-    'train_cfg': {None: 'aux_info'},
-    'test_cfg': {None: 'fcn_test max_testing_views'},
+    'cls_head': {'VAPHead', 'TSNHead', 'TSMHead'},
+    'aggregation': {'VariousTimescaleAggregation', 'SegmentPooling'},
+    'consensus': {'AvgConsensus'},
+    'loss_cls': {'CrossEntropyLoss', 'BCELossWithLogits'},
+    'data_preprocessor': {'ActionDataPreprocessor', 'PANDataPreprocessor'},
+    'conv_cfg': {'Conv2d'},
+    'norm_cfg': {'BN', 'BN2d', 'SyncBN'},
+    'act_cfg': {'ReLU', 'ReLU6'},
+    'tam_cfg': {None},
+    'train_cfg': {None},
+    'test_cfg': {None},
 }
 # Networks of other libraries in PANBackbone.
 LIBRARY = re.compile(r'(timm|torchvision|mmpretrain|mmcls)[./][\w.]+')
-LIBRARY_KEYS = 'shift_div causal is_shift frozen_stages drop_rate drop_path_rate pretrained'
+LIBRARY_KEYS = {
+    *('shift_div', 'causal', 'is_shift', 'frozen_stages', 'pretrained'),
+    *('drop_rate', 'drop_path_rate'),
+}
 
 SAMPLERS = {
     'PANSampleFrames': 'clip_len num_clips twice_sample',
@@ -96,16 +71,7 @@ SAMPLERS = {
     'UniformSample': 'clip_len num_clips',
 }
 CROPS = ('CenterCrop', 'ThreeCrop', 'TenCrop')
-# Arguments that the transforms of a test pipeline may have.
-TRANSFORMS = {
-    'VideoInit': '',
-    **{name: f'{numbers} test_mode' for name, numbers in SAMPLERS.items()},
-    'VideoDecode': '',
-    'Resize': 'scale keep_ratio',
-    **dict.fromkeys(CROPS, 'crop_size'),
-    'FormatShape': 'input_format',
-    'PackActionInputs': 'meta_keys',
-}
+FIXED = ('type', 'input_format', 'test_mode')  # which have one value
 
 
 def is_hub(name: str) -> bool:
@@ -180,8 +146,6 @@ def plain_config(config: Config) -> dict:
     Raises:
         PANError: If they are not plain data of known parts.
     """
-    from pan_mm.config.pipelines import VideoPipeline, kind_of
-
     # Another opener and decoder give the same frames; what they are told stays on this machine.
     fixed = dict(open='VideoInit', decode='VideoDecode')
     steps: list = VideoPipeline(config).transforms
@@ -206,9 +170,10 @@ def config_of(data: Any, source: Union[str, Path]) -> Config:
     """
     if not isinstance(data, dict) or data.keys() != {'model', 'test_pipeline'}:
         raise PANError(f'{source}: its {CONFIG} must hold model and test_pipeline, nothing else')
-    for part, value in data.items():
-        _check_plain(value, f'{source}: {part}')
-    _check_part(data['model'], 'model', f'{source}: model')
+    found = [_check_plain(value, f'{source}: {part}') for part, value in data.items()]
+    found.append(_check_part(data['model'], 'model', f'{source}: model'))
+    for problem in itertools.chain(*found):  # the first ends it: parts are looked at in plain data
+        raise PANError(problem)
     numbers = data['test_pipeline']
     if isinstance(numbers, list):
         numbers = _numbers(numbers, f'{source}: test_pipeline')
@@ -216,44 +181,54 @@ def config_of(data: Any, source: Union[str, Path]) -> Config:
     return Config(dict(default_scope='mmaction', model=data['model'], test_pipeline=pipeline))
 
 
-def _check_plain(value: Any, place: str, levels: int = MOST_LEVELS) -> None:
-    """Refuse all but bounded dicts and lists of names, words and numbers."""
+def _check_plain(value: Any, place: str, levels: int = MOST_LEVELS) -> Iterator[str]:
+    """Find all but bounded dicts and lists of names, words and numbers."""
     if isinstance(value, (dict, list)):
         if not levels or len(value) > MOST_ITEMS:
-            raise PANError(f'{place} is nested too deeply, or too long')
+            yield f'{place} is nested too deeply, or too long'
         for key in value if isinstance(value, dict) else ():
             # MMEngine expands dots when it merges, and reads names that begin with _.
             if not re.fullmatch('[A-Za-z][A-Za-z0-9_]*', key):
-                raise PANError(f'{place} has {ascii(key)[1:-1]:.80}, which is not allowed')
+                yield f'{place} has {ascii(key)[1:-1]:.80}, which is not allowed'
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, each in items:
-            _check_plain(each, f'{place}.{key}', levels - 1)
+            yield from _check_plain(each, f'{place}.{key}', levels - 1)
     elif isinstance(value, (int, float)) and not abs(value) <= MOST:  # NaN is none either
-        raise PANError(f'{place} is out of bounds')
+        yield f'{place} is out of bounds'
 
 
-def _check_part(cfg: dict, slot: str, place: str) -> None:
-    """Refuse all but the parts allowed at this place, with their arguments."""
+def _check_part(cfg: Any, slot: str, place: str) -> Iterator[str]:
+    """Find all but the parts allowed at this place, with their arguments.
+
+    Only the first problem counts; with it, what follows may be none.
+    """
     if not isinstance(cfg, dict):
-        raise PANError(f'{place} is {shown(cfg)}, not a part')
+        yield f'{place} is {shown(cfg)}, not a part'
     kind = cfg.get('type')
-    allowed = PARTS[slot].get(kind) if isinstance(kind, (str, type(None))) else None
-    if slot == 'backbone.backbone' and isinstance(kind, str) and LIBRARY.fullmatch(kind):
-        allowed = LIBRARY_KEYS
-    if allowed is None:
-        raise PANError(f'{place} names {shown(kind)}, which is not a part that may be built')
-    if unknown := cfg.keys() - {'type', *allowed.split()}:
-        raise PANError(f'{place} has {", ".join(sorted(unknown))}, which is not allowed')
+    is_library = slot == 'backbone.backbone' and LIBRARY.fullmatch(str(kind))
+    if not is_library and kind not in list(PARTS[slot]):  # it may be a list
+        yield f'{place} names {shown(kind)}, which is not a part that may be built'
+    if unknown := set() if kind is None else cfg.keys() - _arguments(kind, slot):
+        yield f'{place} has {", ".join(sorted(unknown))}, which is not allowed'
     if kind == 'PANEnsemble':
-        _check_streams(cfg, place)
+        yield from _check_streams(cfg, place)
         return
     for key, value in cfg.items():
         inner = 'backbone.backbone' if slot == key == 'backbone' else key
         for each in value if isinstance(value, list) else [value]:
             if inner in PARTS and each is not None:
-                _check_part(each, inner, f'{place}.{key}')
+                yield from _check_part(each, inner, f'{place}.{key}')
             elif key != 'type' and not _is_plain_argument(key, each):
-                raise PANError(f'{place} has {key}={shown(each)}, which is not allowed')
+                yield f'{place} has {key}={shown(each)}, which is not allowed'
+
+
+def _arguments(kind: str, slot: str) -> set:
+    """Arguments that a part may have: not init_cfg, which reads files."""
+    if LIBRARY.fullmatch(kind):
+        return {'type', *LIBRARY_KEYS}
+    # What builds a norm takes requires_grad out.
+    own = {'requires_grad'} if slot == 'norm_cfg' else set()
+    return {'type', *arguments(kind), *own} - {'init_cfg'}
 
 
 def _is_plain_argument(key: str, value: Any) -> bool:
@@ -267,27 +242,25 @@ def _is_plain_argument(key: str, value: Any) -> bool:
     return all(isinstance(each, (int, float, type(None))) for each in values)
 
 
-def _check_streams(model: dict, place: str) -> None:
+def _check_streams(model: dict, place: str) -> Iterator[str]:
     """Hold each stream of an ensemble, written out in full, against what may be built."""
     for key in ('data_preprocessor', 'train_cfg'):  # all else goes into the streams
         if model.get(key) is not None:
-            _check_part(model[key], key, f'{place}.{key}')
+            yield from _check_part(model[key], key, f'{place}.{key}')
     streams = model.get('streams')
     if not isinstance(streams, dict) or not all(isinstance(s, dict) for s in streams.values()):
-        raise PANError(f'{place}.streams must be a dict of dicts')
+        yield f'{place}.streams must be a dict of dicts'
     if len(streams) > MOST_STREAMS:
-        raise PANError(f'{place} has {len(streams)} streams, more than {MOST_STREAMS}')
-    for name, own in streams.items():
-        if unknown := own.keys() - {'backbone', 'cls_head', 'test_cfg', 'weight'}:
-            raise PANError(
-                f'{place}.streams.{name} has {", ".join(sorted(unknown))}, which is not allowed'
-            )
+        yield f'{place}.streams are {len(streams)}, more than {MOST_STREAMS}'
+    if unknown := {key for own in streams.values() for key in own} - STREAM_KEYS:
+        yield f'{place}.streams has {", ".join(sorted(unknown))}, which is not allowed'
     try:
         expanded = stream_configs(model)
     except (KeyError, TypeError, ValueError) as error:
-        raise PANError(f'{place}.streams cannot be merged ({error})') from error
+        yield f'{place}.streams cannot be merged ({error})'
+        return
     for name, (recognizer, *_) in expanded.items():
-        _check_part(recognizer, 'model', f'{place}.streams.{name}')
+        yield from _check_part(recognizer, 'model', f'{place}.streams.{name}')
 
 
 def _check_shapes(config: Config, weights: Path) -> None:
@@ -319,26 +292,23 @@ def _numbers(transforms: list, place: str) -> dict:
     Raises:
         PANError: If another transform or argument is in it, or the order is another one.
     """
+    if not all(isinstance(transform, dict) for transform in transforms):
+        raise PANError(f'{place} must be a list of transforms')
     numbers: dict = {}
-    for number, transform in enumerate(transforms):
-        here = f'{place}.{number}'
-        kind = transform.get('type') if isinstance(transform, dict) else None
-        if not isinstance(kind, str) or kind not in TRANSFORMS:
-            raise PANError(f'{here} names {shown(kind)}, which is not a part that may be built')
-        given = {key: value for key, value in transform.items() if key != 'type'}
-        if unknown := given.keys() - set(TRANSFORMS[kind].split()):
-            raise PANError(f'{here} has {", ".join(sorted(unknown))}, which is not allowed')
-        if given.pop('input_format', 'NCHW') != 'NCHW' or not given.pop('test_mode', True):
-            raise PANError(f'{here} must have test_mode=True and input_format="NCHW"')
-        given.pop('meta_keys', None)
-        numbers.update(given)
+    given = [{k: v for k, v in each.items() if k != 'meta_keys'} for each in transforms]
+    for transform in given:
+        numbers.update({k: v for k, v in transform.items() if k not in FIXED})
         for key, kinds in (('sampler', SAMPLERS), ('crop', CROPS)):
-            if kind in kinds:
-                numbers[key] = kind
-    if [t['type'] for t in _transforms(numbers, place)] != [t['type'] for t in transforms]:
-        raise PANError(
-            f'{place} must open, sample, decode, resize, crop, format and pack, in this order'
-        )
+            if transform.get('type') in list(kinds):
+                numbers[key] = transform['type']
+    allowed = _transforms(numbers, place)
+    for number, (own, theirs) in enumerate(itertools.zip_longest(allowed, given, fillvalue={})):
+        theirs = {key: _tuple(value) for key, value in theirs.items()}
+        if own.get('type') != theirs.get('type') or {**own, **theirs} != own:
+            raise PANError(
+                f'{place}.{number} is {shown(theirs)}, not {shown(own)}: it must open, sample, '
+                'decode, resize, crop, format and pack frames, in this order'
+            )
     return numbers
 
 

@@ -12,11 +12,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from pan_mm.utils.errors import escape
+from pan_mm.utils.files import append_text, atomic_write
 
 FORMATS = ('table', 'json', 'jsonl', 'csv')
 FEATURE_FORMATS = ('npz', 'json', 'jsonl')
-# File names that are not UTF-8 are written with \udcXX for each such byte, as JSON allows.
-ENCODING_ERRORS = 'backslashreplace'
 LOCK_WAIT = 6  # seconds; data workers of a killed run outlive it by 5
 
 
@@ -25,8 +24,8 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
 
     Args:
         results (Iterable[dict]): As :meth:`PANInferencer.iterate` yields them.
-        file (IO): Opened for text in UTF-8, with ``errors=ENCODING_ERRORS``; for CSV with
-            ``newline=''``.
+        file (IO): Opened for text in UTF-8, with ``errors=ENCODING_ERRORS`` of
+            :mod:`pan_mm.utils.files`; for CSV with ``newline=''``.
         form (str): One of ``FORMATS``. CSV has a row per class of a video.
         videos (Iterable[str]): All names that will come, for the width of the table's column.
     """
@@ -87,14 +86,15 @@ def write_features(results: Iterable, path: str) -> None:
         results (Iterable[dict]): As :meth:`PANInferencer.iterate` yields them with ``features``.
         path (str): A name that ends in ``.npz``.
     """
-    results = list(results)
-    size = next((len(result['features']) for result in results if 'features' in result), 0)
-    np.savez(
-        path,
-        video=[result['video'] for result in results],
-        features=np.array([r.get('features', [np.nan] * size) for r in results], np.float32),
-        error=[result.get('error', '') for result in results],
-    )
+    with atomic_write(path) as part:
+        results = list(results)
+        size = next((len(result['features']) for result in results if 'features' in result), 0)
+        np.savez(
+            part,
+            video=[result['video'] for result in results],
+            features=np.array([r.get('features', [np.nan] * size) for r in results], np.float32),
+            error=[result.get('error', '') for result in results],
+        )
 
 
 def fingerprint(*parts) -> str:
@@ -174,7 +174,7 @@ class ResultLog:
 
     def write(self, results: Iterable) -> None:
         """Append each result as it comes."""
-        with self.path.open('a', -1, 'utf-8', ENCODING_ERRORS, '\n') as file:
+        with append_text(self.path) as file:
             for result in results:
                 file.write(_json_line(dict(result, model=self.model)))
                 file.flush()

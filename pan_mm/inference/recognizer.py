@@ -94,7 +94,7 @@ def load_recognizer(
     model.dataset_meta = {}
     if checkpoint is not None:
         load = load_checkpoint_url if '://' in str(checkpoint) else load_checkpoint_file
-        state, source = load(str(checkpoint), map_location='cpu'), redact_url(checkpoint)
+        state, source = load(str(checkpoint)), redact_url(checkpoint)
         load_weights(model, weights_of(state, source), source)
         meta = meta_of(state, source)
         _check_normalization(model, meta, source)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import torch
@@ -12,11 +12,6 @@ from pan_mm.utils.errors import DataError
 from pan_mm.utils.pickles import load_pickle
 
 NAME_KEYS = ('filename', 'frame_dir')
-
-
-def _is(value, floating):
-    real = isinstance(value, torch.Tensor) and not value.is_complex()
-    return real and value.is_floating_point() == floating
 
 
 def load_scores(path: Union[str, Path]) -> list:
@@ -33,30 +28,38 @@ def load_scores(path: Union[str, Path]) -> list:
         samples = load_pickle(file, str(path))
     if not isinstance(samples, list) or not samples:
         raise DataError(f'{path} holds no list of scores; write it with tools/test.py --dump')
-    classes = None
     for index, sample in enumerate(samples):
-        fields = sample if isinstance(sample, dict) else {}
-        score, label = fields.get('pred_score'), fields.get('gt_label')
-        several = _is(label, floating=True) and getattr(score, 'shape', None) == label.shape
-        if not _is(score, floating=True) or not (_is(label, floating=False) or several):
-            raise DataError(f'{path}: sample {index} has no pred_score and gt_label')
-        classes = classes or score.shape
-        if score.ndim != 1 or score.shape != classes:
-            raise DataError(
-                f'{path}: the scores of sample {index} are {tuple(score.shape)}, not one for each '
-                'class; test with average_clips set, and the same classes for all'
-            )
-        if not score.isfinite().all():
-            raise DataError(f'{path}: the scores of sample {index} are not finite')
+        if fault := _fault_of(sample, samples[0]):
+            raise DataError(f'{path}: sample {index} has {fault}')
     return samples
 
 
-def _names(samples: list) -> Optional[list]:
-    """List what identifies the videos; None where the files do not say."""
+def _fault_of(sample: Any, first: dict) -> str:
+    """Say what is wrong with a sample, or nothing; the first one is looked at first."""
+    fields = sample if isinstance(sample, dict) else {}
+    score, label = fields.get('pred_score'), fields.get('gt_label')
+    several = _is(label, floating=True) and getattr(score, 'shape', None) == label.shape
+    if not _is(score, floating=True) or not (_is(label, floating=False) or several):
+        return 'no pred_score and gt_label'
+    if score.ndim != 1 or score.shape != first['pred_score'].shape:
+        return (
+            f'scores of the shape {tuple(score.shape)}, not one for each class; test with '
+            'average_clips set, and the same classes for all'
+        )
+    return '' if score.isfinite().all() else 'scores that are not finite'
+
+
+def _is(value: Any, floating: bool) -> bool:
+    real = isinstance(value, torch.Tensor) and not value.is_complex()
+    return real and value.is_floating_point() == floating
+
+
+def _names(samples: list) -> list:
+    """List what identifies the videos; their places where the file does not say."""
     for key in NAME_KEYS:
         if all(key in sample for sample in samples):
             return [str(sample[key]) for sample in samples]
-    return None
+    return [f'number {index}' for index in range(len(samples))]
 
 
 def _are_probabilities(samples: list) -> bool:
@@ -64,43 +67,26 @@ def _are_probabilities(samples: list) -> bool:
     return bool((scores >= 0).all() and ((scores.sum(dim=1) - 1).abs() < 1e-3).all())
 
 
-def _aligned(samples: list, like: list, path: str, first: str) -> list:
+def _aligned(samples: list, like: list, files: str) -> list:
     """``samples`` in the order of ``like``, refused where they are not the same videos."""
     names, wanted = _names(samples), _names(like)
-    if (names is None) != (wanted is None):
-        bare = path if names is None else first
-        raise DataError(f'{bare} does not name its videos, the other file does; test it again')
-    if names is not None:
-        place = {name: index for index, name in enumerate(names)}
-        if len(place) != len(names) or len(set(wanted)) != len(wanted):
-            raise DataError(f'a video is listed twice in {path} or {first}')
-        odd = sorted(set(names) ^ set(wanted))
-        if odd:
-            where = path if odd[0] in place else first
-            raise DataError(
-                f'{first} and {path} are not of the same videos: {len(odd)} are in only one, '
-                f'such as {odd[0]} in {where}'
-            )
-        samples = [samples[place[name]] for name in wanted]
-    elif len(samples) != len(like):
-        raise DataError(f'{first} has {len(like)} videos, {path} has {len(samples)}')
-    for index, (sample, other) in enumerate(zip(samples, like)):
-        if not torch.equal(sample['gt_label'], other['gt_label']):
-            video = wanted[index] if wanted else f'number {index}'
-            raise DataError(
-                f'video {video} has the label {other["gt_label"].tolist()} in {first}, but '
-                f'{sample["gt_label"].tolist()} in {path}; '
-                + ('they were tested with other annotations' if wanted else 'other videos or order')
-            )
-    if samples[0]['pred_score'].shape != like[0]['pred_score'].shape:
+    place = {name: index for index, name in enumerate(names)}
+    odd = sorted(set(names) ^ set(wanted))
+    if odd or len(place) < len(names) or len(set(wanted)) < len(wanted):
         raise DataError(
-            f'{first} has {len(like[0]["pred_score"])} classes, {path} has '
-            f'{len(samples[0]["pred_score"])}'
+            f'{files} are not of the same videos, each once: {len(odd)} are in only one of them'
+            + (f', such as {odd[0]}' if odd else '')
         )
-    if _are_probabilities(samples) != _are_probabilities(like):
+    samples = [samples[place[name]] for name in wanted]
+    for name, sample, other in zip(wanted, samples, like):
+        if not torch.equal(sample['gt_label'], other['gt_label']):
+            labels = f'{other["gt_label"].tolist()}, then {sample["gt_label"].tolist()}'
+            raise DataError(f'{files}: video {name} has the label {labels}; test both on one list')
+    classes = [len(each[0]['pred_score']) for each in (like, samples)]
+    if classes[0] != classes[1] or _are_probabilities(samples) != _are_probabilities(like):
         raise DataError(
-            f'one of {first} and {path} holds probabilities, the other logits; test both with '
-            "average_clips='score'"
+            f'{files} have {classes[0]} and {classes[1]} classes, or one holds probabilities, the '
+            "other logits; test both with the same classes and average_clips='score'"
         )
     return samples
 
@@ -126,14 +112,12 @@ def fuse_scores(paths: Sequence, weights: Optional[Sequence] = None) -> list:
         OSError: If a file cannot be read.
     """
     weights = [1.0] * len(paths) if weights is None else list(weights)
-    if len(weights) != len(paths):
-        raise ValueError(f'{len(paths)} files need as many weights, got {len(weights)}')
-    if not paths or min(weights) < 0 or not 0 < sum(weights) < float('inf'):
-        raise ValueError(f'weights must be positive, got {weights}')
+    if len(weights) != len(paths) or min(weights) < 0 or not 0 < sum(weights) < float('inf'):
+        raise ValueError(f'{len(paths)} files need as many positive weights, got {weights}')
     first, *others = (load_scores(path) for path in paths)
     files = [first]
     for path, samples in zip(paths[1:], others):
-        files.append(_aligned(samples, first, str(path), str(paths[0])))
+        files.append(_aligned(samples, first, f'{paths[0]} and {path}'))
     fused = []
     for video in zip(*files):
         scores = torch.stack([sample['pred_score'].double() for sample in video])

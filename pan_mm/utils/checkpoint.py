@@ -1,10 +1,8 @@
 """Reads checkpoints as data: no code in them runs, and damage is found.
 
-MMEngine's checkpoints hold more than tensors: a message hub of HistoryBuffers, NumPy
-arrays and scalars. PyTorch's ``weights_only`` unpickler refuses them, and allowing the real
-names would admit ``builtins.getattr`` and NumPy's constructors. Here those names stand for
-plain records that hold data and do nothing; the real objects are made from the records
-after the file has been read.
+``torch.load(weights_only=True)`` reads what MMEngine writes if ten more names are allowed. Here
+these stand for functions and classes that take plain data and do nothing else; NumPy's own would
+admit memory without bounds.
 
 ``torch.save`` writes a zip of stored entries, each with its CRC, which PyTorch does not look at.
 Here every CRC is checked, and nothing larger than the file is taken from it: neither a compressed
@@ -14,13 +12,11 @@ entry nor a tensor that claims more numbers than there are.
 import hashlib
 import math
 import os
-import pickle
 import re
 import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO, Optional, Union
@@ -29,23 +25,9 @@ from urllib.parse import urlsplit
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.utils import digit_version
 
 from .addresses import redact_url
 from .errors import CheckpointError, shown
-
-__all__ = [
-    'cache_path',
-    'check_archive',
-    'check_checkpoint',
-    'check_finite',
-    'check_resumable',
-    'load_checkpoint_file',
-    'load_checkpoint_url',
-    'load_data',
-    'plain_copies',
-    'weights_of',
-]
 
 # safe_globals changes one list for the whole process.
 _lock = threading.Lock()
@@ -56,220 +38,124 @@ _BYTEARRAYS = (b'builtins\nbytearray\n', b'__builtin__\nbytearray\n')
 
 
 class _Refused(Exception):
-    """A record cannot stand for what the file holds; says why."""
+    """Says what a checkpoint holds that it may not."""
 
 
 class _Dtype:
-    """Record of a NumPy dtype: numbers, booleans, text; no structures, no objects."""
+    """A NumPy dtype of numbers or texts, in its byte order; no structures, no objects."""
 
-    def __init__(self, code, align=False, copy=False):
+    def __init__(self, code, *_):
         if not isinstance(code, str) or re.fullmatch(r'[biufcSU]\d+', code) is None:
             raise _Refused(f'it holds a NumPy dtype {code!r}, which is not plain data')
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state):
-        _, order, *structure = state
-        if order not in ('<', '>', '|', '=') or any(part is not None for part in structure[:3]):
+        if any(part is not None for part in state[2:5]):
             raise _Refused('it holds a NumPy dtype that is not plain data')
-        self.dtype = self.dtype.newbyteorder(order)
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _Array:
-    """Record of a NumPy array."""
-
-    def __setstate__(self, state):
-        _, self.shape, dtype, self.fortran, self.data = state
-        if type(dtype) is not _Dtype or type(self.data) is not bytes:
-            raise _Refused('it holds a NumPy array of other than plain data')
-        self.dtype = dtype.dtype
-
-    def build(self):
-        array = np.frombuffer(self.data, self.dtype)
-        return array.reshape(self.shape, order='F' if self.fortran else 'C').copy(order='K')
-
-
-class _History:
-    """Record of an MMEngine HistoryBuffer."""
+class _Array(list):
+    """A NumPy array, read as a flat list."""
 
     def __setstate__(self, state):
-        self.state = state
+        _, _, dtype, _, data = state
+        self[:] = np.frombuffer(data, dtype.dtype).tolist()
 
-    def build(self):
-        log, count = (self.state[key].build() for key in ('_log_history', '_count_history'))
-        history = HistoryBuffer(max_length=int(self.state['max_length']))
-        history._log_history, history._count_history = log, count
-        return history
+    def __reduce__(self):
+        return np.array(list(self)).__reduce__()  # saved again, it is an array again
 
 
-def _reconstruct(kind, shape, typecode):
-    if kind is not _Array:
-        raise _Refused(f'it holds an array of the type {kind!r}')
-    return _Array()
+class _History(HistoryBuffer):
+    """A HistoryBuffer, whose own ``__setstate__`` changes the class."""
+
+    def __setstate__(self, state):
+        lists = list(state['_log_history']), list(state['_count_history'])
+        if not all(isinstance(value, (int, float)) for values in lists for value in values):
+            raise _Refused('its message hub holds other than numbers')
+        super().__init__(*lists, int(state['max_length']))
+        self.__class__ = HistoryBuffer
 
 
 def _scalar(dtype, data):
-    if type(dtype) is not _Dtype or type(data) is not bytes:
-        raise _Refused('it holds a NumPy scalar that is not plain data')
     return np.frombuffer(data, dtype.dtype, count=1)[0]
 
 
-def _bytes():
-    # How pickle's protocol 2 writes b''.
-    return b''
-
-
-def _getattr(owner, name):
-    # How MMEngine pickles HistoryBuffer.min, .max, .mean, .current: only by name.
-    if owner is not _History or name.startswith('_') or not hasattr(HistoryBuffer, name):
-        raise _Refused(f'it asks for the attribute {name!r} of {owner!r}, which could run code')
-    return name
-
-
-_SAFE = [
-    (_bytes, 'builtins.bytes'),
-    (_getattr, 'builtins.getattr'),
-    (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
+_SAFE: list = [
     (dict, 'mmengine.config.config.ConfigDict'),
+    (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
+    (lambda *_: None, 'builtins.getattr'),  # of HistoryBuffer's methods, which a new one has
+    (lambda: b'', 'builtins.bytes'),  # b'' in protocol 2
     (_Dtype, 'numpy.dtype'),
     (_Array, 'numpy.ndarray'),
     # NumPy 2 and NumPy 1 write different names for the same thing.
-    (_reconstruct, 'numpy._core.multiarray._reconstruct'),
-    (_reconstruct, 'numpy.core.multiarray._reconstruct'),
-    (_scalar, 'numpy._core.multiarray.scalar'),
-    (_scalar, 'numpy.core.multiarray.scalar'),
+    *((lambda *_: _Array(), f'numpy.{core}.multiarray._reconstruct') for core in ('_core', 'core')),
+    *((_scalar, f'numpy.{core}.multiarray.scalar') for core in ('_core', 'core')),
 ]
 
 
-def _built(value: Any, done: dict, device: torch.device) -> Any:
-    """Replace the records inside ``value`` by what they describe; ``done`` maps id to result."""
-    if isinstance(value, torch.Tensor):
-        if value.device == device or value.is_meta:
-            return value
-        return value.detach().to(device).requires_grad_(value.requires_grad)
-    if not isinstance(value, (_Array, _History, _Dtype, dict, list, tuple)):
-        return value
-    if id(value) in done:
-        return done[id(value)][1]
-    result: Any = value
-    if isinstance(value, (_Array, _History)):
-        result = value.build()
-    elif isinstance(value, _Dtype):
-        result = value.dtype
-    elif type(value) is tuple:
-        result = tuple(_built(item, done, device) for item in value)
-    # Kept with its result, so that no other object can reuse its id.
-    done[id(value)] = value, result
-    if isinstance(value, list):
-        value[:] = [_built(item, done, device) for item in value]
-    elif isinstance(value, dict):
-        for key in value:
-            value[key] = _built(value[key], done, device)
-    return result
+def _reason(error: Exception) -> str:
+    """Complete 'FILE …' with what an error of the unpickler means."""
+    if isinstance(error, _Refused):
+        return f'was refused: {error}'
+    found = re.search(r'GLOBAL (.+?)(?: was not an allowed| whose module|$)', str(error), re.M)
+    if found:
+        return (
+            f'was refused: it asks for {found.group(1)!r}, which is not part of a checkpoint and '
+            'could run code. If you trust whoever wrote it, have them save a state_dict that '
+            'holds only tensors.'
+        )
+    lines = [line for line in map(str.strip, str(error).splitlines()) if line]
+    lines = [line for line in lines if 'https://' not in line] or ['']  # of PyTorch's manual
+    return f'is not a checkpoint, or is damaged: {type(error).__name__}: {lines[-1]}'
 
 
-@contextmanager
-def _guard(source: str) -> Iterator[None]:
-    """Only data comes in; every failure names the file."""
-    # Earlier versions let weights_only=True be bypassed (CVE-2025-32434).
-    if digit_version(torch.__version__) < digit_version('2.6'):
-        raise CheckpointError(f'{source}: reading a checkpoint safely needs torch>=2.6')
-    try:
-        with _lock, torch.serialization.safe_globals(_SAFE):
-            yield
-    except CheckpointError:
-        raise
-    except _Refused as error:
-        raise CheckpointError(f'{source} was refused: {error}') from None
-    except pickle.UnpicklingError as error:
-        found = re.search(r'GLOBAL (.+?)(?: was not an allowed| whose module|$)', str(error), re.M)
-        if found is None:
-            raise CheckpointError(
-                f'{source} is not a checkpoint, or is damaged: {_last_line(error)}'
-            ) from None
-        raise CheckpointError(
-            f'{source} was refused: it asks for {found.group(1)!r}, which is not part of a '
-            'checkpoint and could run code. If you trust whoever wrote it, have them save a '
-            'state_dict that holds only tensors.'
-        ) from None
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:
-        # A damaged file can make the unpickler fail in any way.
-        raise CheckpointError(
-            f'{source} is not a checkpoint, or is damaged: {type(error).__name__}: '
-            f'{_last_line(error)}'
-        ) from error
-
-
-def _last_line(error: Exception) -> str:
-    # PyTorch ends its messages with an address.
-    lines = [line.strip() for line in str(error).splitlines() if 'https://' not in line]
-    lines = [line for line in lines if line]
-    return lines[-1] if lines else type(error).__name__
-
-
-def check_archive(file: BinaryIO, source: str) -> zipfile.ZipFile:
-    """Open a zip of PyTorch's once it is shown to be whole.
-
-    Args:
-        file (BinaryIO): The file, at any position.
-        source (str): Its name, for the error.
-
-    Raises:
-        CheckpointError: If an entry is damaged, is compressed (``torch.save`` never does), takes
-            more than the file has, or is there twice.
-        zipfile.BadZipFile: If it is not a zip.
-    """
-    size = file.seek(0, os.SEEK_END)
+def _pickles_of(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yield the pickles of a checkpoint of either format, a zip once it is shown to be whole."""
+    file.seek(0)
+    if file.read(len(ZIP)) != ZIP:
+        file.seek(0)
+        yield file.read()
+        return
     archive = zipfile.ZipFile(file)
     entries = archive.infolist()
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise CheckpointError(
-                f'{source} was refused: its entry {entry.filename!r} is compressed, to '
-                f'{entry.compress_size} of {entry.file_size} bytes; torch.save does not compress'
-            )
-    # PyTorch reads the directory where the file says it is; zipfile reads it at the end.
-    if not entries or min(entry.header_offset for entry in entries) != 0:
-        raise CheckpointError(f'{source} is not a checkpoint: it does not begin with its zip')
-    if sum(entry.file_size for entry in entries) > size:
-        raise CheckpointError(f'{source} was refused: its entries overlap')
-    # zipfile reads the last of two; PyTorch does not say which one it reads, and takes A for a.
-    if len({entry.filename.lower() for entry in entries}) < len(entries):
-        raise CheckpointError(f'{source} was refused: it has two entries of one name')
-    for entry in entries:
-        with archive.open(entry) as part:
-            while part.read(1 << 20):  # raises at the end if the CRC differs
-                pass
-    return archive
+            raise _Refused(f'its entry {entry.filename!r} is compressed, as torch.save never does')
+    # PyTorch reads the directory where the file says it is, zipfile at the end; and of two entries
+    # of a name, in which PyTorch takes A for a, each may read another one.
+    names = {entry.filename.lower() for entry in entries}
+    begins = min((entry.header_offset for entry in entries), default=None) == 0
+    if not begins or len(names) < len(entries) or sum(e.file_size for e in entries) > size:
+        raise _Refused('it does not begin with its zip, or entries overlap or have one name')
+    if damaged := archive.testzip():
+        raise zipfile.BadZipFile(f'the CRC of {damaged} differs')
+    yield from (archive.read(name) for name in archive.namelist() if name.endswith('.pkl'))
 
 
-def load_data(file: BinaryIO, source: str, device: Union[str, torch.device] = 'cpu') -> Any:
+def load_data(file: BinaryIO, source: str) -> Any:
     """Load what ``torch.save`` wrote, only as data.
 
     Args:
         file (BinaryIO): The file, at any position.
         source (str): Its name, for the error.
-        device (str | torch.device): Where the tensors go. Defaults to 'cpu'.
 
     Raises:
         CheckpointError: As for :func:`load_checkpoint_file`.
     """
-    with _guard(source):
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        if file.read(len(ZIP)) == ZIP:
-            archive = check_archive(file, source)
-            pickles = [archive.read(name) for name in archive.namelist() if name.endswith('.pkl')]
-        else:
-            file.seek(0)
-            pickles = [file.read()]
-        if any(name in content for name in _BYTEARRAYS for content in pickles):
+    size = file.seek(0, os.SEEK_END)
+    try:
+        if any(name in content for content in _pickles_of(file, size) for name in _BYTEARRAYS):
             raise _Refused("it asks for 'bytearray', which is not part of a checkpoint")
         file.seek(0)
-        value = torch.load(file, map_location=_bounded(size), weights_only=True)
+        with _lock, torch.serialization.safe_globals(_SAFE):
+            value = torch.load(file, map_location=_bounded(size), weights_only=True)
         _refuse_overlaps(value)
-        return _built(value, {}, torch.device(device))
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file can make the unpickler fail in any way
+        raise CheckpointError(f'{source} {_reason(error)}') from error
+    return value
 
 
 def _bounded(size: int) -> Callable:
@@ -310,17 +196,16 @@ def _leaves(value: Any, name: str = '', seen: Optional[set] = None) -> Iterator[
             yield from _leaves(each, f'{name}.{key}' if name else str(key), seen)
 
 
-def load_checkpoint_file(path: Union[str, Path], map_location: Any = 'cpu') -> Any:
+def load_checkpoint_file(path: Union[str, Path], source: Optional[str] = None) -> Any:
     """Load a checkpoint; no code in it is run, and its CRCs are checked.
 
-    Tensors, Python numbers, strings and containers, NumPy numbers and arrays, and MMEngine's
-    message hub are read; anything else is refused.
+    Tensors, which stay on the CPU, Python's numbers, texts and containers, NumPy's numbers, and
+    MMEngine's message hub are read; arrays come as flat lists; anything else is refused.
 
     Args:
         path (str | Path): A file that ``torch.save`` wrote, or a safetensors file, as its first
             bytes tell.
-        map_location (str | torch.device): Where the tensors go. Anything but a device leaves them
-            on the CPU.
+        source (str, optional): What errors call it. Defaults to ``path``.
 
     Returns:
         Any: What was saved, most often a dict with ``state_dict`` and ``meta``.
@@ -332,18 +217,13 @@ def load_checkpoint_file(path: Union[str, Path], map_location: Any = 'cpu') -> A
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path} can not be found.')
-    return _load(path, map_location, path)
-
-
-def _load(path: str, map_location: Any, source: str) -> Any:
-    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
     with open(path, 'rb') as file:
         # A safetensors file begins with the length of its header, eight bytes, and the header.
         if file.read(9)[8:] != b'{':
-            return load_data(file, source, device)
+            return load_data(file, source or path)
     from .safetensors import load_safetensors
 
-    return load_safetensors(path, device, source)
+    return load_safetensors(path, source)
 
 
 def cache_path(url: str, model_dir: Optional[str] = None, file_name: Optional[str] = None) -> str:
@@ -365,7 +245,7 @@ def load_checkpoint_url(
 
     Args:
         url (str): Address of the file.
-        map_location (str | torch.device, optional): Where the tensors go.
+        map_location (Any): Not used; tensors stay on the CPU.
         model_dir (str, optional): Folder to keep the file in. Defaults to that of ``torch.hub``.
         progress (bool): Show a bar on stderr. Defaults to True.
         check_hash (bool): Hold the file against the hash in its name, as in NAME-0a1b2c3d.pth, if
@@ -376,27 +256,17 @@ def load_checkpoint_url(
         OSError: If it cannot be downloaded.
         CheckpointError: If its hash is another, and as for :func:`load_checkpoint_file`.
     """
-    path = cache_path(url, model_dir, file_name)
-    folder, name = os.path.split(path)
+    path, source = cache_path(url, model_dir, file_name), redact_url(url)
     if not os.path.exists(path):
-        os.makedirs(folder, exist_ok=True)
-        print(f'Downloading: "{redact_url(url)}" to {path}', file=sys.stderr)
-        found = re.search(r'-([0-9a-f]{8,64})\.', name) if check_hash else None
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        print(f'Downloading: "{source}" to {path}', file=sys.stderr)
+        found = re.search(r'-([0-9a-f]{8,64})\.', os.path.basename(path)) if check_hash else None
         try:
             torch.hub.download_url_to_file(url, path, found and found.group(1), progress=progress)
-        except RuntimeError as error:  # the hash is another
-            raise CheckpointError(
-                f'{redact_url(url)}: {error}; it is damaged, or another'
-            ) from error
-        except (OSError, HTTPException) as error:
-            reason = redact_url(error)
-            raise OSError(f'{redact_url(url)}: cannot be downloaded ({reason})') from error
-    try:
-        return _load(path, map_location, redact_url(url))
-    except CheckpointError as error:
-        raise CheckpointError(
-            f'{error} (kept as {path}; remove that file to download it again)'
-        ) from error
+        except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash is another
+            kind = CheckpointError if isinstance(error, RuntimeError) else OSError
+            raise kind(f'{source}: cannot be downloaded ({redact_url(error)})') from error
+    return load_checkpoint_file(path, f'{source} (kept as {path}; remove it to download it again)')
 
 
 # What may be in it ----------------------------------------------------------------------------
@@ -423,40 +293,36 @@ def weights_of(checkpoint: Any, source: str) -> dict:
         CheckpointError: If there is anything else, or a weight is complex, quantized, of eight
             bits with a sign, sparse, or without data.
     """
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(f'{source} holds a {type(checkpoint).__name__}, not weights by name')
-    weights = checkpoint.get('state_dict', checkpoint)
+    weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict):
         raise CheckpointError(
-            f'{source}: its state_dict is a {type(weights).__name__}, not weights by name'
+            f'{source} holds {shown(checkpoint)}, not weights by name, which are a dict of '
+            'tensors, or one under state_dict'
         )
     for name, weight in weights.items():
-        if not isinstance(name, str):
+        if not _is_weight(name, weight):
+            kind = type(weight).__name__
+            if torch.is_tensor(weight):
+                kind = f'tensor of {"meta" if weight.is_meta else weight.dtype}, {weight.layout}'
             raise CheckpointError(
-                f'{source}: {name!r} is the name of a weight, but is not a text; is it a '
-                'checkpoint of a model?'
-            )
-        if name.endswith('_extra_state'):
-            continue
-        if not isinstance(weight, torch.Tensor):
-            raise CheckpointError(
-                f'{source}: {name!r} is a {type(weight).__name__}, not a weight; a checkpoint is '
-                'a dict of tensors by name, or has one under state_dict'
-            )
-        if weight.dtype not in _DTYPES or weight.layout != torch.strided or weight.is_meta:
-            kind = 'meta' if weight.is_meta else weight.dtype
-            raise CheckpointError(
-                f'{source}: {name!r} is of the kind {kind}, {weight.layout}, which is not a weight '
-                'of a model; save the weights as float32'
+                f'{source}: {name!r} is a {kind}, not a weight; save a dict of tensors by name, '
+                'or one under state_dict'
             )
     return weights
+
+
+def _is_weight(name: Any, weight: Any) -> bool:
+    if not isinstance(name, str) or not torch.is_tensor(weight):
+        return isinstance(name, str) and name.endswith('_extra_state')
+    is_dense = weight.layout == torch.strided and not weight.is_meta
+    return is_dense and weight.dtype in _DTYPES
 
 
 def check_finite(state: Any, source: str) -> None:
     """Refuse weights, or the state of a training, that are not numbers.
 
     Args:
-        state (Any): Tensors, arrays and numbers in dicts and lists.
+        state (Any): Tensors and numbers in dicts and lists.
         source (str): What they are of, for the error.
 
     Raises:
@@ -494,17 +360,17 @@ def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
     check_finite(weights, 'the weights')
     copies = {}
     for name, weight in weights.items():
-        if not isinstance(weight, torch.Tensor):
+        if torch.is_tensor(weight):
+            wanted = dtype if weight.is_floating_point() else None
+            copy = weight.detach().to('cpu', wanted or weight.dtype)
+            copies[name] = copy.clone(memory_format=torch.contiguous_format)
+            if wanted and not copy.isfinite().all():
+                raise CheckpointError(
+                    f'{name} has values up to {weight.abs().max():.3g}, which {dtype} cannot hold; '
+                    'leave the weights as they are'
+                )
+        else:
             copies[name] = weight
-            continue
-        wanted = dtype if weight.is_floating_point() else None
-        copy = weight.detach().to('cpu', wanted or weight.dtype)
-        copies[name] = copy.clone(memory_format=torch.contiguous_format)
-        if wanted and not copy.isfinite().all():
-            raise CheckpointError(
-                f'{name} has values up to {weight.abs().max():.3g}, which {dtype} cannot hold; '
-                'leave the weights as they are'
-            )
     return copies
 
 
@@ -516,23 +382,28 @@ def check_resumable(checkpoint: Any, source: str) -> None:
             weights or its optimizer is NaN or infinite, or its list of checkpoints is not one.
     """
     weights_of(checkpoint, source)
-    meta = checkpoint.get('meta')
-    meta = meta if isinstance(meta, dict) else {}
-    held: dict = dict(
-        epoch=meta.get('epoch'), iter=meta.get('iter'), hub=checkpoint.get('message_hub')
-    )
-    for (name, value), kind in zip(held.items(), (int, int, dict)):
-        if not isinstance(value, kind) or (isinstance(value, int) and value < 0):
-            raise CheckpointError(
-                f'{source}: no training can be resumed from it, for its {name} is '
-                f'{"missing" if value is None else shown(value)}. To start a new training '
-                'from its weights, without state of an optimizer, set load_from'
-            )
-    info = checkpoint['message_hub'].get('runtime_info', {})
-    kept = info.get('keep_ckpt_ids', []) if isinstance(info, dict) else None
-    if not isinstance(kept, list) or not all(type(number) is int for number in kept):
-        raise CheckpointError(f'{source}: its keep_ckpt_ids are {shown(kept)}, not numbers')
+    meta, info = (_dict_in(checkpoint, path, source) for path in HOLDERS)
+    kept = info.get('keep_ckpt_ids', [])
+    numbers = [meta.get('epoch'), meta.get('iter'), *(kept if isinstance(kept, list) else [kept])]
+    is_whole = all(type(number) is int and number >= 0 for number in numbers)
+    if not is_whole or 'message_hub' not in checkpoint:
+        raise CheckpointError(
+            f'{source}: no training can be resumed from it, for it has no message_hub, or epoch, '
+            f'iter and keep_ckpt_ids are not numbers, but {shown(numbers)}. To start a new one '
+            'from its weights, without state of an optimizer, set load_from'
+        )
     check_finite(training_state(checkpoint), source)
+
+
+HOLDERS = (('meta',), ('message_hub', 'runtime_info'))  # of what a run notes in a checkpoint
+
+
+def _dict_in(checkpoint: dict, path: tuple, source: str) -> dict:
+    for key in path:
+        checkpoint = checkpoint.get(key, {})
+        if not isinstance(checkpoint, dict):
+            raise CheckpointError(f'{source}: its {".".join(path)} is not a dict')
+    return checkpoint
 
 
 def check_checkpoint(checkpoint: Any, source: str) -> dict:
@@ -551,17 +422,10 @@ def check_checkpoint(checkpoint: Any, source: str) -> dict:
     Raises:
         CheckpointError: If it is not a dict, its weights are none, or ``meta`` is not a dict.
     """
-    tensors = isinstance(checkpoint, dict) and map(torch.is_tensor, checkpoint.values())
-    if not tensors or 'state_dict' in checkpoint or all(tensors):
+    is_other = isinstance(checkpoint, dict) and 'state_dict' not in checkpoint
+    if not is_other or all(map(torch.is_tensor, checkpoint.values())):
         weights_of(checkpoint, source)
-    for path in (('meta',), ('message_hub', 'runtime_info')):
-        holder = checkpoint
-        for key in path:
-            holder = holder.get(key, {})
-            if not isinstance(holder, dict):
-                raise CheckpointError(
-                    f'{source}: its {".".join(path)} is a {type(holder).__name__}, not a dict'
-                )
+    for path in HOLDERS:
         for key in ('cfg', 'config'):
-            holder.pop(key, None)
+            _dict_in(checkpoint, path, source).pop(key, None)
     return checkpoint

@@ -15,13 +15,14 @@ Any reader of the format takes it. Files of other writers are read without ``crc
 
 import json
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from pan_mm.version import __version__
 
@@ -86,18 +87,17 @@ def save_safetensors(
     table.update(format='pt', pan_mm_version=__version__)
     table['crc32'] = _crc32(table, weights)
     with atomic_write(path) as part:
-        save_file(weights, part, metadata=table)
+        # Not save_file: its error for a full disk is none of the system's.
+        Path(part).write_bytes(save(weights, table))
         load_safetensors(part)
 
 
 @contextmanager
-def _opened(path, source):
+def _opened(path: Union[str, Path], source: Union[str, Path]) -> Iterator[Any]:
     try:
         with safe_open(path, framework='pt', device='cpu') as file:
             yield file
     except (SafetensorError, ValueError, RecursionError) as error:
-        if isinstance(error, CheckpointError):
-            raise
         raise CheckpointError(
             f'{source} is not a safetensors file, or is damaged: {str(error).splitlines()[0]}'
         ) from error
@@ -123,19 +123,16 @@ def read_shapes(path: Union[str, Path]) -> dict:
         return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
 
 
-def load_safetensors(
-    path: Union[str, Path], device: Union[str, torch.device] = 'cpu', source: Optional[str] = None
-) -> dict:
+def load_safetensors(path: Union[str, Path], source: Optional[str] = None) -> dict:
     """Read weights as a checkpoint.
 
     Args:
         path (str | Path): The file.
-        device (str | torch.device): Where the tensors go. Defaults to 'cpu'.
         source (str, optional): Name of the file for the error. Defaults to ``path``.
 
     Returns:
-        dict: ``state_dict`` and ``meta``, with ``dataset_meta``, ``mean`` and ``std`` where the
-        file has them, and the config's text under ``cfg``.
+        dict: ``state_dict``, on the CPU, and ``meta``, with ``dataset_meta``, ``mean`` and ``std``
+        where the file has them, and the config's text under ``cfg``.
 
     Raises:
         CheckpointError: If the file is damaged or is not a safetensors file.
@@ -143,21 +140,17 @@ def load_safetensors(
     source = source or str(path)
     with _opened(path, source) as file:
         texts = file.metadata() or {}
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        # Copies: the tensors share one mapped storage, which torch.save refuses.
+        weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         ours = 'crc32' in texts or 'pan_mm_version' in texts
         if ours and texts.pop('crc32', None) != _crc32(texts, weights):
-            raise CheckpointError(f'{source} is damaged: its contents have another CRC')
-        lists = {
-            key: json.loads(texts[key])
-            for key in ('classes', 'mean', 'std', 'calibration')
-            if key in texts
-        }
+            raise ValueError('its contents have another CRC')
+        names = ('classes', 'mean', 'std', 'calibration')
+        lists = {key: json.loads(texts[key]) for key in names if key in texts}
     meta = _Weights(source, lists)
     about = {key: meta.pop(key) for key in ('classes', 'calibration') if key in meta}
     if about:
         meta['dataset_meta'] = about
     if 'config' in texts:
         meta['cfg'] = texts['config']
-    # Copies: the tensors share one mapped storage, which torch.save refuses.
-    weights = {name: weight.to(device, copy=True) for name, weight in weights.items()}
     return _Weights(source, state_dict=weights, meta=meta)

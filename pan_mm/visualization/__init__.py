@@ -9,6 +9,7 @@ from .pictures import (
     timeline_chart,
     weights_chart,
     write_animation,
+    write_picture,
 )
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     'timeline_chart',
     'weights_chart',
     'write_animation',
+    'write_picture',
 ]

@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from pan_mm.utils.files import atomic_write
+
 LIGHT, DARK = ('#1e1e1e', '#ffffff'), ('#e1e4e8', '#0d1117')  # ink and paper
 BAR, FAINT = '#3a6ea5', '#a0a0a0'
 LINES = (BAR, '#c85528', '#2d874b', '#8250a0', '#737373')
@@ -207,19 +209,37 @@ def write_animation(path: Union[str, Path], pictures: Sequence[np.ndarray], fps:
         ValueError: If the suffix is another one.
         OSError: If the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix == '.gif':
-        images = [Image.fromarray(picture).quantize(256) for picture in pictures]
-        images[0].save(
-            path, save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0
-        )
-    elif path.suffix == '.mp4':
-        height, width = (size - size % 2 for size in pictures[0].shape[:2])  # codecs want even
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
-        if not writer.isOpened():
-            raise OSError(f'{path}: OpenCV cannot write it; does the folder exist?')
-        for picture in pictures:
-            writer.write(np.ascontiguousarray(picture[:height, :width, ::-1]))
-        writer.release()
-    else:
+    suffix = Path(path).suffix
+    if suffix not in ('.gif', '.mp4'):
         raise ValueError(f'{path}: an animation is written as .gif or .mp4')
+    with atomic_write(path) as part:
+        if suffix == '.gif':
+            _write_gif(part, pictures, fps)
+        else:
+            _write_mp4(part, pictures, fps)
+
+
+def _write_gif(part: str, pictures: Sequence[np.ndarray], fps: float) -> None:
+    first, *others = (Image.fromarray(picture).quantize(256) for picture in pictures)
+    first.save(part, save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
+
+
+def _write_mp4(part: str, pictures: Sequence[np.ndarray], fps: float) -> None:
+    height, width = (size - size % 2 for size in pictures[0].shape[:2])  # codecs want even
+    writer = cv2.VideoWriter(part, cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
+    if not writer.isOpened():
+        raise OSError(f'{part}: OpenCV cannot write MP4 here')
+    for picture in pictures:
+        writer.write(np.ascontiguousarray(picture[:height, :width, ::-1]))
+    writer.release()
+
+
+def write_picture(path: Union[str, Path], picture: np.ndarray) -> None:
+    """Write an RGB picture, uint8, shape (H, W, 3), in the format of the suffix.
+
+    Raises:
+        ValueError: If Pillow knows no such suffix.
+        OSError: If the file cannot be written.
+    """
+    with atomic_write(path) as part:
+        Image.fromarray(picture).save(part)

@@ -116,19 +116,6 @@ def test_options_that_change_nothing(cfg, option, message):
         check_options(cfg, [option])
 
 
-def test_a_place_that_holds_no_settings(cfg):
-    cfg.optim_wrapper.clip_grad = None
-    options = parsed('optim_wrapper.clip_grad.max_norm=1')
-    with pytest.raises(ConfigError, match=r'clip_grad is None, .*; add .*clip_grad\._delete_=True'):
-        check_options(cfg, options)
-    options = parsed('optim_wrapper.clip_grad._delete_=True', 'optim_wrapper.clip_grad.max_norm=1')
-    check_options(cfg, options)
-    cfg.merge_from_dict(options)
-    assert cfg.optim_wrapper.clip_grad == dict(max_norm='1')
-    with pytest.raises(ConfigError, match='model.backbone.stream is '):
-        check_options(cfg, ['model.backbone.stream.type'])
-
-
 def test_a_variable_for_own_code(cfg):
     cfg.own = dict(threshold=3)
     check_options(cfg, ['own.threshold'])

@@ -160,6 +160,22 @@ def test_what_no_training_can_be_resumed_from(make_runner, tmp_path, change):
         runner.train()
 
 
+def test_classes_keep_their_order(make_runner, tmp_path, log):
+    """With another order every label would mean another class, and all shapes would fit."""
+
+    def train(*classes, **changes):
+        names = {'train_dataloader.dataset.metainfo': dict(classes=classes)}
+        make_runner(**CHECKED, **SAVE, **names, **changes).train()
+
+    train('clap', 'wave', **{'train_cfg.max_epochs': 1})
+    with pytest.raises(CheckpointError, match=r"epoch_1.pth .*\('clap', 'wave'\), which differ"):
+        train('wave', 'clap', resume=True)
+    train('clap', 'wave', resume=True)
+    assert 'which differ in names or order' not in log()
+    train('wave', 'clap', load_from=str(tmp_path / 'work' / 'epoch_2.pth'))
+    assert 'which differ in names or order' in log()
+
+
 def test_it_passes_over_a_truncated_checkpoint(make_runner, tmp_path, log):
     make_runner(**CHECKED, **SAVE).train()
     newest = tmp_path / 'work' / 'epoch_2.pth'

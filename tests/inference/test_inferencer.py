@@ -208,7 +208,7 @@ class TestClasses:
         ('text', 'message'),
         [
             ('run\njump', 'names 2 classes, but the model has 19'),
-            ('', 'a class name per line'),
+            ('', ':1: empty line'),
             ('run\n\njump', ':2: empty line'),
         ],
     )

@@ -7,10 +7,17 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from pan_mm.inference import predictions
-from pan_mm.inference.predictions import ENCODING_ERRORS, ResultLog, fingerprint, write_results
+from pan_mm.inference.predictions import (
+    ResultLog,
+    fingerprint,
+    write_features,
+    write_results,
+)
+from pan_mm.utils.files import ENCODING_ERRORS
 
 GOOD = dict(video='a, "b".mp4', top=[dict(label=3, name='läuft', score=0.75)])
 BAD = dict(video='c.mp4', error='no such file')
@@ -134,6 +141,14 @@ def test_names_that_are_no_utf8(tmp_path):
         with open(tmp_path / form, 'w', newline='', errors=ENCODING_ERRORS) as file:
             write_results([dict(GOOD, video=name)], file, form)
         assert 'a\\udcff.mp4' in (tmp_path / form).read_text()
+
+
+def test_features_of_good_and_bad_videos(tmp_path):
+    write_features([dict(video='a', features=[1.0, 2.0]), BAD], str(tmp_path / 'f.npz'))
+    arrays = np.load(tmp_path / 'f.npz')
+    assert arrays['video'].tolist() == ['a', 'c.mp4'] and arrays['error'][1] == 'no such file'
+    np.testing.assert_array_equal(arrays['features'], [[1, 2], [np.nan, np.nan]])
+    assert [path.name for path in tmp_path.iterdir()] == ['f.npz']
 
 
 def test_fingerprint_knows_contents(tmp_path):

@@ -94,10 +94,13 @@ class TestRefused:
     @pytest.mark.parametrize(
         ('other', 'message'),
         [
-            (dict(names='abce'), r'2 are in only one, such as d.mp4 in .*a.pkl'),
-            (dict(names='abca'), 'listed twice'),
-            (dict(names=None), 'b.pkl does not name its videos'),
-            (dict(labels=[0, 2, 1, 1]), r'video d.mp4 has the label \[0\] in .* \[1\] in'),
+            (dict(names='abce'), 'a.pkl and .*b.pkl .* 2 are in only one of them, such as d.mp4'),
+            (dict(names=None), '8 are in only one of them, such as a.mp4'),
+            (dict(names='abca'), 'of the same videos, each once'),
+            (
+                dict(labels=[0, 2, 1, 1]),
+                r'video d.mp4 has the label \[0\], then \[1\]',
+            ),
         ],
     )
     def test_other_videos(self, write, other, message):
@@ -107,7 +110,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ('second', 'labels', 'message'),
         [
-            (SECOND[:3], LABELS[:3], 'a.pkl has 4 videos, .*b.pkl has 3'),
+            (SECOND[:3], LABELS[:3], '1 are in only one of them, such as number 3'),
             (SECOND, [0, 1, 2, 0], 'video number 1 has the label'),
         ],
     )
@@ -116,7 +119,7 @@ class TestRefused:
             fuse_scores([write('a', FIRST, names=None), write('b', second, labels, None)])
 
     def test_other_classes(self, write):
-        with pytest.raises(DataError, match='has 3 classes, .* has 4'):
+        with pytest.raises(DataError, match='have 3 and 4 classes'):
             fuse_scores([write('a', FIRST), write('b', [row + [0.0] for row in SECOND])])
 
     def test_probabilities_with_logits(self, write):
@@ -129,7 +132,7 @@ class TestRefused:
             load_scores(write('a', [FIRST] * 4))
 
     def test_not_finite(self, write):
-        with pytest.raises(DataError, match='sample 1 are not finite'):
+        with pytest.raises(DataError, match='sample 1 has scores that are not finite'):
             load_scores(write('a', [FIRST[0], [0.0, float('nan'), 0.0]]))
 
     @pytest.mark.parametrize('weights', [[1], [1, -1], [0, 0], [1, float('nan')]])

@@ -146,6 +146,9 @@ def test_mistakes_end_in_a_line(run, run_tool):
     result = run_tool('tools/train.py', CONFIG.with_name('pan-light_r18_motionshapes.py'))
     assert result.returncode == 1 and 'no such config file; the nearest: ' in result.stderr
     assert 'Traceback' not in result.stderr
+    result = run_tool('tools/train.py', CONFIG, '--work-dir', CONFIG / 'work')
+    assert result.returncode == 1 and f"Not a directory: '{CONFIG}/work'" in result.stderr
+    assert 'Traceback' not in result.stderr
     for option, meant in (
         ('data_root=/nonexistent', 'set train_dataloader.dataset.data_root and val_dataloader'),
         ('optimizer.lr=0.1', 'set optim_wrapper.optimizer.lr'),

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from mmengine.dataset import pseudo_collate
-from PIL import Image
 
 from pan_mm.config.pipelines import VideoPipeline, video_info
 from pan_mm.inference.recognizer import load_recognizer
@@ -13,7 +12,7 @@ from pan_mm.inference.zoo import choose
 from pan_mm.models.streams import streams_of
 from pan_mm.utils.errors import cli_errors
 from pan_mm.utils.terminal import tool_parser
-from pan_mm.visualization import inspect_clip, weights_chart, write_animation
+from pan_mm.visualization import inspect_clip, weights_chart, write_animation, write_picture
 from pan_mm.visualization.layers import frames_of, grad_cam, grid_of, layers_of
 
 
@@ -52,11 +51,11 @@ def main():
     if args.out.suffix in ('.gif', '.mp4'):
         write_animation(args.out, list(frames_of(layers, 2 * args.width)), args.fps)
     else:
-        Image.fromarray(grid_of(layers, args.width, args.dark)).save(args.out)
+        write_picture(args.out, grid_of(layers, args.width, args.dark))
     if args.weights:
         if seen.vap_weights is None:
             sys.exit('error: the head of the model has no VAP weights')
-        Image.fromarray(weights_chart(seen.vap_weights)).save(args.weights)
+        write_picture(args.weights, weights_chart(seen.vap_weights))
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ from filelock import FileLock
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
+from pan_mm.utils.files import write_text
 from pan_mm.utils.terminal import track
 
 from .render import CLASSES, render_clip, write_video
@@ -151,6 +152,6 @@ def _render(folder, meta):
         write_video(str(folder / name), render_clip(rng, label, meta['size'], meta['num_frames']))
         annotations[split].append(f'{name} {label}\n')
     for split, lines in annotations.items():
-        (folder / f'{split}.txt').write_text(''.join(lines))
-    (folder / 'label_map.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
-    (folder / 'meta.json').write_text(json.dumps(meta, indent=2) + '\n')
+        write_text(folder / f'{split}.txt', ''.join(lines))
+    write_text(folder / 'label_map.txt', ''.join(f'{name}\n' for name in CLASSES))
+    write_text(folder / 'meta.json', json.dumps(meta, indent=2) + '\n')

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from pan_mm.inference.hub import CONFIG, PREFIX, WEIGHTS, import_hub, plain_config
 from pan_mm.inference.recognizer import load_config
-from pan_mm.utils.files import atomic_write
+from pan_mm.utils.files import write_text
 from pan_mm.utils.safetensors import read_texts
 
 from .weights import export_weights
@@ -79,8 +79,7 @@ def save_pretrained(
     texts = {CONFIG: json.dumps(data, indent=1) + '\n', 'README.md': card}
     for file, text in texts.items():
         if file == CONFIG or not (folder / file).exists():
-            with atomic_write(folder / file) as part:
-                Path(part).write_text(text, encoding='utf-8')
+            write_text(folder / file, text)
 
 
 def push_to_hub(

@@ -73,7 +73,7 @@ def test_label_file_of_another_dataset_is_refused(tool, sthv1):
     assert result.returncode == 1 and 'expected "id;class"' in result.stderr
     path.unlink()
     result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1)
-    assert result.returncode == 1 and 'no such label file' in result.stderr
+    assert result.returncode == 1 and 'No such file' in result.stderr
 
 
 def test_own_videos_get_lists_and_a_command(tool, own_videos):
