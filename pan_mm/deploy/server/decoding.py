@@ -7,8 +7,10 @@ processor time and the files that it writes are bounded, and it is killed at its
 import asyncio
 import math
 import multiprocessing
+import os
 import resource
 import signal
+import threading
 import time
 from contextlib import suppress
 from multiprocessing import forkserver
@@ -92,6 +94,7 @@ def preload() -> None:
 def confine(limits: Limits) -> None:
     """Bound what this process may take, and let it be ended at once."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_server, daemon=True).start()
     torch.set_num_threads(1)
     there = 0
     with suppress(OSError):  # Linux
@@ -107,6 +110,13 @@ def confine(limits: Limits) -> None:
             most = min(most, hard)
         with suppress(ValueError, OSError):  # macOS knows no RLIMIT_AS
             resource.setrlimit(kind, (most, most))
+
+
+def _end_with_server():
+    server = multiprocessing.parent_process()
+    if server is not None:  # this is not the server's own process
+        server.join()
+        os._exit(1)
 
 
 def check_video(path: Path, limits: Limits) -> int:

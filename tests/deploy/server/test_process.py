@@ -1,13 +1,13 @@
 """``python -m pan_mm serve`` in a process of its own: signals, connections, files."""
 
 import contextlib
-import os
 import select
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -122,14 +122,21 @@ SHUTTING_DOWN = 'the server is shutting down; try again in a minute'
 
 
 def test_killed(start_server, heavy):
-    """Its decoders do not outlive it; the one at work is bounded in time."""
+    """Its decoders do not outlive it, also the one at work."""
     server = start_server()
     body, idle = form(heavy.read_bytes()), len(_descendants(server.process.pid))
     with server.connect(upload_head(len(body)) + body):
         children = wait(lambda: len(found := _descendants(server.process.pid)) > idle and found)
         server.process.kill()
         server.process.wait(20)
-    wait(lambda: sum(os.path.exists(f'/proc/{pid}') for pid in children) <= 1)
+    wait(lambda: not any(map(_runs, children)), 20)
+
+
+def _runs(pid):
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except FileNotFoundError:
+        return False
 
 
 def _descendants(pid):
