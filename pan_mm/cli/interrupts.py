@@ -1,4 +1,4 @@
-"""What ends a command: an interrupt, a batch system, a closed terminal."""
+"""Handling of what ends a command: an interrupt, a batch system, a closed terminal."""
 
 import signal
 import threading

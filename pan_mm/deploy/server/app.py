@@ -288,7 +288,7 @@ EXCEPTION_HANDLERS = {
     ClientDisconnect: _handler(400, 'the request was cut off'),
     VideoTooLargeError: _handler(413),
     VideoError: _handler(422),
-    # Of the process that decodes:
+    # The next three come from the process that decodes.
     asyncio.TimeoutError: _handler(413, 'decoding the video takes too long; make it shorter'),
     MemoryError: _handler(413, 'decoding the video needs too much memory; make it smaller'),
     ProcessExpired: _handler(

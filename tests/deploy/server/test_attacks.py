@@ -1,4 +1,4 @@
-"""Attacks on HTTP: each gets a proper answer or a closed connection, and the server goes on."""
+"""Attacks on HTTP. Each gets a proper answer or a closed connection, and the server goes on."""
 
 import contextlib
 import re
