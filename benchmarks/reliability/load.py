@@ -61,8 +61,7 @@ def visit(address, bodies, number):
 
 def start(folder, model):
     """Start a server; returns its process and address once it answers."""
-    command = [sys.executable, '-m', 'pan_mm', 'serve', '--port', '0', '--max-mib', '1']
-    command += ['--waiting', '63', *model]
+    command = [sys.executable, '-m', 'pan_mm', 'serve', '--port', '0', '--max-mib', '1', *model]
     log = Path(folder, 'log')
     with log.open('w') as file:
         server = subprocess.Popen(

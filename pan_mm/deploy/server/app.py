@@ -21,6 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -42,6 +43,7 @@ from .pictures import pictures
 
 PAGE = Path(__file__).with_name('page')
 CLIENT_CLOSED_REQUEST = 499  # as nginx counts it
+MultiPartParser.spool_max_size = 2**16  # bytes of an upload that are kept in memory
 
 VIDEOS = Gauge('pan_mm_videos', 'Videos that are worked on or wait')
 CAMERAS = Gauge('pan_mm_cameras', 'Live cameras that are followed')
@@ -152,8 +154,8 @@ class Api:
         raise HTTPException(503, f'there was no answer within {seconds}; try again', RETRY)
 
     async def _analyze(self, path, wants_pictures):
-        clip = await self.decoder(path)
-        answer, seen = await _in(self.model_thread, self._recognize, clip, wants_pictures)
+        async with self.decoder(path) as clip:
+            answer, seen = await _in(self.model_thread, self._recognize, clip, wants_pictures)
         if wants_pictures:
             drawn = await _in(self.picture_thread, pictures, seen) if seen else []
             answer['pictures'] = drawn

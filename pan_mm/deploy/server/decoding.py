@@ -12,7 +12,8 @@ import resource
 import signal
 import threading
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +31,7 @@ from pan_mm.utils.errors import VideoError
 
 from .limits import Limits
 
-PROCESSES = 2  # that decode at a time
+PLACES = 2  # videos that are decoded, or wait decoded for the model
 CONTEXT = multiprocessing.get_context('forkserver')
 
 
@@ -58,10 +59,16 @@ class Decoder:
         preload()
         self._pipeline = pipeline
         self._limits = limits
-        self._places = asyncio.Semaphore(PROCESSES)
+        self._places = asyncio.Semaphore(PLACES)
 
-    async def __call__(self, path: Path) -> Clip:
+    @asynccontextmanager
+    async def __call__(self, path: Path) -> AsyncIterator[Clip]:
         """Decode what the model is to see; the process is killed if the caller is cancelled.
+
+        The next video is decoded when this one's context is left, so that few clips are in memory.
+
+        Yields:
+            Clip: The decoded video.
 
         Raises:
             VideoTooLargeError: If the video exceeds a limit.
@@ -71,7 +78,7 @@ class Decoder:
             ProcessExpired: If it crashes its decoder. ``pebble``'s.
         """
         async with self._places:
-            return await self._run(decode_clip, path, self._pipeline, self._limits)
+            yield await self._run(decode_clip, path, self._pipeline, self._limits)
 
     async def check(self) -> None:
         """Start and end a process; raises an error if that cannot be done."""

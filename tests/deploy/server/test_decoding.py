@@ -30,7 +30,9 @@ def decode(inferencer):
 
     def call(path, **limits):
         async def inside():
-            return await Decoder(inferencer.pipeline, LIMITS._replace(**limits))(path)
+            decoder = Decoder(inferencer.pipeline, LIMITS._replace(**limits))
+            async with decoder(path) as clip:
+                return clip
 
         return asyncio.run(inside())
 
@@ -142,10 +144,12 @@ class TestDecoder:
         async def leave():
             decoder = Decoder(inferencer.pipeline, LIMITS)
             with anyio.move_on_after(1):
-                await decoder(heavy)
+                async with decoder(heavy):
+                    pass
             await anyio.to_thread.run_sync(wait, lambda: not multiprocessing.active_children(), 5)
             for _ in range(3):  # its place is free
-                assert (await decoder(videos / '0.mp4')).inputs.shape[1:] == (3, 64, 64)
+                async with decoder(videos / '0.mp4') as clip:
+                    assert clip.inputs.shape[1:] == (3, 64, 64)
 
         asyncio.run(leave())
 
