@@ -323,9 +323,9 @@ def reliability() -> str:
     """Outcome of the long trials."""
     found = read_report('reliability', RESULTS)
     kills, serve, stream = (found[key] for key in ('kills', 'serve', 'stream'))
-    answers, slow = serve['answers'], serve['beside_slow_clients']
-    served = sum(count for key, count in answers.items() if key.endswith(': 200'))
-    refused = sum(answers.values()) - served - serve['faults']
+    total = serve['rounds'] * serve['requests']
+    served = sum(count for key, count in serve['answers'].items() if key.endswith(': 200'))
+    refused = total - served - serve['left_early'] - serve['faults']
     (variants,) = stream['models'].values()
     camera = variants['plain']
     rows = [
@@ -336,16 +336,11 @@ def reliability() -> str:
             f'{kills["finished_runs"]} runs differ from the undisturbed one',
         ),
         (
-            f'requests to the server, {serve["parallel"]} at once for {serve["minutes"]:g} min',
-            f'{sum(answers.values()):,}',
-            f'{served:,} served, {refused:,} refused with a reason, {serve["faults"]} without a '
-            f'proper answer; memory up to {_halves(serve["memory"])}',
-        ),
-        (
-            f'requests of {slow["honest"]} good clients beside {slow["slow"]} slow ones',
-            f'{sum(slow["beside"]["answers"].values()):,}',
-            f'{slow["refused"]} refused; median {slow["beside"]["seconds"]["median"]:.1f} s, '
-            f'without slow ones {slow["alone"]["seconds"]["median"]:.1f} s',
+            f'requests of {serve["clients"]} clients to the server',
+            f'{serve["rounds"]} × {serve["requests"]:,}',
+            f'{served:,} served, {refused:,} refused with a reason, {serve["left_early"]:,} left '
+            f'early, {serve["faults"]} without a proper answer; memory after each round '
+            f'{", ".join(map(str, serve["memory_mib"]))} MiB',
         ),
         (
             f'frames of a camera, {stream["camera"]["fps"]:g} a second',

@@ -11,15 +11,15 @@ equal the undisturbed run's, bit by bit. Exits with 1 if they are not.
 
 import argparse
 import collections
+import contextlib
 import json
+import multiprocessing
 import os
 import platform
 import random
-import signal
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
 
 os.environ['OMP_NUM_THREADS'] = '1'
@@ -35,9 +35,11 @@ from pan_mm.utils.checkpoint import load_checkpoint_file  # noqa: E402
 from pan_mm.utils.errors import CheckpointError  # noqa: E402
 
 EPOCHS = 6
+SECONDS = 600  # that a training may take
 
 
-def config(folder):
+def train(folder):
+    """Train, or continue."""
     options = {
         'train_cfg.max_epochs': EPOCHS,
         'train_cfg.val_begin': 1,
@@ -46,37 +48,27 @@ def config(folder):
         'randomness': dict(seed=0),
         'resume': True,
     }
-    return small_config(folder, 2, options, num_train=4, num_val=2)
+    torch.set_num_threads(1)
+    init_default_scope('mmaction')
+    with open(folder / 'output.txt', 'a') as output, contextlib.redirect_stdout(output):
+        RUNNERS.build(small_config(folder, 2, options, num_train=4, num_val=2)).train()
 
 
 def start(folder):
-    """Train, or continue, in a process of its own; returns its id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status, errors = 1, os.dup(2)
-    try:
-        with open(folder / 'output.txt', 'a') as output:
-            os.dup2(output.fileno(), 1)
-            os.dup2(output.fileno(), 2)
-        torch.set_num_threads(1)
-        init_default_scope('mmaction')
-        RUNNERS.build(config(folder)).train()
-        status = 0
-    except BaseException:
-        os.dup2(errors, 2)
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
+    """Train in a process of its own, which is forked: it need not import."""
+    folder.mkdir(exist_ok=True)
+    process = multiprocessing.get_context('fork').Process(target=train, args=(folder,))
+    process.start()
+    return process
 
 
-def ended(pid):
-    """Return True if a process has ended by itself; raise an error if it failed."""
-    done, status = os.waitpid(pid, os.WNOHANG)
-    if done and status:
-        raise RuntimeError(f'a training failed, see above: {os.waitstatus_to_exitcode(status)}')
-    return bool(done)
+def finish(folder):
+    """Train to the end, undisturbed."""
+    process = start(folder)
+    process.join(SECONDS)
+    if process.exitcode != 0:
+        process.kill()
+        sys.exit(f'error: a training failed or did not end, see above: {process.exitcode}')
 
 
 def half_written(folder):
@@ -85,16 +77,16 @@ def half_written(folder):
 
 def disturb(folder, chooser, seconds, while_saving):
     """Start and kill; returns the phase that was hit, or None if the training was faster."""
-    pid = start(folder)
-    deadline = time.monotonic() + chooser.uniform(0, seconds)
-    while not (half_written(folder) if while_saving else time.monotonic() > deadline):
-        if ended(pid):
+    process = start(folder)
+    deadline = time.monotonic() + (SECONDS if while_saving else chooser.uniform(0, seconds))
+    while time.monotonic() < deadline and not (while_saving and half_written(folder)):
+        if process.exitcode == 0:
             return None
         time.sleep(0.002)
     if while_saving:
         time.sleep(chooser.uniform(0, 0.1))
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    process.kill()
+    process.join(SECONDS)
     return 'saving' if half_written(folder) else 'at another moment'
 
 
@@ -111,40 +103,26 @@ def broken(folder):
 
 def flat(value, name=''):
     """All numbers inside nested containers, as tensors by name."""
-    if isinstance(value, dict):
-        value = value.items()
-    elif isinstance(value, (list, tuple)):
-        value = enumerate(value)
-    elif isinstance(value, (torch.Tensor, int, float, np.ndarray)):
+    if isinstance(value, (torch.Tensor, int, float, np.ndarray)):
         return {name: torch.as_tensor(value)}
-    else:
-        return {}
-    return {key: v for k, part in value for key, v in flat(part, f'{name}/{k}').items()}
+    if isinstance(value, (list, tuple)):
+        value = dict(enumerate(value))
+    parts = value.items() if isinstance(value, dict) else ()
+    return {key: v for k, part in parts for key, v in flat(part, f'{name}/{k}').items()}
 
 
-def differences(one, other):
-    """Names of what differs between the last checkpoints of two runs."""
-    found = []
-    for run in (one, other):
-        checkpoint = load_checkpoint_file(run / 'work' / f'epoch_{EPOCHS}.pth')
-        losses = checkpoint['message_hub']['log_scalars']['train/loss'].data
-        keys = ('state_dict', 'optimizer', 'param_schedulers')
-        found.append(flat(dict(losses=losses, **{key: checkpoint[key] for key in keys})))
-    one, other = found
+def outcome(folder):
+    """Weights, momenta and losses at the end."""
+    checkpoint = load_checkpoint_file(folder / 'work' / f'epoch_{EPOCHS}.pth')
+    losses = checkpoint['message_hub']['log_scalars']['train/loss'].data
+    keys = ('state_dict', 'optimizer', 'param_schedulers')
+    return flat(dict(losses=losses, **{key: checkpoint[key] for key in keys}))
+
+
+def differs(one, other):
+    """Tell whether two outcomes differ in a bit."""
     assert len(one) > 100
-    return [
-        name
-        for name in one.keys() | other.keys()
-        if name not in one or name not in other or not torch.equal(one[name], other[name])
-    ]
-
-
-def finish(folder):
-    """Train to the end, undisturbed."""
-    folder.mkdir(exist_ok=True)
-    pid = start(folder)
-    while not ended(pid):
-        time.sleep(0.05)
+    return one.keys() != other.keys() or any(not torch.equal(one[k], other[k]) for k in one)
 
 
 def main():
@@ -156,36 +134,34 @@ def main():
     parser.add_argument('--out', type=Path, default=RESULTS)
     args = parser.parse_args()
     chooser = random.Random(args.seed)
-    kills, failures, differing, finished = collections.Counter(), [], [], 0
+    kills, failures, differing, finished = collections.Counter(), [], 0, 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
         undisturbed = Path(place, 'undisturbed')
         finish(undisturbed)
         seconds = (time.monotonic() - began) / 2
-        while sum(kills.values()) < args.times:
+        while kills.total() < args.times:
             folder = Path(place, f'run{finished}')
-            folder.mkdir()
-            while sum(kills.values()) < args.times:
-                hit = disturb(folder, chooser, seconds, sum(kills.values()) % 2)
+            while kills.total() < args.times:
+                hit = disturb(folder, chooser, seconds, kills.total() % 2)
                 failures += broken(folder)
-                if hit is None:  # the training was faster
+                if hit is None:
                     break
                 kills[hit] += 1
             finish(folder)
             finished += 1
-            differing += [f'{folder.name}: {name}' for name in differences(undisturbed, folder)]
+            differing += differs(outcome(undisturbed), outcome(folder))
     report = dict(
         kills=dict(kills),
         finished_runs=finished,
         broken_checkpoints=len(failures),
-        differing_runs=len({name.split(':')[0] for name in differing}),
+        differing_runs=differing,
         epochs=EPOCHS,
         minutes=round((time.monotonic() - began) / 60, 1),
         torch=torch.__version__,
         python=platform.python_version(),
     )
-    print(json.dumps(report, indent=2))
-    print(*failures, *differing[:20], sep='\n')
+    print(json.dumps(report, indent=2), *failures, sep='\n')
     write_section(args.out, 'kills', report)
     return 1 if failures or differing else 0
 

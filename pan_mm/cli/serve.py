@@ -1,7 +1,6 @@
 """``python -m pan_mm serve``: a web page and an HTTP API for a recognizer."""
 
 import os
-import signal
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -10,12 +9,7 @@ from pan_mm.apis import PANInferencer
 from pan_mm.deploy.server.limits import Limits
 from pan_mm.inference.zoo import find_model
 
-from .options import (
-    add_cfg_options,
-    add_model,
-    add_optimize,
-    chosen_model,
-)
+from .options import add_cfg_options, add_model, add_optimize, chosen_model
 
 EXTRA = 'demo'
 LEAST_TOKEN = 16  # characters
@@ -47,7 +41,7 @@ example:
         '--token-file', metavar='FILE', help='file with the token that clients of the API must send'
     )
     parser.add_argument(
-        '--stride', type=int, default=8, help='frames between segments of a timeline or a camera'
+        '--stride', type=int, default=8, help='frames between segments of a live camera'
     )
     parser.add_argument(
         '--max-mib', type=float, default=limits.max_bytes / 2**20, help='size limit of a request'
@@ -56,16 +50,10 @@ example:
         '--max-seconds', type=float, default=limits.max_seconds, help='length limit of a video'
     )
     parser.add_argument(
-        '--max-gigapixels',
-        type=float,
-        default=limits.max_work / 1e9,
-        help='limit of a video, the sum over its frames',
-    )
-    parser.add_argument(
         '--timeout', type=float, default=limits.timeout, help='seconds that a request may take'
     )
     parser.add_argument(
-        '--waiting', type=int, default=limits.waiting, help='requests that may wait; others get 503'
+        '--waiting', type=int, default=limits.waiting, help='videos that may wait; others get 503'
     )
     parser.add_argument(
         '--cameras', type=int, default=limits.cameras, help='live cameras at a time'
@@ -76,7 +64,7 @@ example:
 def run(args):
     if os.name != 'posix':
         raise ValueError('serve decodes videos in forked processes; use Linux or macOS')
-    for name in ('stride', 'max_mib', 'max_seconds', 'max_gigapixels', 'timeout'):
+    for name in ('stride', 'max_mib', 'max_seconds', 'timeout'):
         if getattr(args, name) <= 0:
             raise ValueError(f'--{name.replace("_", "-")} must be positive')
     for name in ('waiting', 'cameras'):
@@ -87,23 +75,19 @@ def run(args):
     limits = Limits(
         max_bytes=round(args.max_mib * 2**20),
         max_seconds=args.max_seconds,
-        max_work=args.max_gigapixels * 1e9,
         timeout=args.timeout,
         waiting=args.waiting,
         cameras=args.cameras,
     )
     token = read_token(args.token_file)
-    for number in (signal.SIGTERM, signal.SIGHUP):  # the default would leave files behind
-        signal.signal(number, lambda *_: sys.exit(1))
     with redirect_stdout(sys.stderr):  # MMEngine logs there
         config, checkpoint = chosen_model(args)
 
-    from pan_mm.deploy.server.analysis import VideoAnalyzer
-    from pan_mm.deploy.server.decoding import preload
-    from pan_mm.deploy.server.server import run_server
+        from pan_mm.deploy.server.app import create_app
+        from pan_mm.deploy.server.decoding import preload
+        from pan_mm.deploy.server.server import own_names, run_server
 
-    preload()  # while the model is loaded
-    with redirect_stdout(sys.stderr):
+        preload()  # while the model is loaded
         inferencer = PANInferencer(
             config,
             checkpoint,
@@ -111,10 +95,10 @@ def run(args):
             label_map=args.label_map,
             optimize=args.optimize,
         )
-        analyzer = VideoAnalyzer(inferencer, limits, args.stride)
-    title = Path(args.config).stem if args.config else args.model or find_model().name
-    run_server(analyzer, title, args.host, args.port, tuple(args.host_name), token)
-    return 0
+        title = Path(args.config).stem if args.config else args.model or find_model().name
+        hosts = [*own_names(args.host), *args.host_name]
+        app = create_app(inferencer, limits, hosts, token, title, args.stride)
+    run_server(app, args.host, args.port)
 
 
 def read_token(path):

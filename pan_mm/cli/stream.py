@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 
 from pan_mm.deploy.streaming.events import Event, EventDetector, ScoreSmoother
 from pan_mm.deploy.streaming.recognizer import StreamRecognizer, StreamStats, recognize_stream
@@ -14,6 +14,7 @@ from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import VideoError
 from pan_mm.utils.terminal import status
 
+from .interrupts import handled_interrupts
 from .options import add_cfg_options, add_model, add_optimize, chosen_model
 
 
@@ -21,7 +22,7 @@ def add_arguments(parser):
     parser.epilog = """\
 Events are written to stdout, one JSON object per line, with times in seconds
 (Unix time for a live source). Counts, fps and latency are written to stderr at
-the end, also after an interrupt or SIGTERM. Exit status: 0, or 1 if the source
+the end, also after an interrupt, SIGTERM or SIGHUP. Exit status: 0, or 1 if the source
 failed or is shorter than a window.
 
 example:
@@ -58,16 +59,6 @@ def run(args):
         return _run(args, stdout)
 
 
-@contextmanager
-def sigterm_interrupts():
-    """Let SIGTERM, which service managers send, end the block as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _run(args, stdout):
     for name in ('topk', 'buffer'):
         if (value := getattr(args, name)) is not None and value < 1:
@@ -93,7 +84,10 @@ def _run(args, stdout):
     interrupted = False
     try:
         # On a terminal that also receives the events, they replace the status.
-        with sigterm_interrupts(), status('waiting for frames', not stdout.isatty()) as show:
+        with (
+            handled_interrupts(signal.default_int_handler),
+            status('waiting for frames', not stdout.isatty()) as show,
+        ):
             for result in recognize_stream(source, recognizer, smoother, detector, stats):
                 write(result)
                 show(f'{stats.frames} frames, {stats.fps:.1f} frames/s')

@@ -1,6 +1,5 @@
 """``python -m pan_mm serve``, as far as it comes without a server."""
 
-import resource
 import sys
 
 import pytest
@@ -28,7 +27,7 @@ def run_serve(config, checkpoint, capfd):
         (['--device', 'nothing'], "device 'nothing' cannot be used"),
         (['--waiting', '-1'], '--waiting must not be negative'),
         (['--cameras', '-1'], '--cameras must not be negative'),
-        (['--max-gigapixels', '0'], '--max-gigapixels must be positive'),
+        (['--timeout', '0'], '--timeout must be positive'),
         (['--token-file', 'nowhere.txt'], 'nowhere.txt'),
         (['--label-map', 'nowhere.txt'], 'nowhere.txt'),
     ],
@@ -59,23 +58,15 @@ def test_a_package_is_missing(run_serve, monkeypatch):
     assert 'pip install "h11>=' in run_serve()
 
 
-def test_too_few_descriptors(run_serve):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
-    try:
-        assert 'raise them with ulimit -n' in run_serve('--port', '0')
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 def test_optimize(run_serve, monkeypatch):
     """The page's recognizer is the one of predict, made quick."""
-    from pan_mm.deploy.server import server
+    from pan_mm.deploy.server import app
 
-    def run_server(analyzer, *args):
-        names = {type(module).__name__ for module in analyzer.inferencer.model.modules()}
-        raise ValueError(f'BatchNorm2d: {"BatchNorm2d" in names}, streams: {analyzer.streams}')
+    def look(inferencer, *args):
+        names = {type(module).__name__ for module in inferencer.model.modules()}
+        live = app.can_stream(inferencer.model, 8)
+        raise ValueError(f'BatchNorm2d: {"BatchNorm2d" in names}, live: {live}')
 
-    monkeypatch.setattr(server, 'run_server', run_server)
-    assert 'BatchNorm2d: True, streams: True' in run_serve()
-    assert 'BatchNorm2d: False, streams: True' in run_serve('--optimize')
+    monkeypatch.setattr(app, 'create_app', look)
+    assert 'BatchNorm2d: True, live: True' in run_serve()
+    assert 'BatchNorm2d: False, live: True' in run_serve('--optimize')

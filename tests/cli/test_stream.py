@@ -85,19 +85,20 @@ def test_a_video_of_one_frame(stream, clips_dir):
     assert status == 1 and 'too short for this model' in err and 'lower' not in err
 
 
-def test_sigterm_ends_it_as_an_interrupt_does(stream, clips_dir, monkeypatch):
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_it_as_an_interrupt_does(stream, clips_dir, monkeypatch, number):
     def stopped(*args):
         yield from recognize_stream(*args)
-        os.kill(os.getpid(), signal.SIGTERM)  # before the source has ended
+        os.kill(os.getpid(), number)  # before the source has ended
         yield from ()
 
     monkeypatch.setattr(stream_command, 'recognize_stream', stopped)
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     clip = clips_dir / 'labelled' / 'utd_mhad_a1_s3_t3_color.avi'
     status, records, err = stream(clip, '--stride', 4, '--on', 0.06, '--off', 0.05)
     assert status == 0 and records
     assert json.loads(err.splitlines()[-1])['frames'] == 38
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize(

@@ -2,62 +2,73 @@
 
 import asyncio
 import os
+import secrets
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import anyio
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+import numpy as np
+import torch
+from mmaction.structures import ActionDataSample
+from pebble import ProcessExpired
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from . import metrics
-from .analysis import VideoAnalyzer
-from .cameras import Cameras, decode_picture
-from .messages import EXCEPTION_HANDLERS, RETRY, analysis_json, read_flag, receive_video
-from .middleware import RequestMiddleware, State
+from pan_mm.datasets.container import VideoTooLargeError
+from pan_mm.deploy.streaming.recognizer import StreamRecognizer
+from pan_mm.inference.inferencer import PANInferencer
+from pan_mm.utils.errors import CheckpointError, VideoError
+from pan_mm.visualization import inspect_clip
+
+from .cameras import Camera, decode_picture
+from .decoding import Clip, Decoder
+from .limits import Limits
+from .middleware import RETRY, RequestMiddleware, error_json
 from .pictures import pictures
 
 PAGE = Path(__file__).with_name('page')
 CLIENT_CLOSED_REQUEST = 499  # as nginx counts it
+MultiPartParser.spool_max_size = 2**16  # bytes of an upload that are kept in memory
+
+VIDEOS = Gauge('pan_mm_videos', 'Videos that are worked on or wait')
+CAMERAS = Gauge('pan_mm_cameras', 'Live cameras that are followed')
 
 
-class Access(NamedTuple):
-    """Who may ask.
-
-    Attributes:
-        hosts (list[str]): Names in the ``Host`` header that are answered.
-        token (str | None): What a client of the API must show.
-    """
-
-    hosts: list
-    token: Optional[str] = None
-
-
-def create_app(analyzer: VideoAnalyzer, cameras: Cameras, title: str, access: Access) -> Starlette:
+def create_app(
+    inferencer: PANInferencer,
+    limits: Limits,
+    hosts: list,
+    token: Optional[str] = None,
+    title: str = 'PAN',
+    stride: int = 8,
+) -> Starlette:
     """Make the application: page, API, health and metrics; errors are JSON, ``{"error": …}``.
 
     Args:
-        analyzer (VideoAnalyzer): Does the work.
-        cameras (Cameras): Live cameras.
-        title (str): What the page is called.
-        access (Access): Who may ask.
-
-    Returns:
-        Starlette: ``state.requests`` is its :class:`~pan_mm.deploy.server.middleware.State`.
+        inferencer (PANInferencer): Recognizes the clips.
+        limits (Limits): What a request may cost.
+        hosts (list[str]): Names in the ``Host`` header that are answered.
+        token (str, optional): What a client of the API must show.
+        title (str): What the page is called. Defaults to 'PAN'.
+        stride (int): Frames from one segment of a camera to the next. Defaults to 8.
     """
-    state = State()
-    api = Api(analyzer, cameras, title, state)
-    app = Starlette(
+    api = Api(inferencer, limits, title, stride)
+    return Starlette(
         routes=[
             Route('/healthz', api.health),
             Route('/readyz', api.readiness),
@@ -67,136 +78,188 @@ def create_app(analyzer: VideoAnalyzer, cameras: Cameras, title: str, access: Ac
             Route('/api/cameras', api.open_camera, methods=['POST']),
             Route('/api/cameras/{name}', api.feed_camera, methods=['POST']),
             Route('/api/cameras/{name}', api.close_camera, methods=['DELETE']),
-            Route('/api/{name:path}', api.missing),
             Mount('/', StaticFiles(directory=PAGE, html=True)),
         ],
         middleware=[
-            Middleware(RequestMiddleware, limits=analyzer.limits, state=state, token=access.token),
-            Middleware(TrustedHostMiddleware, allowed_hosts=access.hosts, www_redirect=False),
+            Middleware(RequestMiddleware, limits=limits, token=token),
+            Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=api.lifespan,
     )
-    app.state.requests = state
-    return app
 
 
 class Api:
     """The routes' functions; see :func:`create_app` for the arguments."""
 
-    def __init__(self, analyzer: VideoAnalyzer, cameras: Cameras, title: str, state: State) -> None:
-        self.analyzer = analyzer
-        self.cameras = cameras
+    def __init__(self, inferencer: PANInferencer, limits: Limits, title: str, stride: int) -> None:
+        self.inferencer = inferencer
+        self.limits = limits
         self.title = title
-        self.state = state
-        self.places = asyncio.Semaphore(analyzer.limits.waiting + 1)
-        metrics.PLACES.set(analyzer.limits.waiting + 1)
-        metrics.CAMERAS.set_function(cameras.count)
-        self.classes = analyzer.inferencer.classes
-        # One thread each: JPEGs of cameras, and Matplotlib, which opens its fonts in every thread.
+        self.stride = stride
+        self.streams = can_stream(inferencer.model, stride)
+        self.decoder = Decoder(inferencer.pipeline, limits)
+        self.places = asyncio.Semaphore(limits.waiting + 1)
+        self.cameras: dict = {}
+        CAMERAS.set_function(self._count_cameras)
+        # One thread each: the model, for the first who asks first, and what reads and draws.
+        self.model_thread = ThreadPoolExecutor(1, 'model')
         self.picture_thread = ThreadPoolExecutor(1, 'pictures')
-        self.drawing_thread = ThreadPoolExecutor(1, 'drawing')
 
     @asynccontextmanager
     async def lifespan(self, app):
-        """Start the decoders, and in the end stop what runs."""
-        self.analyzer.decoder.start()
+        """Serve once a video would be decoded at once; in the end close all cameras."""
+        await self.decoder.check()
         yield
-        self.cameras.close_all()
-        self.analyzer.decoder.close()
+        for camera in self.cameras.values():
+            camera.close()
 
     async def info(self, request: Request) -> Response:
-        """Say what is served, and within which limits."""
-        limits = self.analyzer.limits
+        """Tell what is served, and within which limits."""
+        limits = self.limits
         return JSONResponse(
             dict(
                 title=self.title,
-                classes=self.classes,
-                timeline=self.analyzer.streams,
-                cameras=self.cameras.count(),
+                classes=self.inferencer.classes,
+                live=self.streams and limits.cameras > 0,
+                cameras=self._count_cameras(),
                 limits=dict(
-                    bytes=limits.max_bytes,
-                    seconds=limits.max_seconds,
-                    timeout=limits.timeout,
-                    cameras=limits.cameras,
+                    bytes=limits.max_bytes, seconds=limits.max_seconds, cameras=limits.cameras
                 ),
             )
         )
 
     async def predict(self, request: Request) -> Response:
         """Recognize an uploaded video."""
-        timeline, wants_pictures = read_flag(request, 'timeline'), read_flag(request, 'pictures')
-        timeout = self.analyzer.limits.timeout
         os.makedirs(tempfile.gettempdir(), 0o700, exist_ok=True)  # somebody may have removed it
-        with tempfile.TemporaryDirectory(prefix='pan_mm-serve-') as folder:
-            path = await receive_video(request, Path(folder))
-            if self.places.locked():  # it is taken when the body is in, so slow clients hold none
-                raise HTTPException(503, 'the server is busy; try again in a few seconds', RETRY)
-            async with self.places:
-                with (
-                    metrics.PLACES_TAKEN.track_inprogress(),
-                    _cancelled_on_disconnect(request) as connected,
-                    anyio.move_on_after(timeout),
-                ):
-                    return await self._analyze(path, timeline, wants_pictures)
+        upload = await receive_video(request)
+        if self.places.locked():  # it is taken when the body is in, so slow clients hold none
+            raise HTTPException(503, 'the server is busy; try again in a few seconds', RETRY)
+        async with self.places:
+            with (
+                VIDEOS.track_inprogress(),
+                _cancelled_on_disconnect(request) as connected,
+                anyio.move_on_after(self.limits.timeout),
+                upload.file as source,
+                # Whatever it is: MMAction2 wants a suffix. The name owes nothing to the client.
+                tempfile.NamedTemporaryFile(prefix='pan_mm-serve-', suffix='.mp4') as file,
+            ):
+                await anyio.to_thread.run_sync(shutil.copyfileobj, source, file)
+                file.flush()
+                wants_pictures = request.query_params.get('pictures') in ('true', '1')
+                return JSONResponse(await self._analyze(Path(file.name), wants_pictures))
         if connected.cancelled_caught:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
-        raise HTTPException(503, f'there was no answer within {timeout:g} s; try again', RETRY)
+        seconds = f'{self.limits.timeout:g} s'
+        raise HTTPException(503, f'there was no answer within {seconds}; try again', RETRY)
 
-    async def _analyze(self, path, timeline, wants_pictures):
-        analysis = await self.analyzer(path, wants_pictures, timeline)
-        for part, seconds in analysis.seconds.items():
-            metrics.WORK_SECONDS.labels(part).observe(seconds)
-        answer = analysis_json(analysis, self.classes)
+    async def _analyze(self, path, wants_pictures):
+        async with self.decoder(path) as clip:
+            answer, seen = await _in(self.model_thread, self._recognize, clip, wants_pictures)
         if wants_pictures:
-            answer['pictures'] = await asyncio.get_running_loop().run_in_executor(
-                self.drawing_thread, pictures, analysis, self.classes
-            )
-        return JSONResponse(answer)
+            drawn = await _in(self.picture_thread, pictures, seen) if seen else []
+            answer['pictures'] = drawn
+        return answer
+
+    def _recognize(self, clip: Clip, wants_pictures: bool) -> tuple:
+        """Give the answer about a clip, and what is seen on the way."""
+        began = time.perf_counter()
+        inputs = torch.from_numpy(clip.inputs)
+        data = dict(inputs=inputs, data_samples=ActionDataSample())
+        (probabilities,) = self.inferencer.probabilities([data])
+        took = round(time.perf_counter() - began, 4)
+        seen = None
+        if wants_pictures:
+            with suppress(ValueError):  # an exported file, or not a PAN
+                seen = inspect_clip(self.inferencer.model, inputs)
+        seconds = dict(decoding=clip.seconds, recognition=took)
+        return dict(top=self.inferencer.top(probabilities), seconds=seconds), seen
 
     async def open_camera(self, request: Request) -> Response:
-        """Follow a live camera more."""
+        """Follow a live camera more, under a name that nobody can guess."""
         await request.body()  # what is not HTTP in it must not pass
-        if not self.analyzer.streams:
+        if not self.streams:
             raise HTTPException(404, 'this model cannot follow a camera')
-        return JSONResponse(dict(camera=self.cameras.open()), 201)
+        if self._count_cameras() >= self.limits.cameras:
+            raise HTTPException(
+                503, 'as many cameras as this server can follow are on; try again later', RETRY
+            )
+        name = secrets.token_urlsafe(16)
+        self.cameras[name] = Camera(self.inferencer, self.stride, self.model_thread)
+        return JSONResponse(dict(camera=name), 201)
 
     async def feed_camera(self, request: Request) -> Response:
         """Take a frame of a camera, and answer what is new, or null."""
-        camera = self.cameras.get(request.path_params['name'])
         body = await request.body()
+        camera = self.cameras.get(request.path_params['name'])
+        if camera is None:
+            raise HTTPException(410, 'this camera is not followed anymore; film again')
 
         def take():
-            camera.put(decode_picture(body, self.analyzer.limits))
+            camera.put(decode_picture(body, self.limits))
             return camera.news()
 
-        loop = asyncio.get_running_loop()
-        return JSONResponse(await loop.run_in_executor(self.picture_thread, take))
+        return JSONResponse(await _in(self.picture_thread, take))
 
     async def close_camera(self, request: Request) -> Response:
         """Forget a camera."""
-        self.cameras.close(request.path_params['name'])
+        camera = self.cameras.pop(request.path_params['name'], None)
+        if camera is not None:
+            camera.close()
         return Response(status_code=204)
 
+    def _count_cameras(self):
+        """Count the cameras that are followed, and forget the others."""
+        for name, camera in list(self.cameras.items()):
+            if camera.following.done() and not camera.following.exception():
+                self.cameras.pop(name, None)
+        return len(self.cameras)
+
     async def health(self, request: Request) -> Response:
-        """Say that the process answers."""
+        """Tell that the process answers."""
         return JSONResponse(dict(status='ok'))
 
     async def readiness(self, request: Request) -> Response:
-        """Say whether videos can be served."""
-        if self.state.is_draining:
-            raise HTTPException(503, 'the server is shutting down')
-        if not self.analyzer.decoder.start():
-            raise HTTPException(503, 'decoders cannot be started; restart the server')
+        """Tell that a video would be decoded."""
+        await self.decoder.check()
         return JSONResponse(dict(status='ok'))
 
     async def metrics(self, request: Request) -> Response:
         """Give the metrics in Prometheus's format."""
-        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    async def missing(self, request: Request) -> Response:
-        """Name the addresses that there are."""
-        raise HTTPException(404, 'the API has GET /api/info and POST /api/predict')
+
+def can_stream(model, stride: int) -> bool:
+    """Tell whether a model, and its test pipeline, can follow a camera frame by frame."""
+    image = np.zeros((240, 320, 3), np.uint8)
+    try:
+        StreamRecognizer(model, stride).push(image, 0.0, stride // 2)
+    except (ValueError, AttributeError):  # an exported file, or not a PAN
+        return False
+    return True
+
+
+async def receive_video(request: Request) -> UploadFile:
+    """Read the video of a form.
+
+    Raises:
+        HTTPException: 415 if the request is not a form, 400 if the form is broken or too large in
+            number, 422 if it has no file "video".
+    """
+    if not request.headers.get('content-type', '').startswith('multipart/form-data'):
+        raise HTTPException(415, "send the video as a form's file: curl -F video=@clip.mp4 ADDRESS")
+    try:
+        form = await request.form(max_files=1, max_fields=4, max_part_size=1024)
+    except ValueError as error:  # such as charset=undefined
+        raise HTTPException(400, f'the form cannot be read: {error}') from error
+    upload = form.get('video')
+    if not isinstance(upload, UploadFile):
+        raise HTTPException(422, 'the form has no file "video": curl -F video=@clip.mp4 ADDRESS')
+    return upload
+
+
+def _in(thread, function, *args):
+    return asyncio.get_running_loop().run_in_executor(thread, function, *args)
 
 
 @contextmanager
@@ -214,3 +277,25 @@ def _cancelled_on_disconnect(request: Request) -> Iterator[anyio.CancelScope]:
             yield scope
         finally:
             watcher.cancel()
+
+
+def _handler(status, message=None):
+    return lambda request, error: error_json(status, message or str(error))
+
+
+EXCEPTION_HANDLERS = {
+    HTTPException: lambda request, error: error_json(
+        error.status_code, str(error.detail), error.headers
+    ),
+    ClientDisconnect: _handler(400, 'the request was cut off'),
+    VideoTooLargeError: _handler(413),
+    VideoError: _handler(422),
+    # The next three come from the process that decodes.
+    asyncio.TimeoutError: _handler(413, 'decoding the video takes too long; make it shorter'),
+    MemoryError: _handler(413, 'decoding the video needs too much memory; make it smaller'),
+    ProcessExpired: _handler(
+        422, 'the decoder broke down at the file; it is damaged, or needs too much memory'
+    ),
+    CheckpointError: _handler(500),  # scores that are not finite
+    Exception: _handler(500, 'the server failed at this request; its log says more'),
+}

@@ -1,17 +1,17 @@
 """Check every request before the application sees it: origin, token, size and time."""
 
+import asyncio
 import hmac
 import re
-import time
 from typing import Any, Optional
 
 import anyio
+from prometheus_client import Counter, Gauge, Histogram
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 
-from . import metrics
 from .limits import Limits
-from .messages import RETRY, error_json
 
 # Scripts, styles and pictures of this server; nothing is fetched from elsewhere.
 CONTENT_SECURITY_POLICY = (
@@ -25,30 +25,23 @@ HEADERS = [
     (b'referrer-policy', b'no-referrer'),
     (b'cross-origin-resource-policy', b'same-origin'),
 ]
-HEALTH = ('/healthz', '/readyz')
-ROUTES = ('/', *HEALTH, '/metrics', '/api/info', '/api/predict', '/api/cameras')
+RETRY = {'Retry-After': '5'}  # with 503
+ROUTES = ('/', '/healthz', '/readyz', '/metrics', '/api/info', '/api/predict', '/api/cameras')
 SMALL_BODY = 2**20  # bytes of any body that is not a video
-UPLOADS = 20  # largest videos that may be on their way at once
+
+REQUESTS = Counter('pan_mm_requests', 'Answers', ['route', 'status'])
+REQUEST_SECONDS = Histogram(
+    'pan_mm_request_seconds',
+    'From the headers of a request to its answer',
+    ['route'],
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 120),
+)
+UNDER_WAY = Gauge('pan_mm_requests_under_way', 'Requests not yet answered')
 
 
-class State:
-    """Requests that a server has under way.
-
-    Attributes:
-        is_draining (bool): New requests get 503.
-        running (set[anyio.CancelScope]): One for each request under way, except health checks.
-        body_bytes (int): Bytes of their bodies.
-    """
-
-    def __init__(self) -> None:
-        self.is_draining = False
-        self.running: set = set()
-        self.body_bytes = 0
-
-    def cancel(self) -> None:
-        """Answer all requests under way with 503 now."""
-        for scope in self.running:
-            scope.cancel()
+def error_json(status: int, message: str, headers: Optional[dict] = None) -> JSONResponse:
+    """Make the answer to a request that is not served."""
+    return JSONResponse(dict(error=message), status, headers)
 
 
 class RequestMiddleware:
@@ -57,14 +50,12 @@ class RequestMiddleware:
     Args:
         app: The application behind it.
         limits (Limits): ``max_bytes`` and ``timeout`` count.
-        state (State): Knows the requests under way.
         token (str, optional): What a client of the API must show. Page and health are open.
     """
 
-    def __init__(self, app, limits: Limits, state: State, token: Optional[str]) -> None:
+    def __init__(self, app, limits: Limits, token: Optional[str] = None) -> None:
         self.app = app
         self.limits = limits
-        self.state = state
         self.token = token
 
     async def __call__(self, scope, receive, send):
@@ -73,59 +64,48 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         scope = _without_authority(scope)
-        began, path, status = time.monotonic(), scope['path'], 0
+        path, status = scope['path'], 0
 
         async def send_with_headers(message):
             nonlocal status
             if message['type'] == 'http.response.start':
                 status = message['status']
-                close = [(b'connection', b'close')] if self.state.is_draining else []
-                message['headers'] = [*message.get('headers', []), *HEADERS, *close]
+                message['headers'] = [*message.get('headers', []), *HEADERS]
             await send(message)
 
         largest = self.limits.max_bytes if path == '/api/predict' else SMALL_BODY
-        body = _LimitedBody(receive, largest, self.limits, self.state)
-        with metrics.UNDER_WAY.track_inprogress(), anyio.CancelScope() as running:
-            if path not in HEALTH:
-                self.state.running.add(running)
+        body = limited_body(receive, largest, self.limits.timeout)
+        app = self._refusal(scope, largest) or self.app
+        route = path if path in ROUTES else 'other'
+        with UNDER_WAY.track_inprogress(), REQUEST_SECONDS.labels(route).time():
             try:
-                self._check(scope, largest)
-                await self.app(scope, body, send_with_headers)
-            except HTTPException as error:
-                answer = error_json(error.status_code, error.detail, error.headers)
-                await answer(scope, receive, send_with_headers)
+                await app(scope, body, send_with_headers)
+            except asyncio.CancelledError:  # the server ends, and the time for it is over
+                if status:
+                    raise
+                late = error_json(503, 'the server is shutting down; try again in a minute', RETRY)
+                await late(scope, receive, send_with_headers)
             finally:
-                self.state.running.discard(running)
-                body.release()
-        if running.cancelled_caught and not status:
-            answer = error_json(503, 'the server is shutting down; try again in a minute', RETRY)
-            await answer(scope, receive, send_with_headers)
-        if path not in ROUTES:
-            path = 'camera' if path.startswith('/api/cameras/') else 'other'
-        metrics.REQUESTS.labels(path, status or 500).inc()
-        metrics.REQUEST_SECONDS.labels(path).observe(time.monotonic() - began)
+                REQUESTS.labels(route, status or 500).inc()
 
-    def _check(self, scope, largest):
+    def _refusal(self, scope, largest) -> Optional[JSONResponse]:
         headers, path = Headers(scope=scope), scope['path']
-        if self.state.is_draining and path not in HEALTH:
-            raise HTTPException(503, 'the server is shutting down; try again in a minute', RETRY)
         if scope['method'] not in ('GET', 'HEAD') and _is_foreign(headers):
-            raise HTTPException(403, "another site's page may not use this server")
+            return error_json(403, "another site's page may not use this server")
         if self.token and path.startswith(('/api/', '/metrics')) and not self._is_known(headers):
-            raise HTTPException(
+            return error_json(
                 401,
                 'send the header "Authorization: Bearer TOKEN"',
                 {'WWW-Authenticate': 'Bearer'},
             )
         length = headers.get('content-length')
-        if length is None:
-            return
-        if 'transfer-encoding' in headers:  # one of them was meant for somebody in between
-            raise HTTPException(
+        if length is not None and 'transfer-encoding' in headers:  # a proxy may count otherwise
+            return error_json(
                 400, 'send Content-Length or Transfer-Encoding, not both', {'Connection': 'close'}
             )
-        if not (length.isascii() and length.isdigit()) or int(length) > largest:
-            raise HTTPException(413, _too_large(largest))
+        if length is not None and int(length) > largest:
+            return error_json(413, _too_large(largest))
+        return None
 
     def _is_known(self, headers):
         scheme, _, token = headers.get('authorization', '').partition(' ')
@@ -133,45 +113,31 @@ class RequestMiddleware:
         return scheme.lower() == 'bearer' and is_same
 
 
-class _LimitedBody:
-    """``receive`` of an ASGI application, until it is too much or takes too long."""
+def limited_body(receive, largest: int, seconds: float):
+    """Wrap ``receive`` of an ASGI application: a body may not be too large, nor take too long.
 
-    def __init__(self, receive, largest, limits, state):
-        self._receive = receive
-        self._largest = largest
-        self._most_held = UPLOADS * limits.max_bytes
-        self._state = state
-        self._deadline = anyio.current_time() + limits.timeout
-        self._size = 0
-        self._is_over = False
+    Raises:
+        HTTPException: By the wrapped function, 408 or 413.
+    """
+    deadline = anyio.current_time() + seconds
+    left, is_over = largest, False
 
-    async def __call__(self) -> Any:
-        if self._is_over:  # only a disconnection can come
-            return await self._receive()
+    async def receive_within_limits() -> Any:
+        nonlocal left, is_over
+        if is_over:  # only a disconnection can come
+            return await receive()
         message = None
-        with anyio.CancelScope(deadline=self._deadline):
-            message = await self._receive()
+        with anyio.CancelScope(deadline=deadline):
+            message = await receive()
         if message is None:
             raise HTTPException(408, 'the request took too long to arrive')
-        self._is_over = not message.get('more_body', False)
-        size = len(message.get('body', b''))
-        self._hold(size)
-        if self._size > self._largest:
-            raise HTTPException(413, _too_large(self._largest))
-        if self._state.body_bytes > self._most_held:
-            raise HTTPException(
-                503, 'too many videos are on their way; try again in a minute', RETRY
-            )
+        is_over = not message.get('more_body', False)
+        left -= len(message.get('body', b''))
+        if left < 0:
+            raise HTTPException(413, _too_large(largest))
         return message
 
-    def release(self):
-        """Count its bytes as gone."""
-        self._hold(-self._size)
-
-    def _hold(self, size):
-        self._size += size
-        self._state.body_bytes += size
-        metrics.BODY_BYTES.set(self._state.body_bytes)
+    return receive_within_limits
 
 
 def _too_large(largest):

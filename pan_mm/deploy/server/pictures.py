@@ -6,49 +6,39 @@ import io
 import numpy as np
 from PIL import Image
 
-from pan_mm.visualization import paint_maps, tile, timeline_chart, weights_chart
-
-from .analysis import Analysis
+from pan_mm.visualization import Inspection, paint_maps, tile, weights_chart
 
 
-def pictures(analysis: Analysis, classes: list) -> list:
-    """Draw PA maps, VAP's weights and the timeline, as far as they are there.
+def pictures(seen: Inspection) -> list:
+    """Draw PA maps and VAP's weights, as far as they are there.
 
     Call it from one thread only: Matplotlib opens its fonts once more for each thread.
 
     Returns:
-        list[dict]: ``name`` ('maps', 'weights' or 'times'), ``title``, ``words`` that say what is
-        seen, and ``image``, a PNG as a data address.
+        list[dict]: ``name`` ('maps' or 'weights'), ``title``, ``words`` that say what is seen, and
+        ``image``, a PNG as a data address.
     """
-    seen, timeline = analysis.inspection, analysis.timeline
-    found = []
-    if seen is not None:
-        rows, names = [list(seen.frames[:, 0])], ['frame']
-        title, words = 'Frames', 'First frame of each segment'
-        if seen.pa_maps is not None:
-            rows += [list(pair) for pair in paint_maps(seen.pa_maps).swapaxes(0, 1)]
-            names += [f'PA {i + 1}' for i in range(len(rows) - 1)]
-            title = 'What moves: persistence of appearance'
-            words += ', below it the PA map of each pair of adjacent frames, bright where it moves'
-        columns = [f'segment {i + 1}' for i in range(len(seen.frames))]
-        found.append(_picture('maps', title, words, tile(rows, names, columns, width=132)))
-    if seen is not None and seen.vap_weights is not None:
+    rows, names = [list(seen.frames[:, 0])], ['frame']
+    title, words = 'Frames', 'First frame of each segment'
+    if seen.pa_maps is not None:
+        rows += [list(pair) for pair in paint_maps(seen.pa_maps).swapaxes(0, 1)]
+        names += [f'PA {i + 1}' for i in range(len(rows) - 1)]
+        title = 'What moves: persistence of appearance'
+        words += ', below it the PA map of each pair of adjacent frames, bright where it moves'
+    columns = [f'segment {i + 1}' for i in range(len(seen.frames))]
+    found = [_picture('maps', title, words, tile(rows, names, columns, width=132))]
+    if seen.vap_weights is not None:
         words = 'Weight of each window of time in the decision, from the whole clip (s = 1) down'
         found.append(_picture('weights', 'Timescales', words, weights_chart(seen.vap_weights)))
-    if timeline is not None:
-        words = 'Scores of a window that slides over the video; bars below are events'
-        if not timeline.complete:
-            words += f'. The time sufficed for the first {timeline.times[-1]:.0f} s'
-        chart = timeline_chart(timeline.times, timeline.scores, classes, timeline.events)
-        found.append(_picture('times', 'Timeline', words, chart))
     return found
 
 
-def live_picture(maps: np.ndarray) -> dict:
-    """Draw PA maps of a camera's newest segment, uint8, shape (m - 1, H, W, 3), in a row."""
+def live_picture(maps: np.ndarray, peak: float) -> dict:
+    """Draw PA maps of a camera's newest segment, shape (m - 1, H, W), in a row."""
     names = [f'PA {number}' for number in range(1, len(maps) + 1)]
     words = 'PA maps of the newest segment, one for each pair of adjacent frames'
-    return _picture('live-maps', 'What moves', words, tile([list(maps)], (), names, width=200))
+    image = tile([list(paint_maps(maps, peak))], (), names, width=200)
+    return _picture('live-maps', 'What moves', words, image)
 
 
 def _picture(name, title, words, image):

@@ -13,7 +13,9 @@ from benchmarks.compared import ROOT
 def test_killed_at_any_moment(tmp_path):
     out = tmp_path / 'kills.json'
     command = [sys.executable, '-m', 'benchmarks.reliability.kills', '--times', '3', '--out', out]
-    result = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run(
+        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=900
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     report = json.loads(out.read_text())['kills']
     assert sum(report['kills'].values()) == 3

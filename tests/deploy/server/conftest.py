@@ -1,4 +1,4 @@
-"""The server in this process and in one of its own, and a file that is made to hurt."""
+"""The server in a process of its own, and a file that is made to hurt. All waits have an end."""
 
 import contextlib
 import io
@@ -13,7 +13,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+import av
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[3]
 FORM = 'multipart/form-data; boundary=edge'
@@ -31,24 +34,45 @@ def upload_head(length):
     return f'{head}Content-Length: {length}\r\n\r\n'.encode()
 
 
+def wait(condition, seconds=60):
+    """Wait until a condition is true, and give its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, 'it took too long'
+        time.sleep(0.02)
+    return value
+
+
 class Server:
     """``python -m pan_mm serve`` at ``url``, writing into ``folder`` alone."""
 
     def __init__(self, config, checkpoint, folder, *options):
-        self.folder = folder
+        self.folder = folder / 'files'
+        self.folder.mkdir()
         command = [sys.executable, '-m', 'pan_mm', 'serve', '--port', '0', '--device', 'cpu']
         command += ['--config', str(config), '--checkpoint', str(checkpoint), *options]
-        env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', TMPDIR=str(folder))
-        self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
-        self.url = self.process.stdout.readline().strip()
-        assert self.url.startswith('http://'), 'the server did not start'
+        env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', TMPDIR=str(self.folder))
+        self.log = folder / 'log'
+        with self.log.open('w') as log:
+            self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        try:
+            self.url = wait(self._address, 120)
+        except AssertionError:
+            self.process.kill()
+            raise
         self.address = urlsplit(self.url).hostname, urlsplit(self.url).port
+        self.ask('healthz')
+
+    def _address(self):
+        assert self.process.poll() is None, self.log.read_text()
+        lines = self.log.read_text().splitlines()
+        return next((line for line in lines if line.startswith('http://')), None)
 
     def ask(self, path, body=None, method=None, **headers):
         """Status and text of an answer."""
         request = Request(f'{self.url}{path}', body, headers, method=method)
         try:
-            with urlopen(request, timeout=300) as answer:
+            with urlopen(request, timeout=100) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -74,15 +98,12 @@ class Server:
         return [path for path in self.folder.glob('*') if 'torchinductor' not in path.name]
 
     def stop(self):
+        """End it; it must do so in time and with success."""
         self.process.terminate()
-        assert self.process.wait(300) == 0
-
-
-def wait(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+        try:
+            assert self.process.wait(30) == 0
+        finally:
+            self.process.kill()
 
 
 @pytest.fixture(scope='package')
@@ -107,15 +128,17 @@ def server(start_server):
 
 @pytest.fixture(scope='package')
 def inferencer(config, checkpoint):
+    pytest.importorskip('pebble', reason='the extra demo is not installed')
+    from pan_mm.deploy.server.decoding import preload
     from pan_mm.inference.inferencer import PANInferencer
 
+    preload()  # before a test changes the folder of temporary files, in which it listens
     return PANInferencer(config, checkpoint, device='cpu')
 
 
 @pytest.fixture
 def picture():
     """Makes a JPEG of one color."""
-    from PIL import Image
 
     def make(width=64, height=48, value=100, **options):
         file = io.BytesIO()
@@ -127,10 +150,7 @@ def picture():
 
 @pytest.fixture(scope='package')
 def heavy(tmp_path_factory):
-    """A video of 5 000 frames of 4096 × 2304 that say "as before": small, and slow to decode."""
-    import av
-    import numpy as np
-
+    """A video of 2,000 frames of 4096 × 2304 that say "as before": small, and slow to decode."""
     path = tmp_path_factory.mktemp('heavy') / 'heavy.mkv'
     image = av.VideoFrame.from_ndarray(np.zeros((2304, 4096, 3), np.uint8), format='rgb24')
     with av.open(str(path), 'w') as target:
@@ -143,7 +163,7 @@ def heavy(tmp_path_factory):
             packets += stream.encode(image)
         target.mux(packets[:2])
         again, start = bytes(packets[-1]), packets[-1].pts
-        for number in range(5_000):
+        for number in range(2_000):
             packet = av.Packet(again)
             packet.stream, packet.time_base = stream, packets[-1].time_base
             packet.pts = packet.dts = start + number

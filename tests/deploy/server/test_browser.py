@@ -124,10 +124,10 @@ def check_bars(text, name):
 
 def test_upload_a_clip(page, server, videos, config, checkpoint):
     page.upload(videos / '3.mp4')
-    assert page.recognize().startswith('Done in')
+    assert page.recognize().startswith('Done')
     (expected,) = PANInferencer(config, checkpoint, device='cpu')(videos / '3.mp4')
     check_bars(page.find('#clip .bars').text, expected['top'][0]['name'])
-    for name in ('maps', 'weights', 'times'):
+    for name in ('maps', 'weights'):
         picture = page.find(f'#{name} img')
         page.wait(lambda picture=picture: int(picture.get_attribute('naturalWidth')) > 300)
         assert picture.get_attribute('alt')
@@ -154,18 +154,7 @@ def test_an_enormous_upload_shows_an_error(page, tmp_path):
 
 
 def test_nothing_uploaded(page):
-    assert page.recognize() == 'Upload or record a clip first'
-
-
-def test_record_with_the_camera(page):
-    page.find('#record').click()
-    page.wait(lambda: page.find('#record').get_attribute('aria-pressed') == 'true')
-    seconds = "return document.getElementById('preview').currentTime"
-    page.wait(lambda: page.browser.execute_script(seconds) > 1)
-    page.find('#record').click()
-    page.wait(lambda: page.find('#record').text == 'Record')
-    assert page.recognize().startswith('Done in')
-    assert page.find('#maps img')
+    assert page.recognize() == 'Choose a clip first'
 
 
 def test_keyboard_alone(page, videos):
@@ -225,7 +214,7 @@ def test_fits(page, videos, width):
     try:
         page.upload(videos / '3.mp4')
         page.recognize()
-        page.find('#times img')
+        page.find('#maps img')
         assert page.browser.execute_script('return document.documentElement.scrollWidth') <= width
     finally:
         page.browser.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
@@ -237,7 +226,7 @@ def test_token(browser, start_server, tmp_path, videos):
     page.find('#token').send_keys('a-token-of-some-length', Keys.ENTER)
     page.wait(lambda: not browser.find_element(By.ID, 'token').is_displayed())
     page.upload(videos / '0.mp4')
-    assert page.recognize().startswith('Done in')
+    assert page.recognize().startswith('Done')
 
 
 def test_live_camera(page, server, scene, config, checkpoint):
@@ -259,7 +248,6 @@ def test_live_camera(page, server, scene, config, checkpoint):
     assert sum(line.endswith('%') for line in text.split('\n')) == 5
     assert cameras() == 1
     page.wait(lambda: int(page.find('#live-maps img').get_attribute('naturalWidth')) > 600)
-    page.wait(lambda: page.find('#live .events li').text)
     assert not page.browser.find_elements(By.CSS_SELECTOR, '#live .error')
     assert page.hosts() == {urlsplit(server.url).netloc}
     assert page.errors() == []

@@ -3,7 +3,6 @@
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +11,12 @@ from starlette.exceptions import HTTPException
 
 from pan_mm.apis import PANInferencer
 from pan_mm.deploy.server import cameras as module
-from pan_mm.deploy.server.cameras import Camera, Cameras, decode_picture
+from pan_mm.deploy.server.cameras import Camera, decode_picture
 from pan_mm.deploy.server.limits import Limits
 from pan_mm.deploy.streaming.events import ScoreSmoother
 from pan_mm.deploy.streaming.recognizer import StreamRecognizer
 from pan_mm.deploy.streaming.sources import FileSource
+from pan_mm.utils.errors import CheckpointError
 
 from .conftest import wait
 
@@ -43,41 +43,32 @@ def open_camera(inferencer, model_thread, monkeypatch):
     yield make
     for camera in opened:
         camera.close()
-        wait(lambda camera=camera: not camera.alive)
+        camera.following.exception(60)
 
 
 def film(camera, video):
     """Give it frames, each when the one before has been taken; a slow machine drops none."""
     for frame in FileSource(video):
         camera.put(frame.image)
-        wait(lambda: not camera._buffer._frames)
+        wait(lambda: camera.following.done() or not camera._buffer._frames)
         yield frame
 
 
 def test_same_scores_as_the_stream_engine(inferencer, open_camera, videos):
     """Each result is that of the frames so far, smoothed."""
     recognizer, smoother = StreamRecognizer(inferencer.model, STRIDE), ScoreSmoother(0.6)
-    camera, seen = open_camera(), []
-
-    def next_result():
-        result = camera.news()
-        if result is not None and result['top']:
-            seen.append(result)
-        return seen
-
+    camera, count = open_camera(), 0
     for frame in film(camera, videos / '3.mp4'):
         prediction = recognizer.push(frame.image, frame.timestamp, frame.index)
         if prediction is None:
             continue
-        count = len(seen)
-        wait(lambda count=count: len(next_result()) > count)
-        best, scores = seen[-1]['top'][0], smoother(prediction.scores)
-        assert best['label'] == scores.argmax()
-        assert best['score'] == pytest.approx(scores.max(), abs=1e-5)
-    assert len(seen) == 13
-    assert seen[-1]['dropped'] == seen[-1]['missing'] == 0
-    assert seen[-1]['fps'] > 0 and seen[-1]['latency'] > 0
-    assert seen[-1]['pictures'][0]['image'].startswith('data:image/png;base64,')
+        result, scores = wait(camera.news), smoother(prediction.scores)
+        assert result['top'][0]['label'] == scores.argmax()
+        assert result['top'][0]['score'] == pytest.approx(scores.max(), abs=1e-5)
+        assert result['dropped'] == 0 and result['latency'] > 0
+        assert result['pictures'][0]['image'].startswith('data:image/png;base64,')
+        count += 1
+    assert count == 13
     assert camera.news() is None
 
 
@@ -89,27 +80,19 @@ def test_latency_and_memory_are_bounded_while_the_model_is_busy(open_camera, mod
         camera.put(frames[number % len(frames)])
     assert len(camera._buffer._frames) <= camera._buffer.capacity
     assert camera._buffer.dropped > 150
-    busy.result()
+    busy.result(60)
     for _ in film(camera, videos / '0.mp4'):  # whole segments follow again
         pass
-    wait(lambda: camera.result and camera.result['top'])
-    assert camera.result['dropped'] > 150
+    assert wait(camera.news)['dropped'] > 150
 
 
 def test_silence_ends_it(open_camera):
     camera = open_camera(idle_seconds=0.05)
     camera.put(np.zeros((48, 64, 3), np.uint8))
-    wait(lambda: not camera.alive)
-
-
-def test_a_failure_is_known_and_ends_no_thread(open_camera, monkeypatch, caplog):
-    camera = open_camera()
-    monkeypatch.setattr(camera._recognizer, '_transforms', lambda results: {})
-    for _ in range(3):
-        camera.put(np.zeros((48, 64, 3), np.uint8))
-    wait(lambda: camera.failure)
-    assert 'a camera could not be followed' in caplog.text
-    assert camera.alive
+    assert camera.following.result(60) is None
+    with pytest.raises(HTTPException, match='film again') as refusal:
+        camera.news()
+    assert refusal.value.status_code == 410
 
 
 def test_scores_that_are_not_finite(make_config, open_camera, videos):
@@ -118,47 +101,8 @@ def test_scores_that_are_not_finite(make_config, open_camera, videos):
     camera = open_camera(broken)
     for _ in film(camera, videos / '3.mp4'):
         pass
-    wait(lambda: camera.failure)
-    assert 'not finite numbers' in camera.failure
-    assert camera.result is None or not camera.result['top']
-
-
-class TestCameras:
-    @pytest.fixture
-    def cameras(self, inferencer, model_thread):
-        analyzer = SimpleNamespace(
-            inferencer=inferencer, stride=STRIDE, model_thread=model_thread, limits=LIMITS
-        )
-        cameras = Cameras(analyzer, None)
-        yield cameras
-        cameras.close_all()
-
-    def test_one_state_per_camera(self, cameras):
-        one, other = cameras.open(), cameras.open()
-        assert cameras.get(one) is cameras.get(one) is not cameras.get(other)
-        assert cameras.count() == 2
-        cameras.close('nothing')
-        cameras.close(one)
-        assert cameras.count() == 1
-
-    def test_the_silent_make_room(self, cameras):
-        for _ in range(LIMITS.cameras):
-            name = cameras.open()
-        camera = cameras.get(name)
-        with pytest.raises(HTTPException, match='as many cameras'):
-            cameras.open()
-        camera.close()  # as silence would
-        wait(lambda: not camera.alive)
-        with pytest.raises(HTTPException, match='not followed') as refusal:
-            cameras.get(name)
-        assert refusal.value.status_code == 410
-        cameras.open()
-
-    def test_a_failure_is_told(self, cameras):
-        name = cameras.open()
-        cameras.get(name).failure = 'it broke'
-        with pytest.raises(HTTPException, match='it broke'):
-            cameras.get(name)
+    with pytest.raises(CheckpointError, match='not finite numbers'):
+        wait(camera.news)
 
 
 class TestPicture:

@@ -212,7 +212,7 @@ class TestGaps:
         recognizer = StreamRecognizer(build_pan('lite'), stride=4)
         camera = Camera(clips_dir / CLIP, frames=18)
         camera.ready.release(100)
-        buffer = recognizer.buffer(100)
+        buffer = recognizer.buffer(100, patience=60)
         predictions = []
         source = LiveSource(0, buffer, retries=3, capture=camera, backoff=0.01)
         with pytest.raises(VideoError, match='could not be opened again'), source:

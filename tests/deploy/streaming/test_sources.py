@@ -123,7 +123,7 @@ class TestFrameBuffer:
 @pytest.mark.filterwarnings('ignore:.*opening it again')
 class TestLiveSource:
     def source(self, camera, **kwargs):
-        buffer = FrameBuffer(100, lambda index: True)
+        buffer = FrameBuffer(100, lambda index: True, patience=60)
         return LiveSource(0, buffer, capture=camera, backoff=0.01, **kwargs)
 
     def test_reconnects_with_a_gap(self, clips_dir):
@@ -215,7 +215,8 @@ def network(videos):
 class TestNetwork:
     @pytest.mark.filterwarnings('ignore:.*opening it again')
     def test_camera_that_goes_away_and_comes_back(self, network):
-        with LiveSource(f'{network}/camera', FrameBuffer(99, bool), backoff=0.01) as source:
+        buffer = FrameBuffer(99, bool, patience=60)
+        with LiveSource(f'{network}/camera', buffer, backoff=0.01) as source:
             frames = [frame for frame, _ in zip(source, range(20))]
         brightness = [round(frame.image.mean() / 20) for frame in frames]
         first = brightness.count(brightness[0])

@@ -1,0 +1,121 @@
+"""Attacks on HTTP. Each gets a proper answer or a closed connection, and the server goes on."""
+
+import contextlib
+import re
+import time
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+HOST = b'Host: localhost\r\n'
+CLOSE = b'Connection: close\r\n'
+CHUNKED = b'POST /api/cameras HTTP/1.1\r\n' + HOST + b'Transfer-Encoding: chunked\r\n\r\n'
+
+
+def post(headers, body=b'', path=b'/api/cameras', close=CLOSE):
+    return b'POST %s HTTP/1.1\r\n%s%s%s\r\n\r\n%s' % (path, HOST, close, headers, body)
+
+
+def get(path, headers=HOST):
+    return b'GET %s HTTP/1.1\r\n%s%s\r\n' % (path, CLOSE, headers)
+
+
+def upload(kind, *parts):
+    body = b''.join(b'--b\r\n' + part for part in parts) + b'--b--\r\n'
+    headers = b'Content-Type: multipart/form-data; boundary=b%s\r\nContent-Length: %d'
+    return post(headers % (kind, len(body)), body, b'/api/predict')
+
+
+def field(name, value=b'x', kind=b''):
+    return b'Content-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n' % (name, kind, value)
+
+
+VIDEO = field(b'video', kind=b'; filename="x"')
+SMUGGLED = b'0\r\n\r\n' + get(b'/api/info')
+ATTACKS = {
+    # What is not HTTP, or means two things: one answer, and no other request behind it.
+    'two kinds of length': (
+        post(b'Content-Length: 4\r\nTransfer-Encoding: chunked', SMUGGLED, close=b''),
+        (400,),
+    ),
+    'two lengths': (post(b'Content-Length: 4\r\nContent-Length: 5', b'abcde'), (400,)),
+    'signed length': (post(b'Content-Length: +4', b'abcd'), (400,)),
+    'negative length': (post(b'Content-Length: -1'), (400,)),
+    'long length': (post(b'Content-Length: ' + b'9' * 30), (400, 413)),
+    'other encoding': (post(b'Transfer-Encoding: xchunked'), (400, 501)),
+    'blank before a colon': (post(b'Transfer-Encoding : chunked', b'0\r\n\r\n'), (400,)),
+    'size of a chunk': (CHUNKED + b'0x3\r\nabc\r\n0\r\n\r\n', (400,)),
+    'end of a chunk': (CHUNKED + b'3\r\nabcXX0\r\n\r\n', (400,)),
+    'extension of a chunk': (CHUNKED + b'3;' + b'a' * 40_000 + b'\r\nabc\r\n0\r\n\r\n', (400,)),
+    'zero byte': (get(b'/', HOST + b'A: a\0b\r\n'), (400,)),
+    'headers without end': (get(b'/', HOST + b'A: ' + b'a' * 200_000), (400,)),
+    'TLS': (b'\x16\x03\x01\x02\x00\r\n\r\n', (400,)),
+    'HTTP/2': (b'PRI * HTTP/2.0\r\n' + CLOSE + b'\r\n', (400,)),
+    'websocket': (
+        get(b'/api/info', HOST + b'Upgrade: websocket\r\nConnection: Upgrade\r\n'),
+        (200,),
+    ),
+    'method': (b'TRACE /api/predict HTTP/1.1\r\n' + HOST + CLOSE + b'\r\n', (405,)),
+    'oversized': (post(b'Expect: 100-continue\r\nContent-Length: 900000000'), (413,)),
+    # Names of others. RFC 9112, 3.2.2: the host of a whole address counts, not the header's.
+    'no host': (b'GET / HTTP/1.0\r\n\r\n', (400,)),
+    'other host': (get(b'/', b'Host: localhost@evil.example\r\n'), (400,)),
+    'other address': (get(b'http://evil.example/healthz'), (400,)),
+    'own address': (get(b'http://localhost/healthz'), (200,)),
+    'other origin': (post(b'Origin: http://evil.example'), (403,)),
+    # Files of others.
+    'traversal': (get(b'/../app.py'), (404,)),
+    'encoded traversal': (get(b'/%2e%2e/%2e%2e/etc/passwd'), (404,)),
+    'backslashes': (get(b'/..%5capp.py'), (404,)),
+    'absolute path': (get(b'//etc/passwd'), (404,)),
+    'end of a string': (get(b'/index.html%00.js'), (404,)),
+    'ranges': (get(b'/page.js', HOST + b'Range: bytes=99999999-\r\n'), (416,)),
+    # Forms.
+    'charset undefined': (upload(b'; charset=undefined', field(b'\xff', b'\xff')), (400,)),
+    'charset idna': (upload(b'; charset=idna', field(b'a', b'a' * 900), VIDEO), (400, 422)),
+    'charset zlib': (upload(b'; charset=zlib_codec', field(b'a'), VIDEO), (422,)),
+    'charset of nothing': (upload(b'; charset="a%00"', field(b'a'), VIDEO), (400, 422)),
+    'no boundary': (post(b'Content-Type: multipart/form-data', b'', b'/api/predict'), (400,)),
+    'five fields': (upload(b'', *[field(b'a')] * 5), (400,)),
+    'two files': (upload(b'', VIDEO, VIDEO), (400,)),
+    'large field': (upload(b'', field(b'a', b'x' * 2000)), (400,)),
+    'name of a file': (upload(b'', field(b'video', kind=b'; filename="../../x"')), (422,)),
+    'no name': (upload(b'', b'X: y\r\n\r\nx\r\n'), (400,)),
+}
+
+
+@pytest.mark.parametrize('name', ATTACKS)
+def test_attack(server, name):
+    sent, statuses = ATTACKS[name]
+    received = b''
+    # A server that has refused a request resets what is still sent of it.
+    with contextlib.suppress(ConnectionResetError), server.connect(sent) as connection:
+        while part := connection.recv(2**16):
+            received += part
+    (status,) = re.findall(rb'HTTP/1\.1 (\d+)', received)
+    assert int(status) in statuses, received
+    assert b'root:' not in received and b'Traceback' not in received
+    assert server.ask('healthz')[0] == 200
+
+
+def test_chunks_of_one_byte(server):
+    """They keep the server busy, but not from others."""
+    connections = [server.connect(CHUNKED) for _ in range(4)]
+    for connection in connections:
+        connection.setblocking(False)
+    slowest, end = 0.0, time.monotonic() + 2
+    while time.monotonic() < end:
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.send(b'1\r\nx\r\n' * 10_000)
+        began = time.monotonic()
+        assert server.ask('healthz')[0] == 200
+        slowest = max(slowest, time.monotonic() - began)
+    for connection in connections:
+        connection.close()
+    assert slowest < 2
+
+
+def test_no_fault_is_in_the_log(server):
+    assert 'Traceback' not in server.log.read_text()
