@@ -2,11 +2,12 @@
 """Put a trained model into the package, and write its card.
 
     python -m benchmarks.pages.model_card --ship NAME --checkpoint FILE.pth \\
-        --run DATASET/RUN --label-map FILE
+        --run DATASET/RUN --dev DATASET/RUN --label-map FILE
     python -m benchmarks.pages
 
-The first command writes pan_mm/pretrained/NAME.safetensors, in float16; the second one writes the
-cards beside the weights from the runs in results and the metafile.
+The first command writes pan_mm/pretrained/NAME.safetensors, in float16, calibrated on the dev run
+of the same config; the second one writes the cards beside the weights from the runs in results and
+the metafile.
 """
 
 import argparse
@@ -24,18 +25,26 @@ from benchmarks.evidence import wilson
 from benchmarks.markdown import table
 from benchmarks.pages.metafile import PATH
 from benchmarks.pages.tables import runs_of
-from benchmarks.runs import Run
+from benchmarks.runs import RESULTS, Run
 from benchmarks.settings import RunError
 from pan_mm.deploy.export.weights import export_weights
 from pan_mm.inference import zoo
+from pan_mm.inference.calibrate import (
+    COVERAGE,
+    as_probabilities,
+    expected_calibration_error,
+    fit_temperature,
+    threshold_for,
+)
+from pan_mm.inference.calibration import Calibration
 from pan_mm.inference.per_class import per_class
 from pan_mm.utils.safetensors import read_texts
 
 FOLDER = Path(__file__).parent
 
 
-def ship(name: str, checkpoint: Path, run: Run, label_map: Optional[Path]) -> None:
-    """Write the weights of a run into the package.
+def ship(name: str, checkpoint: Path, run: Run, dev: Run, label_map: Optional[Path]) -> None:
+    """Write the weights of a run into the package, calibrated on another run of its config.
 
     Raises:
         RunError: If the run tested another checkpoint.
@@ -45,9 +54,57 @@ def ship(name: str, checkpoint: Path, run: Run, label_map: Optional[Path]) -> No
     if info['sha256'] != digest:
         raise RunError(f'{info["run"]} is not of {checkpoint}, whose SHA-256 is {digest}')
     zoo.PRETRAINED.mkdir(exist_ok=True)
-    texts = dict(config=info['config'], record=f'{info["dataset"]}/{info["run"]}')
+    texts = dict(
+        config=info['config'],
+        record=f'{info["dataset"]}/{info["run"]}',
+        dev=f'{info["dataset"]}/{dev.info["run"]}',
+        calibration=json.dumps(calibration_on(dev)._asdict()),
+    )
     out = zoo.PRETRAINED / f'{name}.safetensors'
     export_weights(info['config'], checkpoint, out, label_map, torch.float16, texts)
+
+
+def calibration_on(dev: Run) -> Calibration:
+    """Temperature and threshold by the scores of videos that a run was not trained on."""
+    probabilities = as_probabilities(dev.scores)
+    temperature = fit_temperature(probabilities, dev.labels)
+    return Calibration(temperature, threshold_for(_calibrated(dev, temperature), COVERAGE))
+
+
+def _calibrated(run, temperature):
+    probabilities = torch.from_numpy(as_probabilities(run.scores))
+    return Calibration(temperature)(probabilities).numpy()
+
+
+def calibration(run: Run, dev: Run) -> str:
+    """Calibration errors before and after, and accuracy by coverage."""
+    own = calibration_on(dev)
+    errors = []
+    for each in (dev, run):
+        scores = as_probabilities(each.scores), _calibrated(each, own.temperature)
+        values = (100 * expected_calibration_error(p, each.labels) for p in scores)
+        errors.append((each.info['test_list'], *(f'{value:.1f}' for value in values)))
+    rows = []
+    for coverage in (1, 0.8, COVERAGE, 0.4):
+        threshold = threshold_for(_calibrated(dev, own.temperature), coverage)
+        cells = [f'{100 * coverage:.0f}', f'{threshold:.2f}']
+        for each in (dev, run):
+            sure = _calibrated(each, own.temperature).max(1) >= threshold
+            cells += [f'{100 * sure.mean():.0f}', f'{100 * each.hits[sure].mean():.1f}']
+        rows.append(cells)
+    names = [each.info['test_list'] for each in (dev, run)]
+    head = ['coverage wanted, %', 'threshold']
+    head += [f'{name}: {what}' for name in names for what in ('sure, %', 'of these right, %')]
+    return f"""Probabilities are calibrated by a temperature of {own.temperature:.2f}, fitted on
+the dev run of the same config (`{dev.info['run']}`).
+Expected calibration error, in percentage points:
+
+{table(['clips', 'before', 'after'], errors)}
+
+Below a probability of {own.threshold:.2f} the model says that it is unsure. It is so chosen that
+{100 * COVERAGE:.0f} % of the dev clips reach it:
+
+{table(head, rows)}"""
 
 
 def accuracy(run: Run) -> str:
@@ -62,7 +119,7 @@ def accuracy(run: Run) -> str:
 
 In percent. The interval (Wilson) treats the clips as independent, but clips of one film are not;
 the true one is wider. The figures belong to the weights before rounding to float16, which
-moves logits by less than 0.1. In [runs.csv](../../results/runs.csv) the run is
+moves logits by less than 0.15. In [runs.csv](../../results/runs.csv) the run is
 `{info['run']}` of `{info['dataset']}`."""
 
 
@@ -92,6 +149,9 @@ def card(weights: Path, run: Optional[Run]) -> str:
     tested = 'This repository has no test of it, so it is not known.'
     if run:
         tested = f'{accuracy(run)}\n\n{confusions(run, names)}'
+        if 'dev' in texts:
+            dev = find_run(texts['dev'])
+            tested += f'\n\n## Doubt\n\n{calibration(run, dev)}\n\n{rejection(weights.stem)}'
     return (
         (FOLDER / 'card.template')
         .read_text(encoding='utf-8')
@@ -106,6 +166,22 @@ def card(weights: Path, run: Optional[Run]) -> str:
             **described.get(config.rpartition('_')[2], unknown),
         )
     )
+
+
+def rejection(name: str) -> str:
+    """Table of the clips of other worlds that the model is unsure of."""
+    path = RESULTS / 'rejection.json'
+    report = json.loads(path.read_text(encoding='utf-8'))
+    rows = [
+        (world, found['clips'], f'{100 * found["unsure"] / found["clips"]:.0f}')
+        for world, found in report.get(name, {}).items()
+    ]
+    if not rows:
+        return ''
+    return f"""Clips of other worlds, which it has not seen and was not chosen by
+(`python -m benchmarks.rejection`):
+
+{table(['clips', 'number', 'unsure, %'], rows)}"""
 
 
 def run_of(weights: Path) -> Optional[Run]:
@@ -143,10 +219,13 @@ def main(argv: Optional[list] = None) -> None:
     parser.add_argument('--ship', metavar='NAME', required=True, help='name of the model')
     parser.add_argument('--checkpoint', type=Path, required=True, help='its weights')
     parser.add_argument('--run', required=True, help='DATASET/RUN, the test of this checkpoint')
+    parser.add_argument(
+        '--dev', required=True, help='DATASET/RUN, of the same config, to calibrate'
+    )
     parser.add_argument('--label-map', type=Path, help='class names, one a line')
     args = parser.parse_args(argv)
     try:
-        ship(args.ship, args.checkpoint, find_run(args.run), args.label_map)
+        ship(args.ship, args.checkpoint, find_run(args.run), find_run(args.dev), args.label_map)
     except (RunError, OSError, ValueError) as error:
         sys.exit(f'error: {error}')
 

@@ -27,6 +27,9 @@ example:
     add_model(parser, 'file or URL, or an exported model')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
     parser.add_argument('--label-map', metavar='FILE', help='class names, one per line')
+    parser.add_argument(
+        '--no-reject', action='store_true', help='do not say where the model is unsure'
+    )
     add_optimize(parser)
     parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0 admits other machines')
     parser.add_argument('--port', type=int, default=7860, help='0 chooses a free port')
@@ -94,6 +97,7 @@ def run(args):
             device=args.device,
             label_map=args.label_map,
             optimize=args.optimize,
+            reject=not args.no_reject,
         )
         title = Path(args.config).stem if args.config else args.model or find_model().name
         hosts = [*own_names(args.host), *args.host_name]

@@ -17,6 +17,8 @@ from pan_mm.utils.terminal import status
 from .interrupts import handled_interrupts
 from .options import add_cfg_options, add_model, add_optimize, chosen_model
 
+ON = 0.5
+
 
 def add_arguments(parser):
     parser.epilog = """\
@@ -37,7 +39,11 @@ example:
     parser.add_argument(
         '--smoothing', type=float, default=1.0, help='weight of the newest scores in their average'
     )
-    parser.add_argument('--on', type=float, default=0.5, help='score at which an event starts')
+    parser.add_argument(
+        '--on',
+        type=float,
+        help=f'score at which an event starts; by default {ON}, and no less than is sure',
+    )
     parser.add_argument('--off', type=float, default=0.3, help='score below which an event ends')
     parser.add_argument(
         '--min-duration', type=float, default=0.0, help='seconds that an event must last'
@@ -64,20 +70,28 @@ def _run(args, stdout):
         if (value := getattr(args, name)) is not None and value < 1:
             raise ValueError(f'--{name} must be at least 1, got {value}')
     smoother = ScoreSmoother(args.smoothing)
-    detector = EventDetector(args.on, args.off, args.min_duration)
     config, checkpoint = chosen_model(args)
     model = load_recognizer(config, checkpoint, args.device)
     names = class_names(count_classes(model), args.label_map, model.dataset_meta, model.cfg)
     if args.optimize is not None:
         optimize(model, args.optimize)
     recognizer = StreamRecognizer(model, args.stride, args.hop)
+    threshold = recognizer.calibration.threshold
+    on = max(ON, threshold) if args.on is None else args.on
+    detector = EventDetector(on, args.off, args.min_duration)
     stats = StreamStats()
+
+    def record(prediction):
+        found = prediction_record(prediction, names, args.topk, stats.fps)
+        if threshold:
+            found['unsure'] = bool(prediction.scores.max() < threshold)
+        return found
 
     def write(result):
         if isinstance(result, Event):
             print(_json(event_record(result, names)), file=stdout)
         elif args.predictions:
-            print(_json(prediction_record(result, names, args.topk, stats.fps)), file=stdout)
+            print(_json(record(result)), file=stdout)
         stdout.flush()
 
     source = open_source(args.source, recognizer.buffer(args.buffer), args.retries)

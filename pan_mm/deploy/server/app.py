@@ -173,7 +173,7 @@ class Api:
             with suppress(ValueError):  # an exported file, or not a PAN
                 seen = inspect_clip(self.inferencer.model, inputs)
         seconds = dict(decoding=clip.seconds, recognition=took)
-        return dict(top=self.inferencer.top(probabilities), seconds=seconds), seen
+        return dict(self.inferencer.result(probabilities), seconds=seconds), seen
 
     async def open_camera(self, request: Request) -> Response:
         """Follow a live camera more, under a name that nobody can guess."""

@@ -91,7 +91,7 @@ class Camera:
             return None
         prediction, maps = newest
         answer = dict(
-            top=self._inferencer.top(torch.from_numpy(prediction.scores)),
+            **self._inferencer.result(torch.from_numpy(prediction.scores)),
             latency=round(prediction.latency, 4),
             dropped=self._buffer.dropped,
             pictures=[],

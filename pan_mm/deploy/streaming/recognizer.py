@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pan_mm.config.pipelines import VideoPipeline
+from pan_mm.inference.calibration import read_calibration
 from pan_mm.inference.recognizer import require_finite
 from pan_mm.models.causal_shift import is_causal, shift_memory
 from pan_mm.models.probabilities import to_probabilities
@@ -78,6 +79,7 @@ class StreamRecognizer:
         if stride < 1 or hop < 1:
             raise ValueError(f'stride and hop must be at least 1, got {stride} and {hop}')
         self.model = model.eval()
+        self.calibration = read_calibration(getattr(model, 'dataset_meta', None), 'the model')
         self._streams = _streams(model)  # [(weight, recognizer)]
         backbones = [recognizer.backbone for _, recognizer in self._streams]
         self.stride = stride
@@ -244,7 +246,7 @@ class StreamRecognizer:
                 x = recognizer.backbone.backbone(x)  # (T, C, h, w)
             logits = logits + weight * recognizer.cls_head(x)  # (1, num_classes)
         require_finite(logits)
-        return to_probabilities(logits[0].float(), self.model).cpu().numpy()
+        return self.calibration(to_probabilities(logits[0].float(), self.model)).cpu().numpy()
 
 
 class StreamStats:

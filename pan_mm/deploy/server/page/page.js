@@ -18,7 +18,8 @@ function echo(section, message, isError = false) {
   status.classList.toggle('error', isError);
 }
 
-function show(section, { top = [], pictures = [] } = {}) {
+function show(section, { top = [], pictures = [], unsure = false } = {}) {
+  $(`${section} .unsure`).hidden = !unsure;
   const bars = top.map(({ name, score }) => {
     const bar = element('i');
     bar.style.width = `${100 * score}%`;
@@ -49,6 +50,8 @@ async function start() {
     limits = info.limits;
     document.title = $('h1').textContent = info.title;
     $('#live').hidden = !info.live;
+    $('#known').textContent = `It knows ${info.classes.length} actions`;
+    $('#classes').textContent = info.classes.join(', ');
   } catch (error) {
     return echo('#clip', error.message, true);
   }
@@ -70,19 +73,26 @@ $('#login').addEventListener('submit', (event) => {
   start();
 });
 
-$('#file').addEventListener('change', () => {
-  const [clip] = $('#file').files;
+let clip = null;
+
+function choose(file) {
+  clip = file;
   URL.revokeObjectURL($('#preview').src);
   $('#preview').src = clip ? URL.createObjectURL(clip) : '';
   $('#preview').hidden = !clip;
+  show('#clip');
   echo('#clip', '');
+}
+
+$('#file').addEventListener('change', () => choose($('#file').files[0]));
+$('#sample').addEventListener('click', async () => {
+  choose(await (await fetch('sample.mp4')).blob());
 });
 $('#preview').addEventListener('error', () => {
   $('#preview').hidden = true; // what cannot be played here may still be recognized
 });
 
 $('#recognize').addEventListener('click', async () => {
-  const [clip] = $('#file').files;
   show('#clip');
   if (!clip) return echo('#clip', 'choose a clip first', true);
   if (clip.size > limits.bytes - 1024) {
