@@ -13,7 +13,7 @@ from pan_mm.inference.predictions import (
     write_features,
     write_results,
 )
-from pan_mm.inference.videos import find_videos
+from pan_mm.inference.videos import find_videos, preload
 from pan_mm.utils.errors import LINES, escape
 from pan_mm.utils.files import ENCODING_ERRORS, atomic_write
 from pan_mm.utils.terminal import track
@@ -93,6 +93,9 @@ def _recognize(args, stdout):
     videos = find_videos([*args.videos, *([f'@{args.list}'] if args.list else [])])
     if not videos:
         raise ValueError('no videos; name files, folders, globs, or a list with --list')
+    workers = args.workers if len(videos) > 1 else 0  # a process takes time to start
+    if workers:
+        preload()
     config, checkpoint = chosen_model(args)
     inferencer = PANInferencer(
         config,
@@ -101,7 +104,7 @@ def _recognize(args, stdout):
         batch_size=args.batch_size,
         label_map=args.label_map,
         topk=args.topk,
-        num_workers=args.workers if len(videos) > 1 else 0,  # a process takes time to start
+        num_workers=workers,
         optimize=args.optimize,
         reject=not args.no_reject,
     )

@@ -8,6 +8,7 @@ import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import forkserver
 
 import cv2
 import torch
@@ -19,6 +20,7 @@ from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import DataError
 
 AHEAD = 4  # videos that wait for a process, of each process
+TIMEOUT = 600  # seconds that a video may take
 
 
 def find_videos(inputs: Iterable) -> list:
@@ -97,14 +99,23 @@ def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Itera
         return
     from pebble import ProcessPool
 
-    context = multiprocessing.get_context('fork' if os.name == 'posix' else None)
+    # Not forked from this process: its threads may hold locks that a copy waits for, for ever.
+    context = multiprocessing.get_context('forkserver' if os.name == 'posix' else None)
     with ProcessPool(workers, initializer=_begin_worker, context=context) as pool:
         todo, ahead = iter(videos), deque()
         for video in itertools.chain(todo, [None] * AHEAD * workers):
             if video is not None:
-                ahead.append((video, pool.schedule(_read_packed, (video, pipeline))))
+                found = pool.schedule(_read_packed, (video, pipeline), timeout=TIMEOUT)
+                ahead.append((video, found))
             if ahead and (video is None or len(ahead) > AHEAD * workers):
                 yield _result(*ahead.popleft())
+
+
+def preload() -> None:
+    """Let the process that workers are forked from import what they need, meanwhile."""
+    if os.name == 'posix':
+        multiprocessing.set_forkserver_preload([__name__, 'mmaction.datasets'])
+        forkserver.ensure_running()
 
 
 def _begin_worker():
@@ -125,6 +136,8 @@ def _result(video, future):
         return (video, *pickle.loads(future.result()))
     except ProcessExpired as error:
         return video, None, f'its decoder crashed (status {error.exitcode}); remove or replace it'
+    except TimeoutError:
+        return video, None, f'not decoded within {TIMEOUT} s; cut or replace it'
 
 
 def read_video(video: str, pipeline: Callable) -> tuple:
