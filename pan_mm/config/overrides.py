@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader
 
 from pan_mm.utils.errors import ConfigError, listed, nearest
 
+from .values import fault_of, hints_of
+
 REGISTRIES = [
     registry
     for module in (mmaction.registry, mmengine.registry)
@@ -168,6 +170,12 @@ def _check_part(place: str, part: dict) -> Iterator[str]:
         if isinstance(kind, str) and difflib.get_close_matches(kind, names, 1, NEAR):
             yield f'{place}.type: {kind!r} is not registered; {nearest(kind, names)}'
         return
+    hints = hints_of(_parts(kind)[0])
+    for name, value in part.items():
+        if fault := fault_of(name, value, hints.get(name)):
+            yield f'{place}.{name}: {fault}'
+    if part.get('with_cp') and part.get('depth') in (18, 34):  # MMAction2 only asserts it
+        yield f'{place}.with_cp: blocks of depth {part["depth"]} cannot recompute; leave it out'
     taken = {name for each in _parts(kind) for name in arguments(each)}
     for name in part.keys() - taken - {'type'}:
         if difflib.get_close_matches(name, taken, 1, NEAR):

@@ -1,8 +1,9 @@
 """Decoding the sampled frames of a video, and as few others as the codec allows."""
 
 import functools
+import os
 from collections.abc import Callable, Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import av
 import numpy as np
@@ -13,6 +14,7 @@ from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import VideoError
 
 from .container import DEFAULT, Limits, VideoFile, fetch_video, reason_of, video_stream
+from .frame_folder import FrameFolder
 
 # Frames that a sound container may announce but not hold.
 MISSING = 2
@@ -247,8 +249,12 @@ class VideoInit(BaseTransform):
         )
 
     def transform(self, results: dict) -> dict:
-        """Open ``results['filename']``."""
-        reader = SparseReader(self.fetch(results['filename']), self.num_threads)
+        """Open ``results['filename']``, a file, or a folder of frames."""
+        name = results['filename']
+        if os.path.isdir(name):
+            reader: Any = FrameFolder(name)
+        else:
+            reader = SparseReader(self.fetch(name), self.num_threads)
         results.update(video_reader=reader, total_frames=len(reader), avg_fps=reader.avg_fps)
         return results
 

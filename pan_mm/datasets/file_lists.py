@@ -183,7 +183,7 @@ def _videos_below(folder: Path) -> Iterator[tuple]:
         if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
             yield path, None
         elif path.is_dir() and _images(path):
-            yield path, _count_frames(path)[1]
+            yield path, count_frames(path)[1]
 
 
 def frame_names(root: str, videos: Sequence[Video]) -> Optional[FrameNames]:
@@ -195,7 +195,7 @@ def frame_names(root: str, videos: Sequence[Video]) -> Optional[FrameNames]:
     kinds: dict = {}
     for video in videos:
         is_folder = video.num_frames is not None
-        kind = _count_frames(Path(root, video.path))[0] if is_folder else None
+        kind = count_frames(Path(root, video.path))[0] if is_folder else None
         kinds.setdefault(kind, video.path)
     if len(kinds) > 1:
         found = ', '.join(
@@ -208,7 +208,7 @@ def frame_names(root: str, videos: Sequence[Video]) -> Optional[FrameNames]:
     return next(iter(kinds), None)
 
 
-def _count_frames(folder: Path) -> tuple:
+def count_frames(folder: Path) -> tuple:
     """Find the names and the number of frames; with optical flow next to them, of ``img_*``."""
     kinds: dict = {}
     for name in _images(folder):

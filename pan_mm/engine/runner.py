@@ -17,6 +17,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.runner.runner import ConfigType
 from torch import nn
+from torch.utils.data import DataLoader
 
 from pan_mm.config.overrides import SCALE, check_settings
 from pan_mm.config.scale import apply_scale
@@ -93,6 +94,14 @@ class CheckedRunner(Runner):
                 self._terminals.append((handler, handler.level))
                 handler.setLevel(max(handler.level, logging.WARNING))
         return logger
+
+    @staticmethod
+    def build_dataloader(dataloader: Any, *args, **kwargs) -> DataLoader:
+        """Build it; without workers, what is only for workers does not count."""
+        if isinstance(dataloader, dict) and dataloader.get('num_workers') == 0:
+            left = ('persistent_workers', 'prefetch_factor')
+            dataloader = {key: value for key, value in dataloader.items() if key not in left}
+        return Runner.build_dataloader(dataloader, *args, **kwargs)
 
     def train(self) -> nn.Module:
         """Train, as described in the log."""

@@ -16,6 +16,7 @@ import torch
 from pan_mm.config.pipelines import video_info
 from pan_mm.datasets.checks.annotations import read_lines
 from pan_mm.datasets.container import VIDEO_SUFFIXES
+from pan_mm.datasets.file_lists import FRAME_SUFFIXES
 from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import DataError
 
@@ -28,7 +29,8 @@ def find_videos(inputs: Iterable) -> list:
 
     Args:
         inputs (Iterable[str | Path]): Each a file (of any suffix, also one that does not exist:
-            that is for the decoder to say), a folder (all its videos, however deep), a glob
+            that is for the decoder to say), a folder (all its videos, however deep, or else all its
+            folders of frames), a glob
             such as ``'clips/**/*.mp4'``, or ``@FILE``, a list with a file, folder or glob a line.
 
     Returns:
@@ -54,10 +56,13 @@ def find_videos(inputs: Iterable) -> list:
 
 def _expand(item: str) -> list:
     if os.path.isdir(item):
-        paths = (os.path.join(folder, f) for folder, _, files in os.walk(item) for f in files)
+        found = list(os.walk(item))
+        paths = (os.path.join(folder, file) for folder, _, files in found for file in files)
         videos = sorted(path for path in paths if is_video(path))
+        videos = videos or sorted(folder for folder, _, files in found if any(map(is_frame, files)))
         if not videos:
-            raise ValueError(f'{item}: no videos in this folder ({", ".join(VIDEO_SUFFIXES)})')
+            suffixes = ', '.join((*VIDEO_SUFFIXES, *FRAME_SUFFIXES))
+            raise ValueError(f'{item}: no videos or frames in this folder ({suffixes})')
         return videos
     if os.path.exists(item):
         return [item]
@@ -80,6 +85,11 @@ def read_list(path: str) -> list:
 def is_video(path: str) -> bool:
     """Tell whether a file is a video by its suffix."""
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
+
+
+def is_frame(path: str) -> bool:
+    """Tell whether a file is a frame of a video by its suffix."""
+    return os.path.splitext(path)[1].lower() in FRAME_SUFFIXES
 
 
 def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Iterator[tuple]:

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 import pan_mm  # noqa: F401  registers the parts
@@ -58,7 +58,7 @@ LEGITIMATE = [
 
 def parsed(*options):
     pairs = (option.partition('=') for option in options)
-    return {key: {'True': True, 'False': False}.get(value, value) for key, _, value in pairs}
+    return {key: DictAction._parse_iterable(value) for key, _, value in pairs}
 
 
 def test_options_of_one_runner(cfg):
