@@ -70,6 +70,12 @@ def run_tool(name: str, example: Optional[str] = None) -> None:
         try:
             with plain_pickles():
                 runpy.run_path(str(find_tool(name)), run_name='__main__')
+        except KeyboardInterrupt:
+            if raises or not checked:
+                raise
+            is_training = name.startswith('train')
+            advice = '; with --resume it goes on from the last checkpoint' if is_training else ''
+            sys.exit(f'interrupted{advice}')
         finally:
             if example and _asks_for_help():
                 print(f'\nexample:\n  {example}')
