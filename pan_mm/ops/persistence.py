@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from . import cpu
 from .reference import frame_differences, persistence_reference
+from .selection import fastest_backend, free_memory
 
 BACKENDS = ('auto', 'reference', 'cpu', 'triton')
 
@@ -60,7 +61,9 @@ def persistence_of_appearance(
         select_backend(frames, weight, backend)  # reports at once what is wrong
     dtype = frames.dtype if frames.is_floating_point() else weight.dtype
     precision = _autocast_dtype(frames.device) or weight.dtype
-    plain = backend == 'reference' or (backend == 'auto' and _wants_plain(weight))
+    plain = backend == 'reference' or (
+        backend == 'auto' and (_wants_plain(weight) or _prefers_plain(frames, weight, precision))
+    )
     if not plain:
         # Small filters and large gradients need float32 here, whatever the precision of products.
         weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
@@ -70,18 +73,23 @@ def persistence_of_appearance(
         return persistence_reference(frames, weight, eps)
     args = (frames, weight, eps, precision, dtype)
     if not _wants_operator(frames, weight):
-        return _run('forward', backend, frames, weight, args)
+        return _run('forward', backend, frames, weight, precision, args)
     return _persistence(*args, backend)
 
 
 def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str:
     """Name the path that :func:`persistence_of_appearance` takes for these tensors.
 
-    'auto' is 'triton' on NVIDIA GPUs of compute capability 8.0 and above where Triton is
-    installed and has a kernel for these filters, 'cpu' on processors where PyTorch has oneDNN,
-    else 'reference'. It is 'reference', too, for float64, and where plain operators are wanted
-    (ONNX, ``torch.jit.trace``, ``torch.func``). ``torch.compile`` and ``torch.export`` keep the
-    choice for when they run: they hold one operator, ``pan_mm::persistence``.
+    'auto' is the path that was the fastest in the records of ``results/performance``: 'cpu' on
+    processors where PyTorch has oneDNN, and 'triton' on NVIDIA GPUs of compute capability 8.0 and
+    above where Triton is installed and has a kernel for these filters, else 'reference'.
+    Floating-point frames that are multiplied in float32 (not under autocast) take 'reference' on
+    a GPU, where it is faster, unless with backward it would need more than a third of the memory
+    that was free when frames of this shape first came.
+
+    It is 'reference', too, for float64, and where plain operators are wanted (ONNX,
+    ``torch.jit.trace``, ``torch.func``). ``torch.compile`` and ``torch.export`` keep the choice
+    for when they run: they hold one operator, ``pan_mm::persistence``.
 
     Args:
         frames (Tensor): Frames of shape (B, m, C, H, W).
@@ -95,6 +103,10 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
         ValueError: If the backend is unknown.
         RuntimeError: If the backend asked for cannot run on these tensors.
     """
+    return _select(frames, weight, backend, _autocast_dtype(frames.device) or weight.dtype)
+
+
+def _select(frames: Tensor, weight: Tensor, backend: str, precision: torch.dtype) -> str:
     if backend not in BACKENDS:
         raise ValueError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
     if backend in ('cpu', 'triton'):
@@ -104,14 +116,15 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
         return backend
     if backend == 'reference' or _wants_plain(weight):
         return 'reference'
-    if frames.is_cuda:
+    preferred = _preferred(frames, weight, precision)
+    if preferred == 'cpu':
+        return 'cpu' if torch.backends.mkldnn.is_available() else 'reference'
+    if preferred == 'triton':
         obstacle = _obstacle('triton', frames, weight)
         if obstacle is None:
             return 'triton'
         if not _unusable:  # a warning has reported it
             _say_once(f'PA is computed by plain PyTorch operators: the kernel {obstacle}')
-    if _obstacle('cpu', frames, weight) is None and torch.backends.mkldnn.is_available():
-        return 'cpu'
     return 'reference'
 
 
@@ -129,7 +142,8 @@ def _persistence(
     dtype: torch.dtype,
     backend: str,
 ) -> Tensor:
-    return _run('forward', backend, frames, weight, (frames, weight, eps, precision, dtype))
+    args = (frames, weight, eps, precision, dtype)
+    return _run('forward', backend, frames, weight, precision, args)
 
 
 @torch.library.custom_op(
@@ -139,10 +153,16 @@ def _persistence(
     'bool needs_frames, bool needs_weight, str backend) -> Tensor[]',
 )
 def _persistence_backward(
-    grad_maps: Tensor, frames: Tensor, weight: Tensor, *args: Any
+    grad_maps: Tensor,
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    precision: torch.dtype,
+    *args: Any,
 ) -> list[Tensor]:
-    *others, backend = args
-    grads = _run('backward', backend, frames, weight, (grad_maps, frames, weight, *others))
+    *needs, backend = args
+    args = (grad_maps, frames, weight, eps, precision, *needs)
+    grads = _run('backward', backend, frames, weight, precision, args)
     return [grad for grad in grads if grad is not None]
 
 
@@ -176,9 +196,11 @@ def _differentiate(ctx: Any, grad_maps: Tensor) -> tuple:
 _persistence.register_autograd(_differentiate, setup_context=_setup_context)
 
 
-def _run(step: str, backend: str, frames: Tensor, weight: Tensor, args: tuple) -> Any:
+def _run(
+    step: str, backend: str, frames: Tensor, weight: Tensor, precision: torch.dtype, args: tuple
+) -> Any:
     """One step, 'forward' or 'backward', on the path for these tensors."""
-    chosen = select_backend(frames, weight, backend)
+    chosen = _select(frames, weight, backend, precision)
     with torch.autocast(frames.device.type, enabled=False):
         if chosen == 'cpu':
             return getattr(cpu, step)(*args)
@@ -308,11 +330,43 @@ def _wants_operator(frames: Tensor, weight: Tensor) -> bool:
 
     To predict, nobody has: the first call of an operator imports PyTorch's compiler, a second.
     """
-    if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
-        return True
     if torch.is_grad_enabled() and (frames.requires_grad or weight.requires_grad):
         return True
-    return any(type(tensor) not in (Tensor, Parameter) for tensor in (frames, weight))
+    return _is_watched(frames, weight)
+
+
+def _is_watched(frames: Tensor, weight: Tensor) -> bool:
+    """Tell whether a compiler, a mode or a kind of tensor looks at operators."""
+    if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
+        return True
+    return not (_has_data(frames) and _has_data(weight))
+
+
+def _has_data(tensor: Tensor) -> bool:
+    return type(tensor) in (Tensor, Parameter)
+
+
+def _prefers_plain(frames: Tensor, weight: Tensor, precision: torch.dtype) -> bool:
+    """Tell whether plain operators are the fastest, recorded by autograd, which saves features.
+
+    Not in half precision, where small filters and large gradients need what the operator does.
+    """
+    return (
+        precision == torch.float32
+        and frames.is_floating_point()
+        and not _is_watched(frames, weight)
+        and _preferred(frames, weight, precision) == 'reference'
+    )
+
+
+def _preferred(frames: Tensor, weight: Tensor, precision: torch.dtype) -> str:
+    """The fastest path for these tensors; it may have an obstacle."""
+    device, free = frames.device.type, None
+    if frames.is_cuda:
+        device = 'cuda'
+        if _has_data(frames) and not torch.compiler.is_compiling():
+            free = free_memory(frames.device, frames.shape)
+    return fastest_backend(device, frames.dtype, precision, frames.shape, len(weight), free)
 
 
 def _obstacle(backend: str, frames: Tensor, weight: Tensor) -> Optional[str]:
