@@ -15,7 +15,7 @@ from torch.nn import Parameter
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from . import cpu
-from .reference import frame_differences, persistence_reference
+from .reference import fold_std, frame_differences, persistence_reference
 from .selection import fastest_backend, free_memory
 
 BACKENDS = ('auto', 'reference', 'cpu', 'triton')
@@ -64,17 +64,15 @@ def persistence_of_appearance(
     plain = backend == 'reference' or (
         backend == 'auto' and (_wants_plain(weight) or _prefers_plain(frames, weight, precision))
     )
-    if not plain:
-        # Small filters and large gradients need float32 here, whatever the precision of products.
-        weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
-    if std is not None:
-        weight = weight / weight.new_tensor(std).view(-1, 1, 1)
     if plain:
-        return persistence_reference(frames, weight, eps)
-    args = (frames, weight, eps, precision, dtype)
+        return persistence_reference(frames, fold_std(weight, std), eps)
+    # Small filters and large gradients need float32 here, whatever the precision of products.
+    weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    std = None if std is None else [float(value) for value in std]
     if not _wants_operator(frames, weight):
+        args = (frames, weight, eps, precision, dtype, std)
         return _run('forward', backend, frames, weight, precision, args)
-    return _persistence(*args, backend)
+    return _persistence(frames, weight, eps, precision, dtype, backend, std)
 
 
 def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str:
@@ -132,7 +130,7 @@ def _select(frames: Tensor, weight: Tensor, backend: str, precision: torch.dtype
     'pan_mm::persistence',
     mutates_args=(),
     schema='(Tensor frames, Tensor weight, float eps, ScalarType precision, ScalarType dtype, '
-    'str backend) -> Tensor',
+    'str backend, float[]? std=None) -> Tensor',
 )
 def _persistence(
     frames: Tensor,
@@ -141,8 +139,9 @@ def _persistence(
     precision: torch.dtype,
     dtype: torch.dtype,
     backend: str,
+    std: Optional[Sequence[float]] = None,
 ) -> Tensor:
-    args = (frames, weight, eps, precision, dtype)
+    args = (frames, weight, eps, precision, dtype, std)
     return _run('forward', backend, frames, weight, precision, args)
 
 
@@ -150,7 +149,7 @@ def _persistence(
     'pan_mm::persistence_backward',
     mutates_args=(),
     schema='(Tensor grad_maps, Tensor frames, Tensor weight, float eps, ScalarType precision, '
-    'bool needs_frames, bool needs_weight, str backend) -> Tensor[]',
+    'bool needs_frames, bool needs_weight, str backend, float[]? std=None) -> Tensor[]',
 )
 def _persistence_backward(
     grad_maps: Tensor,
@@ -158,28 +157,30 @@ def _persistence_backward(
     weight: Tensor,
     eps: float,
     precision: torch.dtype,
-    *args: Any,
+    needs_frames: bool,
+    needs_weight: bool,
+    backend: str,
+    std: Optional[Sequence[float]] = None,
 ) -> list[Tensor]:
-    *needs, backend = args
-    args = (grad_maps, frames, weight, eps, precision, *needs)
+    args = (grad_maps, frames, weight, eps, precision, needs_frames, needs_weight, std)
     grads = _run('backward', backend, frames, weight, precision, args)
     return [grad for grad in grads if grad is not None]
 
 
 @_persistence.register_fake
-def _(frames, weight, eps, precision, dtype, backend):
+def _(frames, weight, eps, precision, dtype, backend, std=None):
     batch, num_frames, _, height, width = frames.shape
     return frames.new_empty((batch, num_frames - 1, height, width), dtype=dtype)
 
 
 @_persistence_backward.register_fake
-def _(grad_maps, frames, weight, eps, precision, needs_frames, needs_weight, backend):
+def _(grad_maps, frames, weight, eps, precision, needs_frames, needs_weight, backend, std=None):
     needed = [tensor for tensor, need in ((frames, needs_frames), (weight, needs_weight)) if need]
     return [tensor.new_empty(tensor.shape) for tensor in needed]
 
 
 def _setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    frames, weight, ctx.eps, ctx.precision, _, ctx.backend = inputs
+    frames, weight, ctx.eps, ctx.precision, _, ctx.backend, ctx.std = inputs
     ctx.save_for_backward(frames, weight)  # but not the features: backward recomputes them
 
 
@@ -187,10 +188,10 @@ def _differentiate(ctx: Any, grad_maps: Tensor) -> tuple:
     needs = ctx.needs_input_grad[:2]
     grads = iter(
         _persistence_backward(
-            grad_maps, *ctx.saved_tensors, ctx.eps, ctx.precision, *needs, ctx.backend
+            grad_maps, *ctx.saved_tensors, ctx.eps, ctx.precision, *needs, ctx.backend, ctx.std
         )
     )
-    return (*(next(grads) if need else None for need in needs), None, None, None, None)
+    return (*(next(grads) if need else None for need in needs), *[None] * 5)
 
 
 _persistence.register_autograd(_differentiate, setup_context=_setup_context)
@@ -224,9 +225,14 @@ _unusable: list[Exception] = []  # why the kernel is not tried again in this pro
 
 
 def _plain_forward(
-    frames: Tensor, weight: Tensor, eps: float, precision: torch.dtype, dtype: torch.dtype
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    precision: torch.dtype,
+    dtype: torch.dtype,
+    std: Optional[Sequence[float]],
 ) -> Tensor:
-    frames, weight = _plain_inputs(frames, weight, precision)
+    frames, weight = _plain_inputs(frames, fold_std(weight, std), precision)
     return persistence_reference(frames, weight, eps).to(dtype)
 
 
@@ -236,11 +242,13 @@ def _plain_backward(
     weight: Tensor,
     eps: float,
     precision: torch.dtype,
-    *needs: bool,
+    needs_frames: bool,
+    needs_weight: bool,
+    std: Optional[Sequence[float]],
 ) -> tuple[Optional[Tensor], Optional[Tensor]]:
     """The reference's gradients by hand, as autograd does not record within an operator."""
     dtypes = frames.dtype, weight.dtype
-    frames, weight = _plain_inputs(frames, weight, precision)
+    frames, weight = _plain_inputs(frames, fold_std(weight, std), precision)
     padding = [weight.shape[-1] // 2] * 2
     differences = frame_differences(frames, weight.dtype)
     features = F.conv2d(differences, weight, padding=padding)
@@ -249,16 +257,18 @@ def _plain_backward(
     scale = (grad_maps.flatten(0, 1).unsqueeze(1) / maps).masked_fill(maps == 0, 0)
     grad_differences, grad_weight, _ = torch.ops.aten.convolution_backward(
         (features * scale).to(weight.dtype), differences, weight, None,
-        [1, 1], padding, [1, 1], False, [0, 0], 1, [*needs, False],
+        [1, 1], padding, [1, 1], False, [0, 0], 1, [needs_frames, needs_weight, False],
     )  # fmt: skip
     grad_frames = None
-    if needs[0]:
+    if needs_frames:
         grad_frames = torch.zeros(frames.shape, dtype=weight.dtype, device=frames.device)
         grad_differences = grad_differences.unflatten(0, (len(frames), -1))
         grad_frames[:, :-1] += grad_differences
         grad_frames[:, 1:] -= grad_differences
         grad_frames = grad_frames.to(dtypes[0])
-    return grad_frames, grad_weight.to(dtypes[1]).contiguous() if needs[1] else None
+    if not needs_weight:
+        return grad_frames, None
+    return grad_frames, fold_std(grad_weight.to(dtypes[1]), std).contiguous()
 
 
 def _plain_inputs(frames: Tensor, weight: Tensor, precision: torch.dtype) -> tuple:

@@ -15,13 +15,13 @@ RECORDS = sorted(
 CLIP_LEN, NUM_FILTERS = 4, 8
 H200, GPU = 140 * 2**30, torch.device('cuda', 0)
 SHAPE = (64, CLIP_LEN, 3, 224, 224)
-# A step that took twice as long as with one thread, and three times as long as the same step on
-# frames of twice the size, in the same run: the machine was at something else.
+# A training step whose time nothing explains: three times that with one thread, and of the same
+# step on larger frames, in the same run. The machine was at something else.
 DISTURBED = {('motion_xeon-2-cores.json', 2, 'float32', 224, 224)}
 
 
 def rows():
-    """Of each record: name, device, dtype of frames, result, and the speed of each path."""
+    """Of each record: name, step, device, dtype of frames, result, and the speed of each path."""
     for path in RECORDS:
         record = json.loads(path.read_text())
         for result in record['results']:
@@ -39,18 +39,16 @@ def rows():
             dtype = result['dtype']
             yield path.name, 'forward', device, dtype, result, paths
             yield path.name, 'from uint8', device, 'uint8', result, from_raw
-            yield path.name, 'training', device, dtype, result, training
+            key = (path.name, *(result[key] for key in ('threads', 'dtype', 'height', 'width')))
+            if key not in DISTURBED:
+                yield path.name, 'training', device, dtype, result, training
 
 
 @pytest.mark.parametrize(
     'row', rows(), ids=lambda row: f'{row[0]}-{row[4]["threads"]}-{row[4]["width"]}-{row[1]}'
 )
 def test_auto_is_not_slower_than_any_path_in_a_record(row):
-    name, step, device, frames, result, speeds = row
-    if step == 'training':
-        key = (name, *(result[key] for key in ('threads', 'dtype', 'height', 'width')))
-        if key in DISTURBED:
-            pytest.skip('the record of this step was disturbed')
+    _, _, device, frames, result, speeds = row
     shape = (result['batch'], CLIP_LEN, 3, result['height'], result['width'])
     dtype, precision = getattr(torch, frames), getattr(torch, result['dtype'])
     chosen = fastest_backend(device, dtype, precision, shape, NUM_FILTERS, H200)
