@@ -14,12 +14,14 @@ The sum of squares is a product with a vector of ones: PyTorch's norms over a sh
 several times slower than the convolution itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .reference import fold_std
 
 # Pixels of a band: 2 ** 16 pixels of 8 float32 features are 2 MiB; smaller bands gain nothing.
 # Several threads get bands of 8 times as many: they meet after each operator, and on a machine with
@@ -45,10 +47,15 @@ def has_bfloat16_units() -> bool:
 
 
 def forward(
-    frames: Tensor, weight: Tensor, eps: float, precision: torch.dtype, dtype: torch.dtype
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    precision: torch.dtype,
+    dtype: torch.dtype,
+    std: Optional[Sequence[float]],
 ) -> Tensor:
     """Motion maps of shape (B, m - 1, H, W) in ``dtype``, convolved at ``precision`` or above."""
-    weight = weight.to(compute_dtype(precision))
+    weight = fold_std(weight, std).to(compute_dtype(precision))
     batch, num_frames, _, height, width = frames.shape
     num_filters, _, size, _ = weight.shape
     folded = _fold_filters(weight)
@@ -72,9 +79,11 @@ def backward(
     precision: torch.dtype,
     needs_frames: bool,
     needs_weight: bool,
+    std: Optional[Sequence[float]],
 ) -> tuple[Optional[Tensor], Optional[Tensor]]:
     """Gradients of the frames and the filters (None where not needed), features recomputed."""
-    filters_dtype, weight = weight.dtype, weight.to(compute_dtype(precision))
+    filters_dtype = weight.dtype
+    weight = fold_std(weight, std).to(compute_dtype(precision))
     height, width = frames.shape[-2:]
     num_filters, channels, size, _ = weight.shape
     folded = _fold_filters(weight)
@@ -116,10 +125,10 @@ def backward(
             inner = inner.unflatten(0, (-1, steps.stop - steps.start))
             grad_frames[samples, steps] += inner
             grad_frames[samples, steps.start + 1 : steps.stop + 1] -= inner
-    return (
-        grad_frames.to(frames.dtype) if needs_frames else None,
-        _unfold_filters(grad_folded, weight).to(filters_dtype) if needs_weight else None,
-    )
+    grad_weight = None
+    if needs_weight:
+        grad_weight = fold_std(_unfold_filters(grad_folded, weight), std).to(filters_dtype)
+    return grad_frames.to(frames.dtype) if needs_frames else None, grad_weight
 
 
 def _fold_filters(weight: Tensor) -> Tensor:

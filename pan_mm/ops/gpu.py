@@ -8,10 +8,10 @@ window that starts at a multiple of 8: a thread loads 8 pixels at once (128 bits
     (cells, rows · 16 differences)  ·  (rows · 16, 8 · K)
 
 gives all K features of the 8 outputs. The right side holds each filter 8 times, one column farther
-for each output and zero elsewhere: a Toeplitz matrix, written once per call. Its zeros cost 16 / 7
-of the products, which tensor cores have to spare; gathering windows would cost what they lack,
-instructions. The norm is taken while the product is in registers: forward reads frames, writes maps
-and nothing else.
+for each output and zero elsewhere: a Toeplitz matrix, which a small kernel writes in each call. Its
+zeros cost 16 / 7 of the products, which tensor cores have to spare; gathering windows would cost
+what they lack, instructions. The norm is taken while the product is in registers: forward reads
+frames, writes maps and nothing else.
 
 **Backward** holds one intermediate, the features' gradient, in cells and in the dtype of the
 products, of a few samples at a time. The filters' gradient is the transposed product of it and the
@@ -29,8 +29,8 @@ result divided by it. float32 frames are multiplied as three products of TF32.
 """
 
 import inspect
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Optional
 
 import torch
@@ -90,12 +90,20 @@ def obstacle(frames: Tensor, weight: Tensor) -> Optional[str]:
 
 
 def forward(
-    frames: Tensor, weight: Tensor, eps: float, precision: torch.dtype, dtype: torch.dtype
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    precision: torch.dtype,
+    dtype: torch.dtype,
+    std: Optional[Sequence[float]] = None,
 ) -> Tensor:
-    """Motion maps of shape (B, m - 1, H, W) in ``dtype``, multiplied at ``precision``."""
+    """Motion maps of shape (B, m - 1, H, W) in ``dtype``, multiplied at ``precision``.
+
+    No operator of PyTorch starts a kernel, and nothing is copied from the host.
+    """
     batch, num_frames, _, height, width = frames.shape
     maps = frames.new_empty((batch, num_frames - 1, height, width), dtype=dtype)
-    toeplitz, scale = prepare(frames, weight, precision)
+    toeplitz, scale = _filled(frames, weight, precision, std)
     launch = _launcher(frames, weight, toeplitz)
     arguments = (toeplitz, scale, len(weight), eps, *_arguments(frames))
     launch('features', batch * (num_frames - 1), maps, None, None, *arguments)
@@ -110,10 +118,11 @@ def backward(
     precision: torch.dtype,
     needs_frames: bool,
     needs_weight: bool,
+    std: Optional[Sequence[float]] = None,
 ) -> tuple[Optional[Tensor], Optional[Tensor]]:
     """Gradients of the frames and the filters (None where not needed), features recomputed."""
     batch, num_frames, _, height, width = frames.shape
-    toeplitz, scale = prepare(frames, weight, precision)
+    toeplitz, scale = _filled(frames, weight, precision, std)
     grad_maps = grad_maps.contiguous()
     grad_scale = _power_of_two(grad_maps) if toeplitz.dtype == torch.float16 else None
     size = (num_frames - 1) * height * _cells_per_row(width) * toeplitz[0, 0, 0, 0].numel()
@@ -123,7 +132,7 @@ def backward(
     grad_frames = turned = None
     if needs_frames:
         grad_frames = torch.empty_like(frames, memory_format=torch.contiguous_format)
-        turned = _turn(weight if scale is None else weight * scale, toeplitz)
+        turned = _turned(frames, weight, precision, toeplitz.shape[-1])
     programs = min(PROGRAMS, samples * (num_frames - 1) * height)
     partial = frames.new_empty((programs, *toeplitz.shape[1:]), dtype=torch.float32)
     grad_toeplitz = torch.zeros_like(partial[0])
@@ -148,30 +157,48 @@ def backward(
     grad_weight = _taps(grad_toeplitz, weight.shape[-1])[..., : len(weight)].sum(-2)
     if grad_scale is not None:
         grad_weight = grad_weight / grad_scale
+    if std is not None:
+        torch._foreach_div_(grad_weight.unbind(), list(std))  # one launch, without a copy
     return grad_frames, grad_weight.permute(3, 0, 1, 2).contiguous()
 
 
 def prepare(frames: Tensor, weight: Tensor, precision: torch.dtype) -> tuple:
-    """Toeplitz matrices (pieces, C, rows, 16, 8, F) and the power of two in them, None for 1."""
-    exact = frames.dtype == torch.uint8
-    dtype = torch.float16 if exact else precision
-    scale = _power_of_two(weight) if dtype == torch.float16 else None
-    pieces = [weight if scale is None else weight * scale]
-    if exact and precision == torch.float32:
-        pieces.append(pieces[0] - pieces[0].to(dtype))
-    return torch.stack([_toeplitz(piece, dtype) for piece in pieces]), scale
+    """Make room for Toeplitz matrices and the power of two in them, None for 1.
 
-
-def _toeplitz(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """(K, C, k, k) → (C, rows, 16, 8, F): what a column of the window gives to an output.
-
-    Rows and F, the filters, are filled up with zeros to a power of two.
+    Returns:
+        tuple: Matrices of shape (pieces, C, rows, 16, 8, F), what a column of the window gives to
+        an output; rows and F, the filters, are powers of two. And a float32 tensor of shape (1,).
     """
     num_filters, channels, size, _ = weight.shape
     rows, filters = (triton.next_power_of_2(n) for n in (size, max(num_filters, 4)))
-    toeplitz = weight.new_zeros((channels, rows, COLUMNS, OUTPUTS, filters), dtype=dtype)
-    _taps(toeplitz, size)[..., :num_filters] = weight.permute(1, 2, 3, 0).unsqueeze(-2)
-    return toeplitz
+    exact = frames.dtype == torch.uint8
+    pieces = 2 if exact and precision == torch.float32 else 1
+    shape = (pieces, channels, rows, COLUMNS, OUTPUTS, filters)
+    toeplitz = weight.new_empty(shape, dtype=torch.float16 if exact else precision)
+    scaled = toeplitz.dtype == torch.float16
+    return toeplitz, weight.new_empty(1, dtype=torch.float32) if scaled else None
+
+
+def _filled(
+    frames: Tensor, weight: Tensor, precision: torch.dtype, std: Optional[Sequence[float]] = None
+) -> tuple:
+    """Fill what :func:`prepare` makes room for with the filters, divided by ``std``."""
+    toeplitz, scale = prepare(frames, weight, precision)
+    pieces, channels, rows, _, _, filters = toeplitz.shape
+    constants = dict(
+        CHANNELS=channels,
+        SIZE=weight.shape[-1],
+        ROWS=rows,
+        FILTERS=filters,
+        PIECES=pieces,
+        DTYPE=_TRITON_DTYPE[toeplitz.dtype],
+    )
+    std = None if std is None else tuple(std)
+    with _device(frames):
+        KERNELS['toeplitz'][(channels * rows,)](
+            toeplitz, scale, weight, std, *weight.stride(), len(weight), **constants
+        )
+    return toeplitz, scale
 
 
 def _taps(toeplitz: Tensor, size: int) -> Tensor:
@@ -188,11 +215,11 @@ def _taps(toeplitz: Tensor, size: int) -> Tensor:
     )
 
 
-def _turn(weight: Tensor, toeplitz: Tensor) -> Tensor:
+def _turned(frames: Tensor, weight: Tensor, precision: torch.dtype, filters: int) -> Tensor:
     """Filters for the way back, (rows, 16, F, C', 8): they lead from features to channels."""
-    turned = _toeplitz(weight.flip(2, 3).transpose(0, 1), toeplitz.dtype)  # (K, rows, 16, 8, C')
-    missing = toeplitz.shape[-1] - len(weight)
-    return F.pad(turned.permute(1, 2, 0, 4, 3), (0, 0, 0, 0, 0, missing)).contiguous()
+    turned, _ = _filled(frames, weight.flip(2, 3).transpose(0, 1), precision)
+    turned = turned[0].permute(1, 2, 0, 4, 3)  # of (K, rows, 16, 8, C')
+    return F.pad(turned, (0, 0, 0, 0, 0, filters - len(weight))).contiguous()
 
 
 def _power_of_two(tensor: Tensor) -> Tensor:
@@ -265,10 +292,14 @@ def _launcher(frames: Tensor, weight: Tensor, toeplitz: Tensor) -> Callable:
             partial = args[0]
             grid = (len(partial), len(partial[0]) * partial.shape[2] // options['STEP'])
             args = (*args[:2], units * triton.cdiv(cells, options['BLOCK']), *args[2:])
-        with torch.cuda.device(frames.device) if frames.is_cuda else nullcontext():
+        with _device(frames):
             KERNELS[name][grid](*args, **options)
 
     return launch
+
+
+def _device(frames: Tensor) -> AbstractContextManager:
+    return torch.cuda.device(frames.device) if frames.is_cuda else nullcontext()
 
 
 # Do not compile again for another batch size: no integer is specialized.
@@ -347,6 +378,63 @@ def _differences(current, following, part: tl.constexpr, PACKED: tl.constexpr, D
 def _value(pointer):
     """Look up the target of a pointer; 1 where there is none."""
     return 1.0 if pointer is None else tl.load(pointer)
+
+
+@triton.jit
+def _taps_of(
+    weight, channel, std, stride_f, stride_c, stride_h, stride_w, f, y, x, num_filters,
+    SIZE: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """Taps (y, x) of filters f for a channel, over its deviation; zero where there are none."""
+    known = (f < num_filters) & (y >= 0) & (y < SIZE) & (x >= 0) & (x < SIZE)
+    pointer = weight + channel * stride_c + f * stride_f + y * stride_h + x * stride_w
+    taps = tl.load(pointer, mask=known, other=0).to(tl.float32)
+    if std is not None:
+        deviation = 1.0
+        for other in tl.static_range(CHANNELS):
+            deviation = tl.where(channel == other, std[other], deviation)
+        taps = taps / deviation
+    return taps
+
+
+@_jit
+def _toeplitz_kernel(
+    toeplitz, scale, weight, std, stride_f, stride_c, stride_h, stride_w, num_filters,
+    CHANNELS: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.constexpr, FILTERS: tl.constexpr,
+    PIECES: tl.constexpr, DTYPE: tl.constexpr,
+):  # fmt: skip
+    """A channel's row of filters as a matrix: tap s of output o in column o + s + 4 − ⌊k / 2⌋.
+
+    With ``scale``, multiplied by the power of two, 2 ** ±40 at most, that brings the largest
+    magnitude of all filters to 128 … 256.
+    """
+    f = tl.arange(0, FILTERS)[None, None, :]
+    factor = 1.0
+    if scale is not None:
+        largest = 0.0
+        y, x = tl.arange(0, ROWS)[:, None, None], tl.arange(0, ROWS)[None, :, None]
+        for channel in tl.static_range(CHANNELS):
+            taps = _taps_of(
+                weight, channel, std, stride_f, stride_c, stride_h, stride_w, f, y, x,
+                num_filters, SIZE, CHANNELS,
+            )  # fmt: skip
+            largest = tl.maximum(largest, tl.max(tl.abs(taps)))
+        exponent = largest.to(tl.int32, bitcast=True) >> 23  # as stored, 127 too large
+        exponent = tl.minimum(tl.maximum(127 + 7 + 127 - exponent, 127 - 40), 127 + 40)
+        factor = (exponent << 23).to(tl.float32, bitcast=True)
+        if tl.program_id(0) == 0:
+            tl.store(scale, factor)
+    channel, row = tl.program_id(0) // ROWS, tl.program_id(0) % ROWS
+    column, output = tl.arange(0, 16)[:, None, None], tl.arange(0, 8)[None, :, None]
+    taps = factor * _taps_of(
+        weight, channel, std, stride_f, stride_c, stride_h, stride_w, f, row,
+        column - output - (4 - SIZE // 2), num_filters, SIZE, CHANNELS,
+    )  # fmt: skip
+    out = toeplitz + ((tl.program_id(0) * 16 + column) * 8 + output) * FILTERS + f
+    for piece in tl.static_range(PIECES):
+        rounded = taps.to(DTYPE)
+        tl.store(out + piece * (CHANNELS * ROWS * 16 * 8 * FILTERS), rounded)
+        taps -= rounded.to(tl.float32)
 
 
 @_jit
@@ -480,4 +568,9 @@ def _frames_kernel(
     tl.store(grad_frames + offset, sums * unscale, mask=exists)
 
 
-KERNELS = dict(features=_features_kernel, filters=_filters_kernel, frames=_frames_kernel)
+KERNELS = dict(
+    toeplitz=_toeplitz_kernel,
+    features=_features_kernel,
+    filters=_filters_kernel,
+    frames=_frames_kernel,
+)

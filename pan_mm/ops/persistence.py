@@ -15,7 +15,8 @@ from torch.nn import Parameter
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from . import cpu
-from .reference import frame_differences, persistence_reference
+from .reference import fold_std, frame_differences, persistence_reference
+from .selection import fastest_backend, free_memory
 
 BACKENDS = ('auto', 'reference', 'cpu', 'triton')
 
@@ -60,28 +61,33 @@ def persistence_of_appearance(
         select_backend(frames, weight, backend)  # reports at once what is wrong
     dtype = frames.dtype if frames.is_floating_point() else weight.dtype
     precision = _autocast_dtype(frames.device) or weight.dtype
-    plain = backend == 'reference' or (backend == 'auto' and _wants_plain(weight))
-    if not plain:
-        # Small filters and large gradients need float32 here, whatever the precision of products.
-        weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
-    if std is not None:
-        weight = weight / weight.new_tensor(std).view(-1, 1, 1)
+    plain = backend == 'reference' or (
+        backend == 'auto' and (_wants_plain(weight) or _prefers_plain(frames, weight, precision))
+    )
     if plain:
-        return persistence_reference(frames, weight, eps)
-    args = (frames, weight, eps, precision, dtype)
+        return persistence_reference(frames, fold_std(weight, std), eps)
+    # Small filters and large gradients need float32 here, whatever the precision of products.
+    weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    std = None if std is None else [float(value) for value in std]
     if not _wants_operator(frames, weight):
-        return _run('forward', backend, frames, weight, args)
-    return _persistence(*args, backend)
+        args = (frames, weight, eps, precision, dtype, std)
+        return _run('forward', backend, frames, weight, precision, args)
+    return _persistence(frames, weight, eps, precision, dtype, backend, std)
 
 
 def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str:
     """Name the path that :func:`persistence_of_appearance` takes for these tensors.
 
-    'auto' is 'triton' on NVIDIA GPUs of compute capability 8.0 and above where Triton is
-    installed and has a kernel for these filters, 'cpu' on processors where PyTorch has oneDNN,
-    else 'reference'. It is 'reference', too, for float64, and where plain operators are wanted
-    (ONNX, ``torch.jit.trace``, ``torch.func``). ``torch.compile`` and ``torch.export`` keep the
-    choice for when they run: they hold one operator, ``pan_mm::persistence``.
+    'auto' is the path that was the fastest in the records of ``results/performance``: 'cpu' on
+    processors where PyTorch has oneDNN, and 'triton' on NVIDIA GPUs of compute capability 8.0 and
+    above where Triton is installed and has a kernel for these filters, else 'reference'.
+    Floating-point frames that are multiplied in float32 (not under autocast) take 'reference' on
+    a GPU, where it is faster, unless with backward it would need more than a third of the memory
+    that was free when frames of this shape first came.
+
+    It is 'reference', too, for float64, and where plain operators are wanted (ONNX,
+    ``torch.jit.trace``, ``torch.func``). ``torch.compile`` and ``torch.export`` keep the choice
+    for when they run: they hold one operator, ``pan_mm::persistence``.
 
     Args:
         frames (Tensor): Frames of shape (B, m, C, H, W).
@@ -95,6 +101,10 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
         ValueError: If the backend is unknown.
         RuntimeError: If the backend asked for cannot run on these tensors.
     """
+    return _select(frames, weight, backend, _autocast_dtype(frames.device) or weight.dtype)
+
+
+def _select(frames: Tensor, weight: Tensor, backend: str, precision: torch.dtype) -> str:
     if backend not in BACKENDS:
         raise ValueError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
     if backend in ('cpu', 'triton'):
@@ -104,14 +114,15 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
         return backend
     if backend == 'reference' or _wants_plain(weight):
         return 'reference'
-    if frames.is_cuda:
+    preferred = _preferred(frames, weight, precision)
+    if preferred == 'cpu':
+        return 'cpu' if torch.backends.mkldnn.is_available() else 'reference'
+    if preferred == 'triton':
         obstacle = _obstacle('triton', frames, weight)
         if obstacle is None:
             return 'triton'
         if not _unusable:  # a warning has reported it
             _say_once(f'PA is computed by plain PyTorch operators: the kernel {obstacle}')
-    if _obstacle('cpu', frames, weight) is None and torch.backends.mkldnn.is_available():
-        return 'cpu'
     return 'reference'
 
 
@@ -119,7 +130,7 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
     'pan_mm::persistence',
     mutates_args=(),
     schema='(Tensor frames, Tensor weight, float eps, ScalarType precision, ScalarType dtype, '
-    'str backend) -> Tensor',
+    'str backend, float[]? std=None) -> Tensor',
 )
 def _persistence(
     frames: Tensor,
@@ -128,38 +139,48 @@ def _persistence(
     precision: torch.dtype,
     dtype: torch.dtype,
     backend: str,
+    std: Optional[Sequence[float]] = None,
 ) -> Tensor:
-    return _run('forward', backend, frames, weight, (frames, weight, eps, precision, dtype))
+    args = (frames, weight, eps, precision, dtype, std)
+    return _run('forward', backend, frames, weight, precision, args)
 
 
 @torch.library.custom_op(
     'pan_mm::persistence_backward',
     mutates_args=(),
     schema='(Tensor grad_maps, Tensor frames, Tensor weight, float eps, ScalarType precision, '
-    'bool needs_frames, bool needs_weight, str backend) -> Tensor[]',
+    'bool needs_frames, bool needs_weight, str backend, float[]? std=None) -> Tensor[]',
 )
 def _persistence_backward(
-    grad_maps: Tensor, frames: Tensor, weight: Tensor, *args: Any
+    grad_maps: Tensor,
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    precision: torch.dtype,
+    needs_frames: bool,
+    needs_weight: bool,
+    backend: str,
+    std: Optional[Sequence[float]] = None,
 ) -> list[Tensor]:
-    *others, backend = args
-    grads = _run('backward', backend, frames, weight, (grad_maps, frames, weight, *others))
+    args = (grad_maps, frames, weight, eps, precision, needs_frames, needs_weight, std)
+    grads = _run('backward', backend, frames, weight, precision, args)
     return [grad for grad in grads if grad is not None]
 
 
 @_persistence.register_fake
-def _(frames, weight, eps, precision, dtype, backend):
+def _(frames, weight, eps, precision, dtype, backend, std=None):
     batch, num_frames, _, height, width = frames.shape
     return frames.new_empty((batch, num_frames - 1, height, width), dtype=dtype)
 
 
 @_persistence_backward.register_fake
-def _(grad_maps, frames, weight, eps, precision, needs_frames, needs_weight, backend):
+def _(grad_maps, frames, weight, eps, precision, needs_frames, needs_weight, backend, std=None):
     needed = [tensor for tensor, need in ((frames, needs_frames), (weight, needs_weight)) if need]
     return [tensor.new_empty(tensor.shape) for tensor in needed]
 
 
 def _setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    frames, weight, ctx.eps, ctx.precision, _, ctx.backend = inputs
+    frames, weight, ctx.eps, ctx.precision, _, ctx.backend, ctx.std = inputs
     ctx.save_for_backward(frames, weight)  # but not the features: backward recomputes them
 
 
@@ -167,18 +188,20 @@ def _differentiate(ctx: Any, grad_maps: Tensor) -> tuple:
     needs = ctx.needs_input_grad[:2]
     grads = iter(
         _persistence_backward(
-            grad_maps, *ctx.saved_tensors, ctx.eps, ctx.precision, *needs, ctx.backend
+            grad_maps, *ctx.saved_tensors, ctx.eps, ctx.precision, *needs, ctx.backend, ctx.std
         )
     )
-    return (*(next(grads) if need else None for need in needs), None, None, None, None)
+    return (*(next(grads) if need else None for need in needs), *[None] * 5)
 
 
 _persistence.register_autograd(_differentiate, setup_context=_setup_context)
 
 
-def _run(step: str, backend: str, frames: Tensor, weight: Tensor, args: tuple) -> Any:
+def _run(
+    step: str, backend: str, frames: Tensor, weight: Tensor, precision: torch.dtype, args: tuple
+) -> Any:
     """One step, 'forward' or 'backward', on the path for these tensors."""
-    chosen = select_backend(frames, weight, backend)
+    chosen = _select(frames, weight, backend, precision)
     with torch.autocast(frames.device.type, enabled=False):
         if chosen == 'cpu':
             return getattr(cpu, step)(*args)
@@ -202,9 +225,14 @@ _unusable: list[Exception] = []  # why the kernel is not tried again in this pro
 
 
 def _plain_forward(
-    frames: Tensor, weight: Tensor, eps: float, precision: torch.dtype, dtype: torch.dtype
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    precision: torch.dtype,
+    dtype: torch.dtype,
+    std: Optional[Sequence[float]],
 ) -> Tensor:
-    frames, weight = _plain_inputs(frames, weight, precision)
+    frames, weight = _plain_inputs(frames, fold_std(weight, std), precision)
     return persistence_reference(frames, weight, eps).to(dtype)
 
 
@@ -214,11 +242,13 @@ def _plain_backward(
     weight: Tensor,
     eps: float,
     precision: torch.dtype,
-    *needs: bool,
+    needs_frames: bool,
+    needs_weight: bool,
+    std: Optional[Sequence[float]],
 ) -> tuple[Optional[Tensor], Optional[Tensor]]:
     """The reference's gradients by hand, as autograd does not record within an operator."""
     dtypes = frames.dtype, weight.dtype
-    frames, weight = _plain_inputs(frames, weight, precision)
+    frames, weight = _plain_inputs(frames, fold_std(weight, std), precision)
     padding = [weight.shape[-1] // 2] * 2
     differences = frame_differences(frames, weight.dtype)
     features = F.conv2d(differences, weight, padding=padding)
@@ -227,16 +257,18 @@ def _plain_backward(
     scale = (grad_maps.flatten(0, 1).unsqueeze(1) / maps).masked_fill(maps == 0, 0)
     grad_differences, grad_weight, _ = torch.ops.aten.convolution_backward(
         (features * scale).to(weight.dtype), differences, weight, None,
-        [1, 1], padding, [1, 1], False, [0, 0], 1, [*needs, False],
+        [1, 1], padding, [1, 1], False, [0, 0], 1, [needs_frames, needs_weight, False],
     )  # fmt: skip
     grad_frames = None
-    if needs[0]:
+    if needs_frames:
         grad_frames = torch.zeros(frames.shape, dtype=weight.dtype, device=frames.device)
         grad_differences = grad_differences.unflatten(0, (len(frames), -1))
         grad_frames[:, :-1] += grad_differences
         grad_frames[:, 1:] -= grad_differences
         grad_frames = grad_frames.to(dtypes[0])
-    return grad_frames, grad_weight.to(dtypes[1]).contiguous() if needs[1] else None
+    if not needs_weight:
+        return grad_frames, None
+    return grad_frames, fold_std(grad_weight.to(dtypes[1]), std).contiguous()
 
 
 def _plain_inputs(frames: Tensor, weight: Tensor, precision: torch.dtype) -> tuple:
@@ -308,11 +340,43 @@ def _wants_operator(frames: Tensor, weight: Tensor) -> bool:
 
     To predict, nobody has: the first call of an operator imports PyTorch's compiler, a second.
     """
-    if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
-        return True
     if torch.is_grad_enabled() and (frames.requires_grad or weight.requires_grad):
         return True
-    return any(type(tensor) not in (Tensor, Parameter) for tensor in (frames, weight))
+    return _is_watched(frames, weight)
+
+
+def _is_watched(frames: Tensor, weight: Tensor) -> bool:
+    """Tell whether a compiler, a mode or a kind of tensor looks at operators."""
+    if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
+        return True
+    return not (_has_data(frames) and _has_data(weight))
+
+
+def _has_data(tensor: Tensor) -> bool:
+    return type(tensor) in (Tensor, Parameter)
+
+
+def _prefers_plain(frames: Tensor, weight: Tensor, precision: torch.dtype) -> bool:
+    """Tell whether plain operators are the fastest, recorded by autograd, which saves features.
+
+    Not in half precision, where small filters and large gradients need what the operator does.
+    """
+    return (
+        precision == torch.float32
+        and frames.is_floating_point()
+        and not _is_watched(frames, weight)
+        and _preferred(frames, weight, precision) == 'reference'
+    )
+
+
+def _preferred(frames: Tensor, weight: Tensor, precision: torch.dtype) -> str:
+    """The fastest path for these tensors; it may have an obstacle."""
+    device, free = frames.device.type, None
+    if frames.is_cuda:
+        device = 'cuda'
+        if _has_data(frames) and not torch.compiler.is_compiling():
+            free = free_memory(frames.device, frames.shape)
+    return fastest_backend(device, frames.dtype, precision, frames.shape, len(weight), free)
 
 
 def _obstacle(backend: str, frames: Tensor, weight: Tensor) -> Optional[str]:

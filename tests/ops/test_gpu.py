@@ -1,6 +1,13 @@
-"""PA's kernels as they are specialized for a GPU, which needs no GPU."""
+"""PA's kernels as they are specialized for a GPU, which needs no GPU, and what a call costs."""
+
+import json
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from builders import run_without_interpreter
+from pan_mm.ops import persistence_of_appearance
 
 SPECIALISE = """
 import torch
@@ -27,12 +34,143 @@ for batch in (16, 13, 1):
     frames = torch.zeros(batch, 4, 3, 48, 64)
     maps = gpu.forward(frames, weight, 1e-6, torch.float32, torch.float32)
     gpu.backward(maps, frames, weight, 1e-6, torch.float32, True, True)
-for name, recorder in gpu.KERNELS.items():
-    steps = 2 if name == 'features' else 1  # forward and backward are two specializations
-    assert len(recorder.keys) == 3 * steps, (name, len(recorder.keys))
-    assert len(set(recorder.keys)) == steps, (name, set(recorder.keys))
+# How often forward and backward run a kernel, in how many specializations: backward's features are
+# others than forward's, and its filters lead to the frames, too.
+for name, runs, kinds in (
+    ('toeplitz', 3, 2), ('features', 2, 2), ('filters', 1, 1), ('frames', 1, 1)
+):
+    keys = gpu.KERNELS[name].keys
+    assert len(keys) == 3 * runs, (name, len(keys))
+    assert len(set(keys)) == kinds, (name, set(keys))
+"""
+
+COMPILE = """
+import json, torch
+from triton import compile as compile_triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from pan_mm.ops import gpu
+from benchmarks.kernel_counts import disassemble
+
+CONSTANTS = dict(CHANNELS=3, SIZE=7, ROWS=8, FILTERS=8)
+kernel, report = gpu.KERNELS['toeplitz'], []
+for capability in (80, 90, 100):
+    for dtype, name, pieces, raw in (
+        (torch.bfloat16, 'bf16', 1, False), (torch.float32, 'fp32', 1, False),
+        (torch.float16, 'fp16', 2, True),
+    ):
+        constants = dict(CONSTANTS, PIECES=pieces, DTYPE=gpu._TRITON_DTYPE[dtype])
+        signature = dict.fromkeys(kernel.arg_names, 'i32')
+        signature.update(dict.fromkeys(constants, 'constexpr'), toeplitz='*' + name, weight='*fp32')
+        signature.update(scale='*fp32', std=('fp32',) * 3)
+        if not raw:
+            signature.update(scale='constexpr', std='constexpr')
+            constants.update(scale=None, std=None)
+        source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+        compiled = compile_triton(source, target=GPUTarget('cuda', capability, 32))
+        instructions, registers = disassemble(compiled)
+        spills = sum(name in ('STL', 'LDL') for _, name, _ in instructions)
+        report.append((registers, spills, len(instructions)))
+print(json.dumps(report))
 """
 
 
 def test_a_smaller_last_batch_compiles_nothing():
     run_without_interpreter(SPECIALISE)
+
+
+@pytest.mark.slow
+def test_filters_are_prepared_by_a_small_kernel():
+    """It compiles for each capability; three kinds of products for three capabilities."""
+    report = json.loads(run_without_interpreter(COMPILE))
+    assert len(report) == 9
+    for registers, spills, instructions in report:
+        assert registers <= 128 and spills == 0 and instructions <= 2000, report
+
+
+class Count(TorchDispatchMode):
+    """Names of the operators that PyTorch runs, those of the interpreter left out."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(str(function))
+        return function(*args, **kwargs or {})
+
+
+class Launches(dict):
+    """Kernels that run unseen by :class:`Count`; ``names`` of those that ran."""
+
+    def __init__(self, kernels):
+        super().__init__(kernels)
+        self.names = []
+
+    def __getitem__(self, name):
+        kernel = super().__getitem__(name)
+
+        class Seen:
+            def __getitem__(_, grid):
+                def launch(*args, **options):
+                    self.names.append(name)
+                    with _disable_current_modes():
+                        kernel[grid](*args, **options)
+
+                return launch
+
+        seen = Seen()
+        seen.arg_names = kernel.arg_names
+        return seen
+
+
+@pytest.mark.parametrize('raw', [False, True])
+@pytest.mark.parametrize('precision', [torch.float32, torch.float16, torch.bfloat16])
+def test_a_forward_call_launches_two_kernels_and_no_operator(monkeypatch, raw, precision):
+    """It makes room for the maps and the filters, and copies nothing from the host."""
+    gpu = pytest.importorskip('pan_mm.ops.gpu')
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    frames = torch.randint(0, 256, (1, 2, 3, 8, 16), dtype=torch.uint8, device=device)
+    frames = frames if raw else frames.to(precision) / 64
+    weight = torch.randn(8, 3, 7, 7, device=device)
+    std = (58.0, 57.0, 56.0) if raw else None
+    launches = Launches(gpu.KERNELS)
+    monkeypatch.setattr(gpu, 'KERNELS', launches)
+    with Count() as count:
+        maps = gpu.forward(frames, weight, 1e-6, precision, torch.float32, std)
+    assert set(count.names) == {'aten.new_empty.default'}
+    assert len(count.names) <= (3 if raw or precision == torch.float16 else 2), count.names
+    assert launches.names == ['toeplitz', 'features']
+    if raw:
+        expected = persistence_of_appearance(frames, weight, std=std, backend='reference')
+    else:
+        expected = persistence_of_appearance(frames.float(), weight, backend='reference')
+    bound = 1e-5 if precision == torch.float32 else 3e-2
+    assert (maps - expected).abs().max() <= bound * expected.max()
+
+
+class Silent:
+    """A kernel that does nothing: Triton's interpreter would run operators of its own."""
+
+    def __init__(self, kernel):
+        self.arg_names = kernel.arg_names
+
+    def __getitem__(self, grid):
+        return lambda *args, **options: None
+
+
+@pytest.mark.parametrize('raw', [False, True])
+def test_nothing_is_computed_before_it(monkeypatch, raw):
+    """The public function makes room, and asks for dtypes that tensors have already."""
+    gpu = pytest.importorskip('pan_mm.ops.gpu')
+    silent = {name: Silent(kernel) for name, kernel in gpu.KERNELS.items()}
+    monkeypatch.setattr(gpu, 'KERNELS', silent)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    frames = torch.randint(0, 256, (1, 2, 3, 8, 16), dtype=torch.uint8, device=device)
+    frames, std = (frames, (58.0, 57.0, 56.0)) if raw else (frames / 64, None)
+    weight = torch.randn(8, 3, 7, 7, device=device)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        persistence_of_appearance(frames, weight, std=std, backend='triton')
+    names = {event.key for event in profile.key_averages() if event.key.startswith('aten::')}
+    room = {'aten::new_empty', 'aten::empty', 'aten::empty_strided'}
+    assert names <= room | {'aten::to', 'aten::promote_types'}  # a 'to' that copied runs '_to_copy'

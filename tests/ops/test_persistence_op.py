@@ -434,15 +434,16 @@ class TestSelection:
         monkeypatch.setattr(torch.version, 'cuda', '13.0')
         monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (9, 0))
         with FakeTensorMode():
-            frames = torch.empty(1, 2, 3, 8, 8, device='cuda')
-            known = torch.empty(8, 3, 7, 7, device='cuda')
-            frames_of_shape = torch.empty(1, 2, shape[1], 8, 8, device='cuda')
+            half = dict(device='cuda', dtype=torch.float16)
+            frames, known = torch.empty(1, 2, 3, 8, 8, **half), torch.empty(8, 3, 7, 7, **half)
+            frames_of_shape = torch.empty(1, 2, shape[1], 8, 8, **half)
             assert select_backend(frames, known) == 'triton'
+            assert select_backend(frames.float(), known.float()) == 'reference'
             with pytest.warns(UserWarning, match='plain PyTorch operators: the kernel takes up to'):
-                assert select_backend(frames_of_shape, torch.empty(shape)) == 'reference'
+                assert select_backend(frames_of_shape, torch.empty(shape, **half)) == 'reference'
             with warnings.catch_warnings():
                 warnings.simplefilter('error')
-                assert select_backend(frames_of_shape, torch.empty(shape)) == 'reference'
+                assert select_backend(frames_of_shape, torch.empty(shape, **half)) == 'reference'
 
     def test_kernel_that_cannot_start(self):
         """On a GPU that only says it is one: a warning, then plain operators."""
@@ -454,14 +455,16 @@ class TestSelection:
             'torch.cuda.get_device_capability = lambda device: (9, 0)\n'
             'class OnGPU(torch.Tensor):\n'
             '    is_cuda = True\n'
-            'frames = torch.randn(1, 3, 3, 8, 8).as_subclass(OnGPU)\n'
+            'frames = torch.randint(0, 256, (1, 3, 3, 8, 8), dtype=torch.uint8)\n'
+            'frames = frames.as_subclass(OnGPU)\n'
+            'std = (58.0, 57.0, 56.0)\n'
             'weight = torch.randn(8, 3, 7, 7)\n'
             'weight.requires_grad_()\n'
             'with warnings.catch_warnings(record=True) as caught:\n'
             "    warnings.simplefilter('always')\n"
-            '    maps = [pa(frames, weight) for _ in range(2)]\n'
+            '    maps = [pa(frames, weight, std=std) for _ in range(2)]\n'
             'found, = torch.autograd.grad(maps[0].sum(), weight)\n'
-            "expected = pa(frames, weight, backend='reference')\n"
+            "expected = pa(frames, weight, std=std, backend='reference')\n"
             'torch.testing.assert_close(maps[1], expected)\n'
             'torch.testing.assert_close(found, torch.autograd.grad(expected.sum(), weight)[0])\n'
             "said = [str(w.message) for w in caught if 'plain PyTorch' in str(w.message)]\n"
