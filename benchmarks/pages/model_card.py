@@ -10,6 +10,7 @@ cards beside the weights from the runs in results and the metafile.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,13 +20,11 @@ from typing import Optional
 import torch
 import yaml
 
-from benchmarks.collect import sha256
 from benchmarks.evidence import wilson
 from benchmarks.markdown import table
 from benchmarks.pages.metafile import PATH
 from benchmarks.pages.tables import runs_of
-from benchmarks.runs import Run
-from benchmarks.settings import RunError
+from benchmarks.runs import Run, RunError
 from pan_mm.deploy.export.weights import export_weights
 from pan_mm.inference import zoo
 from pan_mm.inference.per_class import per_class
@@ -41,7 +40,7 @@ def ship(name: str, checkpoint: Path, run: Run, label_map: Optional[Path]) -> No
         RunError: If the run tested another checkpoint.
     """
     info = run.info
-    digest = sha256(checkpoint)
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     if info['sha256'] != digest:
         raise RunError(f'{info["run"]} is not of {checkpoint}, whose SHA-256 is {digest}')
     zoo.PRETRAINED.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ A document has a table between its mark, ``<!-- table: NAME -->``, and ``<!-- en
 """
 
 import csv
+import dataclasses
 import functools
 import json
 from collections import defaultdict
@@ -26,10 +27,22 @@ from benchmarks.compared import (
 from benchmarks.evidence import differences, mean_top1, runs_by_model, summary
 from benchmarks.markdown import table
 from benchmarks.runs import METRICS, RESULTS, Run, read_runs
-from benchmarks.settings import RunError
 
 PERFORMANCE = RESULTS / 'performance'
-# Settings in which models are compared, and the units that the differences are between.
+UTD = 'utd-mhad-depth'
+# Settings in which models are compared: dataset, models, split and epochs.
+SETTINGS = {
+    '112 px': (UTD, MODELS),
+    '64 px': (UTD, MODELS_64),
+    '64 px, exchanged': (UTD, MODELS_64, 'swap'),
+    '64 px, 60 epochs': (UTD, MODELS_64, 'test', 60),
+    '64 px, 120 epochs': (UTD, MODELS_64, 'test', 120),
+    'ImageNet weights': (UTD, MODELS_IMAGENET),
+    'MotionShapes': ('motionshapes-rgb', MODELS_MOTIONSHAPES),
+    **{name: ('jhmdb-rgb', MODELS_JHMDB, split) for name, split in SPLITS_JHMDB.items()},
+}
+JOINED = {'64 px, both splits': ('64 px', '64 px, exchanged'), 'JHMDB': tuple(SPLITS_JHMDB)}
+# Those that leads are computed in, and the units that the differences are between.
 UNITS = {
     '64 px, both splits': 'subject',
     '112 px': 'subject',
@@ -45,47 +58,22 @@ LEADS = (
 )
 
 
-@functools.cache
-def runs_of(dataset: str) -> tuple:
-    """Read the runs of a dataset, 'utd-mhad-depth', 'jhmdb-rgb' or 'motionshapes-rgb'.
-
-    Raises:
-        RunError: If runs do not fit their configs or scores.
-    """
-    runs, problems = _all_runs()
-    if problems:
-        raise RunError('\n'.join(problems))
-    return tuple(run for run in runs if run.info['dataset'] == dataset)
+all_runs = functools.cache(read_runs)
 
 
-@functools.cache
-def _all_runs():
-    return read_runs()
+def runs_of(dataset: str) -> list:
+    """Runs of a dataset, 'utd-mhad-depth', 'jhmdb-rgb' or 'motionshapes-rgb'."""
+    return [run for run in all_runs() if run.info['dataset'] == dataset]
 
 
 @functools.cache
 def found(name: str) -> dict:
     """Runs by model in one of the settings that are compared."""
-    utd, jhmdb = runs_of('utd-mhad-depth'), runs_of('jhmdb-rgb')
-    makers = {
-        '112 px': lambda: runs_by_model(utd, MODELS),
-        '64 px': lambda: runs_by_model(utd, MODELS_64),
-        '64 px, exchanged': lambda: runs_by_model(utd, MODELS_64, 'swap'),
-        '64 px, both splits': lambda: _joined([found('64 px'), found('64 px, exchanged')]),
-        '64 px, 60 epochs': lambda: runs_by_model(utd, MODELS_64, epochs=60),
-        '64 px, 120 epochs': lambda: runs_by_model(utd, MODELS_64, epochs=120),
-        'ImageNet weights': lambda: runs_by_model(utd, MODELS_IMAGENET),
-        'JHMDB': lambda: _joined([found(split) for split in SPLITS_JHMDB]),
-        **{
-            name: functools.partial(runs_by_model, jhmdb, MODELS_JHMDB, split)
-            for name, split in SPLITS_JHMDB.items()
-        },
-    }
-    return makers[name]()
-
-
-def _joined(parts):
-    return {model: [run for part in parts for run in part[model]] for model in parts[0]}
+    if name in JOINED:
+        parts = [found(part) for part in JOINED[name]]
+        return {model: [run for part in parts for run in part[model]] for model in parts[0]}
+    dataset, *options = SETTINGS[name]
+    return runs_by_model(runs_of(dataset), *options)
 
 
 @functools.cache
@@ -128,9 +116,8 @@ def overview() -> str:
 
 def motionshapes() -> str:
     """The models of the embedded dataset, one run each."""
-    found = runs_by_model(runs_of('motionshapes-rgb'), MODELS_MOTIONSHAPES)
     rows = []
-    for run, *_ in found.values():
+    for run, *_ in found('MotionShapes').values():
         values = *(run.accuracies[key] for key in METRICS), run.info['minutes']
         rows.append([run.info['config'], *(f'{value:.1f}' for value in values)])
     return table(['config', 'top-1', 'top-5', 'mean class', 'training, min'], rows)
@@ -194,18 +181,14 @@ def jhmdb() -> str:
 
 def summary_table() -> pd.DataFrame:
     """All runs, summed up over seeds, ensembles included."""
-    models: dict = {}
-    for group in (MODELS, MODELS_64, CANDIDATES_64, MODELS_IMAGENET, MODELS_MOTIONSHAPES):
-        models.update({config: model for model, config in group.items()})
-    models.update({config: model for model, config in MODELS_JHMDB.items()})
+    groups = MODELS, MODELS_64, CANDIDATES_64, MODELS_IMAGENET, MODELS_MOTIONSHAPES, MODELS_JHMDB
+    models = {config: model for group in groups for model, config in group.items()}
     models.update(dict.fromkeys(ATTENTION, 'PAN Lite, PA as attention'))
-    runs = list(_all_runs()[0])
-    for name in ('112 px', '64 px', '64 px, exchanged', '64 px, 60 epochs', '64 px, 120 epochs'):
-        configs = MODELS if name == '112 px' else MODELS_64
-        for model in ('PAN Full', 'PAN En'):
-            info = dict(config=configs[model])
+    runs = list(all_runs())
+    for name, (_, configs, *_) in SETTINGS.items():
+        for model in {'PAN Full', 'PAN En'} & configs.keys():
             runs += [
-                Run(dict(run.info, **info), run.clips, run.labels, run.scores, run.backwards)
+                dataclasses.replace(run, info=dict(run.info, config=configs[model]))
                 for run in found(name)[model]
             ]
     return summary(runs, models)

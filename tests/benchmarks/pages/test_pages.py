@@ -13,8 +13,7 @@ from benchmarks.evidence import fuse, interval, mcnemar, mean_top1, order_accura
 from benchmarks.pages import figure, model_zoo, tables
 from benchmarks.pages.__main__ import MARK, PAGES, TABLES, fill, main
 from benchmarks.pages.tables import found, leads, read_report, signed
-from benchmarks.runs import read_table
-from benchmarks.settings import without_scale
+from benchmarks.runs import read_table, without_scale
 
 BOTH, SMALL, LONG, LARGE = '64 px, both splits', '64 px', '64 px, 120 epochs', '112 px'
 IMAGENET, JHMDB = 'ImageNet weights', 'JHMDB'
