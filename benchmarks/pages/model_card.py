@@ -1,18 +1,15 @@
 #!/usr/bin/env python3
-"""Put a trained model into the package, and write its card.
+"""Put a trained model into the package; ``python -m benchmarks.pages`` then writes its card.
 
-    python -m benchmarks.pages.model_card --ship NAME --checkpoint FILE.pth \\
-        --run DATASET/RUN --label-map FILE
-    python -m benchmarks.pages
+    python -m benchmarks.pages.model_card NAME FILE.pth DATASET/RUN --label-map FILE
 
-The first command writes pan_mm/pretrained/NAME.safetensors, in float16; the second one writes the
-cards beside the weights from the runs in results and the metafile.
+It writes pan_mm/pretrained/NAME.safetensors in float16. The card is made from the run, which must
+be the test of this checkpoint, and the metafile.
 """
 
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
@@ -33,20 +30,20 @@ from pan_mm.utils.safetensors import read_texts
 FOLDER = Path(__file__).parent
 
 
-def ship(name: str, checkpoint: Path, run: Run, label_map: Optional[Path]) -> None:
+def ship(name: str, checkpoint: Path, record: str, label_map: Optional[Path]) -> None:
     """Write the weights of a run into the package.
 
     Raises:
         RunError: If the run tested another checkpoint.
     """
-    info = run.info
+    run = find_run(record)
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    if info['sha256'] != digest:
-        raise RunError(f'{info["run"]} is not of {checkpoint}, whose SHA-256 is {digest}')
-    zoo.PRETRAINED.mkdir(exist_ok=True)
-    texts = dict(config=info['config'], record=f'{info["dataset"]}/{info["run"]}')
+    if run.info['sha256'] != digest:
+        raise RunError(f'{record} is not of {checkpoint}, whose SHA-256 is {digest}')
+    config = run.info['config']
+    texts = dict(config=config, record=record)
     out = zoo.PRETRAINED / f'{name}.safetensors'
-    export_weights(info['config'], checkpoint, out, label_map, torch.float16, texts)
+    export_weights(config, checkpoint, out, label_map, torch.float16, texts)
 
 
 def accuracy(run: Run) -> str:
@@ -67,51 +64,37 @@ moves logits by less than 0.1. In [runs.csv](../../results/runs.csv) the run is
 
 def confusions(run: Run, names: Sequence[str]) -> str:
     """Each class, the hardest first."""
-    results = per_class(run.scores, run.labels, names)
-    rows = (
-        (
-            result.name,
-            result.videos,
-            f'{result.value:.0f}',
-            ', '.join(f'{name} ({count})' for name, count in result.mistaken[:3]),
-        )
-        for result in sorted(results, key=lambda result: result.value)
-    )
+    rows = []
+    for own in sorted(per_class(run.scores, run.labels, names), key=lambda own: own.value):
+        mistaken = ', '.join(f'{name} ({count})' for name, count in own.mistaken[:3])
+        rows.append((own.name, own.videos, f'{own.value:.0f}', mistaken))
     return table(['class', 'clips', 'recognized, %', 'taken for'], rows)
 
 
-def card(weights: Path, run: Optional[Run]) -> str:
+def card(weights: Path) -> str:
     """Text of the card of a model."""
-    texts = read_texts(weights)
+    texts, run = read_texts(weights), run_of(weights)
     config, names = texts['config'], json.loads(texts['classes'])
     models = yaml.safe_load(PATH.read_text(encoding='utf-8'))['Models']
     facts = next(model['Metadata'] for model in models if model['Name'] == config)
     described = yaml.safe_load((FOLDER / 'cards.yml').read_text(encoding='utf-8'))
     unknown = dict(data='Not described.', license='Not known.', limits='')
-    tested = 'This repository has no test of it, so it is not known.'
-    if run:
-        tested = f'{accuracy(run)}\n\n{confusions(run, names)}'
-    return (
-        (FOLDER / 'card.template')
-        .read_text(encoding='utf-8')
-        .format(
-            name=weights.stem,
-            config=config,
-            num_classes=len(names),
-            classes=', '.join(names),
-            megabytes=weights.stat().st_size / 1e6,
-            tested=tested,
-            **{key.lower(): value for key, value in facts.items()},
-            **described.get(config.rpartition('_')[2], unknown),
-        )
+    template = (FOLDER / 'card.template').read_text(encoding='utf-8')
+    return template.format(
+        name=weights.stem,
+        config=config,
+        num_classes=len(names),
+        classes=', '.join(names),
+        megabytes=weights.stat().st_size / 1e6,
+        tested=f'{accuracy(run)}\n\n{confusions(run, names)}',
+        **{key.lower(): value for key, value in facts.items()},
+        **described.get(config.rpartition('_')[2], unknown),
     )
 
 
-def run_of(weights: Path) -> Optional[Run]:
+def run_of(weights: Path) -> Run:
     """Find the run that the weights name."""
     texts = read_texts(weights)
-    if 'record' not in texts:
-        return None
     name = Path(texts['record'].removesuffix('.json')).name
     return find_run(f'{texts["config"].rpartition("_")[2]}/{name}')
 
@@ -132,22 +115,19 @@ def find_run(name: str) -> Run:
 def cards() -> Iterator[tuple]:
     """Path and text of the card of each model in the package."""
     for weights in sorted(zoo.PRETRAINED.glob('*.safetensors')):
-        yield weights.with_suffix('.md'), card(weights, run_of(weights))
+        yield weights.with_suffix('.md'), card(weights)
 
 
 def main(argv: Optional[list] = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--ship', metavar='NAME', required=True, help='name of the model')
-    parser.add_argument('--checkpoint', type=Path, required=True, help='its weights')
-    parser.add_argument('--run', required=True, help='DATASET/RUN, the test of this checkpoint')
+    parser.add_argument('name', help='of the model')
+    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('run', help='DATASET/RUN, the test of this checkpoint')
     parser.add_argument('--label-map', type=Path, help='class names, one a line')
     args = parser.parse_args(argv)
-    try:
-        ship(args.ship, args.checkpoint, find_run(args.run), args.label_map)
-    except (RunError, OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    ship(args.name, args.checkpoint, args.run, args.label_map)
 
 
 if __name__ == '__main__':

@@ -3,11 +3,9 @@
 A document has a table between its mark, ``<!-- table: NAME -->``, and ``<!-- end -->``.
 """
 
-import csv
 import dataclasses
 import functools
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -101,15 +99,12 @@ def signed(*points: float) -> str:
 
 def overview() -> str:
     """Accuracy and cost on UTD-MHAD, speed from the benchmark of recognizers."""
-    speeds: dict = {}
-    for row in read_report('recognizer_epyc-2-cores')['inference']:
-        if row['variant'] == 'optimized':
-            name = row['model'].replace('_', ' ')
-            speeds[name] = max(speeds.get(name, 0), row['clips_per_second'])
+    speeds = pd.DataFrame(read_report('recognizer_epyc-2-cores')['inference'])
+    speeds = speeds.query('variant == "optimized"').groupby('model')['clips_per_second'].max()
     rows = []
     for model in ('TSN', 'TSM', 'PAN Lite', 'PAN Full', 'PAN En'):
         runs = found('112 px')[model]
-        cost = runs[0].info['gmacs'], runs[0].info['params'], speeds[model]
+        cost = runs[0].info['gmacs'], runs[0].info['params'], speeds[model.replace(' ', '_')]
         rows.append([model, *spreads(runs, ('top1', 'top5')), *(f'{v:.1f}' for v in cost)])
     return table(['model', 'top-1', 'top-5', 'GMACs', 'params, M', 'clips/s'], rows)
 
@@ -125,18 +120,12 @@ def motionshapes() -> str:
 
 def own_recipe() -> str:
     """Test accuracy of models trained for the same time on ten clips a class."""
-    with open(RESULTS / 'own_recipe/own_recipe.csv', newline='', encoding='utf-8') as file:
-        rows = [row for row in csv.DictReader(file) if row['test'] == 'True']
-    datasets = list(dict.fromkeys(row['dataset'] for row in rows))
-    cells = defaultdict(dict)
-    for row in rows:
-        key = row['model'], row['budget'], row['draw']
-        cells[key][row['dataset']] = f'{float(row["test_accuracy"]):.1f} of {row["test_clips"]}'
-    body = [
-        [*key, *(found[name] for name in datasets)]
-        for key, found in sorted(cells.items(), key=lambda item: item[0][::-1])
-        if len(found) == len(datasets)
-    ]
+    rows = pd.read_csv(RESULTS / 'own_recipe' / 'own_recipe.csv').query('test')
+    cells = rows['test_accuracy'].map('{:.1f}'.format) + ' of ' + rows['test_clips'].astype(str)
+    keys = ['draw', 'budget', 'model']
+    columns = rows.assign(cell=cells).pivot(index=keys, columns='dataset', values='cell').dropna()
+    datasets = rows['dataset'].unique()
+    body = ([*key[::-1], *row] for key, row in zip(columns.index, columns[datasets].values))
     return table(['model', 'core-seconds', 'draw', *datasets], body)
 
 
@@ -220,24 +209,19 @@ def read_report(name: str, folder: Path = PERFORMANCE) -> dict:
 
 def motion() -> str:
     """Frames per second of each motion cue at 224 × 224, on each machine and in each dtype."""
-    columns: dict = {}
+    rates: dict = {}
     for path in sorted(PERFORMANCE.glob('motion_*.json')):
         report = json.loads(path.read_text(encoding='utf-8'))
-        for result in report['results']:
-            if (result['width'], result['height']) == (224, 224):
-                device = report['environment']['device'].partition(' Processor')[0]
-                name = f'{device.replace("(R)", "")}, {result["dtype"]}'
-                if result['threads'] >= columns.get(name, result)['threads']:
-                    columns[name] = result
-    rates = {
-        name: {row['method']: row['frames_per_second'] for row in result['methods']}
-        for name, result in columns.items()
-    }
+        device = report['environment']['device'].partition(' Processor')[0].replace('(R)', '')
+        for result in sorted(report['results'], key=lambda result: result['threads']):
+            if (result['width'], result['height']) == (224, 224):  # the most threads count
+                own = {row['method']: row['frames_per_second'] for row in result['methods']}
+                rates[f'{device}, {result["dtype"]}'] = own
     methods = dict.fromkeys(method for column in rates.values() for method in column)
-    methods = [method for method in methods if not method.endswith(('plain norm', 'compiled'))]
     rows = (
         [method, *(f'{own[method]:,.0f}' if method in own else '' for own in rates.values())]
         for method in methods
+        if not method.endswith(('plain norm', 'compiled'))
     )
     return table(['frames/s', *rates], rows)
 
@@ -291,14 +275,10 @@ def stream() -> str:
 def int8() -> str:
     """Accuracy, speed and size with eight bits."""
     report = read_report('int8_xeon-2-cores')
-    rows = [
-        [
-            name,
-            *(f'{own[key]:.1f}' for key in ('top1', 'median_ms')),
-            report['mib'].get(name, ''),
-        ]
-        for name, own in report['figures'].items()
-    ]
+    rows = []
+    for name, own in report['figures'].items():
+        size = report['mib'].get(name, '')
+        rows.append([name, f'{own["top1"]:.1f}', f'{own["median_ms"]:.1f}', size])
     return table(['', 'top-1', 'ms', 'MiB'], rows)
 
 
@@ -346,19 +326,7 @@ def _halves(memory):
 
 
 TABLES = {
-    table.__name__: table
-    for table in (
-        overview,
-        motionshapes,
-        own_recipe,
-        accuracy,
-        lead_table,
-        jhmdb,
-        motion,
-        recognizer,
-        pipeline,
-        stream,
-        int8,
-        reliability,
-    )
+    make.__name__: make
+    for make in (overview, motionshapes, own_recipe, accuracy, lead_table, jhmdb, motion)
+    + (recognizer, pipeline, stream, int8, reliability)
 }

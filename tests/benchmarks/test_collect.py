@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,7 @@ def worked(tmp_path_factory, run_tool):
         (work_dir / 'collected').unlink()
         (work_dir / 'epoch_2.pth').unlink()
         (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_1.pth'))
+        time.sleep(1)  # MMEngine names a folder of logs by the second
         for _ in range(2):  # the second time there is nothing to do
             run_list.main(words)
     assert called == ['tools/train.py', 'benchmarks.collect'] * 2

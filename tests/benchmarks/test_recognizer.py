@@ -22,7 +22,7 @@ def test_configs_are_found(name):
     """Ours, and those in the installed MMAction2; all have 400 classes."""
     cfg = recognizer.load_config(name)
     assert cfg.model.cls_head.num_classes == 400
-    assert "'pretrained': 'http" not in str(recognizer.without_pretrained(cfg.model))
+    assert "'pretrained': 'http" not in str(recognizer.without(cfg.model, ['pretrained']))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_configs_are_found(name):
 )
 def test_half_precision_where_the_processor_has_it(monkeypatch, has_units, variants):
     monkeypatch.setattr(recognizer, 'has_bfloat16_units', lambda: has_units)
-    assert recognizer.parse_args([]).variants == variants
+    assert recognizer.default_variants('cpu') == variants
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from benchmarks.pages import model_card
-from benchmarks.runs import Run
+from benchmarks.runs import Run, RunError
 from builders import TRAINED_CONFIG
 from pan_mm.config.find import require_config
 from pan_mm.inference import zoo
@@ -60,11 +60,11 @@ def run(tmp_path, monkeypatch):
 
 def words(run, folder):
     name = f'{run.info["dataset"]}/{run.info["run"]}'
-    files = ['--checkpoint', str(folder / 'a.pth'), '--label-map', str(folder / 'map.txt')]
-    return ['--ship', 'pan-two', '--run', name, *files]
+    return ['pan-two', str(folder / 'a.pth'), name, '--label-map', str(folder / 'map.txt')]
 
 
 def test_ship(run, tmp_path):
+    zoo.PRETRAINED.mkdir()
     model_card.main(words(run, tmp_path))
     model = get_model('pan-two', device='cpu')
     assert model.dataset_meta['classes'] == ['left', 'right']
@@ -77,8 +77,8 @@ def test_ship(run, tmp_path):
 
 def test_run_of_another_checkpoint(run, tmp_path):
     run.info['sha256'] = 'other'
-    with pytest.raises(SystemExit, match='a_seed0 is not of .*a.pth'):
+    with pytest.raises(RunError, match='a_seed0 is not of .*a.pth'):
         model_card.main(words(run, tmp_path))
     run.info['run'] = 'b_seed0'
-    with pytest.raises(SystemExit, match='has no run .*/a_seed0'):
-        model_card.main([*words(run, tmp_path)[:3], 'x/a_seed0', *words(run, tmp_path)[4:]])
+    with pytest.raises(RunError, match='has no run x/a_seed0'):
+        model_card.find_run('x/a_seed0')
