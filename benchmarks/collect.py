@@ -172,23 +172,20 @@ def collect(work_dir: Union[str, Path], options: Optional[dict] = None) -> Run:
     cfg.merge_from_dict(dict(work_dir=str(work_dir), load_from=str(checkpoint), resume=False))
     *_, backwards = test(play_backwards(cfg))
     clips, labels, scores = test(cfg)
-    commands = [_find('Command: (.+)', log) for log in logs]
+    train_list, test_list = lists(cfg)
     info = dict(
         dataset=own.stem.rpartition('_')[2],
         config=own.stem,
-        changes=changes_of(commands[-1]),
-        train_list=lists(cfg)[0],
-        test_list=lists(cfg)[1],
+        train_list=train_list,
+        test_list=test_list,
         split=split,
-        seed=int(_find(r'seed: (\d+)', logs[-1])),
         epochs=cfg.train_cfg.max_epochs,
         batch_size=cfg.train_dataloader.batch_size,
         **{key: round(value, 2) for key, value in accuracies(scores, labels).items()},
         **_of_training(steps),
         **_cost(cfg),
-        **_environment(logs[-1]),
+        **_of_logs(logs),
         sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
-        command='; '.join(map(_without_folders, commands)),
     )
     return Run(dict(info, run=run_name(info)), clips, labels, scores, backwards)
 
@@ -211,11 +208,19 @@ def _cost(cfg):
     return dict(pixels=shape[-1], gmacs=gmacs, params=round(total.params / 1e6, 2))
 
 
-def _environment(log):
-    found = {key: _find(rf'{name}: (\S.*)', log) for key, name in NAMES.items()}
-    found['python'] = found['python'].split()[0]
-    found['threads'] = found['threads'] and int(found['threads'])
-    return dict(found, device='GPU' if 'CUDA available: True' in log else 'CPU')
+def _of_logs(logs):
+    """Seed, commands and environment of a training; the last log counts."""
+    found = {key: _find(rf'{name}: (\S.*)', logs[-1]) for key, name in NAMES.items()}
+    commands = [_find('Command: (.+)', log) for log in logs]
+    return dict(
+        found,
+        python=found['python'].split()[0],
+        threads=found['threads'] and int(found['threads']),
+        device='GPU' if 'CUDA available: True' in logs[-1] else 'CPU',
+        seed=int(_find(r'seed: (\d+)', logs[-1])),
+        changes=changes_of(commands[-1]),
+        command='; '.join(map(_without_folders, commands)),
+    )
 
 
 def _without_folders(command):

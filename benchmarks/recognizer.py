@@ -32,9 +32,7 @@ import pan_mm  # noqa: F401, registers PAN
 from pan_mm.config.find import without
 from pan_mm.config.pipelines import kind_of
 from pan_mm.inference.optimization import optimize
-from pan_mm.models.memory_format import backbones, to_channels_last
 from pan_mm.models.streams import recognizers_of
-from pan_mm.ops.cpu import has_bfloat16_units
 
 from .timing import (
     environment,
@@ -63,12 +61,14 @@ CONFIGS = {
     'SlowFast': 'slowfast/slowfast_r50_8xb8-8x8x1-256e_kinetics400-rgb',
     'X3D_S': 'x3d/x3d_s_13x6x1_facebook-kinetics400-rgb',
 }
-VARIANTS = ('plain', 'channels-last', 'autocast', 'compiled')
-DEFAULTS = dict(
-    cpu=dict(size=112, batches=[1, 2], train_batch=2, repeats=3),
-    cuda=dict(size=224, batches=[1, 8, 32], train_batch=8, repeats=20),
-)
+VARIANTS = ('plain', 'autocast')
 OPTIMIZED = ('optimized', 'optimized half', 'optimized half compile')  # inference only
+DEFAULTS = dict(
+    cpu=dict(variants=['plain', 'optimized'], size=112, batches=[1, 2], train_batch=2, repeats=3),
+    cuda=dict(
+        variants=[*VARIANTS, *OPTIMIZED], size=224, batches=[1, 8, 32], train_batch=8, repeats=20
+    ),
+)
 
 
 def load_config(name: str) -> Config:
@@ -94,18 +94,7 @@ def build(name: str, size: int, device: str) -> tuple:
 
 def vary(model: nn.Module, variant: str) -> nn.Module:
     """A variant of a model; 'autocast' is the plain model, see :func:`precision`."""
-    if variant in ('plain', 'autocast'):
-        return model
-    model = deepcopy(model)
-    if variant == 'channels-last':
-        for backbone in backbones(model):
-            to_channels_last(backbone)
-    elif variant == 'compiled':
-        for backbone in backbones(model):
-            backbone.compile(dynamic=False)
-    else:
-        optimize(model, variant.split()[1:])
-    return model
+    return model if variant in VARIANTS else optimize(deepcopy(model), variant.split()[1:])
 
 
 def precision(variant: str, device: str):
@@ -174,15 +163,7 @@ def measure(recognizers: dict, make: Callable, variants: list, batches: list, ar
     return rows
 
 
-def default_variants(device: str) -> list:
-    """All variants on a GPU; on a processor those that do not compile and that it has units for."""
-    slow = [] if device == 'cuda' else ['compile']
-    if device == 'cpu' and not has_bfloat16_units():
-        slow += ['half', 'autocast']
-    return [v for v in VARIANTS + OPTIMIZED if not any(word in v for word in slow)]
-
-
-def main(argv: Optional[list] = None) -> None:
+def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--models', nargs='+', choices=CONFIGS, default=list(CONFIGS))
     parser.add_argument('--variants', nargs='+', choices=VARIANTS + OPTIMIZED)
@@ -195,7 +176,11 @@ def main(argv: Optional[list] = None) -> None:
     args = parse_benchmark(parser, argv)
     for name, value in DEFAULTS[args.device].items():
         setattr(args, name, getattr(args, name) or value)
-    variants = args.variants or default_variants(args.device)
+    return args
+
+
+def main(argv: Optional[list] = None) -> None:
+    args = parse_args(argv)
     init_default_scope('mmaction')
     MMLogger.get_current_instance().setLevel('WARNING')  # TANet logs each weight that it creates
     set_threads(args.threads)
@@ -208,10 +193,10 @@ def main(argv: Optional[list] = None) -> None:
             for name, (model, shape) in recognizers.items()
         },
     )
-    trainable = [variant for variant in variants if variant in VARIANTS]
+    trainable = [variant for variant in args.variants if variant in VARIANTS]
     for name, make, own, batches in (
         ('training', training, trainable, [args.train_batch]),
-        ('inference', inference, variants, args.batches),
+        ('inference', inference, args.variants, args.batches),
     ):
         report[name] = measure(recognizers, make, own, batches, args)
         if args.out:  # finished parts stay if the next one is stopped

@@ -1,20 +1,13 @@
-#!/usr/bin/env python3
-"""Put a trained model into the package; ``python -m benchmarks.pages`` then writes its card.
+"""Cards of the models in the package, from their runs and the metafile.
 
-    python -m benchmarks.pages.model_card NAME FILE.pth DATASET/RUN --label-map FILE
-
-It writes pan_mm/pretrained/NAME.safetensors in float16. The card is made from the run, which must
-be the test of this checkpoint, and the metafile.
+``export_weights(config, checkpoint, 'pan_mm/pretrained/NAME.safetensors', label_map, torch.float16,
+dict(config=config, record='DATASET/RUN'))`` of ``pan_mm.deploy.export.weights`` puts a model there.
 """
 
-import argparse
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Optional
 
-import torch
 import yaml
 
 from benchmarks.evidence import wilson
@@ -22,28 +15,11 @@ from benchmarks.markdown import table
 from benchmarks.pages.metafile import PATH
 from benchmarks.pages.tables import runs_of
 from benchmarks.runs import Run, RunError
-from pan_mm.deploy.export.weights import export_weights
 from pan_mm.inference import zoo
 from pan_mm.inference.per_class import per_class
 from pan_mm.utils.safetensors import read_texts
 
 FOLDER = Path(__file__).parent
-
-
-def ship(name: str, checkpoint: Path, record: str, label_map: Optional[Path]) -> None:
-    """Write the weights of a run into the package.
-
-    Raises:
-        RunError: If the run tested another checkpoint.
-    """
-    run = find_run(record)
-    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    if run.info['sha256'] != digest:
-        raise RunError(f'{record} is not of {checkpoint}, whose SHA-256 is {digest}')
-    config = run.info['config']
-    texts = dict(config=config, record=record)
-    out = zoo.PRETRAINED / f'{name}.safetensors'
-    export_weights(config, checkpoint, out, label_map, torch.float16, texts)
 
 
 def accuracy(run: Run) -> str:
@@ -93,42 +69,20 @@ def card(weights: Path) -> str:
 
 
 def run_of(weights: Path) -> Run:
-    """Find the run that the weights name."""
-    texts = read_texts(weights)
-    name = Path(texts['record'].removesuffix('.json')).name
-    return find_run(f'{texts["config"].rpartition("_")[2]}/{name}')
-
-
-def find_run(name: str) -> Run:
-    """Find a run by DATASET/RUN, its first two columns in runs.csv.
+    """Find the run that the weights name.
 
     Raises:
         RunError: If there is none.
     """
-    dataset, _, own = name.partition('/')
-    for run in runs_of(dataset):
-        if run.info['run'] == own:
+    texts = read_texts(weights)
+    name = Path(texts['record'].removesuffix('.json')).name
+    for run in runs_of(texts['config'].rpartition('_')[2]):
+        if run.info['run'] == name:
             return run
-    raise RunError(f'results/runs.csv has no run {name}')
+    raise RunError(f'results/runs.csv has no run {name}, which {weights} names')
 
 
 def cards() -> Iterator[tuple]:
     """Path and text of the card of each model in the package."""
     for weights in sorted(zoo.PRETRAINED.glob('*.safetensors')):
         yield weights.with_suffix('.md'), card(weights)
-
-
-def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('name', help='of the model')
-    parser.add_argument('checkpoint', type=Path)
-    parser.add_argument('run', help='DATASET/RUN, the test of this checkpoint')
-    parser.add_argument('--label-map', type=Path, help='class names, one a line')
-    args = parser.parse_args(argv)
-    ship(args.name, args.checkpoint, args.run, args.label_map)
-
-
-if __name__ == '__main__':
-    main()

@@ -25,23 +25,10 @@ def test_configs_are_found(name):
     assert "'pretrained': 'http" not in str(recognizer.without(cfg.model, ['pretrained']))
 
 
-@pytest.mark.parametrize(
-    ('has_units', 'variants'),
-    [
-        (True, ['plain', 'channels-last', 'autocast', 'optimized', 'optimized half']),
-        (False, ['plain', 'channels-last', 'optimized']),
-    ],
-)
-def test_half_precision_where_the_processor_has_it(monkeypatch, has_units, variants):
-    monkeypatch.setattr(recognizer, 'has_bfloat16_units', lambda: has_units)
-    assert recognizer.default_variants('cpu') == variants
-
-
 @pytest.mark.slow
 def test_report(tmp_path, capsys, threads):
     out = tmp_path / 'recognizer.json'
-    options = '--models PAN_RGB PAN_Full SlowFast --variants plain optimized --size 32'
-    options += ' --batches 1 2 --repeats 1 --threads 1'
+    options = '--models PAN_RGB PAN_Full SlowFast --size 32 --repeats 1 --threads 1'
     recognizer.main(['--out', str(out), *options.split()])
     report = json.loads(out.read_text())
     assert report['models']['PAN_RGB']['clip'] == [8, 3, 32, 32]

@@ -1,7 +1,5 @@
 """Models that come with the package, and their cards."""
 
-import hashlib
-
 import numpy as np
 import pytest
 import torch
@@ -12,6 +10,7 @@ from benchmarks.pages import model_card
 from benchmarks.runs import Run, RunError
 from builders import TRAINED_CONFIG
 from pan_mm.config.find import require_config
+from pan_mm.deploy.export.weights import export_weights
 from pan_mm.inference import zoo
 from pan_mm.inference.recognizer import get_model, load_recognizer
 
@@ -41,44 +40,25 @@ def test_shipped_weights_score_as_recorded(jhmdb_dir):
     assert (scores.argmax(1) == recorded.argmax(1)).sum() >= 97
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A checkpoint, and the run of its test."""
-    monkeypatch.setattr(zoo, 'PRETRAINED', tmp_path / 'pretrained')
+def test_card_of_a_model(tmp_path, monkeypatch):
+    """Written from the run that its weights name."""
+    monkeypatch.setattr(zoo, 'PRETRAINED', tmp_path)
     model = load_recognizer(TRAINED_CONFIG, device='cpu')
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'a.pth')
     (tmp_path / 'map.txt').write_text('left\nright\n')
-    info = dict(config=TRAINED_CONFIG, train_list='train1.txt', test_list='test1.txt')
-    info.update(dataset=TRAINED_CONFIG.rpartition('_')[2], run='a_seed0')
-    info['sha256'] = hashlib.sha256((tmp_path / 'a.pth').read_bytes()).hexdigest()
+    texts = dict(config=TRAINED_CONFIG, record='custom-rgb/a_seed0')
+    weights = tmp_path / 'pan-two.safetensors'
+    checkpoint, label_map = tmp_path / 'a.pth', tmp_path / 'map.txt'
+    export_weights(TRAINED_CONFIG, checkpoint, weights, label_map, torch.float16, texts)
+    info = dict(dataset='custom-rgb', run='a_seed0', train_list='train1.txt', test_list='test1.txt')
     scores = np.array([[2, 1], [1, 2], [2, 0], [0, 1]], float)
-    labels = np.array([0, 0, 0, 1])
-    run = Run(info, np.array([f'{i}.mp4' for i in range(4)]), labels, scores)
+    run = Run(info, np.array([f'{i}.mp4' for i in range(4)]), np.array([0, 0, 0, 1]), scores)
     monkeypatch.setattr(model_card, 'runs_of', lambda dataset: [run])
-    return run
-
-
-def words(run, folder):
-    name = f'{run.info["dataset"]}/{run.info["run"]}'
-    return ['pan-two', str(folder / 'a.pth'), name, '--label-map', str(folder / 'map.txt')]
-
-
-def test_ship(run, tmp_path):
-    zoo.PRETRAINED.mkdir()
-    model_card.main(words(run, tmp_path))
-    model = get_model('pan-two', device='cpu')
-    assert model.dataset_meta['classes'] == ['left', 'right']
     ((path, card),) = model_card.cards()
-    assert path == zoo.PRETRAINED / 'pan-two.md'
+    assert path == tmp_path / 'pan-two.md'
     assert '| train1.txt | test1.txt | 4 | 75.0 | 30.1 … 95.4 | 100.0 | 83.3 |' in card
     assert '| left | 3 | 67 | right (1) |\n| right | 1 | 100 |  |' in card
     assert TRAINED_CONFIG in card and 'EfficientNet-Lite0' in card and '`a_seed0`' in card
-
-
-def test_run_of_another_checkpoint(run, tmp_path):
-    run.info['sha256'] = 'other'
-    with pytest.raises(RunError, match='a_seed0 is not of .*a.pth'):
-        model_card.main(words(run, tmp_path))
     run.info['run'] = 'b_seed0'
-    with pytest.raises(RunError, match='has no run x/a_seed0'):
-        model_card.find_run('x/a_seed0')
+    with pytest.raises(RunError, match='has no run a_seed0, which .*pan-two.safetensors names'):
+        model_card.run_of(weights)
