@@ -250,9 +250,9 @@ def main(argv: Optional[list] = None) -> None:
     for work_dir in args.work_dirs:
         try:
             run = collect(work_dir, args.cfg_options)
+            add_run(run, args.results)
         except RunError as error:
             sys.exit(f'error: {work_dir}: {error}')
-        add_run(run, args.results)
         print(run.info['run'], *(f'{k} {v:.1f} %' for k, v in run.accuracies.items()))
 
 
