@@ -40,15 +40,10 @@ def time_in_turns(functions: dict, repeats: int, warmup: int) -> dict:
     seconds = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            seconds[name].append(time_once(function))
+            began = timer()  # waits for a GPU
+            function()
+            seconds[name].append(timer() - began)
     return seconds
-
-
-def time_once(function: Callable[[], object]) -> float:
-    """Seconds of one call; PyTorch's clock waits for a GPU."""
-    began = timer()
-    function()
-    return timer() - began
 
 
 def median_ms(seconds: list) -> float:
