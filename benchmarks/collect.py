@@ -3,8 +3,8 @@
 
     python -m benchmarks.collect WORK_DIR ...
 
-The checkpoint of the last epoch is tested with its clips played backwards and forwards. Runs that
-are not finished or on other data are named and left out.
+The checkpoint of the last epoch is tested with its clips played backwards and forwards. What a run
+changes of its config are the options of its command.
 """
 
 import argparse
@@ -12,108 +12,121 @@ import copy
 import hashlib
 import json
 import re
+import shlex
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 import numpy as np
 from mmaction.registry import MODELS, RUNNERS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-from benchmarks.runs import RESULTS, VERSIONS, Run, add_run
-from benchmarks.settings import (
-    RunError,
-    changed_settings,
-    dataset,
-    find_config,
-    lists,
-    run_name,
-    settings,
-    settings_of_config,
-    split_name,
-)
-from pan_mm.config.pipelines import VideoPipeline, kind_of
+from benchmarks.runs import RESULTS, Run, RunError, add_run, find_config, run_name
+from pan_mm.config.pipelines import VideoPipeline, dataset_of, kind_of
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.inference.score_fusion import NAME_KEYS, accuracies, load_scores, scores_and_labels
 
 # Lines of the environment in a log: our column, their name.
-NAMES = dict(zip(VERSIONS, ('Python', 'PyTorch', 'MMEngine', 'MMAction2', 'MMCV', 'pan_mm')))
-NAMES.update(processor='Processor', gpu='GPU', threads='Threads')
+NAMES = dict(
+    processor='Processor',
+    gpu='GPU',
+    threads='Threads',
+    python='Python',
+    torch='PyTorch',
+    mmengine='MMEngine',
+    mmaction2='MMAction2',
+    mmcv='MMCV',
+    pan_mm='pan_mm',
+)
+# Options that move data and work about, and change no score.
+PLACES = re.compile('data_root|data_prefix|ann_file|workers|default_hooks|env_cfg|val_')
 
 
-class Training(NamedTuple):
-    """A finished training.
-
-    Attributes:
-        cfg (Config): Its config.
-        steps (list[dict]): The logged steps that led to its end, in order.
-        logs (list[str]): Texts of its logs, the last one last.
-        checkpoint (Path): Its end.
-    """
-
-    cfg: Config
-    steps: list
-    logs: list
-    checkpoint: Path
-
-
-def read_training(work_dir: Path) -> Training:
-    """Read the logs of a run that was trained to its last epoch.
+def read_training(work_dir: Path) -> tuple:
+    """Read the config, the logged steps and the texts of the logs of a finished training.
 
     Raises:
-        RunError: If the training did not finish, or was resumed with another seed.
+        RunError: If the training did not finish.
     """
-    scalars = {path: _json_lines(path) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))}
-    trained = [path for path, lines in scalars.items() if any('loss' in line for line in lines)]
-    if not trained:
+    scalars = {}
+    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        lines = map(json.loads, path.read_text(encoding='utf-8').splitlines())
+        if steps := [line for line in lines if 'loss' in line]:
+            scalars[path] = steps
+    if not scalars:
         raise RunError('it holds no log of a training')
-    cfg, first = (Config.fromfile(trained[i].with_name('config.py')) for i in (-1, 0))
-    # A resumed run's config does not name its start.
-    cfg.load_from, cfg.resume = first.get('load_from'), first.get('resume', False)
+    cfg = Config.fromfile([*scalars][-1].with_name('config.py'))
     # A resumed run did some steps twice; the later ones count.
-    latest = {line['step']: line for path in trained for line in scalars[path] if 'loss' in line}
+    latest = {step['step']: step for steps in scalars.values() for step in steps}
     steps = [latest[number] for number in sorted(latest)]
-    logs = [next(path.parents[1].glob('*.log')).read_text(encoding='utf-8') for path in trained]
     epochs = cfg.train_cfg.max_epochs
-    checkpoint = work_dir / f'epoch_{epochs}.pth'
-    if not checkpoint.exists() or steps[-1]['epoch'] != epochs:
+    if steps[-1]['epoch'] != epochs or not (work_dir / f'epoch_{epochs}.pth').is_file():
         raise RunError(
             f'the training stopped in epoch {steps[-1]["epoch"]} of {epochs}; continue it with '
             'tools/train.py --resume'
         )
-    if len(seeds := {_seed(log) for log in logs}) > 1:
-        raise RunError(
-            f'it holds logs of several seeds, {", ".join(map(str, sorted(seeds)))}; train each in '
-            'a work_dir of its own'
-        )
-    return Training(cfg, steps, logs, checkpoint)
+    logs = [next(path.parents[1].glob('*.log')).read_text(encoding='utf-8') for path in scalars]
+    return cfg, steps, logs
+
+
+def changes_of(command: str) -> dict:
+    """Options of a training's command that change its weights or scores."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    known, words = parser.parse_known_args(shlex.split(command))
+    changes = {key: v for key, v in known.cfg_options.items() if not PLACES.search(key)}
+    changes.update({word: True for word in words if word in ('--amp', '--auto-scale-lr')})
+    return changes
+
+
+def split_name(own: list, config: list) -> str:
+    """Name the split of a run by its lists, next to the lists of its config.
+
+    Returns:
+        str: 'test' for the lists of the config, 'swap' for the same the other way round, NAME
+        for the lists NAME_train.txt and NAME_val.txt or NAME_test.txt, such as 'dev', and
+        'split2' for train2.txt and test2.txt.
+
+    Raises:
+        RunError: If the lists are others.
+    """
+    if own == config:
+        return 'test'
+    if own == config[::-1]:
+        return 'swap'
+    match = re.fullmatch(r'(\w+)_train\.txt/\1_(val|test)\.txt', '/'.join(own))
+    if match and match[1] not in ('test', 'swap'):
+        return match[1]
+    if match := re.fullmatch(r'train(\d+)\.txt/test\1\.txt', '/'.join(own)):
+        return f'split{match[1]}'
+    raise RunError(
+        f'trained on {own[0] or "no list"} and tested on {own[1] or "no list"}, not on the split '
+        f'of the config ({", ".join(config)}) nor on NAME_train.txt and NAME_val.txt'
+    )
+
+
+def lists(cfg: Config) -> list:
+    """Names of the annotation lists that a config trains and tests on."""
+    return [Path(dataset_of(cfg, s).get('ann_file') or '').name for s in ('train', 'test')]
 
 
 def play_backwards(cfg: Config) -> Config:
-    """Insert ``ReverseFrames`` before the decoder of a test pipeline; returns a copy.
-
-    Raises:
-        ValueError: If the test pipeline has no decoder.
-    """
+    """Copy a config, with ``ReverseFrames`` before the decoder of its test pipeline."""
     cfg = copy.deepcopy(cfg)
     pipeline = cfg.test_dataloader.dataset.pipeline
-    places = [i for i, transform in enumerate(pipeline) if kind_of(transform) == 'decode']
-    if not places:
-        raise ValueError('the test pipeline has no decoder for ReverseFrames to precede')
-    pipeline.insert(places[0], dict(type='ReverseFrames'))
+    place = [kind_of(transform) for transform in pipeline].index('decode')
+    pipeline.insert(place, dict(type='ReverseFrames'))
     return cfg
 
 
 def test(cfg: Config) -> tuple:
     """Names of the test's clips in order, their labels and logits."""
     with tempfile.TemporaryDirectory() as folder:
-        cfg = copy.deepcopy(cfg)
-        evaluators = cfg.test_evaluator
-        evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
         dump = dict(type='DumpResults', out_file_path=f'{folder}/scores.pkl')
-        cfg.test_evaluator = [*evaluators, dump]
+        cfg = copy.deepcopy(cfg)
+        cfg.test_evaluator = dump
         RUNNERS.build(cfg).test()
         samples = load_scores(dump['out_file_path'])
     scores, labels = scores_and_labels(samples)
@@ -147,57 +160,42 @@ def collect(work_dir: Union[str, Path], options: Optional[dict] = None) -> Run:
         options (dict, optional): Changes of the test's config, such as the location of the data.
 
     Raises:
-        RunError: If the training is not finished, or on other data than its config.
+        RunError: If the training is not finished, or on other lists than its config.
     """
     work_dir = Path(work_dir)
-    training = read_training(work_dir)
+    cfg, steps, logs = read_training(work_dir)
     (own,) = work_dir.glob('*.py')
-    path = find_config(own.stem)
-    base, config_hash, base_lists = settings_of_config(path)
-    cfg = Config(training.cfg.to_dict(), filename=str(own))
+    cfg = Config(cfg.to_dict(), filename=str(own))  # a test writes it into the work_dir again
     cfg.merge_from_dict(options or {})
-    changes = changed_settings(settings(cfg), base)
-    if dataset(cfg) != (wanted := dataset(Config.fromfile(path))):
-        raise RunError(f'the run used another dataset, {dataset(cfg)}, not {wanted}')
-    split = split_name(lists(cfg), base_lists)
-    cfg.merge_from_dict(
-        dict(work_dir=str(work_dir), load_from=str(training.checkpoint), resume=False)
-    )
+    split = split_name(lists(cfg), lists(Config.fromfile(find_config(own.stem))))
+    checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
+    cfg.merge_from_dict(dict(work_dir=str(work_dir), load_from=str(checkpoint), resume=False))
     *_, backwards = test(play_backwards(cfg))
     clips, labels, scores = test(cfg)
-    last = [step['loss'] for step in training.steps if step['epoch'] == cfg.train_cfg.max_epochs]
-    pixels, gmacs, params = _cost(cfg)
+    train_list, test_list = lists(cfg)
     info = dict(
         dataset=own.stem.rpartition('_')[2],
         config=own.stem,
-        changes=changes,
-        train_list=lists(cfg)[0],
-        test_list=lists(cfg)[1],
+        train_list=train_list,
+        test_list=test_list,
         split=split,
-        seed=_seed(training.logs[-1]),
         epochs=cfg.train_cfg.max_epochs,
         batch_size=cfg.train_dataloader.batch_size,
-        pixels=pixels,
         **{key: round(value, 2) for key, value in accuracies(scores, labels).items()},
-        loss=float(f'{np.mean(last):.6g}'),
-        gmacs=gmacs,
-        params=params,
-        minutes=round(_seconds(training.steps) / 60, 1),
-        **_environment(training.logs[-1]),
-        sha256=sha256(training.checkpoint),
-        config_hash=config_hash,
-        command=_commands(training.logs),
+        **_of_training(steps),
+        **_cost(cfg),
+        **_of_logs(logs),
+        sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
     )
     return Run(dict(info, run=run_name(info)), clips, labels, scores, backwards)
 
 
-def sha256(path: Path) -> str:
-    """Compute the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _of_training(steps):
+    """Mean loss of the last epoch, and minutes: a step logs the mean time since the one before."""
+    last = [step['loss'] for step in steps if step['epoch'] == steps[-1]['epoch']]
+    numbers = [0, *(step['step'] for step in steps)]
+    seconds = np.dot(np.diff(numbers), [step['time'] for step in steps])
+    return dict(loss=float(f'{np.mean(last):.6g}'), minutes=round(float(seconds) / 60, 1))
 
 
 def _cost(cfg):
@@ -206,39 +204,33 @@ def _cost(cfg):
     pipeline = VideoPipeline(cfg)
     shape = pipeline.view_shape()
     total = get_complexity(MODELS.build(cfg.model), shape)[-1]
-    return shape[-1], round(pipeline.num_views * total.macs / 1e9, 2), round(total.params / 1e6, 2)
+    gmacs = round(pipeline.num_views * total.macs / 1e9, 2)
+    return dict(pixels=shape[-1], gmacs=gmacs, params=round(total.params / 1e6, 2))
 
 
-def _environment(log):
-    found = {key: _find(rf'^ *{name}: (\S.*)', log) for key, name in NAMES.items()}
-    found['python'] = found['python'] and found['python'].split()[0]
-    found['threads'] = found['threads'] and int(found['threads'])
-    return dict(found, device='GPU' if 'CUDA available: True' in log else 'CPU')
+def _of_logs(logs):
+    """Seed, commands and environment of a training; the last log counts."""
+    found = {key: _find(rf'{name}: (\S.*)', logs[-1]) for key, name in NAMES.items()}
+    commands = [_find('Command: (.+)', log) for log in logs]
+    return dict(
+        found,
+        python=found['python'].split()[0],
+        threads=found['threads'] and int(found['threads']),
+        device='GPU' if 'CUDA available: True' in logs[-1] else 'CPU',
+        seed=int(_find(r'seed: (\d+)', logs[-1])),
+        changes=changes_of(commands[-1]),
+        command='; '.join(map(_without_folders, commands)),
+    )
 
 
-def _commands(logs):
-    """The commands of a training without the folders of its machine."""
+def _without_folders(command):
+    """Leave the folders of the machine out of a command."""
     place = r'(?<![^\s=\'"])/(?:[^\s\'"]*/(?=tools/|configs/)|(?:[^\s/\'"]+/)*)'
-    found = [_find(r'^ *Command: (.+)', log) for log in logs]
-    return '; '.join(re.sub(place, '', command) for command in found if command)
-
-
-def _json_lines(path):
-    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines() if line]
-
-
-def _seconds(steps):
-    """Time of a training: each logged step has the mean time of those since the one before."""
-    numbers = [0, *(line['step'] for line in steps)]
-    return float(np.dot(np.diff(numbers), [line['time'] for line in steps]))
-
-
-def _seed(log):
-    return int(_find(r'^ *seed: (\d+)', log))
+    return re.sub(place, '', command)
 
 
 def _find(pattern, text):
-    match = re.search(pattern, text, re.MULTILINE)
+    match = re.search(f'^ *{pattern}', text, re.MULTILINE)
     return match[1] if match else None
 
 
@@ -255,17 +247,13 @@ def main(argv: Optional[list] = None) -> None:
         help='changes of the tests\' configs, such as "test_dataloader.num_workers=0"',
     )
     args = parser.parse_args(argv)
-    problems = []
     for work_dir in args.work_dirs:
         try:
             run = collect(work_dir, args.cfg_options)
             add_run(run, args.results)
-            print(run.info['run'], *(f'{k} {v:.1f} %' for k, v in run.accuracies.items()))
-        except (ValueError, OSError) as error:
-            problems.append(f'{work_dir}: {error}')
-    for problem in problems:
-        print(f'left out: {problem}', file=sys.stderr)
-    sys.exit(bool(problems))
+        except RunError as error:
+            sys.exit(f'error: {work_dir}: {error}')
+        print(run.info['run'], *(f'{k} {v:.1f} %' for k, v in run.accuracies.items()))
 
 
 if __name__ == '__main__':

@@ -21,3 +21,4 @@ STREAMS = _TABLES['streams']  # models by stream
 SPLITS_JHMDB = _TABLES['splits_jhmdb']
 OPPOSITES = _TABLES['opposites']
 PAIRS = _TABLES['pairs']
+SAME_SETTINGS = _TABLES['same_settings']

@@ -11,19 +11,12 @@ import pandas as pd
 from mmengine.config import Config
 from scipy import stats
 
-from benchmarks.compared import LABEL_MAP, OPPOSITES, PAIRS, STREAMS
-from benchmarks.runs import METRICS, Run
-from benchmarks.settings import (
-    changed_settings,
-    find_config,
-    only_length,
-    settings_of_config,
-    without_scale,
-)
+from benchmarks.compared import LABEL_MAP, OPPOSITES, PAIRS, SAME_SETTINGS, STREAMS
+from benchmarks.runs import METRICS, Run, find_config, without_scale
 from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.models.pan_ensemble import stream_configs
 
-FIGURES = (*METRICS, 'loss', 'gmacs', 'params', 'minutes')
+COSTS = ('loss', 'gmacs', 'params', 'minutes')
 ORDER = ('backwards', 'pairs', 'as_partner', 'as_before')
 
 
@@ -51,26 +44,19 @@ def fused_streams(config: str) -> dict:
     return {name: weight for name, (_, weight, _) in stream_configs(model).items()}
 
 
-def changes_from(config: str, run: Run) -> dict:
-    """Settings in which a run differs from a config, which may be another than its own."""
-    own = run.info['config']
-    if own == config:
-        return run.info['changes']
-    named, other = _settings(own), _settings(config)
-    return changed_settings({**named, **run.info['changes']}, other)
-
-
-def _settings(config):
-    return settings_of_config(find_config(config))[0]
+def settings_of(run: Run) -> tuple:
+    """Config of a run and its changes of it; another config where an option gives the same."""
+    own = run.info['config'], run.info['changes']
+    for same in SAME_SETTINGS:
+        if own == (same['config'], same['changes']):
+            return same['same_as'], {}
+    return own
 
 
 def runs_by_model(
     runs: Iterable[Run], models: Mapping, split: str = 'test', epochs: Optional[int] = None
 ) -> dict:
     """Runs of configs as they are, and ensembles of such runs with the same seed.
-
-    A run of another config counts if options gave it the same settings and the config itself has
-    no run with that seed.
 
     Args:
         runs (Iterable[Run]): Runs of one dataset.
@@ -82,17 +68,14 @@ def runs_by_model(
     Returns:
         dict[str, list[Run]]: For each model its runs, ordered by seed.
     """
-    runs = [run for run in runs if run.info['split'] == split]
-    if epochs:
-        runs = [run for run in runs if run.info['epochs'] == epochs]
-    found = {}
-    for model, config in models.items():
-        by_seed = {}
-        for run in sorted(runs, key=lambda run: run.info['config'] == config):
-            changes = changes_from(config, run)
-            if only_length(changes) if epochs else not changes:
-                by_seed[run.seed] = run
-        found[model] = [by_seed[seed] for seed in sorted(by_seed)]
+    found = {model: [] for model in models}
+    names = {config: model for model, config in models.items()}
+    for run in sorted(runs, key=lambda run: run.seed):
+        config, changes = settings_of(run)
+        is_plain = not (without_scale(changes) if epochs else changes)
+        has_length = epochs in (None, run.info['epochs'])
+        if config in names and run.info['split'] == split and is_plain and has_length:
+            found[names[config]].append(run)
     for model, config in models.items():
         if streams := fused_streams(config):
             parts = [{run.seed: run for run in found[STREAMS[name]]} for name in streams]
@@ -186,16 +169,20 @@ def difference(ones: Sequence[Run], others: Sequence[Run], unit: str) -> Optiona
         first, second = by_subject(ones), by_subject(others)
         points = {f'subject {s}': first[s] - second[s] for s in first if s in second}
     else:
-        points = {}
-        for one, other in pairs:
-            own = points.setdefault(one.info['split'], [])
-            own.append(one.accuracies['top1'] - other.accuracies['top1'])
-        points = {split: float(np.mean(own)) for split, own in points.items()}
+        points = _by_split(pairs)
     if len(points) < 2 or not pairs:
         return None
     values = list(points.values())
     chance = max(mcnemar(*pair) for pair in pairs)
     return Difference(points, np.mean(values), interval(values), bootstrap(values), chance)
+
+
+def _by_split(pairs):
+    points: dict = {}
+    for one, other in pairs:
+        lead = one.accuracies['top1'] - other.accuracies['top1']
+        points.setdefault(one.info['split'], []).append(lead)
+    return {split: float(np.mean(own)) for split, own in points.items()}
 
 
 def differences(settings: Mapping, pairs: Sequence[tuple] = PAIRS) -> dict:
@@ -252,31 +239,18 @@ def summary(runs: Iterable[Run], models: Mapping) -> pd.DataFrame:
     """
     rows = []
     for run in runs:
-        own = run.info['config']
-        known = [config for config in (own, *models) if config in models]  # its own one first
-        same = [config for config in known if not changes_from(config, run)]
-        config = same[0] if same else own
-        changes = {} if same else without_scale(run.info['changes'])
+        config, changes = settings_of(run)
+        changes = without_scale(changes)
         order = order_accuracies(run) if run.info['dataset'].startswith('utd') else {}
-        rows.append(
-            dict(
-                {key: run.info[key] for key in ('dataset', 'split', 'pixels', 'epochs', 'seed')},
-                model=models.get(config, config),
-                config=config,
-                changes=json.dumps(changes) if changes else '',
-                **run.accuracies,
-                **{key: run.info[key] for key in FIGURES if key not in METRICS},
-                **order,
-            )
-        )
+        keys = ('dataset', 'split', 'pixels', 'epochs', 'seed', *COSTS)
+        own = {key: run.info[key] for key in keys}
+        own.update(model=models.get(config, config), config=config, **run.accuracies, **order)
+        rows.append(dict(own, changes=json.dumps(changes) if changes else ''))
     keys = ['dataset', 'model', 'config', 'changes', 'split', 'pixels', 'epochs']
     groups = pd.DataFrame(rows).sort_values([*keys, 'seed']).groupby(keys, sort=True)
     table = groups['seed'].agg(seeds=lambda seeds: ' '.join(map(str, seeds)))
-    for key in (*METRICS, 'loss', *ORDER):
-        table[key] = groups[key].mean()
-    for key in METRICS:
-        table[f'{key}_std'] = groups[key].std()
-    for key in ('gmacs', 'params'):
-        table[key] = groups[key].first()
+    table = table.join(groups[[*METRICS, 'loss', *ORDER]].mean())
+    table = table.join(groups[list(METRICS)].std().add_suffix('_std'))
+    table = table.join(groups[['gmacs', 'params']].first())
     table['minutes'] = groups['minutes'].min()  # other runs shared the machine
     return table.reset_index()

@@ -10,7 +10,6 @@ split, and runs PyTorch and both files over the config's test split, one video a
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from importlib import metadata
@@ -29,11 +28,13 @@ from pan_mm.inference.score_fusion import accuracies
 
 from .timing import environment, write_report
 
+CALIBRATION = 32  # videos of the validation split
 
-def measure(logits, dataset, frames, count):
+
+def measure(logits, dataset, frames):
     """Accuracies and milliseconds of a function from clips to logits, and its answers."""
     times, outputs, labels = [], [], []
-    for index in np.linspace(0, len(dataset) - 1, count).astype(int).tolist():
+    for index in range(len(dataset)):
         item = dataset[index]
         clips = item['inputs'].unflatten(0, (-1, frames))  # (views, T·m, 3, H, W)
         began = time.perf_counter()
@@ -50,8 +51,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--config', required=True)
     parser.add_argument('--checkpoint', required=True)
-    parser.add_argument('--calibration', type=int, default=32, help='videos of the val split')
-    parser.add_argument('--videos', type=int, help='of the test split; by default all')
     parser.add_argument('--out', required=True, type=Path, help='JSON file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args = parser.parse_args()
@@ -61,9 +60,9 @@ def main():
     init_default_scope('mmaction')
     test = DATASETS.build(config.test_dataloader.dataset)
     val = DATASETS.build(config.val_dataloader.dataset)
-    step = max(1, len(val) // args.calibration)
-    videos = [val.get_data_info(i)['filename'] for i in range(0, len(val), step)]
-    videos = videos[: args.calibration]
+    step = max(1, len(val) // CALIBRATION)
+    places = range(0, len(val), step)[:CALIBRATION]
+    videos = [val.get_data_info(place)['filename'] for place in places]
     model = FramesToLogits(load_recognizer(config, args.checkpoint, 'cpu')).eval()
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f'{name}.onnx' for name in ('float32', 'int8')}
@@ -73,17 +72,17 @@ def main():
         exported = {name: ExportedModel(path) for name, path in paths.items()}
         sizes = {name: round(path.stat().st_size / 2**20, 1) for name, path in paths.items()}
     runs = dict(pytorch=model, **{name: own.logits for name, own in exported.items()})
-    frames, count = exported['float32'].frames[0], min(args.videos or len(test), len(test))
+    frames = exported['float32'].frames[0]
     figures, predicted = {}, {}
     with torch.no_grad():
         for name, logits in runs.items():
-            figures[name], predicted[name] = measure(logits, test, frames, count)
+            figures[name], predicted[name] = measure(logits, test, frames)
             print(name, json.dumps(figures[name]), flush=True)
     result = dict(
         command='benchmarks/int8.py',
         environment=surroundings,
         config=Path(args.config).stem,
-        videos=count,
+        videos=len(test),
         calibration_videos=len(videos),
         figures=figures,
         same_top1=round(100 * float(np.mean(predicted['float32'] == predicted['int8'])), 2),
@@ -93,7 +92,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (OSError, ValueError, ImportError) as error:
-        sys.exit(f'error: {error}')
+    main()

@@ -129,21 +129,8 @@ def count(
     compiled, settings = compile_kernel(name, frames, precision, capability, **kwargs)
     instructions, registers = disassemble(compiled)
     kinds = Counter(instruction.split('.')[0] for _, instruction, _ in instructions)
-    widths = Counter()
-    for _, instruction, _ in instructions:
-        if instruction.startswith('LDG'):
-            width = re.search(r'\.(128|64|U8|U16|S8|S16)\b', instruction)
-            widths[{'U8': '8', 'S8': '8', 'U16': '16', 'S16': '16'}.get(width[1], width[1])
-                   if width else '32'] += 1  # fmt: skip
-    if name == 'features':
-        run, passes = instructions, 1
-    elif name == 'filters':
-        run, passes = loop(instructions), settings['ROWS'] // settings['STEP']
-    else:
-        body = loop(instructions)
-        run, passes = instructions + body * (settings['ROWS'] - 1) * (body != instructions), 1
-    outputs = settings['BLOCK'] * 8
-    matrix = sum(n for kind, n in kinds.items() if re.fullmatch(r'HMMA|HGMMA|UTC\w*MMA', kind))
+    run, passes = _executed(name, instructions, settings)
+    matrix = {k: n for k, n in kinds.items() if re.fullmatch(r'HMMA|HGMMA|UTC\w*MMA', k)}
     return dict(
         kernel=name + (', backward' if kwargs.get('backward') else ''),
         capability=capability / 10,
@@ -154,12 +141,34 @@ def count(
         registers=registers,
         spills=kinds['STL'] + kinds['LDL'],
         shared_bytes=compiled.metadata.shared,
-        loads={width: widths[width] for width in sorted(widths, key=int)},
-        matrix_instructions=matrix,
-        matrix_kind=next((k for k in kinds if re.fullmatch(r'HMMA|HGMMA|UTC\w*MMA', k)), ''),
-        atomics=sum(n for kind, n in kinds.items() if kind in ('ATOM', 'ATOMG', 'RED', 'REDG')),
-        instructions_per_output=round(len(run) * settings['num_warps'] * passes / outputs, 2),
+        loads=_widths(instructions),
+        matrix_instructions=sum(matrix.values()),
+        matrix_kind=next(iter(matrix), ''),
+        atomics=sum(kinds[kind] for kind in ('ATOM', 'ATOMG', 'RED', 'REDG')),
+        instructions_per_output=round(
+            len(run) * settings['num_warps'] * passes / (8 * settings['BLOCK']), 2
+        ),
     )
+
+
+def _executed(name, instructions, settings):
+    """Instructions of a program, and how often it runs them."""
+    body = loop(instructions)
+    if name == 'filters':
+        return body, settings['ROWS'] // settings['STEP']
+    if name == 'frames' and body != instructions:
+        return instructions + body * (settings['ROWS'] - 1), 1
+    return instructions, 1
+
+
+def _widths(instructions):
+    """Loads from global memory by their width in bits."""
+    widths = Counter()
+    for _, instruction, _ in instructions:
+        if instruction.startswith('LDG'):
+            width = re.search(r'\.[US]?(128|64|8|16)\b', instruction)
+            widths[width[1] if width else '32'] += 1
+    return dict(sorted(widths.items(), key=lambda item: int(item[0])))
 
 
 def variants(capability: int) -> list:

@@ -12,7 +12,6 @@ each measurement.
 import argparse
 import functools
 import itertools
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
@@ -29,14 +28,13 @@ from pan_mm.ops.reference import persistence_reference
 
 from .timing import (
     environment,
+    median_ms,
     parse_benchmark,
     peak_of,
     positive,
     set_threads,
     show,
-    summary,
     time_in_turns,
-    time_once,
     write_report,
 )
 
@@ -158,7 +156,7 @@ def tune(raw: Tensor, weight: Tensor) -> list:
             maps = persistence_of_appearance(frames, weight, backend='triton')
             trial['error'] = float((maps - expected).abs().max() / expected.abs().max())
             run = functools.partial(persistence_of_appearance, frames, weight, backend='triton')
-            trial['ms'] = statistics.median(time_once(run) for _ in range(20)) * 1000
+            trial['ms'] = median_ms(time_in_turns(dict(run=run), 20, 0)['run'])
         except Exception as error:  # for example, too much shared memory
             trial['refused'] = f'{type(error).__name__}: {error}'[:200]
         trials.append(trial)
@@ -203,34 +201,17 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
         seconds = time_in_turns(functions, args.repeats, args.warmup)
     result['methods'] = []
     for name, frames in frames_per_call.items():
-        row = summary([value / frames for value in seconds[name]])
-        row = dict(method=name, frames_per_second=1000 / row['ms'], ms_per_frame=row['ms'])
+        ms = median_ms(seconds[name]) / frames
+        row = dict(method=name, frames_per_second=1000 / ms, ms_per_frame=ms)
         result['methods'].append(row)
     training = training_runners(raw, weight)
     seconds = time_in_turns(training, max(args.repeats // 2, 1), 1)
-    result['training'] = [
-        dict(
-            method=name,
-            ms=summary(seconds[name])['ms'],
-            peak_mbytes=peak_of(function, args.device) / 2**20,
-        )
-        for name, function in training.items()
-    ]
+    result['training'] = []
+    for name, function in training.items():
+        peak = peak_of(function, args.device) / 2**20
+        row = dict(method=name, ms=median_ms(seconds[name]), peak_mbytes=peak)
+        result['training'].append(row)
     return result
-
-
-def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('videos', nargs='+', type=Path, help='of which frames are taken')
-    parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=['float32', 'bfloat16'])
-    parser.add_argument('--batch', type=positive, default=8, help='segments of 4 frames')
-    parser.add_argument('--threads', nargs='+', type=int, default=[1, torch.get_num_threads()])
-    parser.add_argument(
-        '--sizes', nargs='+', type=size, default=[(224, 224), (340, 256)], metavar='WIDTHxHEIGHT'
-    )
-    parser.add_argument('--repeats', type=positive, default=9)
-    parser.add_argument('--warmup', type=int, default=2)
-    return parse_benchmark(parser, argv)
 
 
 def size(text: str) -> tuple:
@@ -240,21 +221,27 @@ def size(text: str) -> tuple:
 
 
 def main(argv: Optional[list] = None) -> None:
-    args = parse_args(argv)
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('videos', nargs='+', type=Path, help='of which frames are taken')
+    parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=['float32', 'bfloat16'])
+    parser.add_argument('--batch', type=positive, default=8, help='segments of 4 frames')
+    parser.add_argument('--threads', type=positive, default=torch.get_num_threads())
+    parser.add_argument('--sizes', nargs='+', type=size, default=[(224, 224)], metavar='WxH')
+    parser.add_argument('--repeats', type=positive, default=9)
+    parser.add_argument('--warmup', type=int, default=2)
+    args = parse_benchmark(parser, argv)
+    set_threads(args.threads)
     torch.backends.cudnn.allow_tf32 = False  # no TF32 in the baselines
     report = dict(environment=environment(args.device), results=[])
-    for size in args.sizes:
-        segments = read_segments(args.videos, args.batch, size)
+    for width, height in args.sizes:
+        segments = read_segments(args.videos, args.batch, (width, height))
         for dtype in args.dtypes:
-            for threads in sorted(set(args.threads)) if args.device == 'cpu' else [1]:
-                set_threads(threads)
-                result = dict(threads=threads, **measure(segments, dtype, args))
-                report['results'].append(result)
-                for part in ('methods', 'training'):
-                    title = f'{dtype}, {result["width"]} × {result["height"]}, {threads} threads'
-                    show(f'{part}, {title}', result[part])
-                if args.out:
-                    write_report(args.out, report)
+            result = dict(threads=args.threads, **measure(segments, dtype, args))
+            report['results'].append(result)
+            for part in ('methods', 'training'):
+                show(f'{part}, {dtype}, {width} × {height}', result[part])
+            if args.out:
+                write_report(args.out, report)
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import torch
 from mmaction.registry import MODELS
@@ -29,20 +29,19 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 import pan_mm  # noqa: F401, registers PAN
+from pan_mm.config.find import without
 from pan_mm.config.pipelines import kind_of
 from pan_mm.inference.optimization import optimize
-from pan_mm.models.memory_format import backbones, to_channels_last
 from pan_mm.models.streams import recognizers_of
-from pan_mm.ops.cpu import has_bfloat16_units
 
 from .timing import (
     environment,
+    median_ms,
     parse_benchmark,
     peak_of,
     positive,
     set_threads,
     show,
-    summary,
     time_in_turns,
     write_report,
 )
@@ -62,22 +61,14 @@ CONFIGS = {
     'SlowFast': 'slowfast/slowfast_r50_8xb8-8x8x1-256e_kinetics400-rgb',
     'X3D_S': 'x3d/x3d_s_13x6x1_facebook-kinetics400-rgb',
 }
-VARIANTS = ('plain', 'channels-last', 'autocast', 'compiled')
+VARIANTS = ('plain', 'autocast')
 OPTIMIZED = ('optimized', 'optimized half', 'optimized half compile')  # inference only
-
-
-class Recognizer(NamedTuple):
-    """A recognizer that is timed.
-
-    Attributes:
-        config (str): Name of the config.
-        model (nn.Module): On its device.
-        shape (tuple[int]): Shape of a clip as the pipeline gives it, uint8.
-    """
-
-    config: str
-    model: nn.Module
-    shape: tuple
+DEFAULTS = dict(
+    cpu=dict(variants=['plain', 'optimized'], size=112, batches=[1, 2], train_batch=2, repeats=3),
+    cuda=dict(
+        variants=[*VARIANTS, *OPTIMIZED], size=224, batches=[1, 8, 32], train_batch=8, repeats=20
+    ),
+)
 
 
 def load_config(name: str) -> Config:
@@ -89,44 +80,21 @@ def load_config(name: str) -> Config:
     return Config.fromstring(f'_base_ = {path!r}\n{classes}', '.py')
 
 
-def without_pretrained(cfg: dict) -> dict:
-    """The config of a model that loads nothing when it is built."""
-    return {
-        key: without_pretrained(value) if isinstance(value, dict) else value
-        for key, value in cfg.items()
-        if key != 'pretrained'
-    } | ({'pretrained': None} if 'pretrained' in cfg else {})
-
-
-def build(name: str, size: int, device: str) -> Recognizer:
-    """Build a recognizer; a clip is what its config samples as one view of a video."""
+def build(name: str, size: int, device: str) -> tuple:
+    """Build a recognizer; returns it, and the shape of a clip as its pipeline gives it, uint8."""
     cfg = load_config(name)
     torch.manual_seed(0)
-    model = MODELS.build(without_pretrained(cfg.model)).to(device)
+    model = MODELS.build(without(cfg.model, ['pretrained'])).to(device)
     pipeline = (cfg.get('val_dataloader') or cfg.test_dataloader).dataset.pipeline
     sample = next(dict(t) for t in pipeline if kind_of(t) == 'sample')
-    layout = next(t['input_format'] for t in pipeline if t['type'] == 'FormatShape')
-    if layout == 'NCTHW':
-        shape = (1, 3, sample['clip_len'], size, size)
-    else:
-        shape = (sample['num_clips'] * sample['clip_len'], 3, size, size)
-    return Recognizer(Path(CONFIGS[name]).stem, model, shape)
+    if any(t.get('input_format') == 'NCTHW' for t in pipeline):
+        return model, (1, 3, sample['clip_len'], size, size)
+    return model, (sample['num_clips'] * sample['clip_len'], 3, size, size)
 
 
 def vary(model: nn.Module, variant: str) -> nn.Module:
     """A variant of a model; 'autocast' is the plain model, see :func:`precision`."""
-    if variant in ('plain', 'autocast'):
-        return model
-    model = deepcopy(model)
-    if variant == 'channels-last':
-        for backbone in backbones(model):
-            to_channels_last(backbone)
-    elif variant == 'compiled':
-        for backbone in backbones(model):
-            backbone.compile(dynamic=False)
-    else:
-        optimize(model, variant.split()[1:])
-    return model
+    return model if variant in VARIANTS else optimize(deepcopy(model), variant.split()[1:])
 
 
 def precision(variant: str, device: str):
@@ -179,61 +147,35 @@ def measure(recognizers: dict, make: Callable, variants: list, batches: list, ar
     """Time a kind of step for all recognizers, variants and batches, in turns."""
     functions = {}
     for variant in variants:
-        for name, recognizer in recognizers.items():
-            model = vary(recognizer.model, variant)
+        for name, (model, shape) in recognizers.items():
+            varied = vary(model, variant)
             for batch in batches:
-                functions[name, variant, batch] = make(
-                    model, recognizer.shape, batch, variant, args.device
-                )
+                functions[name, variant, batch] = make(varied, shape, batch, variant, args.device)
     seconds = time_in_turns(functions, args.repeats, args.warmup)
     rows = []
     for (name, variant, batch), function in functions.items():
-        row = summary(seconds[name, variant, batch])
+        ms = median_ms(seconds[name, variant, batch])
+        row = dict(model=name, variant=variant, batch=batch, ms=ms, per_second=1000 / ms)
+        row['clips_per_second'] = batch * row['per_second']
         if variant == variants[0]:
             row['peak_mbytes'] = peak_of(function, args.device) / 2**20
-        rows.append(
-            dict(
-                model=name,
-                variant=variant,
-                batch=batch,
-                **row,
-                per_second=1000 / row['ms'],
-                clips_per_second=1000 * batch / row['ms'],
-            )
-        )
+        rows.append(row)
     return rows
 
 
 def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--models', nargs='+', choices=CONFIGS, default=list(CONFIGS))
-    parser.add_argument(
-        '--variants',
-        nargs='+',
-        choices=VARIANTS + OPTIMIZED,
-        help='by default all on a GPU; on a processor those without compilation, and without half '
-        'precision too where it has no units for bfloat16',
-    )
-    parser.add_argument('--size', type=positive, help='pixels, by default 112, on a GPU 224')
-    parser.add_argument(
-        '--batches', nargs='+', type=positive, help='by default 1 2, on a GPU 1 8 32'
-    )
-    parser.add_argument('--train-batch', type=positive, help='clips, by default 2, on a GPU 8')
-    parser.add_argument('--repeats', type=positive, help='by default 3, on a GPU 20')
+    parser.add_argument('--variants', nargs='+', choices=VARIANTS + OPTIMIZED)
+    parser.add_argument('--size', type=positive, help='pixels')
+    parser.add_argument('--batches', nargs='+', type=positive)
+    parser.add_argument('--train-batch', type=positive)
+    parser.add_argument('--repeats', type=positive)
     parser.add_argument('--warmup', type=int, default=1)
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     args = parse_benchmark(parser, argv)
-    on_gpu = args.device == 'cuda'
-    args.size = args.size or (224 if on_gpu else 112)
-    args.batches = args.batches or ([1, 8, 32] if on_gpu else [1, 2])
-    args.train_batch = args.train_batch or (8 if on_gpu else 2)
-    args.repeats = args.repeats or (20 if on_gpu else 3)
-    slow = [] if on_gpu else ['compile']
-    if not (on_gpu or has_bfloat16_units()):
-        slow += ['half', 'autocast']
-    args.variants = args.variants or [
-        variant for variant in VARIANTS + OPTIMIZED if not any(word in variant for word in slow)
-    ]
+    for name, value in DEFAULTS[args.device].items():
+        setattr(args, name, getattr(args, name) or value)
     return args
 
 
@@ -242,27 +184,22 @@ def main(argv: Optional[list] = None) -> None:
     init_default_scope('mmaction')
     MMLogger.get_current_instance().setLevel('WARNING')  # TANet logs each weight that it creates
     set_threads(args.threads)
+    recognizers = {name: build(name, args.size, args.device) for name in args.models}
     report = dict(
         environment=dict(environment(args.device), threads=args.threads),
         settings=dict(size=args.size, dtype='float32', repeats=args.repeats, warmup=args.warmup),
+        models={
+            name: dict(clip=shape, parameters=sum(p.numel() for p in model.parameters()))
+            for name, (model, shape) in recognizers.items()
+        },
     )
-    recognizers = {name: build(name, args.size, args.device) for name in args.models}
-    report['models'] = {
-        name: dict(
-            config=recognizer.config,
-            clip=recognizer.shape,
-            parameters=sum(p.numel() for p in recognizer.model.parameters()),
-        )
-        for name, recognizer in recognizers.items()
-    }
     trainable = [variant for variant in args.variants if variant in VARIANTS]
-    parts = dict(
-        training=lambda: measure(recognizers, training, trainable, [args.train_batch], args),
-        inference=lambda: measure(recognizers, inference, args.variants, args.batches, args),
-    )
-    for name, part in parts.items():  # keep finished parts if the next one is stopped
-        report[name] = part()
-        if args.out:
+    for name, make, own, batches in (
+        ('training', training, trainable, [args.train_batch]),
+        ('inference', inference, args.variants, args.batches),
+    ):
+        report[name] = measure(recognizers, make, own, batches, args)
+        if args.out:  # finished parts stay if the next one is stopped
             write_report(args.out, report)
         show(name, report[name])
 

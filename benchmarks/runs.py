@@ -1,21 +1,16 @@
-#!/usr/bin/env python3
-"""Read and extend the table of finished runs and the scores that they left.
-
-    python -m benchmarks.runs    # after configs have changed in form, but not in meaning
-
-The command makes the runs count for their configs as they are now.
+"""Table of finished runs and the scores that they left.
 
 ``results/runs.csv`` has one row per run. ``results/scores/DATASET.npz`` holds, for each split, the
 names and labels of the test clips, and for each run the logits of these clips, forwards and, where
 they were tested, backwards. Both files are rewritten as a whole, so that neither is ever half new.
 """
 
-import argparse
 import fcntl
 import functools
+import hashlib
 import json
 import os
-from collections import Counter
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,39 +23,15 @@ import pandas as pd
 from pan_mm.inference.score_fusion import accuracies
 from pan_mm.utils.files import atomic_write
 
-from .settings import RunError, find_config, settings_of_config, split_name
-
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'results'
 METRICS = ('top1', 'top5', 'mean_class')
-VERSIONS = ('python', 'torch', 'mmengine', 'mmaction2', 'mmcv', 'pan_mm')
-COLUMNS = (
-    'dataset',
-    'run',
-    'config',
-    'changes',
-    'train_list',
-    'test_list',
-    'split',
-    'seed',
-    'epochs',
-    'batch_size',
-    'pixels',
-    *METRICS,
-    'loss',
-    'gmacs',
-    'params',
-    'minutes',
-    'device',
-    'processor',
-    'gpu',
-    'threads',
-    *VERSIONS,
-    'command',
-    'sha256',
-    'config_hash',
-    'score_digits',
-)
+SIZE = re.compile(r'\.pipeline\.\d+\.(scale|input_size|crop_size)\b')
+LENGTH = re.compile(r'^train_cfg\.max_epochs$|^param_scheduler\.\d+\.(T_max|end)$')
+
+
+class RunError(ValueError):
+    """A run is not finished, or its record contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +67,52 @@ class Run:
         return accuracies(self.scores, self.labels)
 
 
+@functools.cache
+def find_config(name: str) -> Path:
+    """Find a config of this repository, in ``configs`` or ``projects``, by its name.
+
+    Raises:
+        RunError: If there is none.
+    """
+    for folder in ('configs', 'projects'):
+        for path in (ROOT / folder).rglob(f'{name}.py'):
+            return path
+    raise RunError(f'this repository has no config {name}.py')
+
+
+def without_scale(changes: dict) -> dict:
+    """Leave out changes of the frames' size and of the number of epochs."""
+    epochs = changes.get('train_cfg.max_epochs')
+    return {
+        key: value
+        for key, value in changes.items()
+        if not SIZE.search(key) and not (LENGTH.search(key) and value == epochs)
+    }
+
+
+def short_name(changes: dict) -> str:
+    """Name changed settings in a few words and four digits of a hash."""
+    words = sorted({f'{key.rpartition(".")[2]}-{value}' for key, value in changes.items()})
+    text = re.sub(r'[^\w.-]+', '', '_'.join(words))[:24].rstrip('._-')
+    digest = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()
+    return f'{text}-{digest[:4]}'
+
+
+def run_name(info: dict) -> str:
+    """Name a run by its config without the dataset, what was changed, and the seed."""
+    changes = info['changes']
+    parts = [info['config'].rpartition('_')[0]]
+    if info['split'] != 'test':
+        parts.append(info['split'])
+    if any(map(SIZE.search, changes)):
+        parts.append(f'{info["pixels"]}px')
+    if 'train_cfg.max_epochs' in changes:
+        parts.append(f'{info["epochs"]}e')
+    if kept := without_scale(changes):
+        parts.append(short_name(kept))
+    return '_'.join([*parts, f'seed{info["seed"]}'])
+
+
 def compact(scores: np.ndarray) -> np.ndarray:
     """Round logits to float16 without changing the order of a clip's classes.
 
@@ -122,88 +139,45 @@ def compact(scores: np.ndarray) -> np.ndarray:
     return rounded
 
 
-def read_runs(results: Path = RESULTS) -> tuple:
-    """Read all runs.
-
-    Args:
-        results (Path): Folder with ``runs.csv`` and ``scores``.
-
-    Returns:
-        tuple: ``[Run]``, and a text for each run that is left out because its config, lists,
-        scores or checkpoint do not fit.
-
-    Raises:
-        OSError: If a file is missing.
-        ValueError: If a file is damaged.
-    """
-    table = read_table(results)
-    hashes = Counter(table['sha256'].dropna())
-    runs, problems = [], []
-    for dataset, rows in table.groupby('dataset', sort=False):
-        arrays = _read_arrays(results, dataset)
-        for _, row in rows.iterrows():
-            try:
-                info = _info(row)
-                run = _run(info, arrays)
-                _check(run)
-                if hashes[info['sha256']] > 1:
-                    raise RunError('another run has the same checkpoint')
-                runs.append(run)
-            except (RunError, KeyError) as error:
-                problems.append(f'{dataset}, {row["run"]}: {error}')
-    return runs, problems
-
-
 def read_table(results: Path = RESULTS) -> pd.DataFrame:
     """Read ``runs.csv``; ``changes`` stays JSON."""
-    whole = dict.fromkeys(('score_digits', 'threads'), 'Int64')
-    table = pd.read_csv(results / 'runs.csv', dtype=dict(whole, sha256=str, config_hash=str))
-    return table.fillna(dict(train_list='', test_list=''))  # generated clips have no lists
+    types = dict(score_digits='Int64', threads='Int64', sha256=str, config_hash=str)
+    return pd.read_csv(results / 'runs.csv', dtype=types)
 
 
-def _info(row):
-    info = {key: None if pd.isna(value) else value for key, value in row.items()}
-    return dict(info, changes=json.loads(info['changes']))
+def read_runs(results: Path = RESULTS) -> list:
+    """Read all runs.
 
-
-def _arrays_path(results, dataset):
-    return results / 'scores' / f'{dataset}.npz'
+    Raises:
+        RunError: If the table does not have the accuracy of the scores.
+        KeyError: If the scores of a run are missing.
+    """
+    runs = []
+    for dataset, rows in read_table(results).groupby('dataset', sort=False):
+        arrays = _read_arrays(results, dataset)
+        for _, row in rows.iterrows():
+            info = {key: None if pd.isna(value) else value for key, value in row.items()}
+            runs.append(_run(dict(info, changes=json.loads(info['changes'])), arrays))
+    return runs
 
 
 def _read_arrays(results, dataset):
-    path = _arrays_path(results, dataset)
-    if not path.is_file():
-        return {}
-    with np.load(path) as file:
+    with np.load(results / 'scores' / f'{dataset}.npz') as file:
         return dict(file)
 
 
 def _run(info, arrays):
     backwards = arrays.get(f'backwards/{info["run"]}')
-    return Run(
+    run = Run(
         info,
         arrays[f'clips/{info["split"]}'],
         arrays[f'labels/{info["split"]}'].astype(int),
         arrays[f'scores/{info["run"]}'].astype(float),
         None if backwards is None else backwards.astype(float),
     )
-
-
-def _check(run):
-    """Refuse a run that its config, its lists or its scores contradict."""
-    info = run.info
-    _, config_hash, config_lists = settings_of_config(find_config(info['config']))
-    if config_hash != info['config_hash']:
-        raise RunError(
-            f'{info["config"]} is not as it was when this was run ({config_hash}, not '
-            f'{info["config_hash"]}); run again, or change the hash where it still means the same'
-        )
-    if split_name([info['train_list'], info['test_list']], config_lists) != info['split']:
-        raise RunError(f'its lists do not belong to the split {info["split"]}')
-    if {key: round(run.accuracies[key], 2) for key in METRICS} != {k: info[k] for k in METRICS}:
-        raise RunError('the table does not have the accuracy of the scores')
-    if len(run.scores) != len(run.clips):
-        raise RunError('its scores are not of the clips of its split')
+    if any(round(run.accuracies[key], 2) != info[key] for key in METRICS):
+        raise RunError(f'{info["run"]}: the table does not have the accuracy of the scores')
+    return run
 
 
 def add_run(run: Run, results: Path = RESULTS) -> None:
@@ -214,24 +188,16 @@ def add_run(run: Run, results: Path = RESULTS) -> None:
         results (Path): Folder with ``runs.csv`` and ``scores``, which are made where missing.
 
     Raises:
-        RunError: If the run contradicts its config, was tested on other clips than the runs of its
-            split, is there with other settings, or shares its checkpoint with another run.
+        RunError: If the run was tested on other clips than the runs of its split, or its accuracy
+            is not that of its scores.
         OSError: If a file cannot be written.
     """
     (results / 'scores').mkdir(parents=True, exist_ok=True)
     info = run.info
     name, split, dataset = (info[key] for key in ('run', 'split', 'dataset'))
+    path = results / 'scores' / f'{dataset}.npz'
     with _locked(results):
-        table = pd.DataFrame(columns=COLUMNS)
-        if (results / 'runs.csv').is_file():
-            table = read_table(results)
-        same = (table['dataset'] == dataset) & (table['run'] == name)
-        for before in table.loc[same, 'changes']:
-            if json.loads(before) != info['changes']:
-                raise RunError(f'{name} is there with other settings; remove it first')
-        if info['sha256'] in set(table.loc[~same, 'sha256'].dropna()):
-            raise RunError('another run has the same checkpoint')
-        arrays = _read_arrays(results, dataset)
+        arrays = _read_arrays(results, dataset) if path.is_file() else {}
         arrays.pop(f'backwards/{name}', None)
         arrays[f'scores/{name}'] = compact(run.scores)
         if run.backwards is not None:
@@ -239,33 +205,21 @@ def add_run(run: Run, results: Path = RESULTS) -> None:
         for key, own in (('clips', run.clips), ('labels', run.labels)):
             if not np.array_equal(arrays.setdefault(f'{key}/{split}', own), own):
                 raise RunError(f'was tested on other clips than the runs of the split {split}')
-        _check(_run(info, arrays))
-        row = pd.DataFrame([dict(info, changes=json.dumps(info['changes']))], columns=COLUMNS)
-        frames = [frame for frame in (table[~same], row) if len(frame)]
-        table = pd.concat(frames).sort_values(['dataset', 'run'])
-        with atomic_write(_arrays_path(results, dataset)) as part:
+        _run(info, arrays)
+        table = _with_row(info, results)
+        with atomic_write(path) as part:
             np.savez_compressed(part, **dict(sorted(arrays.items())))
-        _write_table(table, results)
+        with atomic_write(results / 'runs.csv') as part:
+            table.to_csv(part, index=False)
 
 
-def accept_configs(results: Path = RESULTS) -> None:
-    """Renew the hashes of all configs in ``runs.csv``.
-
-    Raises:
-        RunError: If a config is gone.
-        OSError: If the file cannot be written.
-    """
-    with _locked(results):
-        table = read_table(results)
-        table['config_hash'] = [
-            settings_of_config(find_config(config))[1] for config in table['config']
-        ]
-        _write_table(table, results)
-
-
-def _write_table(table, results):
-    with atomic_write(results / 'runs.csv') as part:
-        table.to_csv(part, index=False)
+def _with_row(info, results):
+    row = pd.DataFrame([dict(info, changes=json.dumps(info['changes']))])
+    if not (results / 'runs.csv').is_file():
+        return row
+    table = read_table(results)
+    same = (table['dataset'] == info['dataset']) & (table['run'] == info['run'])
+    return pd.concat([table[~same], row]).sort_values(['dataset', 'run'])
 
 
 @contextmanager
@@ -277,15 +231,3 @@ def _locked(results) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
-
-
-def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.parse_args(argv)
-    accept_configs()
-
-
-if __name__ == '__main__':
-    main()

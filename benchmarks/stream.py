@@ -19,6 +19,7 @@ from pathlib import Path
 
 import av
 import cv2
+import torch
 from mmengine.config import Config
 
 from pan_mm.deploy.streaming.recognizer import StreamRecognizer, StreamStats
@@ -27,7 +28,7 @@ from pan_mm.inference.optimization import optimize
 from pan_mm.inference.recognizer import load_recognizer
 from pan_mm.utils.errors import VideoError
 
-from .timing import MemoryLog, environment, set_threads, write_report
+from .timing import MemoryLog, environment, write_report
 
 
 class PacedVideo:
@@ -70,7 +71,7 @@ def measure(config, images, args, optimized):
         dict(type='CenterCrop', crop_size=args.size),
         dict(type='FormatShape', input_format='NCHW'),
     ]
-    recognizer = StreamRecognizer(model, args.stride, args.hop, pipeline)
+    recognizer = StreamRecognizer(model, args.stride, 1, pipeline)
     for image in images[: recognizer.first_prediction + 2 * args.stride]:
         recognizer.push(image)  # warm up
     recognizer.reset()
@@ -91,8 +92,6 @@ def measure(config, images, args, optimized):
         stats.as_dict(),
         dropped=source.dropped,
         arrived=video.count,
-        keeps_up=source.dropped == 0,
-        segments_per_prediction=args.hop,
         memory=memory.report(),
     )
 
@@ -107,11 +106,10 @@ def main():
     parser.add_argument('--fps', type=float, default=25, help='of the camera')
     parser.add_argument('--seconds', type=float, default=40, help='for each measurement')
     parser.add_argument('--stride', type=int, default=8, help='frames between segments')
-    parser.add_argument('--hop', type=int, default=1, help='segments between predictions')
     parser.add_argument('--threads', type=int, default=2, help='of PyTorch')
     parser.add_argument('--device', default='cpu')
     args = parser.parse_args()
-    set_threads(args.threads)
+    torch.set_num_threads(args.threads)
     cv2.setNumThreads(1)
     with av.open(args.video) as container:
         frames = itertools.islice(container.decode(video=0), 250)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Optional, Union
 
 import cv2
-import numpy as np
 import pandas as pd
 import torch
 from torch.utils.benchmark import timer
@@ -41,22 +40,15 @@ def time_in_turns(functions: dict, repeats: int, warmup: int) -> dict:
     seconds = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            seconds[name].append(time_once(function))
+            began = timer()  # waits for a GPU
+            function()
+            seconds[name].append(timer() - began)
     return seconds
 
 
-def time_once(function: Callable[[], object]) -> float:
-    """Seconds of one call; PyTorch's clock waits for a GPU."""
-    began = timer()
-    function()
-    return timer() - began
-
-
-def summary(seconds: list) -> dict:
-    """Median, fastest and slowest of some runs, in ms."""
-    return dict(
-        ms=statistics.median(seconds) * 1000, spread=[min(seconds) * 1000, max(seconds) * 1000]
-    )
+def median_ms(seconds: list) -> float:
+    """Median of some runs, in ms."""
+    return statistics.median(seconds) * 1000
 
 
 def peak_of(function: Callable[[], object], device: str) -> int:
@@ -83,12 +75,6 @@ def _cpu_peak(function):
     return peak
 
 
-def _stolen():
-    """Seconds of this machine's cores that its host has given to others; 0 if it has none."""
-    stat = Path('/proc/stat')
-    return int(stat.read_text().split()[8]) / os.sysconf('SC_CLK_TCK') if stat.exists() else 0.0
-
-
 def environment(device: str) -> dict:
     """Describe what a speed depends on: device, versions, other load, date.
 
@@ -99,14 +85,12 @@ def environment(device: str) -> dict:
         device=processor_name() if device == 'cpu' else torch.cuda.get_device_name(device),
         capability=torch.backends.cpu.get_cpu_capability() if device == 'cpu' else None,
         cores=os.cpu_count(),
-        load_before=round(os.getloadavg()[0], 2) if hasattr(os, 'getloadavg') else None,
-        stolen_seconds=_stolen(),  # write_report counts from here on
+        load_before=round(os.getloadavg()[0], 2),
         pan_mm=pan_mm.__version__,
-        mmaction2=metadata.version('mmaction2'),
         torch=torch.__version__,
-        triton=importlib.util.find_spec('triton') and __import__('triton').__version__,
+        triton=importlib.util.find_spec('triton') and metadata.version('triton'),
+        **{name: metadata.version(name) for name in ('mmaction2', 'numpy')},
         opencv=cv2.__version__,
-        numpy=np.__version__,
         python=platform.python_version(),
         date=datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC'),
     )
@@ -178,19 +162,12 @@ class MemoryLog:
 def write_report(path: Union[str, Path], report: dict, section: Optional[str] = None) -> None:
     """Write a result file as JSON, whole or not at all; its folder is made.
 
-    ``stolen_seconds`` of its :func:`environment` becomes the time that the cores of a virtual
-    machine have lost since. Many stolen seconds mean that the machine was not quiet.
-
     Args:
         path (str | Path): The file.
         report (dict): Its content.
         section (str, optional): Replace only this part of the file.
     """
     path = Path(path)
-    measured = report.get('environment', {})
-    if 'stolen_seconds' in measured:
-        lost = round(_stolen() - measured['stolen_seconds'], 1)
-        report = dict(report, environment=dict(measured, stolen_seconds=lost))
     if section:
         others = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
         report = {**others, section: report}

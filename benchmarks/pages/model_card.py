@@ -1,33 +1,21 @@
-#!/usr/bin/env python3
-"""Put a trained model into the package, and write its card.
+"""Cards of the models in the package, from their runs and the metafile.
 
-    python -m benchmarks.pages.model_card --ship NAME --checkpoint FILE.pth \\
-        --run DATASET/RUN --dev DATASET/RUN --label-map FILE
-    python -m benchmarks.pages
-
-The first command writes pan_mm/pretrained/NAME.safetensors, in float16, calibrated on the dev run
-of the same config; the second one writes the cards beside the weights from the runs in results and
-the metafile.
+``export_weights(config, checkpoint, 'pan_mm/pretrained/NAME.safetensors', label_map, torch.float16,
+texts_of(record, dev))`` of ``pan_mm.deploy.export.weights`` puts a model there.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Optional
 
 import torch
 import yaml
 
-from benchmarks.collect import sha256
 from benchmarks.evidence import wilson
 from benchmarks.markdown import table
 from benchmarks.pages.metafile import PATH
 from benchmarks.pages.tables import runs_of
-from benchmarks.runs import RESULTS, Run
-from benchmarks.settings import RunError
-from pan_mm.deploy.export.weights import export_weights
+from benchmarks.runs import RESULTS, Run, RunError
 from pan_mm.inference import zoo
 from pan_mm.inference.calibrate import (
     COVERAGE,
@@ -43,25 +31,15 @@ from pan_mm.utils.safetensors import read_texts
 FOLDER = Path(__file__).parent
 
 
-def ship(name: str, checkpoint: Path, run: Run, dev: Run, label_map: Optional[Path]) -> None:
-    """Write the weights of a run into the package, calibrated on another run of its config.
-
-    Raises:
-        RunError: If the run tested another checkpoint.
-    """
-    info = run.info
-    digest = sha256(checkpoint)
-    if info['sha256'] != digest:
-        raise RunError(f'{info["run"]} is not of {checkpoint}, whose SHA-256 is {digest}')
-    zoo.PRETRAINED.mkdir(exist_ok=True)
-    texts = dict(
-        config=info['config'],
-        record=f'{info["dataset"]}/{info["run"]}',
-        dev=f'{info["dataset"]}/{dev.info["run"]}',
+def texts_of(record: Run, dev: Run) -> dict:
+    """Texts for the weights of a run, calibrated on the dev run of the same config."""
+    dataset = record.info['dataset']
+    return dict(
+        config=record.info['config'],
+        record=f'{dataset}/{record.info["run"]}',
+        dev=f'{dataset}/{dev.info["run"]}',
         calibration=json.dumps(calibration_on(dev)._asdict()),
     )
-    out = zoo.PRETRAINED / f'{name}.safetensors'
-    export_weights(info['config'], checkpoint, out, label_map, torch.float16, texts)
 
 
 def calibration_on(dev: Run) -> Calibration:
@@ -125,50 +103,40 @@ moves logits by less than 0.15. In [runs.csv](../../results/runs.csv) the run is
 
 def confusions(run: Run, names: Sequence[str]) -> str:
     """Each class, the hardest first."""
-    results = per_class(run.scores, run.labels, names)
-    rows = (
-        (
-            result.name,
-            result.videos,
-            f'{result.value:.0f}',
-            ', '.join(f'{name} ({count})' for name, count in result.mistaken[:3]),
-        )
-        for result in sorted(results, key=lambda result: result.value)
-    )
+    rows = []
+    for own in sorted(per_class(run.scores, run.labels, names), key=lambda own: own.value):
+        mistaken = ', '.join(f'{name} ({count})' for name, count in own.mistaken[:3])
+        rows.append((own.name, own.videos, f'{own.value:.0f}', mistaken))
     return table(['class', 'clips', 'recognized, %', 'taken for'], rows)
 
 
-def card(weights: Path, run: Optional[Run]) -> str:
+def card(weights: Path) -> str:
     """Text of the card of a model."""
     texts = read_texts(weights)
+    run = find_run(texts, 'record')
     config, names = texts['config'], json.loads(texts['classes'])
     models = yaml.safe_load(PATH.read_text(encoding='utf-8'))['Models']
     facts = next(model['Metadata'] for model in models if model['Name'] == config)
     described = yaml.safe_load((FOLDER / 'cards.yml').read_text(encoding='utf-8'))
     unknown = dict(data='Not described.', license='Not known.', limits='')
-    tested = 'This repository has no test of it, so it is not known.'
-    if run:
-        tested = f'{accuracy(run)}\n\n{confusions(run, names)}'
-        if 'dev' in texts:
-            dev = find_run(texts['dev'])
-            tested += f'\n\n## Doubt\n\n{calibration(run, dev)}\n\n{rejection(weights.stem)}'
-    return (
-        (FOLDER / 'card.template')
-        .read_text(encoding='utf-8')
-        .format(
-            name=weights.stem,
-            config=config,
-            num_classes=len(names),
-            classes=', '.join(names),
-            megabytes=weights.stat().st_size / 1e6,
-            tested=tested,
-            **{key.lower(): value for key, value in facts.items()},
-            **described.get(config.rpartition('_')[2], unknown),
-        )
+    tested = [accuracy(run), confusions(run, names)]
+    if 'dev' in texts:
+        doubt = calibration(run, find_run(texts, 'dev'))
+        tested += ['## Doubt', doubt, *rejection(weights.stem)]
+    template = (FOLDER / 'card.template').read_text(encoding='utf-8')
+    return template.format(
+        name=weights.stem,
+        config=config,
+        num_classes=len(names),
+        classes=', '.join(names),
+        megabytes=weights.stat().st_size / 1e6,
+        tested='\n\n'.join(tested),
+        **{key.lower(): value for key, value in facts.items()},
+        **described.get(config.rpartition('_')[2], unknown),
     )
 
 
-def rejection(name: str) -> str:
+def rejection(name: str) -> Iterator[str]:
     """Table of the clips of other worlds that the model is unsure of."""
     path = RESULTS / 'rejection.json'
     report = json.loads(path.read_text(encoding='utf-8'))
@@ -176,59 +144,27 @@ def rejection(name: str) -> str:
         (world, found['clips'], f'{100 * found["unsure"] / found["clips"]:.0f}')
         for world, found in report.get(name, {}).items()
     ]
-    if not rows:
-        return ''
-    return f"""Clips of other worlds, which it has not seen and was not chosen by
+    if rows:
+        yield f"""Clips of other worlds, which it has not seen and was not chosen by
 (`python -m benchmarks.rejection`):
 
 {table(['clips', 'number', 'unsure, %'], rows)}"""
 
 
-def run_of(weights: Path) -> Optional[Run]:
-    """Find the run that the weights name."""
-    texts = read_texts(weights)
-    if 'record' not in texts:
-        return None
-    name = Path(texts['record'].removesuffix('.json')).name
-    return find_run(f'{texts["config"].rpartition("_")[2]}/{name}')
-
-
-def find_run(name: str) -> Run:
-    """Find a run by DATASET/RUN, its first two columns in runs.csv.
+def find_run(texts: dict, key: str) -> Run:
+    """Find the run that the texts of weights name.
 
     Raises:
         RunError: If there is none.
     """
-    dataset, _, own = name.partition('/')
-    for run in runs_of(dataset):
-        if run.info['run'] == own:
+    name = Path(texts[key]).name
+    for run in runs_of(texts['config'].rpartition('_')[2]):
+        if run.info['run'] == name:
             return run
-    raise RunError(f'results/runs.csv has no run {name}')
+    raise RunError(f'results/runs.csv has no run {name}, which the weights name')
 
 
 def cards() -> Iterator[tuple]:
     """Path and text of the card of each model in the package."""
     for weights in sorted(zoo.PRETRAINED.glob('*.safetensors')):
-        yield weights.with_suffix('.md'), card(weights, run_of(weights))
-
-
-def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--ship', metavar='NAME', required=True, help='name of the model')
-    parser.add_argument('--checkpoint', type=Path, required=True, help='its weights')
-    parser.add_argument('--run', required=True, help='DATASET/RUN, the test of this checkpoint')
-    parser.add_argument(
-        '--dev', required=True, help='DATASET/RUN, of the same config, to calibrate'
-    )
-    parser.add_argument('--label-map', type=Path, help='class names, one a line')
-    args = parser.parse_args(argv)
-    try:
-        ship(args.ship, args.checkpoint, find_run(args.run), find_run(args.dev), args.label_map)
-    except (RunError, OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
-
-
-if __name__ == '__main__':
-    main()
+        yield weights.with_suffix('.md'), card(weights)

@@ -2,18 +2,10 @@
 
 import yaml
 
-from benchmarks.compared import (
-    MODELS,
-    MODELS_64,
-    MODELS_IMAGENET,
-    MODELS_JHMDB,
-    MODELS_MOTIONSHAPES,
-    ROOT,
-)
-from benchmarks.evidence import runs_by_model
+from benchmarks.compared import ROOT
 from benchmarks.markdown import table
 
-from .tables import runs_of, spreads
+from .tables import SETTINGS, found, spreads
 
 
 def papers_accuracy(metrics):
@@ -25,15 +17,11 @@ def papers_accuracy(metrics):
 def own_accuracies():
     """Top-1 / top-5 of the configs that runs in results/ are of."""
     texts = {}
-    for dataset, groups in (
-        ('utd-mhad-depth', (MODELS, MODELS_64, MODELS_IMAGENET)),
-        ('motionshapes-rgb', (MODELS_MOTIONSHAPES,)),
-        ('jhmdb-rgb', (MODELS_JHMDB,)),
-    ):
-        for models in groups:
-            for model, runs in runs_by_model(runs_of(dataset), models).items():
-                if runs:
-                    texts[models[model]] = ' / '.join(spreads(runs, ('top1', 'top5')))
+    for name in ('112 px', '64 px', 'ImageNet weights', 'MotionShapes', 'split 1'):
+        for model, runs in found(name).items():
+            if runs:
+                config = SETTINGS[name][1][model]
+                texts[config] = ' / '.join(spreads(runs, ('top1', 'top5')))
     return texts
 
 

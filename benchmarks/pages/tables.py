@@ -3,10 +3,9 @@
 A document has a table between its mark, ``<!-- table: NAME -->``, and ``<!-- end -->``.
 """
 
-import csv
+import dataclasses
 import functools
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -26,10 +25,22 @@ from benchmarks.compared import (
 from benchmarks.evidence import differences, mean_top1, runs_by_model, summary
 from benchmarks.markdown import table
 from benchmarks.runs import METRICS, RESULTS, Run, read_runs
-from benchmarks.settings import RunError
 
 PERFORMANCE = RESULTS / 'performance'
-# Settings in which models are compared, and the units that the differences are between.
+UTD = 'utd-mhad-depth'
+# Settings in which models are compared: dataset, models, split and epochs.
+SETTINGS = {
+    '112 px': (UTD, MODELS),
+    '64 px': (UTD, MODELS_64),
+    '64 px, exchanged': (UTD, MODELS_64, 'swap'),
+    '64 px, 60 epochs': (UTD, MODELS_64, 'test', 60),
+    '64 px, 120 epochs': (UTD, MODELS_64, 'test', 120),
+    'ImageNet weights': (UTD, MODELS_IMAGENET),
+    'MotionShapes': ('motionshapes-rgb', MODELS_MOTIONSHAPES),
+    **{name: ('jhmdb-rgb', MODELS_JHMDB, split) for name, split in SPLITS_JHMDB.items()},
+}
+JOINED = {'64 px, both splits': ('64 px', '64 px, exchanged'), 'JHMDB': tuple(SPLITS_JHMDB)}
+# Those that leads are computed in, and the units that the differences are between.
 UNITS = {
     '64 px, both splits': 'subject',
     '112 px': 'subject',
@@ -45,47 +56,22 @@ LEADS = (
 )
 
 
-@functools.cache
-def runs_of(dataset: str) -> tuple:
-    """Read the runs of a dataset, 'utd-mhad-depth', 'jhmdb-rgb' or 'motionshapes-rgb'.
-
-    Raises:
-        RunError: If runs do not fit their configs or scores.
-    """
-    runs, problems = _all_runs()
-    if problems:
-        raise RunError('\n'.join(problems))
-    return tuple(run for run in runs if run.info['dataset'] == dataset)
+all_runs = functools.cache(read_runs)
 
 
-@functools.cache
-def _all_runs():
-    return read_runs()
+def runs_of(dataset: str) -> list:
+    """Runs of a dataset, 'utd-mhad-depth', 'jhmdb-rgb' or 'motionshapes-rgb'."""
+    return [run for run in all_runs() if run.info['dataset'] == dataset]
 
 
 @functools.cache
 def found(name: str) -> dict:
     """Runs by model in one of the settings that are compared."""
-    utd, jhmdb = runs_of('utd-mhad-depth'), runs_of('jhmdb-rgb')
-    makers = {
-        '112 px': lambda: runs_by_model(utd, MODELS),
-        '64 px': lambda: runs_by_model(utd, MODELS_64),
-        '64 px, exchanged': lambda: runs_by_model(utd, MODELS_64, 'swap'),
-        '64 px, both splits': lambda: _joined([found('64 px'), found('64 px, exchanged')]),
-        '64 px, 60 epochs': lambda: runs_by_model(utd, MODELS_64, epochs=60),
-        '64 px, 120 epochs': lambda: runs_by_model(utd, MODELS_64, epochs=120),
-        'ImageNet weights': lambda: runs_by_model(utd, MODELS_IMAGENET),
-        'JHMDB': lambda: _joined([found(split) for split in SPLITS_JHMDB]),
-        **{
-            name: functools.partial(runs_by_model, jhmdb, MODELS_JHMDB, split)
-            for name, split in SPLITS_JHMDB.items()
-        },
-    }
-    return makers[name]()
-
-
-def _joined(parts):
-    return {model: [run for part in parts for run in part[model]] for model in parts[0]}
+    if name in JOINED:
+        parts = [found(part) for part in JOINED[name]]
+        return {model: [run for part in parts for run in part[model]] for model in parts[0]}
+    dataset, *options = SETTINGS[name]
+    return runs_by_model(runs_of(dataset), *options)
 
 
 @functools.cache
@@ -113,24 +99,20 @@ def signed(*points: float) -> str:
 
 def overview() -> str:
     """Accuracy and cost on UTD-MHAD, speed from the benchmark of recognizers."""
-    speeds: dict = {}
-    for row in read_report('recognizer_epyc-2-cores')['inference']:
-        if row['variant'] == 'optimized':
-            name = row['model'].replace('_', ' ')
-            speeds[name] = max(speeds.get(name, 0), row['clips_per_second'])
+    speeds = pd.DataFrame(read_report('recognizer_epyc-2-cores')['inference'])
+    speeds = speeds.query('variant == "optimized"').groupby('model')['clips_per_second'].max()
     rows = []
     for model in ('TSN', 'TSM', 'PAN Lite', 'PAN Full', 'PAN En'):
         runs = found('112 px')[model]
-        cost = runs[0].info['gmacs'], runs[0].info['params'], speeds[model]
+        cost = runs[0].info['gmacs'], runs[0].info['params'], speeds[model.replace(' ', '_')]
         rows.append([model, *spreads(runs, ('top1', 'top5')), *(f'{v:.1f}' for v in cost)])
     return table(['model', 'top-1', 'top-5', 'GMACs', 'params, M', 'clips/s'], rows)
 
 
 def motionshapes() -> str:
     """The models of the embedded dataset, one run each."""
-    found = runs_by_model(runs_of('motionshapes-rgb'), MODELS_MOTIONSHAPES)
     rows = []
-    for run, *_ in found.values():
+    for run, *_ in found('MotionShapes').values():
         values = *(run.accuracies[key] for key in METRICS), run.info['minutes']
         rows.append([run.info['config'], *(f'{value:.1f}' for value in values)])
     return table(['config', 'top-1', 'top-5', 'mean class', 'training, min'], rows)
@@ -138,18 +120,12 @@ def motionshapes() -> str:
 
 def own_recipe() -> str:
     """Test accuracy of models trained for the same time on ten clips a class."""
-    with open(RESULTS / 'own_recipe/own_recipe.csv', newline='', encoding='utf-8') as file:
-        rows = [row for row in csv.DictReader(file) if row['test'] == 'True']
-    datasets = list(dict.fromkeys(row['dataset'] for row in rows))
-    cells = defaultdict(dict)
-    for row in rows:
-        key = row['model'], row['budget'], row['draw']
-        cells[key][row['dataset']] = f'{float(row["test_accuracy"]):.1f} of {row["test_clips"]}'
-    body = [
-        [*key, *(found[name] for name in datasets)]
-        for key, found in sorted(cells.items(), key=lambda item: item[0][::-1])
-        if len(found) == len(datasets)
-    ]
+    rows = pd.read_csv(RESULTS / 'own_recipe' / 'own_recipe.csv').query('test')
+    cells = rows['test_accuracy'].map('{:.1f}'.format) + ' of ' + rows['test_clips'].astype(str)
+    keys = ['draw', 'budget', 'model']
+    columns = rows.assign(cell=cells).pivot(index=keys, columns='dataset', values='cell').dropna()
+    datasets = rows['dataset'].unique()
+    body = ([*key[::-1], *row] for key, row in zip(columns.index, columns[datasets].values))
     return table(['model', 'core-seconds', 'draw', *datasets], body)
 
 
@@ -194,18 +170,14 @@ def jhmdb() -> str:
 
 def summary_table() -> pd.DataFrame:
     """All runs, summed up over seeds, ensembles included."""
-    models: dict = {}
-    for group in (MODELS, MODELS_64, CANDIDATES_64, MODELS_IMAGENET, MODELS_MOTIONSHAPES):
-        models.update({config: model for model, config in group.items()})
-    models.update({config: model for model, config in MODELS_JHMDB.items()})
+    groups = MODELS, MODELS_64, CANDIDATES_64, MODELS_IMAGENET, MODELS_MOTIONSHAPES, MODELS_JHMDB
+    models = {config: model for group in groups for model, config in group.items()}
     models.update(dict.fromkeys(ATTENTION, 'PAN Lite, PA as attention'))
-    runs = list(_all_runs()[0])
-    for name in ('112 px', '64 px', '64 px, exchanged', '64 px, 60 epochs', '64 px, 120 epochs'):
-        configs = MODELS if name == '112 px' else MODELS_64
-        for model in ('PAN Full', 'PAN En'):
-            info = dict(config=configs[model])
+    runs = list(all_runs())
+    for name, (_, configs, *_) in SETTINGS.items():
+        for model in {'PAN Full', 'PAN En'} & configs.keys():
             runs += [
-                Run(dict(run.info, **info), run.clips, run.labels, run.scores, run.backwards)
+                dataclasses.replace(run, info=dict(run.info, config=configs[model]))
                 for run in found(name)[model]
             ]
     return summary(runs, models)
@@ -237,24 +209,19 @@ def read_report(name: str, folder: Path = PERFORMANCE) -> dict:
 
 def motion() -> str:
     """Frames per second of each motion cue at 224 × 224, on each machine and in each dtype."""
-    columns: dict = {}
+    rates: dict = {}
     for path in sorted(PERFORMANCE.glob('motion_*.json')):
         report = json.loads(path.read_text(encoding='utf-8'))
-        for result in report['results']:
-            if (result['width'], result['height']) == (224, 224):
-                device = report['environment']['device'].partition(' Processor')[0]
-                name = f'{device.replace("(R)", "")}, {result["dtype"]}'
-                if result['threads'] >= columns.get(name, result)['threads']:
-                    columns[name] = result
-    rates = {
-        name: {row['method']: row['frames_per_second'] for row in result['methods']}
-        for name, result in columns.items()
-    }
+        device = report['environment']['device'].partition(' Processor')[0].replace('(R)', '')
+        for result in sorted(report['results'], key=lambda result: result['threads']):
+            if (result['width'], result['height']) == (224, 224):  # the most threads count
+                own = {row['method']: row['frames_per_second'] for row in result['methods']}
+                rates[f'{device}, {result["dtype"]}'] = own
     methods = dict.fromkeys(method for column in rates.values() for method in column)
-    methods = [method for method in methods if not method.endswith(('plain norm', 'compiled'))]
     rows = (
         [method, *(f'{own[method]:,.0f}' if method in own else '' for own in rates.values())]
         for method in methods
+        if not method.endswith(('plain norm', 'compiled'))
     )
     return table(['frames/s', *rates], rows)
 
@@ -308,14 +275,10 @@ def stream() -> str:
 def int8() -> str:
     """Accuracy, speed and size with eight bits."""
     report = read_report('int8_xeon-2-cores')
-    rows = [
-        [
-            name,
-            *(f'{own[key]:.1f}' for key in ('top1', 'median_ms')),
-            report['mib'].get(name, ''),
-        ]
-        for name, own in report['figures'].items()
-    ]
+    rows = []
+    for name, own in report['figures'].items():
+        size = report['mib'].get(name, '')
+        rows.append([name, f'{own["top1"]:.1f}', f'{own["median_ms"]:.1f}', size])
     return table(['', 'top-1', 'ms', 'MiB'], rows)
 
 
@@ -358,19 +321,7 @@ def _halves(memory):
 
 
 TABLES = {
-    table.__name__: table
-    for table in (
-        overview,
-        motionshapes,
-        own_recipe,
-        accuracy,
-        lead_table,
-        jhmdb,
-        motion,
-        recognizer,
-        pipeline,
-        stream,
-        int8,
-        reliability,
-    )
+    make.__name__: make
+    for make in (overview, motionshapes, own_recipe, accuracy, lead_table, jhmdb, motion)
+    + (recognizer, pipeline, stream, int8, reliability)
 }

@@ -10,7 +10,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 
 from benchmarks import compared
-from benchmarks.settings import find_config
+from benchmarks.runs import find_config
 from pan_mm.config.pipelines import VideoPipeline
 
 ROOT = Path(__file__).resolve().parents[2]

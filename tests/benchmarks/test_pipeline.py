@@ -26,9 +26,3 @@ def test_report(videos, tmp_path, capsys):
         assert {'open', 'decode', 'Resize'} < set(row['stages_ms'])
     printed = capsys.readouterr().out
     assert '2 of 2 videos give the model equal numbers' in printed and 'times_stock' in printed
-
-
-def test_missing_video(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        pipeline.main([str(tmp_path / 'none.mp4')])
-    assert 'is not a file' in capsys.readouterr().err

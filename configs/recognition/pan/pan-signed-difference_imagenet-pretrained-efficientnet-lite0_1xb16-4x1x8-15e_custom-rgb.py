@@ -6,5 +6,5 @@ _base_ = [
     '../../_base_/default_runtime_own_videos.py',
 ]
 
-difference = dict(_delete_=True, type='FrameDifference', absolute=False)
+difference = dict(type='FrameDifference', absolute=False)
 model = dict(backbone=dict(stream='pa', motion_cue=difference), cls_head=dict(num_classes=2))

@@ -1,7 +1,5 @@
 """Models that come with the package, and their cards."""
 
-import hashlib
-
 import numpy as np
 import pytest
 import torch
@@ -9,11 +7,13 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from benchmarks.pages import model_card
-from benchmarks.runs import Run
+from benchmarks.runs import Run, RunError
 from builders import TRAINED_CONFIG
 from pan_mm.config.find import require_config
+from pan_mm.deploy.export.weights import export_weights
 from pan_mm.inference import zoo
 from pan_mm.inference.recognizer import get_model, load_recognizer
+from pan_mm.utils.safetensors import read_texts
 
 
 def test_weights_are_small_and_named_by_the_table():
@@ -26,7 +26,7 @@ def test_weights_are_small_and_named_by_the_table():
 @pytest.mark.real_data
 def test_shipped_weights_score_as_recorded(jhmdb_dir):
     path = zoo.PRETRAINED / 'pan-pa-everyday.safetensors'
-    run = model_card.run_of(path)
+    run = model_card.find_run(read_texts(path), 'record')
     cfg = Config.fromfile(require_config(f'{run.info["config"]}.py'))
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
     cfg.test_dataloader.dataset.update(data_root=str(jhmdb_dir), indices=[*range(0, 295, 3)])
@@ -41,49 +41,30 @@ def test_shipped_weights_score_as_recorded(jhmdb_dir):
     assert (scores.argmax(1) == recorded.argmax(1)).sum() >= 97
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A checkpoint, and the run of its test."""
-    monkeypatch.setattr(zoo, 'PRETRAINED', tmp_path / 'pretrained')
+def test_card_of_a_model(tmp_path, monkeypatch):
+    """Written from the run that its weights name."""
+    monkeypatch.setattr(zoo, 'PRETRAINED', tmp_path)
     model = load_recognizer(TRAINED_CONFIG, device='cpu')
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'a.pth')
     (tmp_path / 'map.txt').write_text('left\nright\n')
-    info = dict(config=TRAINED_CONFIG, train_list='train1.txt', test_list='test1.txt')
-    info.update(dataset=TRAINED_CONFIG.rpartition('_')[2], run='a_seed0')
-    info['sha256'] = hashlib.sha256((tmp_path / 'a.pth').read_bytes()).hexdigest()
+    weights = tmp_path / 'pan-two.safetensors'
+    checkpoint, label_map = tmp_path / 'a.pth', tmp_path / 'map.txt'
+    info = dict(dataset='custom-rgb', run='a_seed0', train_list='train1.txt', test_list='test1.txt')
+    info['config'] = TRAINED_CONFIG
     scores = np.array([[2, 1], [1, 2], [2, 0], [0, 1]], float)
-    labels = np.array([0, 0, 0, 1])
-    run = Run(info, np.array([f'{i}.mp4' for i in range(4)]), labels, scores)
+    run = Run(info, np.array([f'{i}.mp4' for i in range(4)]), np.array([0, 0, 0, 1]), scores)
     monkeypatch.setattr(model_card, 'runs_of', lambda dataset: [run])
-    return run
-
-
-def words(run, folder):
-    name = f'{run.info["dataset"]}/{run.info["run"]}'
-    files = ['--checkpoint', str(folder / 'a.pth'), '--label-map', str(folder / 'map.txt')]
-    return ['--ship', 'pan-two', '--run', name, '--dev', name, *files]
-
-
-def test_ship(run, tmp_path):
-    model_card.main(words(run, tmp_path))
-    model = get_model('pan-two', device='cpu')
-    assert model.dataset_meta['classes'] == ['left', 'right']
-    own = model_card.calibration_on(run)
-    assert model.dataset_meta['calibration'] == pytest.approx(own._asdict())
-    assert own.temperature == pytest.approx(0.956, abs=1e-3)
-    assert own.threshold == pytest.approx(0.740, abs=1e-3)
+    texts = model_card.texts_of(run, dev=run)
+    export_weights(TRAINED_CONFIG, checkpoint, weights, label_map, torch.float16, texts)
+    own = get_model('pan-two', device='cpu').dataset_meta['calibration']
+    assert own['temperature'] == pytest.approx(0.956, abs=1e-3)
+    assert own['threshold'] == pytest.approx(0.740, abs=1e-3)
     ((path, card),) = model_card.cards()
-    assert f'temperature of {own.temperature:.2f}' in card and '| test1.txt |' in card
-    assert path == zoo.PRETRAINED / 'pan-two.md'
+    assert path == tmp_path / 'pan-two.md'
     assert '| train1.txt | test1.txt | 4 | 75.0 | 30.1 … 95.4 | 100.0 | 83.3 |' in card
     assert '| left | 3 | 67 | right (1) |\n| right | 1 | 100 |  |' in card
+    assert 'temperature of 0.96' in card
     assert TRAINED_CONFIG in card and 'EfficientNet-Lite0' in card and '`a_seed0`' in card
-
-
-def test_run_of_another_checkpoint(run, tmp_path):
-    run.info['sha256'] = 'other'
-    with pytest.raises(SystemExit, match='a_seed0 is not of .*a.pth'):
-        model_card.main(words(run, tmp_path))
     run.info['run'] = 'b_seed0'
-    with pytest.raises(SystemExit, match='has no run .*/a_seed0'):
-        model_card.main([*words(run, tmp_path)[:3], 'x/a_seed0', *words(run, tmp_path)[4:]])
+    with pytest.raises(RunError, match='has no run a_seed0, which the weights name'):
+        model_card.find_run(texts, 'record')

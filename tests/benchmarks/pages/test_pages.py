@@ -13,8 +13,7 @@ from benchmarks.evidence import fuse, interval, mcnemar, mean_top1, order_accura
 from benchmarks.pages import figure, model_zoo, tables
 from benchmarks.pages.__main__ import MARK, PAGES, TABLES, fill, main
 from benchmarks.pages.tables import found, leads, read_report, signed
-from benchmarks.runs import read_table
-from benchmarks.settings import without_scale
+from benchmarks.runs import read_table, without_scale
 
 BOTH, SMALL, LONG, LARGE = '64 px, both splits', '64 px', '64 px, 120 epochs', '112 px'
 IMAGENET, JHMDB = 'ImageNet weights', 'JHMDB'
@@ -146,163 +145,98 @@ def tile(file):
 
 
 H16, H32 = 'motion_h200-bfloat16', 'motion_h200-float32'
-SENTENCES = [
-    (
-        'results',
-        'PAN PA leads TSM by {:.1f} points and PAN RGB, which has the same head, by {:.1f}.',
-        lambda: (lead(BOTH, 'PAN PA', 'TSM'), lead(BOTH, 'PAN PA', 'PAN RGB')),
+IN_RESULTS = {
+    'PAN PA leads TSM by {:.1f} points and PAN RGB, which has the same head, by {:.1f}.': lambda: (
+        lead(BOTH, 'PAN PA', 'TSM'),
+        lead(BOTH, 'PAN PA', 'PAN RGB'),
     ),
-    (
-        'results',
-        'After 120 epochs (one seed, four subjects) PAN PA leads TSM by {:.1f} points and PAN RGB '
-        'by {:.1f}',
-        lambda: (lead(LONG, 'PAN PA', 'TSM'), lead(LONG, 'PAN PA', 'PAN RGB')),
+    'After 120 epochs (one seed, four subjects) PAN PA leads TSM by {:.1f} points and PAN RGB '
+    'by {:.1f}': lambda: (lead(LONG, 'PAN PA', 'TSM'), lead(LONG, 'PAN PA', 'PAN RGB')),
+    'its lead is {} points at 64 pixels and {:.1f} at 112.': lambda: (
+        signed(lead(BOTH, 'PAN PA', 'Differences')),
+        lead(LARGE, 'PAN PA', 'Differences'),
     ),
-    (
-        'results',
-        'its lead is {} points at 64 pixels and {:.1f} at 112.',
-        lambda: (
-            signed(lead(BOTH, 'PAN PA', 'Differences')),
-            lead(LARGE, 'PAN PA', 'Differences'),
+    'Signed differences are {:.1f} points better than PA': lambda: (
+        -lead(BOTH, 'PAN PA', 'Signed differences'),
+    ),
+    'they stay {:.1f} points behind PA': lambda: (lead(BOTH, 'PAN PA', 'Stack'),),
+    'lead PA by {:.1f} points over eight subjects': lambda: (
+        lead(BOTH, 'PAN PA, square roots', 'PAN PA'),
+    ),
+    'PAN PA leads TSM by {:.1f} points and PAN Lite by {:.1f}.': lambda: (
+        lead(IMAGENET, 'PAN PA', 'TSM'),
+        lead(IMAGENET, 'PAN Lite', 'TSM'),
+    ),
+    'Averaging three PAN PA of different seeds instead reaches {:.1f} %': lambda: (
+        fuse(found(LARGE)['PAN PA'], [1, 1, 1]).accuracies['top1'],
+    ),
+    'RandAugment costs TSM {:.1f} points and gives PAN Lite {:.1f}; Mixup costs TSM {:.1f} and '
+    'gives PAN Lite {:.1f}.': lambda: (
+        jhmdb_dev('tsm', 1) - jhmdb_dev('tsm', 'randaugment-1'),
+        jhmdb_dev('pan-lite', 'randaugment-4') - jhmdb_dev('pan-lite', 4),
+        -jhmdb_gain('tsm', 1, **MIXUP),
+        jhmdb_gain('pan-lite', 4, **MIXUP),
+    ),
+    'PAN PA recognizes {:.1f} % of the clips forwards. Backwards, it answers with the opposite '
+    'action, which is right, in {:.1f} % and with the original one in {:.1f} %.': lambda: map(
+        order, ('pairs', 'as_partner', 'as_before')
+    ),
+    'bring {:.1f} points to TSN, {:.1f} to TSM, {:.1f} to PAN RGB, {:.1f} to PAN PA and {:.1f} '
+    'to PAN Lite': lambda: map(gain, ('TSN', 'TSM', 'PAN RGB', 'PAN PA', 'PAN Lite')),
+    'reaches {:.1f} % instead of {:.1f} % with PAN Lite on the *dev* split': lambda: (
+        dev(**SGD),
+        dev(),
+    ),
+    'it reaches {:.1f} %. Without PA it loses {:.1f} points, with two frames per segment '
+    'instead of four {:.1f}, with the mean over segments in place of VAP {:.1f}, without '
+    "temporal shift {:.1f}, with PA as attention {:.1f}, and with PA's filters started as "
+    'small as in the paper {:.1f}.': lambda: (
+        small(),
+        small() - small(stream='rgb'),
+        small() - small(clip_len=2),
+        small() - small(type='TSMHead'),
+        small() - small(is_shift=False),
+        small() - attention(epochs=15),
+        small() - small(init_std=0.001),
+    ),
+    'PAN Lite falls from {:.1f} % to {:.1f} % without PA.': lambda: (
+        variant('motionshapes-rgb', SHAPES),
+        variant('motionshapes-rgb', SHAPES, stream='rgb'),
+    ),
+    'PAN Lite loses {:.1f} points on the *dev* split.': lambda: (
+        dev()
+        - variant(
+            'utd-mhad-depth',
+            'pan-lite_r18_1xb16-randaugment-4x1x8-30e-64px_utd-mhad-depth',
+            split='dev',
         ),
     ),
-    (
-        'results',
-        'Signed differences are {:.1f} points better than PA',
-        lambda: (-lead(BOTH, 'PAN PA', 'Signed differences'),),
+    '{} of the {} runs used an H200': lambda: (count('gpu', 'NVIDIA H200'), len(read_table())),
+    'For {} early runs, scores were rounded to five digits': lambda: (count('score_digits', 5),),
+}
+IN_PERFORMANCE = {
+    'with its gradients {:.0%} of the time and {:.0%} of the memory.': lambda: (
+        gpu(H16, 'triton', 'naive', 'training', 'ms'),
+        gpu(H16, 'triton', 'naive', 'training', 'peak_mbytes'),
     ),
-    (
-        'results',
-        'they stay {:.1f} points behind PA',
-        lambda: (lead(BOTH, 'PAN PA', 'Stack'),),
+    "normalized frames take {:.1f} times the reference's time, with gradients {:.1f} "
+    'times': lambda: (
+        gpu(H32, 'reference', 'triton'),
+        gpu(H32, 'triton', 'reference', 'training', 'ms'),
     ),
-    (
-        'results',
-        'lead PA by {:.1f} points over eight subjects',
-        lambda: (lead(BOTH, 'PAN PA, square roots', 'PAN PA'),),
+    'The tiles that ship take {:.0f} to {:.0f} % longer': lambda: (
+        100 * tile(H16) - 100,
+        100 * tile('motion_h200-float16') - 100,
     ),
-    (
-        'results',
-        'PAN PA leads TSM by {:.1f} points and PAN Lite by {:.1f}.',
-        lambda: (lead(IMAGENET, 'PAN PA', 'TSM'), lead(IMAGENET, 'PAN Lite', 'TSM')),
+    '{} of the {} give the same input.': lambda: (
+        len(read_report('pipeline_epyc-2-cores')['equal']),
+        read_report('pipeline_epyc-2-cores')['settings']['videos'],
     ),
-    (
-        'results',
-        'Averaging three PAN PA of different seeds instead reaches {:.1f} %',
-        lambda: (fuse(found(LARGE)['PAN PA'], [1, 1, 1]).accuracies['top1'],),
+    'int8 names the same class as float32 in {:g} % of {} videos.': lambda: (
+        read_report('int8_xeon-2-cores')['same_top1'],
+        read_report('int8_xeon-2-cores')['videos'],
     ),
-    (
-        'results',
-        'RandAugment costs TSM {:.1f} points and gives PAN Lite {:.1f}; Mixup costs TSM {:.1f} and '
-        'gives PAN Lite {:.1f}.',
-        lambda: (
-            jhmdb_dev('tsm', 1) - jhmdb_dev('tsm', 'randaugment-1'),
-            jhmdb_dev('pan-lite', 'randaugment-4') - jhmdb_dev('pan-lite', 4),
-            -jhmdb_gain('tsm', 1, **MIXUP),
-            jhmdb_gain('pan-lite', 4, **MIXUP),
-        ),
-    ),
-    (
-        'results',
-        'PAN PA recognizes {:.1f} % of the clips forwards. Backwards, it answers with the opposite '
-        'action, which is right, in {:.1f} % and with the original one in {:.1f} %.',
-        lambda: map(order, ('pairs', 'as_partner', 'as_before')),
-    ),
-    (
-        'results',
-        'bring {:.1f} points to TSN, {:.1f} to TSM, {:.1f} to PAN RGB, {:.1f} to PAN PA and {:.1f} '
-        'to PAN Lite',
-        lambda: map(gain, ('TSN', 'TSM', 'PAN RGB', 'PAN PA', 'PAN Lite')),
-    ),
-    (
-        'results',
-        'reaches {:.1f} % instead of {:.1f} % with PAN Lite on the *dev* split',
-        lambda: (dev(**SGD), dev()),
-    ),
-    (
-        'results',
-        'it reaches {:.1f} %. Without PA it loses {:.1f} points, with two frames per segment '
-        'instead of four {:.1f}, with the mean over segments in place of VAP {:.1f}, without '
-        "temporal shift {:.1f}, with PA as attention {:.1f}, and with PA's filters started as "
-        'small as in the paper {:.1f}.',
-        lambda: (
-            small(),
-            small() - small(stream='rgb'),
-            small() - small(clip_len=2),
-            small() - small(type='TSMHead'),
-            small() - small(is_shift=False),
-            small() - attention(epochs=15),
-            small() - small(init_std=0.001),
-        ),
-    ),
-    (
-        'results',
-        'PAN Lite falls from {:.1f} % to {:.1f} % without PA.',
-        lambda: (
-            variant('motionshapes-rgb', SHAPES),
-            variant('motionshapes-rgb', SHAPES, stream='rgb'),
-        ),
-    ),
-    (
-        'results',
-        'PAN Lite loses {:.1f} points on the *dev* split.',
-        lambda: (
-            dev()
-            - variant(
-                'utd-mhad-depth',
-                'pan-lite_r18_1xb16-randaugment-4x1x8-30e-64px_utd-mhad-depth',
-                split='dev',
-            ),
-        ),
-    ),
-    (
-        'results',
-        '{} of the {} runs used an H200',
-        lambda: (count('gpu', 'NVIDIA H200'), len(read_table())),
-    ),
-    (
-        'results',
-        'For {} early runs, scores were rounded to five digits',
-        lambda: (count('score_digits', 5),),
-    ),
-    (
-        'performance',
-        'with its gradients {:.0%} of the time and {:.0%} of the memory.',
-        lambda: (
-            gpu(H16, 'triton', 'naive', 'training', 'ms'),
-            gpu(H16, 'triton', 'naive', 'training', 'peak_mbytes'),
-        ),
-    ),
-    (
-        'performance',
-        "normalized frames take {:.1f} times the reference's time, with gradients {:.1f} times",
-        lambda: (
-            gpu(H32, 'reference', 'triton'),
-            gpu(H32, 'triton', 'reference', 'training', 'ms'),
-        ),
-    ),
-    (
-        'performance',
-        'The tiles that ship take {:.0f} to {:.0f} % longer',
-        lambda: (100 * tile(H16) - 100, 100 * tile('motion_h200-float16') - 100),
-    ),
-    (
-        'performance',
-        '{} of the {} give the same input.',
-        lambda: (
-            len(read_report('pipeline_epyc-2-cores')['equal']),
-            read_report('pipeline_epyc-2-cores')['settings']['videos'],
-        ),
-    ),
-    (
-        'performance',
-        'int8 names the same class as float32 in {:g} % of {} videos.',
-        lambda: (
-            read_report('int8_xeon-2-cores')['same_top1'],
-            read_report('int8_xeon-2-cores')['videos'],
-        ),
-    ),
-]
+}
 
 
 def plain(text):
@@ -311,7 +245,11 @@ def plain(text):
 
 @pytest.mark.parametrize(
     ('page', 'sentence', 'values'),
-    [pytest.param(*row, id=' '.join(row[1].split()[:6])) for row in SENTENCES],
+    [
+        pytest.param(page, sentence, values, id=' '.join(sentence.split()[:6]))
+        for page, sentences in (('results', IN_RESULTS), ('performance', IN_PERFORMANCE))
+        for sentence, values in sentences.items()
+    ],
 )
 def test_the_numbers_of_a_sentence(page, sentence, values):
     text = (ROOT / 'docs' / f'{page}.md').read_text(encoding='utf-8')
