@@ -27,7 +27,7 @@ def fault_of(name: str, value: Any, hint: Any) -> str:
     if isinstance(value, str) and (name in ALWAYS_NUMBERS or kinds and kinds <= NUMBERS):
         return f'{value!r} is a text, not a number'
     if isinstance(value, float) and (name in LEAST or kinds and kinds <= NUMBERS - {float}):
-        return f'{value!r} is no whole number'
+        return f'{value!r} is not a whole number'
     if name in LEAST and type(value) in (int, float) and value < LEAST[name]:
         return f'{value!r} is too small; the least is {LEAST[name]}'
     return ''

@@ -79,7 +79,7 @@ def read_official_labels(path: str) -> dict:
 
     Raises:
         OSError: If the file cannot be read.
-        DataError: If it is no such label file (as the unlabeled test split).
+        DataError: If it is another file, such as the unlabeled test split.
     """
     lines = read_lines(path)
     if path.endswith('.json'):

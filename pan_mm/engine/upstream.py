@@ -74,7 +74,7 @@ def run_tool(name: str, example: Optional[str] = None) -> None:
             if raises or not checked:
                 raise
             is_training = name.startswith('train')
-            advice = '; with --resume it goes on from the last checkpoint' if is_training else ''
+            advice = '; --resume continues from the last checkpoint' if is_training else ''
             sys.exit(f'interrupted{advice}')
         finally:
             if example and _asks_for_help():

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .reference import fold_std
+from .raw_frames import fold_std
 
 # Pixels of a band: 2 ** 16 pixels of 8 float32 features are 2 MiB; smaller bands gain nothing.
 # Several threads get bands of 8 times as many: they meet after each operator, and on a machine with

@@ -15,7 +15,8 @@ from torch.nn import Parameter
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from . import cpu
-from .reference import fold_std, frame_differences, persistence_reference
+from .raw_frames import fold_std
+from .reference import frame_differences, persistence_reference
 from .selection import fastest_backend, free_memory
 
 BACKENDS = ('auto', 'reference', 'cpu', 'triton')

@@ -1,8 +1,5 @@
 """Persistence of Appearance in plain PyTorch: the definition every fast path is held to."""
 
-from collections.abc import Sequence
-from typing import Optional
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,11 +31,6 @@ def persistence_reference(frames: Tensor, weight: Tensor, eps: float = 1e-6) -> 
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     maps = torch.linalg.vector_norm(features + eps, dim=1)  # (B·(m−1), H, W)
     return maps.view(batch, num_frames - 1, height, width).to(frames.dtype)
-
-
-def fold_std(weight: Tensor, std: Optional[Sequence[float]]) -> Tensor:
-    """Filters (K, C, k, k) for raw frames, or their gradient: each channel over its ``std``."""
-    return weight if std is None else weight / weight.new_tensor(std).view(-1, 1, 1)
 
 
 def frame_differences(frames: Tensor, dtype: torch.dtype) -> Tensor:

@@ -70,3 +70,43 @@ def test_published_counts():
 def test_counts():
     rows = json.loads(run_without_interpreter(COUNT))
     assert len(check(rows)) == len(rows)
+
+
+COMPILE = """
+import json, torch
+from triton import compile as compile_triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from pan_mm.ops import gpu
+from benchmarks.kernel_counts import disassemble
+
+CONSTANTS = dict(CHANNELS=3, SIZE=7, ROWS=8, FILTERS=8)
+kernel, report = gpu.KERNELS['toeplitz'], []
+for capability in (80, 90, 100):
+    for dtype, name, pieces, raw in (
+        (torch.bfloat16, 'bf16', 1, False), (torch.float32, 'fp32', 1, False),
+        (torch.float16, 'fp16', 2, True),
+    ):
+        constants = dict(CONSTANTS, PIECES=pieces, DTYPE=gpu._TRITON_DTYPE[dtype])
+        signature = dict.fromkeys(kernel.arg_names, 'i32')
+        signature.update(dict.fromkeys(constants, 'constexpr'), toeplitz='*' + name, weight='*fp32')
+        signature.update(scale='*fp32', std=('fp32',) * 3)
+        if not raw:
+            signature.update(scale='constexpr', std='constexpr')
+            constants.update(scale=None, std=None)
+        source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+        compiled = compile_triton(source, target=GPUTarget('cuda', capability, 32))
+        instructions, registers = disassemble(compiled)
+        spills = sum(name in ('STL', 'LDL') for _, name, _ in instructions)
+        report.append((registers, spills, len(instructions)))
+print(json.dumps(report))
+"""
+
+
+@pytest.mark.slow
+def test_filters_are_prepared_by_a_small_kernel():
+    """It compiles for each capability; three kinds of products for three capabilities."""
+    report = json.loads(run_without_interpreter(COMPILE))
+    assert len(report) == 9
+    for registers, spills, instructions in report:
+        assert registers <= 128 and spills == 0 and instructions <= 2000, report

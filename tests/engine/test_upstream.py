@@ -37,4 +37,4 @@ def test_an_interrupted_training_says_how_to_go_on(tmp_path):
         process.kill()
     text = ''.join(lines) + rest
     assert process.returncode == 1 and 'Traceback' not in text
-    assert text.rstrip().endswith('interrupted; with --resume it goes on from the last checkpoint')
+    assert text.rstrip().endswith('interrupted; --resume continues from the last checkpoint')
