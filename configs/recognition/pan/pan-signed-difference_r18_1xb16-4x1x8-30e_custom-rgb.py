@@ -1,10 +1,10 @@
 # A rival of PA on your own videos: the difference of adjacent frames, gray and signed.
 _base_ = [
-    '../../_base_/models/pan_efficientnet_lite0.py',
+    '../../_base_/models/pan_r18.py',
     '../../_base_/datasets/custom.py',
-    '../../_base_/schedules/adamw_15e_finetune.py',
+    '../../_base_/schedules/adamw_30e.py',
     '../../_base_/default_runtime_own_videos.py',
 ]
 
-difference = dict(type='FrameDifference', absolute=False)
+difference = dict(_delete_=True, type='FrameDifference', absolute=False)
 model = dict(backbone=dict(stream='pa', motion_cue=difference), cls_head=dict(num_classes=2))

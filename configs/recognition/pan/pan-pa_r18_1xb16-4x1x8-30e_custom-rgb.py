@@ -1,0 +1,9 @@
+# The PA stream from scratch on your own videos: see docs/tutorials/1_own_videos.md.
+_base_ = [
+    '../../_base_/models/pan_r18.py',
+    '../../_base_/datasets/custom.py',
+    '../../_base_/schedules/adamw_30e.py',
+    '../../_base_/default_runtime_own_videos.py',
+]
+
+model = dict(backbone=dict(stream='pa'), cls_head=dict(num_classes=2))

@@ -1,0 +1,9 @@
+# TSM from scratch on your own videos.
+_base_ = [
+    '../../_base_/models/tsm_r18.py',
+    '../../_base_/datasets/custom_1x8.py',
+    '../../_base_/schedules/adamw_30e.py',
+    '../../_base_/default_runtime_own_videos.py',
+]
+
+model = dict(cls_head=dict(num_classes=2))
