@@ -46,7 +46,7 @@ def test_every_registered_name_is_documented(site):
 def test_every_command_shows_its_options(site):
     page = (site / 'docs/api/commands.html').read_text(encoding='utf-8')
     assert all(f'python -m pan_mm {name} [-h]' in page for name in COMMANDS)
-    assert '--max-gigapixels' in page and '--batch-size' in page
+    assert '--max-seconds' in page and '--batch-size' in page
 
 
 def test_search_and_pages_ask_no_other_server(site):
