@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import sys
 import threading
 
@@ -55,7 +56,9 @@ def fulfil(asked):
     redirect(0, os.devnull, os.O_RDONLY)
     redirect(1, asked['out'], os.O_WRONLY | os.O_TRUNC)
     redirect(2, f'{asked["out"]}.err', os.O_WRONLY | os.O_TRUNC)
-    faulthandler.dump_traceback_later(500, exit=True)
+    # Not dump_traceback_later: a process forked from this one would wait for its thread for ever.
+    faulthandler.register(signal.SIGALRM, chain=True)
+    signal.alarm(500)
     os.chdir(asked['cwd'])
     os.environ.clear()
     os.environ.update(asked['env'])
