@@ -14,6 +14,7 @@ from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import VideoError
 
 from .container import DEFAULT, Limits, VideoFile, fetch_video, reason_of, video_stream
+from .file_lists import holds_frames
 from .frame_folder import FrameFolder
 
 # Frames that a sound container may announce but not hold.
@@ -251,7 +252,7 @@ class VideoInit(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Open ``results['filename']``, a file, or a folder of frames."""
         name = results['filename']
-        if os.path.isdir(name):
+        if os.path.isdir(name) and holds_frames(name):
             reader: Any = FrameFolder(name)
         else:
             reader = SparseReader(self.fetch(name), self.num_threads)

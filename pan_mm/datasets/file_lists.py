@@ -145,6 +145,11 @@ def _images(folder: Path) -> list:
     return [n for n in names if n.lower().endswith(FRAME_SUFFIXES) and n[0] != '.']
 
 
+def holds_frames(folder: Union[str, Path]) -> bool:
+    """Tell whether a folder holds frames of a video."""
+    return bool(_images(Path(folder)))
+
+
 def list_folder(root: str) -> tuple:
     """List the videos of a folder per class, or of ``train`` and ``val`` with a folder per class.
 

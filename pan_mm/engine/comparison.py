@@ -16,7 +16,7 @@ import torch
 from scipy.stats import binomtest
 
 from pan_mm.utils.errors import DataError, PANError
-from pan_mm.utils.files import atomic_write
+from pan_mm.utils.files import append_text, atomic_write
 
 from .own_videos import read_own_videos, sided, write_config
 
@@ -97,7 +97,7 @@ class Comparison:
             write_config(config, model, self.videos, self.minutes, size, flip)
         begun = _spent()
         log = self.out / f'{model}.log'
-        with open(log, 'a', encoding='utf-8') as file:
+        with append_text(log) as file:
             status = subprocess.run(
                 [*command, *(['--resume'] if resumed else [])], stdout=file, stderr=file
             ).returncode

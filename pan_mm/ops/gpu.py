@@ -419,7 +419,8 @@ def _toeplitz_kernel(
                 num_filters, SIZE, CHANNELS,
             )  # fmt: skip
             largest = tl.maximum(largest, tl.max(tl.abs(taps)))
-        exponent = largest.to(tl.int32, bitcast=True) >> 23  # as stored, 127 too large
+        # As stored, 127 too large.
+        exponent = largest.to(tl.int32, bitcast=True) >> 23  # type: ignore[attr-defined]
         exponent = tl.minimum(tl.maximum(127 + 7 + 127 - exponent, 127 - 40), 127 + 40)
         factor = (exponent << 23).to(tl.float32, bitcast=True)
         if tl.program_id(0) == 0:

@@ -153,13 +153,14 @@ def publish(
             raise CheckpointError(f'{source} does not hold its config; give it with --config')
         weights = {name.removeprefix('module.'): weight for name, weight in weights.items()}
         texts = dict(own, config=own['cfg'], **dataset_meta_of(own, source))
-    meta = dict(cfg=publishable(texts['config']), dataset_meta={}, pan_mm_version=__version__)
+    about: dict = {}
+    meta = dict(cfg=publishable(texts['config']), dataset_meta=about, pan_mm_version=__version__)
     meta.update({key: texts[key] for key in ('mean', 'std') if key in texts})
     if texts.get('classes'):
-        meta['dataset_meta'] = dict(classes=list(texts['classes']))
+        about['classes'] = list(texts['classes'])
     calibration = calibrate(scores, coverage)._asdict() if scores else texts.get('calibration')
     if calibration:
-        meta['dataset_meta']['calibration'] = calibration
+        about['calibration'] = calibration
     file = io.BytesIO()
     torch.save(dict(meta=meta, state_dict=plain_copies(weights, dtype)), file)
     digest = hashlib.sha256(file.getbuffer()).hexdigest()
