@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
 import yaml
 
 from benchmarks.evidence import wilson
@@ -20,8 +19,9 @@ from pan_mm.inference import zoo
 from pan_mm.inference.calibrate import (
     COVERAGE,
     as_probabilities,
+    calibrated,
     expected_calibration_error,
-    fit_temperature,
+    fit_calibration,
     threshold_for,
 )
 from pan_mm.inference.calibration import Calibration
@@ -44,14 +44,11 @@ def texts_of(record: Run, dev: Run) -> dict:
 
 def calibration_on(dev: Run) -> Calibration:
     """Temperature and threshold by the scores of videos that a run was not trained on."""
-    probabilities = as_probabilities(dev.scores)
-    temperature = fit_temperature(probabilities, dev.labels)
-    return Calibration(temperature, threshold_for(_calibrated(dev, temperature), COVERAGE))
+    return fit_calibration(as_probabilities(dev.scores), dev.labels)
 
 
 def _calibrated(run, temperature):
-    probabilities = torch.from_numpy(as_probabilities(run.scores))
-    return Calibration(temperature)(probabilities).numpy()
+    return calibrated(as_probabilities(run.scores), temperature)
 
 
 def calibration(run: Run, dev: Run) -> str:

@@ -141,8 +141,12 @@ def list_official(
 
 
 def _images(folder: Path) -> list:
-    names = os.listdir(folder)
-    return [n for n in names if n.lower().endswith(FRAME_SUFFIXES) and n[0] != '.']
+    return [name for name in os.listdir(folder) if is_frame(name)]
+
+
+def is_frame(name: str) -> bool:
+    """Tell whether a file is a frame of a video by its name."""
+    return name.lower().endswith(FRAME_SUFFIXES) and name[0] != '.'
 
 
 def holds_frames(folder: Union[str, Path]) -> bool:

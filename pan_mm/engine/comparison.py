@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Optional
 
 import torch
+from mmengine.config import Config
 from scipy.stats import binomtest
 
 from pan_mm.utils.errors import DataError, PANError
-from pan_mm.utils.files import append_text, atomic_write
+from pan_mm.utils.files import append_text, atomic_write, write_text
 
 from .own_videos import read_own_videos, sided, write_config
 
@@ -59,7 +60,7 @@ class Comparison:
         path = self.out / SETTINGS
         if not path.exists():
             self.out.mkdir(parents=True, exist_ok=True)
-            _write(path, json.dumps(self._settings, indent=1) + '\n')
+            write_text(path, json.dumps(self._settings, indent=1) + '\n')
             return
         before = json.loads(path.read_text(encoding='utf-8'))
         if changed := [key for key, value in self._settings.items() if before.get(key) != value]:
@@ -120,11 +121,9 @@ class Comparison:
     def _row(self, model, verdict):
         hits, total = (sum(a == b for a, b in verdict['val']), len(verdict['val']))
         low, high = binomtest(hits, total).proportion_ci(method='wilson')
-        config = (self.out / f'{model}.py').read_text(encoding='utf-8')
-        pixels = next(line.split()[2] for line in config.splitlines() if line.startswith('size ='))
         return dict(
             model=model,
-            pixels=pixels,
+            pixels=Config.fromfile(self.out / f'{model}.py').size,
             steps=verdict['iterations'],
             loss=round(verdict['loss'], 3),
             training=round(100 * verdict['train_accuracy'], 1),
@@ -168,8 +167,3 @@ def _spent() -> float:
         return time.perf_counter()
     times = os.times()
     return times.children_user + times.children_system
-
-
-def _write(path, text):
-    with atomic_write(path) as part:
-        Path(part).write_text(text, encoding='utf-8')

@@ -86,6 +86,12 @@ class Schedule(NamedTuple):
     steps: int
     seconds: float
 
+    @property
+    def cost(self) -> str:
+        """The time of the whole training, in words."""
+        unit = 'the GPU' if torch.cuda.is_available() else 'one core'
+        return f'about {self.steps * self.seconds / 60:.0f} minutes of {unit}'
+
 
 def read_own_videos(folder: Path) -> OwnVideos:
     """Read the lists that tools/data/build_list.py has written.
@@ -229,7 +235,7 @@ def _lines(path, model, videos, schedule, flip):
     yield f'_base_.param_scheduler[1].update(end={schedule.epochs}, T_max={schedule.epochs})'
     yield ''
     yield f'size = {schedule.size}  # height and width of the frames'
-    yield f'# {schedule.steps} steps, {_minutes(schedule)}'
+    yield f'# {schedule.steps} steps, {schedule.cost} where it was written'
     yield f'train_cfg = dict(max_epochs={schedule.epochs}, val_interval={interval})'
     yield f'default_hooks = dict(checkpoint=dict(interval={interval}))'
     yield 'classes = ['
@@ -250,8 +256,3 @@ def _lines(path, model, videos, schedule, flip):
     yield 'test_dataloader = val_dataloader'
     if multiplies_bfloat16():
         yield "optim_wrapper = dict(type='AmpOptimWrapper', dtype='bfloat16')"
-
-
-def _minutes(schedule):
-    unit = 'of the GPU' if torch.cuda.is_available() else 'of one core'
-    return f'about {schedule.steps * schedule.seconds / 60:.0f} minutes {unit} where it was written'

@@ -33,10 +33,21 @@ def calibrate(path: Union[str, Path], coverage: float = COVERAGE) -> Calibration
     scores, labels = scores_and_labels(load_scores(path))
     if labels.ndim != 1:
         raise DataError(f'{path}: a temperature is for one label per video')
-    probabilities = as_probabilities(scores)
+    return fit_calibration(as_probabilities(scores), labels, coverage)
+
+
+def fit_calibration(
+    probabilities: np.ndarray, labels: np.ndarray, coverage: float = COVERAGE
+) -> Calibration:
+    """Fit a temperature (:func:`fit_temperature`) and the threshold for a coverage."""
     temperature = fit_temperature(probabilities, labels)
-    honest = Calibration(temperature)(torch.from_numpy(probabilities)).numpy()
+    honest = calibrated(probabilities, temperature)
     return Calibration(temperature, threshold_for(honest, coverage))
+
+
+def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (N, num_classes) at a temperature."""
+    return Calibration(temperature)(torch.from_numpy(probabilities)).numpy()
 
 
 def as_probabilities(scores: np.ndarray) -> np.ndarray:

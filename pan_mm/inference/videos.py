@@ -16,7 +16,7 @@ import torch
 from pan_mm.config.pipelines import video_info
 from pan_mm.datasets.checks.annotations import read_lines
 from pan_mm.datasets.container import VIDEO_SUFFIXES
-from pan_mm.datasets.file_lists import FRAME_SUFFIXES
+from pan_mm.datasets.file_lists import FRAME_SUFFIXES, is_frame
 from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import DataError
 
@@ -85,11 +85,6 @@ def read_list(path: str) -> list:
 def is_video(path: str) -> bool:
     """Tell whether a file is a video by its suffix."""
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
-
-
-def is_frame(path: str) -> bool:
-    """Tell whether a file is a frame of a video by its suffix."""
-    return os.path.splitext(path)[1].lower() in FRAME_SUFFIXES
 
 
 def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Iterator[tuple]:

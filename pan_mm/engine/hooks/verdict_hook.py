@@ -9,13 +9,13 @@ from typing import Any, Optional
 import torch
 from mmaction.registry import HOOKS
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import all_gather_object, is_main_process, master_only
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from pan_mm.engine.verdict import Fit, accuracy, report
-from pan_mm.utils.files import atomic_write
+from pan_mm.utils.files import write_text
 
 
 @HOOKS.register_module()
@@ -73,15 +73,14 @@ class VerdictHook(Hook):
         if is_main_process() and val and self.losses:
             self._judge(runner, val)
 
-    @master_only
     def _judge(self, runner, val):
         dataset = runner.train_dataloader.dataset
         while hasattr(dataset, 'dataset'):  # RepeatDataset and others around it
             dataset = dataset.dataset
-        train = self._predict(runner, dataset)
+        labels = [dataset.get_data_info(index)['label'] for index in range(len(dataset))]
+        train = self._predict(runner, dataset, labels)
         if not train:
             return
-        labels = [info['label'] for info in map(dataset.get_data_info, range(len(dataset)))]
         num_classes = 1 + max(*labels, *(max(pair) for pair in (*train, *val)))
         names = dataset.metainfo.get('classes') or list(map(str, range(num_classes)))
         counts = Counter(labels)
@@ -103,13 +102,13 @@ class VerdictHook(Hook):
             iterations=runner.iter,
             verdict=text.rpartition('Verdict: ')[2],
         )
-        with atomic_write(Path(runner.work_dir) / 'verdict.json') as part:
-            Path(part).write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n')
+        text = json.dumps(record, indent=1, ensure_ascii=False)
+        write_text(Path(runner.work_dir, 'verdict.json'), f'{text}\n')
 
     @torch.no_grad()
-    def _predict(self, runner, dataset):
+    def _predict(self, runner, dataset, labels):
         """Labels and predictions of training videos, evenly over the classes."""
-        order = sorted(range(len(dataset)), key=lambda i: str(dataset.get_data_info(i)['label']))
+        order = sorted(range(len(labels)), key=lambda index: str(labels[index]))
         count = min(self.num_videos, len(order))
         chosen = [order[i * len(order) // count] for i in range(count)]
         prepare = runner.val_dataloader.dataset.pipeline
