@@ -31,6 +31,8 @@ COMMANDS = {
     'doctor': 'show what is installed and what pip check finds, and try a training step',
 }
 
+TRAINING = ('tool', 'compare')  # commands that may train, with all that upstream imports for it
+
 
 def main(argv=None):
     """Run one command.
@@ -96,7 +98,7 @@ def _command(name):
     if module not in sys.modules:
         gc.disable()  # or it searches what is being imported, again and again
         try:
-            with nullcontext() if name == 'tool' else lean_imports():  # a tool may train
+            with nullcontext() if name in TRAINING else lean_imports():
                 import_module(module)
         finally:
             gc.freeze()  # nor is that searched later
