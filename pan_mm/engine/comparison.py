@@ -104,7 +104,8 @@ class Comparison:
             ).returncode
         record = work_dir / 'verdict.json'
         if status or not record.exists():
-            raise PANError(f'{model}: the training failed, see the end of {log}')
+            end = log.read_text(encoding='utf-8').rstrip().rpartition('\n')[2]
+            raise PANError(f'{model}: the training failed, see {log}, which ends with: {end}')
         row = self._row(model, json.loads(record.read_text(encoding='utf-8')))
         row.update(
             # The time of a training that was killed before is not known.
