@@ -48,7 +48,8 @@ def mixed_up(fit: Fit) -> Optional[tuple]:
     """The two classes that take each other's training videos most; None if none do.
 
     Two classes are mixed up if most mistakes of both are the other's name, and of their videos too
-    few are right, although the remaining classes are learned.
+    few are right, although the remaining classes are learned. With two classes,
+    nothing tells this from a training that is too short; mirror images make it likely.
     """
     table = Counter(fit.train)
     pairs = {}  # mistakes by pair
@@ -58,7 +59,8 @@ def mixed_up(fit: Fit) -> Optional[tuple]:
             pairs[a, b] = wrong
     worst = max(pairs, key=pairs.__getitem__, default=())
     rest = [each for each in fit.train if each[0] not in worst]
-    return worst if worst and (not rest or accuracy(rest) >= GOOD) else None
+    is_learned = accuracy(rest) >= GOOD if rest else fit.flips
+    return worst if worst and is_learned else None
 
 
 def advice(fit: Fit) -> str:

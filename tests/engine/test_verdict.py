@@ -57,6 +57,12 @@ def test_a_short_training_that_mixes_sides_is_still_learning():
     assert 'still learning' in advice(fit(table, flips=True))
 
 
+@pytest.mark.parametrize(('flips', 'said'), [(True, 'flipped labels'), (False, 'nothing learned')])
+def test_of_two_classes_only_mirror_images_tell(flips, said):
+    two = fit(((22, 18), (19, 21)), ((5, 0), (0, 5)), (40, 40), 0.69, flips)
+    assert said in advice(two._replace(classes=['left', 'right']))
+
+
 def test_report():
     lines = report(fit(LEARNED, BY_HEART, (40, 40, 5))).splitlines()
     assert lines[0] == 'training accuracy 100.0 % of 120 videos, chance 33.3 %'
