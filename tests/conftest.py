@@ -32,6 +32,7 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
 import torch  # noqa: E402
 from mmengine.logging import MMLogger  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
+from mmengine.visualization import Visualizer  # noqa: E402
 
 # Triton's interpreter stands in for a GPU; kernels ask for it when they are defined, by whichever
 # test imports them first.
@@ -92,6 +93,14 @@ def loggers_stay():
             del MMLogger._instance_dict[name]
             for handler in logger.handlers:
                 handler.close()
+
+
+@pytest.fixture(autouse=True)
+def visualizers_end():
+    """MMEngine names them by the second: two runs within one would share the first one's folder."""
+    yield
+    for cls in (Visualizer, *Visualizer.__subclasses__()):
+        cls._instance_dict.clear()
 
 
 def _shared(name: str) -> Path:
