@@ -1,8 +1,8 @@
 """Persistence of Appearance by the CUDA kernels of ``persistence.cu``, compiled where they run.
 
 NVRTC and the driver, which come with PyTorch's CUDA wheels, are called through NVIDIA's package
-``cuda-core``: no compiler is needed. Programs are kept in its cache, so that each kind of tensors is
-compiled once for a machine. A forward call starts two kernels, a backward call three; no operator of
+``cuda-core``: no compiler is needed. Programs are kept in its cache, so that a machine compiles
+each kind of tensors once. A forward call starts two kernels, a backward call three; no operator of
 PyTorch is among them, and nothing is copied from the host.
 """
 
@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Optional
 
 import torch
 from torch import Tensor
+
+from . import plain
 
 SIZES, MAX_FILTERS, MAX_CHANNELS = (3, 5, 7), 8, 3
 SHARES = 64  # blocks that look for the largest gradient
@@ -71,9 +73,32 @@ def backward(
     weight: Tensor,
     eps: float,
     precision: torch.dtype,
+    needs_frames: bool,
+    needs_weight: bool,
     std: Optional[Sequence[float]] = None,
+) -> tuple[Optional[Tensor], Optional[Tensor]]:
+    """Gradients of the frames and the filters (None where not needed), features recomputed.
+
+    That of the frames, which no training of PAN asks for, is plain PyTorch's in float32.
+    """
+    grad_frames = grad_weight = None
+    if needs_frames:
+        grad_frames, _ = plain.backward(
+            grad_maps, frames, weight, eps, torch.float32, True, False, std
+        )
+    if needs_weight:
+        grad_weight = _filters_gradient(grad_maps, frames, weight, eps, precision, std)
+    return grad_frames, grad_weight
+
+
+def _filters_gradient(
+    grad_maps: Tensor,
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    precision: torch.dtype,
+    std: Optional[Sequence[float]],
 ) -> Tensor:
-    """Gradient of the filters, (K, C, k, k); features are computed again."""
     batch, num_frames, channels, height, width = frames.shape
     num_filters, _, size, _ = weight.shape
     variant = choose_variant(frames, precision, grad_maps.dtype, is_backward=True)
@@ -103,7 +128,7 @@ def backward(
 
 
 class Variant(NamedTuple):
-    """What a program is compiled for: the macros of ``persistence.cu``."""
+    """Kind of tensors that a program is compiled for: the macros of ``persistence.cu``."""
 
     frame: str
     map: str
@@ -226,7 +251,9 @@ def source() -> str:
     return '\n'.join(Path(__file__).with_name(name).read_text('utf-8') for name in SOURCES)
 
 
-def compile_program(variant: Variant, capability: tuple, cache: Any = None, logs: Any = None) -> Any:
+def compile_program(
+    variant: Variant, capability: tuple, cache: Any = None, logs: Any = None
+) -> Any:
     """Machine code of a variant.
 
     Args:

@@ -172,6 +172,7 @@ DEVICE float stage(u32* tile, const Frames& frames, int b, int t, int y0, int x0
   __syncthreads();  // the tile before has been read
   if constexpr (SCALES_TILES) {
     u32 own = 0;
+#pragma unroll 1
     for (int run = threadIdx.x; run < ROWS * RUNS; run += THREADS) {
       float differences[CHANNELS][8];
       subtract(differences, frames, b, t, y0 - 3 + run / RUNS, x0 - 8 + 8 * (run % RUNS));

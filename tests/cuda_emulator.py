@@ -1,4 +1,4 @@
-"""The kernels of ``pan_mm/ops/persistence.cu`` on a processor: compiled by g++, started as on a GPU."""
+"""The kernels of ``persistence.cu`` on a processor, compiled by g++ and started as on a GPU."""
 
 import ctypes
 import functools
@@ -7,14 +7,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import torch
+from pan_mm.ops import cuda
+from pan_mm.ops.cuda import Variant
 
-from pan_mm.ops.cuda import SOURCES, Variant
-
-KERNELS = Path(torch.__file__), Path(__file__)
 HEADER = Path(__file__).with_name('cuda_on_cpu.hpp')
+SOURCE = Path(cuda.__file__).with_name('persistence.cu').read_text('utf-8')
 FAULTS = {1: 'threads wait for ever', 2: 'threads write behind their shared memory'}
-CAPACITY = 3  # blocks at a time: less than there are tiles, so that blocks take several
+CAPACITY = 3  # blocks at a time: fewer than there are tiles, so that blocks take several
 
 MAIN = """
 extern "C" int launch(const char* name, int x, int y, int threads, int bytes, void** values) {
@@ -33,17 +32,14 @@ extern "C" int launch(const char* name, int x, int y, int threads, int bytes, vo
 
 @functools.cache
 def compile_for_cpu(source: str, variant: Variant, folder: Path) -> ctypes.CDLL:
-    """Compile the kernels of ``persistence.cu`` in ``source`` for a processor."""
+    """Compile the kernels of ``source`` for a processor; the library stays in ``folder``."""
     text = f'#include "{HEADER}"\n{source}{MAIN}'
     macros = [f'-D{name}={value}' for name, value in variant.macros]
     name = hashlib.sha256(f'{text}{macros}'.encode()).hexdigest()[:16]
     library = folder / f'{name}.so'
-    subprocess.run(
-        ['g++', '-O1', '-std=c++17', '-shared', '-fPIC', '-Wno-unknown-pragmas', *macros]
-        + ['-x', 'c++', '-', '-o', str(library)],
-        input=text.encode(),
-        check=True,
-    )
+    options = ['-O1', '-std=c++17', '-shared', '-fPIC', '-Wno-unknown-pragmas', *macros]
+    command = ['g++', *options, '-x', 'c++', '-', '-o', str(library)]
+    subprocess.run(command, input=text.encode(), check=True)
     return ctypes.CDLL(str(library))
 
 
@@ -62,8 +58,14 @@ class EmulatedKernel:
         assert not fault, f'{self.name}: {FAULTS[fault]}'
 
 
-def persistence_source() -> str:
-    """The kernels, without the primitives of a GPU."""
-    import pan_mm.ops
+class Emulator:
+    """Takes the place of ``pan_mm.ops.cuda.load``; ``started`` are the kernels that ran."""
 
-    return Path(pan_mm.ops.__file__).with_name(SOURCES[1]).read_text('utf-8')
+    def __init__(self, folder: Path, source: str = SOURCE) -> None:
+        self.folder, self.source = folder, source
+        self.started: list = []
+
+    def __call__(self, name: str, variant: Variant, device: Any) -> EmulatedKernel:
+        self.started.append(name)
+        library = compile_for_cpu(self.source, variant, self.folder)
+        return EmulatedKernel(name, variant, library)
