@@ -6,8 +6,8 @@
 All are timed in the same run, in turns, on the same frames; reported is the median. On a GPU
 (``--device cuda``) the script checks the kernels against the reference first, tries a few tiles,
 and leaves optical flow out; convolutions in float32 do not use TF32 there. A call is timed by
-itself, from Python, and in a queue of twenty, where the host runs ahead. Inputs rotate, so that no cache
-holds them. Results are written after each measurement.
+itself, from Python, and in a queue of twenty, where the host runs ahead. Inputs rotate, so that no
+cache holds them. Results are written after each measurement.
 """
 
 import argparse
