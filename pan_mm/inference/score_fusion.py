@@ -9,7 +9,7 @@ import torch
 from mmaction.evaluation import mean_class_accuracy
 
 from pan_mm.utils.errors import DataError
-from pan_mm.utils.pickles import load_pickle
+from pan_mm.utils.plain_data import load_pickle
 
 NAME_KEYS = ('filename', 'frame_dir')
 

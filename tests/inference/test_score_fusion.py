@@ -148,14 +148,14 @@ class Evil:
 
 class EvilStorage:
     def __reduce__(self):
-        return torch.storage._load_from_bytes, (pickle.dumps(Evil()),)
+        return torch.storage._load_from_bytes, (pickle.dumps(Evil(), 2),)
 
 
 class TestUntrusted:
     @pytest.mark.parametrize('content', [Evil(), EvilStorage(), [1], {}, []])
     def test_other_pickles(self, tmp_path, capfd, content):
         path = tmp_path / 'a.pkl'
-        path.write_bytes(pickle.dumps(content))
+        path.write_bytes(pickle.dumps(content, 2))
         with pytest.raises(DataError, match='a.pkl'):
             load_scores(path)
         assert 'must not run' not in capfd.readouterr().out
@@ -163,7 +163,7 @@ class TestUntrusted:
     def test_damaged(self, write, tmp_path):
         path = tmp_path / 'b.pkl'
         path.write_bytes(Path(write('a', FIRST)).read_bytes()[:-20])
-        with pytest.raises(DataError, match='cannot be read as plain data'):
+        with pytest.raises(DataError, match='is not plain data, or is damaged'):
             load_scores(path)
 
     def test_a_small_file_that_asks_for_ten_thousand_million_numbers(self, write):
@@ -175,14 +175,16 @@ class TestUntrusted:
         for changed in (shape, shape.replace(b'K\x01t', huge + b't')):
             assert changed != content
             path.write_bytes(changed)
-            with pytest.raises(DataError, match='a.pkl cannot be read as plain data'):
+            with pytest.raises(
+                DataError, match='a.pkl (was refused.*claim more|is not plain data.*overflowed)'
+            ):
                 load_scores(path)
 
     @pytest.mark.parametrize(
         'content',
         [
             b'\x80\x02Nr\xff\xff\xff\x7f.',  # a place in the memo, far away
-            b'\x80\x04\x8e' + (2**40).to_bytes(8, 'little') + b'abc.',  # bytes that are not there
+            b'\x80\x02\x8e' + (2**40).to_bytes(8, 'little') + b'abc.',  # bytes that are not there
             b'\x80\x02c_codecs\nencode\n}X\x01\0\0\0ak\x01sb.',  # state of a function of ours
         ],
     )

@@ -351,7 +351,7 @@ class TestWeights:
             (dict(a=torch.ones(1, dtype=torch.complex64)), 'torch.complex64'),
             (dict(a=torch.ones(1, dtype=torch.int8)), 'torch.int8'),
             (dict(a=torch.eye(2).to_sparse()), 'torch.sparse_coo'),
-            (dict(a=torch.ones(1, device='meta')), 'tensor of meta'),
+            (dict(a=torch.ones(1, device='meta')), 'tensor of .* on meta'),
             (dict(a=torch.quantize_per_tensor(torch.ones(1), 1.0, 0, torch.qint8)), 'torch.qint8'),
         ],
     )
