@@ -1,7 +1,7 @@
 """Pipelines of a config: the transforms that open, sample, decode and change a video."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from pan_mm.config.overrides import argument
 
-SIZES = ('scale', 'scale_range', 'input_size', 'crop_size')
+SIZES = {'scale', 'scale_range', 'input_size', 'crop_size'}
 
 
 def leaf_datasets(dataset: Optional[dict]) -> Iterator[dict]:
@@ -32,17 +32,14 @@ def dataset_of(config: dict, split: str = 'test') -> dict:
 
 def kind_of(transform: dict) -> str:
     """Classify the config of a transform: 'open', 'sample', 'decode', 'pack' or 'change'."""
-    kind = transform['type']
-    name = kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
-    for word, is_there in (
-        ('open', name.endswith('Init')),
-        ('decode', name.endswith('Decode')),
-        ('sample', 'Sample' in name),
-        ('pack', name.startswith('Pack')),
-    ):
-        if is_there:
-            return word
-    return 'change'
+    name = getattr(transform['type'], '__name__', transform['type']).rpartition('.')[2]
+    if name.endswith('Init'):
+        return 'open'
+    if name.endswith('Decode'):
+        return 'decode'
+    if name.startswith('Pack'):
+        return 'pack'
+    return 'sample' if 'Sample' in name else 'change'
 
 
 def frame_size_of(transforms: list) -> Optional[tuple]:
@@ -106,15 +103,16 @@ def set_sizes(config: dict, sizes: Mapping[int, int]) -> None:
         sizes (Mapping[int, int]): The new number of pixels for an old one.
     """
     for pipeline in pipelines_of(config):
-        for transform in pipeline:
-            for key in set(SIZES) & set(transform):
-                transform[key] = _exchanged(transform[key], sizes)
+        change_sizes(pipeline, lambda size: sizes.get(size, size))
 
 
-def _exchanged(value, sizes):
-    if isinstance(value, (tuple, list)):
-        return tuple(sizes.get(each, each) for each in value)
-    return sizes.get(value, value)
+def change_sizes(pipeline: list, change: Callable) -> None:
+    """Pass each number of pixels in a pipeline through ``change``, in place."""
+    for transform in pipeline:
+        for key in SIZES & transform.keys():
+            old = transform[key]
+            pair = isinstance(old, (tuple, list))
+            transform[key] = tuple(map(change, old)) if pair else change(old)
 
 
 class VideoPipeline:
@@ -176,20 +174,20 @@ class VideoPipeline:
     @property
     def num_views(self) -> int:
         """Clips and crops of a video."""
-        views = 1
-        for transform in self.transforms:
-            crops = {'ThreeCrop': 3, 'TenCrop': 10}
-            views *= crops.get(str(transform['type']).rpartition('.')[2], 1)
-            views *= 2 if transform.get('twice_sample') else 1
-        return views
+        crops = {'ThreeCrop': 3, 'TenCrop': 10}
+        return math.prod(
+            crops.get(str(transform['type']).rpartition('.')[2], 1)
+            * (2 if transform.get('twice_sample') else 1)
+            for transform in self.transforms
+        )
 
     @property
     def frame_size(self) -> Optional[tuple]:
         """(H, W) of the frames that the model gets; None if no transform fixes it."""
-        size = None
-        if str(self.dataset.get('type')).endswith('MotionShapesDataset'):
-            size = self.dataset.get('size', 64)  # rendered at this size; no transform says so
-        return frame_size_of(self.transforms) or (size and (size, size))
+        size = frame_size_of(self.transforms)
+        if size is None and str(self.dataset.get('type')).endswith('MotionShapesDataset'):
+            size = (self.dataset.get('size', 64),) * 2  # rendered at this size
+        return size
 
     def view_shape(self, size: Optional[tuple] = None) -> tuple:
         """Shape (T·m, 3, H, W) of a view.
