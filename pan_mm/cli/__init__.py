@@ -28,7 +28,6 @@ COMMANDS = {
     'compare': 'train models alike on your own videos, and compare them',
     'serve': 'serve a recognizer as a web page and an HTTP API',
     'tool': 'run a tool of MMAction2, from any installation',
-    'doctor': 'show what is installed and what pip check finds, and try a training step',
 }
 
 TRAINING = ('tool', 'compare')  # commands that may train, with all that upstream imports for it

@@ -2,7 +2,7 @@
 
 PyTorch's reader of plain data (``weights_only=True``) reads what MMEngine writes if a few more
 names are allowed. Here these stand for functions and classes that take plain data and do nothing
-else; NumPy's own would take memory without bounds. Of a zip every CRC is checked, which PyTorch
+else; NumPy's own would take memory without bounds. Every CRC of a zip is checked, which PyTorch
 leaves out, and nothing larger than the file is taken from it.
 """
 
