@@ -3,7 +3,7 @@
 import torch
 
 from pan_mm.deploy.export.weights import publish
-from pan_mm.inference.calibrate import COVERAGE
+from pan_mm.inference.calibration import COVERAGE
 
 
 def add_arguments(parser):

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from pan_mm.apis import PANInferencer
-from pan_mm.inference.calibrate import (
+from pan_mm.inference.calibration import (
+    Calibration,
     as_probabilities,
     expected_calibration_error,
     fit_temperature,
+    read_calibration,
     threshold_for,
 )
-from pan_mm.inference.calibration import Calibration, read_calibration
 from pan_mm.utils.errors import CheckpointError
 
 

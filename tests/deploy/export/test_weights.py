@@ -18,7 +18,7 @@ from pan_mm.apis import PANInferencer
 from pan_mm.cli import main
 from pan_mm.deploy.export.exporter import export
 from pan_mm.deploy.export.weights import export_weights
-from pan_mm.inference.calibrate import calibrate
+from pan_mm.inference.calibration import calibrate
 from pan_mm.inference.recognizer import load_config, load_recognizer
 from pan_mm.models.weight_layouts import torchvision_name
 from pan_mm.utils.checkpoint import load_checkpoint_file
@@ -188,7 +188,7 @@ class TestPublish:
             dict(pred_score=torch.from_numpy(rng.dirichlet([1, 1])), gt_label=torch.tensor([i % 2]))
             for i in range(40)
         ]
-        (tmp_path / 'scores.pkl').write_bytes(pickle.dumps(samples))
+        (tmp_path / 'scores.pkl').write_bytes(pickle.dumps(samples, 2))
         path = publish(trained[0], '--calibrate', tmp_path / 'scores.pkl', '--coverage', 0.5)
         own = load_checkpoint_file(path)['meta']['dataset_meta']['calibration']
         assert own == calibrate(tmp_path / 'scores.pkl', 0.5)._asdict()

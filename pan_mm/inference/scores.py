@@ -1,12 +1,13 @@
-"""Fusion of the scores that tools/test.py --dump has written."""
+"""Scores that tools/test.py --dump has written: their fusion, accuracies and confusions."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import torch
-from mmaction.evaluation import mean_class_accuracy
+from mmaction.evaluation import mean_average_precision, mean_class_accuracy
 
 from pan_mm.utils.errors import DataError
 from pan_mm.utils.plain_data import load_pickle
@@ -54,17 +55,39 @@ def _is(value: Any, floating: bool) -> bool:
     return real and value.is_floating_point() == floating
 
 
-def _names(samples: list) -> list:
-    """List what identifies the videos; their places where the file does not say."""
-    for key in NAME_KEYS:
-        if all(key in sample for sample in samples):
-            return [str(sample[key]) for sample in samples]
-    return [f'number {index}' for index in range(len(samples))]
+def fuse_scores(paths: Sequence, weights: Optional[Sequence] = None) -> list:
+    """Weighted mean of dumped scores, video by video.
 
+    Videos are matched by ``filename`` or ``frame_dir`` where the files hold it, that is if
+    ``PackActionInputs(meta_keys=...)`` of the test pipeline names it. Otherwise they are matched
+    by their place, and number and labels of all videos must agree.
 
-def _are_probabilities(samples: list) -> bool:
-    scores = torch.stack([sample['pred_score'] for sample in samples]).double()
-    return bool((scores >= 0).all() and ((scores.sum(dim=1) - 1).abs() < 1e-3).all())
+    Args:
+        paths (Sequence[str | Path]): Files of ``DumpResults``, two or more.
+        weights (Sequence[float], optional): One for each file. Defaults to equal weights.
+
+    Returns:
+        list[dict]: As in the first file, with ``pred_score`` (float32) and ``pred_label`` fused.
+
+    Raises:
+        DataError: If the files cannot be read, are not of the same videos, labels and classes,
+            or mix logits and probabilities.
+        ValueError: If the weights do not fit.
+        OSError: If a file cannot be read.
+    """
+    weights = [1.0] * len(paths) if weights is None else list(weights)
+    if len(weights) != len(paths) or min(weights) < 0 or not 0 < sum(weights) < float('inf'):
+        raise ValueError(f'{len(paths)} files need as many positive weights, got {weights}')
+    first = load_scores(paths[0])
+    files = [first]
+    for path in paths[1:]:
+        files.append(_aligned(load_scores(path), first, f'{paths[0]} and {path}'))
+    scores = [torch.stack([sample['pred_score'].double() for sample in file]) for file in files]
+    fused = torch.from_numpy(np.average(torch.stack(scores).numpy(), axis=0, weights=weights))
+    return [
+        {**sample, 'pred_score': score.float(), 'pred_label': score.argmax().view(1)}
+        for sample, score in zip(first, fused)
+    ]
 
 
 def _aligned(samples: list, like: list, files: str) -> list:
@@ -91,45 +114,21 @@ def _aligned(samples: list, like: list, files: str) -> list:
     return samples
 
 
-def fuse_scores(paths: Sequence, weights: Optional[Sequence] = None) -> list:
-    """Weighted mean of dumped scores, video by video.
+def _names(samples: list) -> list:
+    """List what identifies the videos; their places where the file does not say."""
+    for key in NAME_KEYS:
+        if all(key in sample for sample in samples):
+            return [str(sample[key]) for sample in samples]
+    return [f'number {index}' for index in range(len(samples))]
 
-    Videos are matched by ``filename`` or ``frame_dir`` where the files hold it, that is if
-    ``PackActionInputs(meta_keys=...)`` of the test pipeline names it. Otherwise they are matched
-    by their place, and number and labels of all videos must agree.
 
-    Args:
-        paths (Sequence[str | Path]): Files of ``DumpResults``, two or more.
-        weights (Sequence[float], optional): One for each file. Defaults to equal weights.
-
-    Returns:
-        list[dict]: As in the first file, with ``pred_score`` (float32) and ``pred_label`` fused.
-
-    Raises:
-        DataError: If the files cannot be read, are not of the same videos, labels and classes,
-            or mix logits and probabilities.
-        ValueError: If the weights do not fit.
-        OSError: If a file cannot be read.
-    """
-    weights = [1.0] * len(paths) if weights is None else list(weights)
-    if len(weights) != len(paths) or min(weights) < 0 or not 0 < sum(weights) < float('inf'):
-        raise ValueError(f'{len(paths)} files need as many positive weights, got {weights}')
-    first, *others = (load_scores(path) for path in paths)
-    files = [first]
-    for path, samples in zip(paths[1:], others):
-        files.append(_aligned(samples, first, f'{paths[0]} and {path}'))
-    fused = []
-    for video in zip(*files):
-        scores = torch.stack([sample['pred_score'].double() for sample in video])
-        score = torch.tensor(weights, dtype=torch.float64) @ scores / sum(weights)
-        fused.append(
-            {**video[0], 'pred_score': score.float(), 'pred_label': score.argmax().view(1)}
-        )
-    return fused
+def _are_probabilities(samples: list) -> bool:
+    scores = torch.stack([sample['pred_score'] for sample in samples]).double()
+    return bool((scores >= 0).all() and ((scores.sum(dim=1) - 1).abs() < 1e-3).all())
 
 
 def scores_and_labels(samples: list) -> tuple:
-    """Arrays of dumped scores.
+    """Stack dumped scores and labels.
 
     Args:
         samples (list[dict]): As of :func:`load_scores` or :func:`fuse_scores`.
@@ -171,3 +170,66 @@ def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict:
     hits = np.argsort(-scores, axis=1, kind='stable')[:, :5] == labels[:, None]
     shares = hits[:, 0].mean(), hits.any(1).mean(), mean_class_accuracy(list(scores), list(labels))
     return {k: 100 * float(v) for k, v in zip(('top1', 'top5', 'mean_class'), shares)}
+
+
+class ClassResult(NamedTuple):
+    """Result of a test on one class.
+
+    Attributes:
+        name (str): Its name.
+        videos (int): Number of videos that have the label.
+        value (float): The share of them that was recognized (recall), or, where videos have
+            several labels, the average precision; in percent, NaN without videos.
+        precision (float): The share of those recognized as the class that have the label, in
+            percent; NaN where there are none, or where videos have several labels.
+        mistaken (list[tuple[str, int]]): Other classes that its videos were recognized as, most
+            often first.
+    """
+
+    name: str
+    videos: int
+    value: float
+    precision: float
+    mistaken: list
+
+
+def per_class(scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> list:
+    """Compute recall, precision and confusions of each class.
+
+    Args:
+        scores (np.ndarray): Shape (N, num_classes).
+        labels (np.ndarray): Int, shape (N,); of several labels 0 and 1, shape (N, num_classes).
+        names (Sequence[str]): Class names.
+
+    Returns:
+        list[ClassResult]: In the order of the labels.
+
+    Raises:
+        DataError: If the names are not as many as the classes.
+    """
+    if len(names) != scores.shape[1]:
+        raise DataError(f'{len(names)} class names for scores of {scores.shape[1]} classes')
+    if labels.ndim == 2:
+        return [
+            ClassResult(name, int(own.sum()), _average_precision(score, own), float('nan'), [])
+            for name, score, own in zip(names, scores.T, labels.T)
+        ]
+    found = scores.argmax(axis=1)
+    results = []
+    for label, name in enumerate(names):
+        taken = Counter(found[labels == label].tolist())
+        hits, videos = taken.pop(label, 0), int((labels == label).sum())
+        mistaken = [(names[other], count) for other, count in taken.most_common()]
+        recall, precision = _percent(hits, videos), _percent(hits, int((found == label).sum()))
+        results.append(ClassResult(name, videos, recall, precision, mistaken))
+    return results
+
+
+def _percent(part, whole):
+    return 100 * part / whole if whole else float('nan')
+
+
+def _average_precision(scores, labels):
+    if not labels.any():
+        return float('nan')
+    return 100 * float(mean_average_precision(list(scores[:, None]), list(labels[:, None])))
