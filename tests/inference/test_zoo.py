@@ -104,15 +104,15 @@ class TestErrors:
 class TestCommands:
     def test_predict_without_a_model_named(self, trained, videos, capfd):
         video = str(videos / '0.mp4')
-        assert main(['predict', video, '--device', 'cpu', '--format', 'json']) == 0
+        assert main(['predict', video, '--device', 'cpu', '--format', 'jsonl']) == 0
         said = capfd.readouterr()
         assert f'model: {trained}\n' in said.err
-        (result,) = json.loads(said.out)
+        result = json.loads(said.out)
         assert PANInferencer(device='cpu')(video)[0]['top'] == result['top']
         assert {top['name'] for top in result['top']} == {'left', 'right'}
         more = ['--model', trained, '--cfg-options', 'model.cls_head.average_clips=prob']
-        assert main(['predict', video, '--device', 'cpu', '--format', 'json', *more]) == 0
-        (same,) = json.loads(capfd.readouterr().out)
+        assert main(['predict', video, '--device', 'cpu', '--format', 'jsonl', *more]) == 0
+        same = json.loads(capfd.readouterr().out)
         scores = ([top['score'] for top in r['top']] for r in (same, result))
         assert next(scores) == pytest.approx(next(scores))
 
