@@ -135,7 +135,7 @@ class PANInferencer:
         if features and isinstance(self.model, ExportedModel):
             raise ValueError(f'{self.model.path} gives only logits; give the checkpoint')
         compute = self.features if features else self.probabilities
-        read = read_videos(map(_name, videos), self.pipeline, self.num_workers)
+        read = read_videos(map(os.fspath, videos), self.pipeline, self.num_workers)
         while batch := list(itertools.islice(read, self.batch_size)):
             results = {video: error for video, _, error in batch if error is not None}
             good = [item for item in batch if item[2] is None]
@@ -153,7 +153,7 @@ class PANInferencer:
 
     @torch.no_grad()
     def probabilities(self, data: Iterable) -> torch.Tensor:
-        """Probabilities (N, num_classes) of N outputs of the pipeline.
+        """Compute probabilities (N, num_classes) of N outputs of the pipeline.
 
         Raises:
             CheckpointError: If they are not finite.
@@ -169,8 +169,8 @@ class PANInferencer:
 
     @torch.no_grad()
     def features(self, data: Iterable) -> torch.Tensor:
-        """Features (N, C) of N outputs of the pipeline: what the backbone gives, mean over views,
-        time and space, as MMAction2's ``FeatureHead`` has it.
+        """Compute features (N, C) of N outputs of the pipeline: those of the backbone, mean over
+        views, time and space, as MMAction2's ``FeatureHead`` has it.
 
         C is that of the backbone; the streams of a ``PANEnsemble`` stand one after another, and so
         do the pathways of SlowFast.
@@ -189,25 +189,19 @@ class PANInferencer:
         return features
 
     def result(self, probabilities: torch.Tensor) -> dict:
-        """``top``, and ``unsure`` of a model that has a threshold, of one video."""
-        top = self.top(probabilities)
-        return dict(
-            top=top, **(dict(unsure=top[0]['score'] < self.threshold) if self.threshold else {})
-        )
+        """Return ``top``, and ``unsure`` of a model that has a threshold, of one video."""
+        found: dict = dict(top=self.top(probabilities))
+        if self.threshold:
+            found['unsure'] = found['top'][0]['score'] < self.threshold
+        return found
 
     def top(self, probabilities: torch.Tensor) -> list:
-        """The most probable classes of one video."""
+        """List the most probable classes of one video."""
         scores, labels = probabilities.topk(self.topk)
         return [
             dict(label=label, name=self.classes[label], score=score)
             for label, score in zip(labels.tolist(), scores.tolist())
         ]
-
-
-def _name(video):
-    if isinstance(video, (str, os.PathLike)):
-        return os.fspath(video)
-    raise TypeError(f'a video is the name of a file, got {type(video).__name__}')
 
 
 def _shape(item):

@@ -20,7 +20,7 @@ from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
 from pan_mm.utils.errors import CheckpointError, PANError, shown
 
-from .zoo import choose, find_model, is_path
+from .zoo import find_model, is_path
 
 
 def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = None) -> Config:
@@ -134,8 +134,7 @@ def get_model(
             f'no weights of {model.name} come with pan_mm; take pretrained=False, or '
             'load_recognizer with a checkpoint of yours'
         )
-    config, checkpoint = choose(model.name) if pretrained else (model.config, None)
-    return load_recognizer(config, checkpoint, device=device)
+    return load_recognizer(model.config, model.weights if pretrained else None, device=device)
 
 
 def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:
@@ -207,15 +206,12 @@ def _check_normalization(model, meta, source):
             )
 
 
-def _shorten(message: str, lines: int = 6, names: int = 4) -> str:
+def _shorten(message: str, lines: int = 6, width: int = 150) -> str:
     """Keep the beginning of PyTorch's complete list of what does not fit."""
-    kept = []
-    for line in message.splitlines()[:lines]:
-        parts = line.split(', "')
-        more = f', … and {len(parts) - names} more' if len(parts) > names else ''
-        kept.append(', "'.join(parts[:names]) + more)
-    if message.count('\n') >= lines:
-        kept.append(f'\t… and {message.count(chr(10)) + 1 - lines} more lines')
+    given = message.splitlines()
+    kept = [line if len(line) <= width else f'{line[:width]} …' for line in given[:lines]]
+    if len(given) > lines:
+        kept.append(f'\t… and {len(given) - lines} more lines')
     return '\n'.join(kept)
 
 

@@ -39,10 +39,11 @@ def _fault_of(sample: Any, first: dict) -> str:
     """Say what is wrong with a sample, or nothing; the first one is looked at first."""
     fields = sample if isinstance(sample, dict) else {}
     score, label = fields.get('pred_score'), fields.get('gt_label')
-    several = _is(label, floating=True) and getattr(score, 'shape', None) == label.shape
-    if not _is(score, floating=True) or not (_is(label, floating=False) or several):
+    are_tensors = torch.is_tensor(score) and torch.is_tensor(label) and not label.is_complex()
+    if not are_tensors or not score.is_floating_point():
         return 'no pred_score and gt_label'
-    if score.ndim != 1 or score.shape != first['pred_score'].shape:
+    several = label.is_floating_point() and label.shape != score.shape
+    if several or score.ndim != 1 or score.shape != first['pred_score'].shape:
         return (
             f'scores of the shape {tuple(score.shape)}, not one for each class; test with '
             'average_clips set, and the same classes for all'
@@ -50,17 +51,11 @@ def _fault_of(sample: Any, first: dict) -> str:
     return '' if score.isfinite().all() else 'scores that are not finite'
 
 
-def _is(value: Any, floating: bool) -> bool:
-    real = isinstance(value, torch.Tensor) and not value.is_complex()
-    return real and value.is_floating_point() == floating
-
-
 def fuse_scores(paths: Sequence, weights: Optional[Sequence] = None) -> list:
     """Weighted mean of dumped scores, video by video.
 
-    Videos are matched by ``filename`` or ``frame_dir`` where the files hold it, that is if
-    ``PackActionInputs(meta_keys=...)`` of the test pipeline names it. Otherwise they are matched
-    by their place, and number and labels of all videos must agree.
+    Videos are matched by their place. Their number and labels must agree, and so must ``filename``
+    or ``frame_dir`` where ``PackActionInputs(meta_keys=...)`` of the test pipeline names it.
 
     Args:
         paths (Sequence[str | Path]): Files of ``DumpResults``, two or more.
@@ -78,10 +73,9 @@ def fuse_scores(paths: Sequence, weights: Optional[Sequence] = None) -> list:
     weights = [1.0] * len(paths) if weights is None else list(weights)
     if len(weights) != len(paths) or min(weights) < 0 or not 0 < sum(weights) < float('inf'):
         raise ValueError(f'{len(paths)} files need as many positive weights, got {weights}')
-    first = load_scores(paths[0])
-    files = [first]
-    for path in paths[1:]:
-        files.append(_aligned(load_scores(path), first, f'{paths[0]} and {path}'))
+    first, *others = files = [load_scores(path) for path in paths]
+    for path, samples in zip(paths[1:], others):
+        _check_alike(samples, first, f'{paths[0]} and {path}')
     scores = [torch.stack([sample['pred_score'].double() for sample in file]) for file in files]
     fused = torch.from_numpy(np.average(torch.stack(scores).numpy(), axis=0, weights=weights))
     return [
@@ -90,36 +84,28 @@ def fuse_scores(paths: Sequence, weights: Optional[Sequence] = None) -> list:
     ]
 
 
-def _aligned(samples: list, like: list, files: str) -> list:
-    """``samples`` in the order of ``like``, refused where they are not the same videos."""
-    names, wanted = _names(samples), _names(like)
-    place = {name: index for index, name in enumerate(names)}
-    odd = sorted(set(names) ^ set(wanted))
-    if odd or len(place) < len(names) or len(set(wanted)) < len(wanted):
-        raise DataError(
-            f'{files} are not of the same videos, each once: {len(odd)} are in only one of them'
-            + (f', such as {odd[0]}' if odd else '')
-        )
-    samples = [samples[place[name]] for name in wanted]
-    for name, sample, other in zip(wanted, samples, like):
-        if not torch.equal(sample['gt_label'], other['gt_label']):
-            labels = f'{other["gt_label"].tolist()}, then {sample["gt_label"].tolist()}'
-            raise DataError(f'{files}: video {name} has the label {labels}; test both on one list')
+def _check_alike(samples: list, like: list, files: str) -> None:
+    """Refuse scores that are not of the same videos in the same order, or not of the same kind."""
+    if len(samples) != len(like):
+        raise DataError(f'{files} are of {len(like)} and {len(samples)} videos')
+    for index, (one, other) in enumerate(zip(like, samples)):
+        for key in (*NAME_KEYS, 'gt_label'):
+            mine, theirs = (_plain(sample.get(key)) for sample in (one, other))
+            if None not in (mine, theirs) and mine != theirs:
+                raise DataError(
+                    f'{files}: {key} of video {index} is {mine}, then {theirs}; test both on one '
+                    'list'
+                )
     classes = [len(each[0]['pred_score']) for each in (like, samples)]
     if classes[0] != classes[1] or _are_probabilities(samples) != _are_probabilities(like):
         raise DataError(
             f'{files} have {classes[0]} and {classes[1]} classes, or one holds probabilities, the '
             "other logits; test both with the same classes and average_clips='score'"
         )
-    return samples
 
 
-def _names(samples: list) -> list:
-    """List what identifies the videos; their places where the file does not say."""
-    for key in NAME_KEYS:
-        if all(key in sample for sample in samples):
-            return [str(sample[key]) for sample in samples]
-    return [f'number {index}' for index in range(len(samples))]
+def _plain(value: Any) -> Any:
+    return value.tolist() if torch.is_tensor(value) else value
 
 
 def _are_probabilities(samples: list) -> bool:

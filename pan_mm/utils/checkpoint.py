@@ -16,12 +16,6 @@ from .addresses import redact_url
 from .errors import CheckpointError, shown
 from .plain_data import leaves, load_torch
 
-# A model's parameters and buffers are of one of these; each converts to another without loss of
-# meaning, as float16 weights in a float32 model.
-_DTYPES = (
-    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
-    *(torch.bool, torch.uint8, torch.int16, torch.int32, torch.int64),
-)
 HOLDERS = (('meta',), ('message_hub', 'runtime_info'))  # of what a run notes in a checkpoint
 
 
@@ -109,8 +103,8 @@ def weights_of(checkpoint: Any, source: str) -> dict:
         dict[str, Tensor]: Weights by name; names that end in ``_extra_state`` hold other data.
 
     Raises:
-        CheckpointError: If there is anything else, or a weight is complex, quantized, of eight
-            bits with a sign, sparse, or without data.
+        CheckpointError: If there is anything else, or a weight is complex, quantized, sparse, or
+            without data.
     """
     weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict):
@@ -135,7 +129,8 @@ def _is_weight(name: Any, weight: Any) -> bool:
         return False
     if not torch.is_tensor(weight):
         return name.endswith('_extra_state')
-    return weight.layout == torch.strided and not weight.is_meta and weight.dtype in _DTYPES
+    is_dense = weight.layout == torch.strided and not weight.is_meta
+    return is_dense and not (weight.is_complex() or weight.is_quantized)
 
 
 def check_finite(state: Any, source: str) -> None:
@@ -168,7 +163,7 @@ def training_state(checkpoint: dict) -> dict:
 
 
 def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
-    """Copies of weights that share no memory, on the CPU, so that a file holds no more than them.
+    """Copy weights to the CPU so that they share no memory and a file holds no more than them.
 
     Args:
         weights (dict[str, Tensor]): Weights by name; other data stay.
@@ -178,19 +173,14 @@ def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
         CheckpointError: If a weight is NaN, infinite, or too large for ``dtype``.
     """
     check_finite(weights, 'the weights')
-    copies = {}
+    copies = dict(weights)
     for name, weight in weights.items():
         if torch.is_tensor(weight):
-            wanted = dtype if weight.is_floating_point() else None
-            copy = weight.detach().to('cpu', wanted or weight.dtype)
+            wanted = dtype if dtype and weight.is_floating_point() else weight.dtype
+            copy = weight.detach().to('cpu', wanted)
             copies[name] = copy.clone(memory_format=torch.contiguous_format)
-            if wanted and not copy.isfinite().all():
-                raise CheckpointError(
-                    f'{name} has values up to {weight.abs().max():.3g}, which {dtype} cannot hold; '
-                    'leave the weights as they are'
-                )
-        else:
-            copies[name] = weight
+            if not copy.isfinite().all():
+                raise CheckpointError(f'{name} has values that {dtype} cannot hold; leave it out')
     return copies
 
 

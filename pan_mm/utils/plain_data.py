@@ -8,6 +8,7 @@ leaves out, and nothing larger than the file is taken from it.
 
 import io
 import os
+import pickle
 import re
 import threading
 import zipfile
@@ -20,7 +21,7 @@ import torch
 from mmengine.fileio import PickleHandler
 from mmengine.fileio.handlers import file_handlers
 from mmengine.logging import HistoryBuffer
-from torch import _weights_only_unpickler as unpickler
+from torch import serialization
 
 from .errors import CheckpointError, DataError
 
@@ -104,15 +105,7 @@ def load_torch(file: BinaryIO, source: str) -> Any:
     Raises:
         CheckpointError: If it is damaged, is not a checkpoint, or would run code.
     """
-    size = file.seek(0, os.SEEK_END)
-
-    def read():
-        for content in _pickles_of(file, size):
-            _refuse_bytearrays(content)
-        file.seek(0)
-        return torch.load(file, map_location=_bounded(size), weights_only=True)
-
-    return _read_safely(read, _CHECKPOINT, source, 'a checkpoint', CheckpointError)
+    return _load(file, _CHECKPOINT, source, 'a checkpoint', CheckpointError)
 
 
 def load_pickle(file: BinaryIO, source: str) -> Any:
@@ -125,15 +118,11 @@ def load_pickle(file: BinaryIO, source: str) -> Any:
     Raises:
         DataError: If it is damaged, or would run code.
     """
-
-    def read():
-        content = file.read()
-        _refuse_bytearrays(content)
-        if content[:1] == b'\x80' and content[1:2] != b'\2':
-            raise _Refused(f'it is of pickle protocol {content[1]}; mmengine.dump writes 2')
-        return unpickler.load(io.BytesIO(content))
-
-    return _read_safely(read, _PICKLE, source, 'plain data', DataError)
+    # As torch.save wrote files before 1.6: three pickles, the data, and the keys of storages.
+    before = (serialization.MAGIC_NUMBER, serialization.PROTOCOL_VERSION, {})
+    head, tail = b''.join(pickle.dumps(part, 2) for part in before), pickle.dumps([], 2)
+    whole = io.BytesIO(head + file.read() + tail)
+    return _load(whole, _PICKLE, source, 'plain data in a pickle of protocol 2', DataError)
 
 
 class _PlainHandler(PickleHandler):
@@ -155,12 +144,18 @@ def plain_pickles() -> Iterator[None]:
         file_handlers.update(before)
 
 
-def _read_safely(
-    read: Callable, allowed: list, source: str, what: str, error_type: type[Exception]
+def _load(
+    file: BinaryIO, allowed: list, source: str, what: str, error_type: type[Exception]
 ) -> Any:
+    size = file.seek(0, os.SEEK_END)
     try:
-        with _lock, torch.serialization.safe_globals(allowed):
-            value = read()
+        for content in _pickles_of(file, size):
+            # PyTorch's reader lets a pickle create one of any size.
+            if b'builtins\nbytearray\n' in content or b'__builtin__\nbytearray\n' in content:
+                raise _Refused("it asks for 'bytearray', which is not plain data")
+        file.seek(0)
+        with _lock, serialization.safe_globals(allowed):
+            value = torch.load(file, map_location=_bounded(size), weights_only=True)
         _refuse_overlaps(value)
     except (OSError, MemoryError):
         raise
@@ -181,12 +176,6 @@ def _reason(error: Exception, what: str) -> str:
     lines = [line for line in map(str.strip, str(error).splitlines()) if line]
     lines = [line for line in lines if 'https://' not in line] or ['']  # of PyTorch's manual
     return f'is not {what}, or is damaged: {type(error).__name__}: {lines[-1]}'
-
-
-def _refuse_bytearrays(content: bytes) -> None:
-    """Refuse what PyTorch's reader lets a pickle create of any size."""
-    if b'builtins\nbytearray\n' in content or b'__builtin__\nbytearray\n' in content:
-        raise _Refused("it asks for 'bytearray', which is not plain data")
 
 
 def _pickles_of(file: BinaryIO, size: int) -> Iterator[bytes]:

@@ -7,7 +7,6 @@ import torch
 from pan_mm.apis import PANInferencer
 from pan_mm.inference.calibration import (
     Calibration,
-    as_probabilities,
     expected_calibration_error,
     fit_temperature,
     read_calibration,
@@ -48,13 +47,6 @@ def test_the_threshold_is_reached_by_the_share():
     probabilities = np.stack([np.linspace(0.5, 1, 101), np.linspace(0.5, 0, 101)], 1)
     threshold = threshold_for(probabilities, 0.6)
     assert (probabilities.max(1) >= threshold).mean() == pytest.approx(0.6, abs=0.01)
-
-
-def test_scores_may_be_logits():
-    logits = np.array([[1.0, -2.0, 0.5]])
-    expected = torch.from_numpy(logits).softmax(1).numpy()
-    assert np.allclose(as_probabilities(logits), expected)
-    assert np.allclose(as_probabilities(expected), expected)
 
 
 def test_order_stays():

@@ -38,9 +38,6 @@ def result(video, **kwargs):
 
 
 class TestWriteResults:
-    def test_json_lines(self):
-        assert [json.loads(line) for line in written('jsonl').splitlines()] == [GOOD, BAD]
-
     def test_csv(self):
         good, bad = csv.DictReader(io.StringIO(written('csv')))
         assert (good['video'], good['name'], float(good['score'])) == (GOOD['video'], 'läuft', 0.75)

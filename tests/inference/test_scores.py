@@ -65,16 +65,6 @@ class TestFusion:
         expected = (torch.tensor(FIRST) + torch.tensor(SECOND)) / 2
         torch.testing.assert_close(scores(fused), expected)
 
-    @pytest.mark.parametrize('key', ['filename', 'frame_dir'])
-    def test_videos_in_another_order(self, write, key):
-        other = write('b', SECOND[::-1], LABELS[::-1], 'dcba', key=key)
-        fused = fuse_scores([write('a', FIRST, key=key), other])
-        torch.testing.assert_close(scores(fused), (torch.tensor(FIRST) + torch.tensor(SECOND)) / 2)
-
-    def test_without_names_by_place(self, write):
-        fused = fuse_scores([write('a', FIRST, names=None), write('b', SECOND, names=None)])
-        torch.testing.assert_close(scores(fused), (torch.tensor(FIRST) + torch.tensor(SECOND)) / 2)
-
     def test_accuracies(self, write):
         fused = fuse_scores([write('a', FIRST), write('b', SECOND)])
         # right: 0, 2, not 1, 0; of the classes all, none, all
@@ -96,29 +86,16 @@ class TestRefused:
     @pytest.mark.parametrize(
         ('other', 'message'),
         [
-            (dict(names='abce'), 'a.pkl and .*b.pkl .* 2 are in only one of them, such as d.mp4'),
-            (dict(names=None), '8 are in only one of them, such as a.mp4'),
-            (dict(names='abca'), 'of the same videos, each once'),
-            (
-                dict(labels=[0, 2, 1, 1]),
-                r'video d.mp4 has the label \[0\], then \[1\]',
-            ),
+            (dict(names='abce'), 'a.pkl and .*b.pkl: filename of video 3 is d.mp4, then e.mp4'),
+            (dict(names='bacd'), 'filename of video 0 is a.mp4, then b.mp4'),
+            (dict(labels=[0, 2, 1, 1]), r'gt_label of video 3 is \[0\], then \[1\]'),
+            (dict(scores=SECOND[:3]), 'are of 4 and 3 videos'),
         ],
     )
     def test_other_videos(self, write, other, message):
+        other = dict(scores=SECOND) | other
         with pytest.raises(DataError, match=message):
-            fuse_scores([write('a', FIRST), write('b', SECOND, **other)])
-
-    @pytest.mark.parametrize(
-        ('second', 'labels', 'message'),
-        [
-            (SECOND[:3], LABELS[:3], '1 are in only one of them, such as number 3'),
-            (SECOND, [0, 1, 2, 0], 'video number 1 has the label'),
-        ],
-    )
-    def test_other_videos_without_names(self, write, second, labels, message):
-        with pytest.raises(DataError, match=message):
-            fuse_scores([write('a', FIRST, names=None), write('b', second, labels, None)])
+            fuse_scores([write('a', FIRST), write('b', **other)])
 
     def test_other_classes(self, write):
         with pytest.raises(DataError, match='have 3 and 4 classes'):
@@ -128,10 +105,6 @@ class TestRefused:
         probabilities = torch.tensor(SECOND).softmax(1).tolist()
         with pytest.raises(DataError, match='holds probabilities, the other logits'):
             fuse_scores([write('a', FIRST), write('b', probabilities)])
-
-    def test_views_not_averaged(self, write):
-        with pytest.raises(DataError, match='average_clips'):
-            load_scores(write('a', [FIRST] * 4))
 
     def test_not_finite(self, write):
         with pytest.raises(DataError, match='sample 1 has scores that are not finite'):
@@ -165,7 +138,7 @@ class TestUntrusted:
     def test_damaged(self, write, tmp_path):
         path = tmp_path / 'b.pkl'
         path.write_bytes(Path(write('a', FIRST)).read_bytes()[:-20])
-        with pytest.raises(DataError, match='is not plain data, or is damaged'):
+        with pytest.raises(DataError, match='is not plain data in a pickle'):
             load_scores(path)
 
     def test_a_small_file_that_asks_for_ten_thousand_million_numbers(self, write):

@@ -80,13 +80,11 @@ def test_any_flipped_bit_is_found(path):
 
 
 def test_a_header_that_claims_more_than_there_is(tmp_path):
-    for dtype, shape, end in (('F32', [10**10], 4 * 10**10), ('F32', [10**10], 4), ('I8', [], 1)):
-        header = json.dumps(dict(a=dict(dtype=dtype, shape=shape, data_offsets=[0, end]))).encode()
-        for length in (len(header), 2**40):
-            content = length.to_bytes(8, 'little') + header
-            (tmp_path / 'a.pth').write_bytes(content)
-            with pytest.raises(CheckpointError, match='is not a safetensors file, or is damaged'):
-                load_checkpoint_file(tmp_path / 'a.pth')
+    header = json.dumps(dict(a=dict(dtype='F32', shape=[10**10], data_offsets=[0, 4]))).encode()
+    for length in (len(header), 2**40):
+        (tmp_path / 'a.pth').write_bytes(length.to_bytes(8, 'little') + header)
+        with pytest.raises(CheckpointError, match='is not a safetensors file, or is damaged'):
+            load_checkpoint_file(tmp_path / 'a.pth')
 
 
 def test_of_another_writer(tmp_path):
