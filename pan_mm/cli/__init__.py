@@ -37,8 +37,8 @@ def main(argv=None):
     """Run one command.
 
     Args:
-        argv (list[str], optional): Arguments after the program's name. Defaults to those of the
-            process.
+        argv (list[str], optional): Arguments after the program's name. Defaults to
+            ``sys.argv[1:]``.
 
     Returns:
         int: The exit status: 0, or 1 for bad input or a failed check. Wrong usage exits with 2;
@@ -95,7 +95,7 @@ def _packages(extra):
 def _command(name):
     module = f'{__name__}.{name}'
     if module not in sys.modules:
-        gc.disable()  # or it searches what is being imported, again and again
+        gc.disable()  # or it searches new modules again and again
         try:
             with nullcontext() if name in TRAINING else lean_imports():
                 import_module(module)

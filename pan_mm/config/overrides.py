@@ -71,7 +71,7 @@ def _arguments(part):
 
 
 def argument(cfg: dict, name: str) -> Any:
-    """Look up what a config sets, or else the default of what it names, or else None."""
+    """Look up an argument: its value in the config, its default, or None."""
     parameter = arguments(cfg.get('type')).get(name)
     has_default = parameter is not None and parameter.default is not Parameter.empty
     return cfg.get(name, parameter.default if has_default else None)
@@ -91,7 +91,7 @@ def require_runner(kind: Any) -> type:
 def check_settings(cfg: dict, runner: type = Runner) -> None:
     """Refuse names near a known one, and values of the wrong type or out of range.
 
-    Other names are left to what is built from them, which may hand them on to other libraries.
+    Other names are left to the part itself, which may hand them on to other libraries.
 
     Args:
         cfg (dict): Config of a run.
@@ -113,7 +113,7 @@ def check_options(cfg: dict, options: Iterable[str], runner: type = Runner) -> N
     """Refuse options of a command line that change nothing that a run reads.
 
     Variables of a config have done their work when it is read: where ``data_root`` is also in a
-    dataset, only that counts. A variable without such a copy may be read by somebody's own code.
+    dataset, only that counts. A variable without such a copy may be read by custom code.
 
     Args:
         cfg (dict): Config of a run, without the options.
@@ -185,14 +185,14 @@ def _check_part(place: str, part: dict) -> Iterator[str]:
 
 
 def fault_of(name: str, value: Any, hint: Any) -> str:
-    """Say what is wrong with a value; an empty text if nothing is.
+    """Describe the fault of a value; return an empty text where there is none.
 
     Only what cannot be meant is refused: a text where a number is expected, and a fraction where a
     whole number is. Annotations of other libraries are not always complete.
 
     Args:
         name (str): Name of the argument.
-        value: What the config has.
+        value: The value in the config.
         hint: Annotation of the argument, or None.
     """
     kinds = set(get_args(hint)) if get_origin(hint) is Union else {hint}

@@ -56,7 +56,7 @@ def frame_size_of(transforms: list) -> Optional[tuple]:
 
 
 def pipelines_of(config: dict) -> list:
-    """Pipelines of a config: those of its datasets, and the variables ``*_pipeline``."""
+    """List the pipelines of a config: of its datasets, and the variables ``*_pipeline``."""
     loaders = [config.get(f'{split}_dataloader') or {} for split in ('train', 'val', 'test')]
     datasets = [leaf for loader in loaders for leaf in leaf_datasets(loader.get('dataset'))]
     pipelines = [dataset.get('pipeline') for dataset in datasets]
@@ -120,7 +120,7 @@ class VideoPipeline:
 
     Args:
         config (dict): Config of a recognizer. The pipeline of its test dataset where that opens
-            videos, or else its ``test_pipeline``, which MMAction2's tools for single videos use.
+            videos, or its ``test_pipeline``, which MMAction2's tools for single videos use.
 
     Raises:
         ValueError: If the config has neither.
@@ -145,7 +145,7 @@ class VideoPipeline:
         return [transform for transform in self.transforms if kind_of(transform) in kinds]
 
     def reader(self) -> Compose:
-        """The whole pipeline, to be given the dict of :func:`video_info`.
+        """Build the whole pipeline, which takes the dict of :func:`video_info`.
 
         Raises:
             ValueError: If it does not open videos.
@@ -155,7 +155,7 @@ class VideoPipeline:
         return self._compose(self.transforms)
 
     def frame_transforms(self) -> Compose:
-        """The transforms of decoded frames: what comes after the decoder, without the packing."""
+        """Build the transforms after the decoder, without the packing."""
         read = [i for i, t in enumerate(self.transforms) if kind_of(t) in ('sample', 'decode')]
         rest = self.transforms[max(read, default=-1) + 1 :]
         return self._compose([t for t in rest if kind_of(t) != 'pack'])
@@ -208,5 +208,5 @@ class VideoPipeline:
 
 
 def video_info(path: Union[str, Path]) -> dict:
-    """Make what the first transform of a pipeline expects of a video file."""
+    """Make the dict that the first transform of a pipeline takes."""
     return dict(filename=str(path), label=-1, start_index=0, modality='RGB')

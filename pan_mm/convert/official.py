@@ -62,7 +62,7 @@ def _without_wrapper(state_dict: dict) -> dict:
 
 
 def read_architecture(state_dict: dict) -> dict:
-    """Read off the tensors what the authors' model is.
+    """Read the architecture of the authors' model off its tensors.
 
     Args:
         state_dict (dict): ``state_dict`` of a file of the authors.

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say, and a bound below which a model is unsure."""
+"""Calibrated probabilities, and a threshold below which a model is unsure."""
 
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
@@ -11,7 +11,7 @@ from pan_mm.utils.errors import CheckpointError, DataError
 
 from .scores import load_scores, scores_and_labels
 
-COVERAGE = 0.6  # share of validation videos of which a model is to be sure
+COVERAGE = 0.6  # share of validation videos above the threshold
 BINS = 15  # of the expected calibration error
 
 
@@ -29,7 +29,7 @@ class Calibration(NamedTuple):
     threshold: float = 0.0
 
     def __call__(self, probabilities: Tensor) -> Tensor:
-        """Calibrate probabilities (…, num_classes), such as those of a softmax."""
+        """Calibrate probabilities (…, num_classes), such as a softmax gives."""
         if self.temperature == 1:
             return probabilities
         powers = probabilities.clamp(min=1e-12) ** (1 / self.temperature)

@@ -82,7 +82,7 @@ TRANSFORMS = {
 
 
 def is_hub(name: str) -> bool:
-    """Tell whether a name is of a repository (``hf://OWNER/NAME``), or of a folder in its form."""
+    """Tell whether a name means a repository (``hf://OWNER/NAME``) or a folder in its form."""
     return name.startswith(PREFIX) or any((Path(name) / f).is_file() for f in (WEIGHTS, CONFIG))
 
 
@@ -153,7 +153,7 @@ def plain_config(config: Config) -> dict:
     Raises:
         PANError: If they are not plain data of known parts.
     """
-    # Another opener and decoder give the same frames; what they are told stays on this machine.
+    # Another opener and decoder give the same frames; their settings stay on this machine.
     fixed = dict(
         open=dict(type='VideoInit'),
         decode=dict(type='VideoDecode'),
@@ -174,7 +174,7 @@ def config_of(data: Any, source: Union[str, Path]) -> Config:
         source (str | Path): Where it is from, for the error.
 
     Raises:
-        PANError: Naming what is not allowed.
+        PANError: Naming the first part that is not allowed.
     """
     if not isinstance(data, dict) or data.keys() != {'model', 'test_pipeline'}:
         raise PANError(f'{source}: its {CONFIG} must hold model and test_pipeline, nothing else')
@@ -274,7 +274,8 @@ def _check_streams(model: dict, place: str) -> None:
 def _checked_transform(transform: Any, place: str) -> dict:
     """Refuse another transform, or another argument than numbers and flags; lists become tuples."""
     kind = transform.get('type') if isinstance(transform, dict) else None
-    _require(kind in [*TRANSFORMS], place, f'is {shown(transform)}, which may not be built')
+    is_known = kind in [*TRANSFORMS]  # it may be a list
+    _require(is_known, place, f'is {shown(transform)}, which may not be built')
     _refuse_keys(transform.keys() - {'type', *TRANSFORMS[kind].split()}, place)
     for key, value in transform.items():
         is_allowed = key == 'type' or _is_setting(key, value)
@@ -297,12 +298,12 @@ def _check_pixels(config: Config, place: str) -> None:
     """Refuse clips of more pixels than a machine can be expected to hold."""
     pipeline = VideoPipeline(config)
     _require(len(pipeline.of_kind('sample')) == 1, place, 'must sample frames once')
-    sides = [512]
+    sides: list = []
     for transform in pipeline.of_kind('change'):
-        for key in ('scale', 'crop_size'):
-            value = transform.get(key, 1)
+        for key in transform.keys() & {'scale', 'crop_size'}:
+            value = transform[key]
             sides += value if isinstance(value, tuple) else [value]
-    pixels = pipeline.num_views * pipeline.num_frames * max(sides) ** 2
+    pixels = pipeline.num_views * pipeline.num_frames * max(sides, default=512) ** 2
     _require(pixels <= MOST_PIXELS, place, f'gives {pixels:,} pixels, which are out of bounds')
 
 

@@ -36,8 +36,8 @@ class PANInferencer:
             videos, or, where that reads frames, its ``test_pipeline``. Defaults to the trained
             model that comes with the package.
         checkpoint (str | Path, optional): File or URL of its weights, or an ONNX model that
-            ``python -m pan_mm export`` wrote. Defaults to the weights of a trained model; those of
-            a config are random without one.
+            ``python -m pan_mm export`` wrote. Defaults to the weights of a trained model; for a
+            config they are random without one.
         device (str | torch.device, optional): Defaults to the accelerator, or the CPU. An
             exported model runs on the CPU.
         batch_size (int): Videos in a batch. Defaults to 8.
@@ -125,8 +125,8 @@ class PANInferencer:
         Yields:
             dict: For each video, in the order given, ``video`` and either ``top``, a list of
             ``dict(label, name, score)`` with the most probable class first, or ``features``, a list
-            of C floats, or ``error``, what is wrong with the file. Scores are probabilities. If the
-            model has a threshold, ``unsure`` tells whether the first class is below it.
+            of C floats, or ``error``, a message about the file. Scores are probabilities. If the
+            model has a threshold, ``unsure`` says whether the first class is below it.
 
         Raises:
             TypeError: If a video is not the name of a file.
@@ -169,11 +169,11 @@ class PANInferencer:
 
     @torch.no_grad()
     def features(self, data: Iterable) -> torch.Tensor:
-        """Compute features (N, C) of N outputs of the pipeline: those of the backbone, mean over
-        views, time and space, as MMAction2's ``FeatureHead`` has it.
+        """Compute features (N, C) of N outputs of the pipeline.
 
-        C is that of the backbone; the streams of a ``PANEnsemble`` stand one after another, and so
-        do the pathways of SlowFast.
+        They are the backbone's maps, averaged over views, time and space as by MMAction2's
+        ``FeatureHead``. C is the width of the backbone; the streams of a ``PANEnsemble`` stand one
+        after another, and so do the pathways of SlowFast.
 
         Raises:
             CheckpointError: If they are not finite.

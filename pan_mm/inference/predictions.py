@@ -103,7 +103,7 @@ def fingerprint(*parts) -> str:
 class ResultLog:
     """JSON lines that outlive a run that is killed: a whole line per video, as it comes.
 
-    A later run reads what is there and leaves it out. Until the log is closed (it is a context
+    A later run leaves out the videos that are there. Until the log is closed (it is a context
     manager), no other run may write it.
 
     Args:

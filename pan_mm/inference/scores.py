@@ -36,7 +36,7 @@ def load_scores(path: Union[str, Path]) -> list:
 
 
 def _fault_of(sample: Any, first: dict) -> str:
-    """Say what is wrong with a sample, or nothing; the first one is looked at first."""
+    """Describe the fault of a sample, or return an empty text."""
     fields = sample if isinstance(sample, dict) else {}
     score, label = fields.get('pred_score'), fields.get('gt_label')
     are_tensors = torch.is_tensor(score) and torch.is_tensor(label) and not label.is_complex()
@@ -138,8 +138,8 @@ def scores_and_labels(samples: list) -> tuple:
 def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict:
     """Top-1, top-5 and mean class accuracy of single-label scores, in percent.
 
-    Of classes with equal scores the lower label comes first, in all three alike; MMAction2's
-    ``AccMetric``, which else counts the same, breaks ties in top-1 and in the mean in two ways.
+    Among equal scores the lower label comes first in all three; MMAction2's ``AccMetric``, which
+    otherwise counts the same, breaks ties in top-1 and in the mean in two ways.
 
     Args:
         scores (np.ndarray): Shape (N, num_classes).
@@ -191,7 +191,7 @@ def per_class(scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> l
         list[ClassResult]: In the order of the labels.
 
     Raises:
-        DataError: If the names are not as many as the classes.
+        DataError: If there are more or fewer names than classes.
     """
     if len(names) != scores.shape[1]:
         raise DataError(f'{len(names)} class names for scores of {scores.shape[1]} classes')

@@ -50,7 +50,7 @@ def load_checkpoint_file(path: Union[str, Path], source: Optional[str] = None) -
 
 
 def cache_path(url: str, model_dir: Optional[str] = None, file_name: Optional[str] = None) -> str:
-    """Name the file that keeps what is at an address; each address has one of its own."""
+    """Name the file that keeps a download; each address has its own."""
     folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
     digest = hashlib.sha256(url.encode()).hexdigest()[:16]
     return os.path.join(folder, digest, file_name or os.path.basename(urlsplit(url).path))
@@ -69,7 +69,7 @@ def load_checkpoint_url(
     Args:
         url (str): Address of the file.
         map_location (Any): Not used; tensors stay on the CPU.
-        model_dir (str, optional): Folder to keep the file in. Defaults to that of ``torch.hub``.
+        model_dir (str, optional): Folder to keep the file in. Defaults to ``torch.hub``'s.
         progress (bool): Show a bar on stderr. Defaults to True.
         check_hash (bool): Hold the file against the hash in its name, as in NAME-0a1b2c3d.pth, if
             there is one. Defaults to True.
@@ -138,7 +138,7 @@ def check_finite(state: Any, source: str) -> None:
 
     Args:
         state (Any): Tensors and numbers in dicts and lists.
-        source (str): What they are of, for the error.
+        source (str): Their owner, for the error.
 
     Raises:
         CheckpointError: If one is NaN or infinite, with its name.
