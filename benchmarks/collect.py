@@ -26,7 +26,7 @@ from mmengine.registry import init_default_scope
 from benchmarks.runs import RESULTS, Run, RunError, add_run, find_config, run_name
 from pan_mm.config.pipelines import VideoPipeline, dataset_of, kind_of
 from pan_mm.inference.complexity import get_complexity
-from pan_mm.inference.score_fusion import NAME_KEYS, accuracies, load_scores, scores_and_labels
+from pan_mm.inference.scores import NAME_KEYS, accuracies, load_scores, scores_and_labels
 
 # Lines of the environment in a log: our column, their name.
 NAMES = dict(

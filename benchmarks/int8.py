@@ -24,7 +24,7 @@ from mmengine.registry import init_default_scope
 from pan_mm.deploy.export.exporter import FramesToLogits, export
 from pan_mm.inference.recognizer import load_config, load_recognizer
 from pan_mm.inference.runtime import ExportedModel
-from pan_mm.inference.score_fusion import accuracies
+from pan_mm.inference.scores import accuracies
 
 from .timing import environment, write_report
 

@@ -20,7 +20,7 @@ from typing import Optional
 import numpy as np
 import pandas as pd
 
-from pan_mm.inference.score_fusion import accuracies
+from pan_mm.inference.scores import accuracies
 from pan_mm.utils.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]

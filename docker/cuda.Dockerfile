@@ -13,11 +13,11 @@ WORKDIR /pan_mm
 COPY . .
 ARG EXTRAS=lite,demo,export
 RUN pip install --no-cache-dir -c requirements/constraints.txt ".[${EXTRAS}]" \
-    && python -m pan_mm doctor
+    && python -c 'import pan_mm.apis'
 
 RUN useradd --create-home --uid 1000 pan
 USER 1000
 WORKDIR /home/pan
 EXPOSE 7860
 ENTRYPOINT ["python", "-m", "pan_mm"]
-CMD ["doctor"]
+CMD ["--help"]

@@ -34,7 +34,7 @@ from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoInit, check_annot
 from pan_mm.datasets.checks.annotations import read_lines
 from pan_mm.datasets.container import CONTAINERS, VIDEO_SUFFIXES
 from pan_mm.datasets.file_lists import read_label_map, read_official_labels
-from pan_mm.inference.score_fusion import load_scores
+from pan_mm.inference.scores import load_scores
 from pan_mm.inference.videos import find_videos
 from pan_mm.models import VAPHead
 from pan_mm.ops import persistence_of_appearance

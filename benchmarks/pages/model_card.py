@@ -16,16 +16,16 @@ from benchmarks.pages.metafile import PATH
 from benchmarks.pages.tables import runs_of
 from benchmarks.runs import RESULTS, Run, RunError
 from pan_mm.inference import zoo
-from pan_mm.inference.calibrate import (
+from pan_mm.inference.calibration import (
     COVERAGE,
+    Calibration,
     as_probabilities,
     calibrated,
     expected_calibration_error,
     fit_calibration,
     threshold_for,
 )
-from pan_mm.inference.calibration import Calibration
-from pan_mm.inference.per_class import per_class
+from pan_mm.inference.scores import per_class
 from pan_mm.utils.safetensors import read_texts
 
 FOLDER = Path(__file__).parent

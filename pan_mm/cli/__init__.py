@@ -28,7 +28,6 @@ COMMANDS = {
     'compare': 'train models alike on your own videos, and compare them',
     'serve': 'serve a recognizer as a web page and an HTTP API',
     'tool': 'run a tool of MMAction2, from any installation',
-    'doctor': 'show what is installed and what pip check finds, and try a training step',
 }
 
 TRAINING = ('tool', 'compare')  # commands that may train, with all that upstream imports for it
@@ -38,8 +37,8 @@ def main(argv=None):
     """Run one command.
 
     Args:
-        argv (list[str], optional): Arguments after the program's name. Defaults to those of the
-            process.
+        argv (list[str], optional): Arguments after the program's name. Defaults to
+            ``sys.argv[1:]``.
 
     Returns:
         int: The exit status: 0, or 1 for bad input or a failed check. Wrong usage exits with 2;
@@ -96,7 +95,7 @@ def _packages(extra):
 def _command(name):
     module = f'{__name__}.{name}'
     if module not in sys.modules:
-        gc.disable()  # or it searches what is being imported, again and again
+        gc.disable()  # or it searches new modules again and again
         try:
             with nullcontext() if name in TRAINING else lean_imports():
                 import_module(module)

@@ -23,7 +23,7 @@ def add_model(parser: ArgumentParser, weights: str = 'file or URL') -> None:
 
 
 def chosen_model(args: Namespace) -> tuple:
-    """The config, with ``--cfg-options``, and the checkpoint that the command line names.
+    """Load the config, with ``--cfg-options``, and name the checkpoint of the command line.
 
     Raises:
         PANError: If the model does not exist, both a model and a config are named, or the weights

@@ -56,7 +56,7 @@ example:
         '--features',
         action='store_true',
         help="write the backbone's features, C numbers per video, instead of classes, to NAME.npz "
-        '(arrays video and features), NAME.jsonl or NAME.json',
+        '(arrays video and features) or NAME.jsonl',
     )
     parser.add_argument(
         '--out', metavar='FILE', help='file of results; by default they are printed'

@@ -1,9 +1,9 @@
-"""``python -m pan_mm publish``: what others need of a checkpoint, as a file to share."""
+"""``python -m pan_mm publish``: weights, config and class names as a file to share."""
 
 import torch
 
 from pan_mm.deploy.export.weights import publish
-from pan_mm.inference.calibrate import COVERAGE
+from pan_mm.inference.calibration import COVERAGE
 
 
 def add_arguments(parser):
@@ -32,7 +32,7 @@ example:
         '--coverage',
         type=float,
         default=COVERAGE,
-        help='share of these videos of which the model is to be sure',
+        help='share of these videos above the threshold',
     )
     parser.add_argument(
         '--label-map', metavar='FILE', help='class names, one per line; needs --config'

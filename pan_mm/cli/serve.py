@@ -106,7 +106,7 @@ def run(args):
 
 
 def read_token(path):
-    """The token in a file, without the space around it.
+    """Read the token in a file, without the space around it.
 
     Raises:
         ValueError: If it is too short, or has characters that a header cannot hold.

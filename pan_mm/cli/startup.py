@@ -1,4 +1,4 @@
-"""Starting a command without what upstream imports along the way and no command uses.
+"""Start a command without the modules that upstream imports and no command uses.
 
 FSDP, sharded optimizers and ``scipy.stats``, with all that they import, take a third of the time
 until a command does something.
@@ -26,7 +26,7 @@ def _mode(*args, **kwargs) -> Any:
 
 @contextmanager
 def lean_imports() -> Iterator[None]:
-    """Let stand-ins take the place of what is unused and not imported yet; not for trainings."""
+    """Replace unused modules by stand-ins unless they are imported; not for trainings."""
     added = {}
     for module, name, value in (
         *((module, name, None) for module, name in CLASSES.items()),

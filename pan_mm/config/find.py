@@ -19,7 +19,7 @@ def configs() -> dict:
 
 
 def config_path(name: Union[str, Path]) -> Path:
-    """The config of that path, or else of that name among ours, such as 'pan-en_r50_….py'."""
+    """Find the config of that path, or of that name among ours, such as 'pan-en_r50_….py'."""
     path = Path(name)
     if not path.exists() and path.name == str(path):
         return configs().get(path.name.removesuffix('.py'), path)
@@ -27,7 +27,7 @@ def config_path(name: Union[str, Path]) -> Path:
 
 
 def require_config(name: Union[str, Path]) -> Path:
-    """The same, or an error with the nearest of our configs and of those beside it.
+    """Find it, or raise an error that names the nearest configs.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -40,7 +40,7 @@ def require_config(name: Union[str, Path]) -> Path:
 
 
 def without(node: Any, keys: Container[str]) -> Any:
-    """A copy of a config in which these keys are None, at any depth."""
+    """Copy a config, with these keys set to None at any depth."""
     if isinstance(node, dict):
         node = copy.copy(node)
         for key, value in node.items():

@@ -1,11 +1,12 @@
-"""Settings that act: misspelled keys, and options that change nothing, are refused."""
+"""Refuse misspelled settings, wrong values, and options that change nothing."""
 
 import difflib
 import functools
 import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from inspect import Parameter
+from typing import Any, Union, get_args, get_origin
 
 import mmaction.registry
 import mmengine.registry
@@ -15,8 +16,6 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from pan_mm.utils.errors import ConfigError, listed, nearest
-
-from .values import fault_of, hints_of
 
 REGISTRIES = [
     registry
@@ -37,6 +36,11 @@ UNTYPED = {
 }
 SCALE = ('size', 'epochs')  # options of a CheckedRunner, see pan_mm.config.scale
 NEAR = 0.8  # of difflib: a key this like a known one is a slip of the pen
+# The least value of settings that count something, wherever they are.
+LEAST = dict(batch_size=1, num_workers=0, num_classes=1, max_epochs=1, val_interval=1)
+NUMBERS = {int, float, bool, type(None)}
+# Settings that are numbers although their annotations allow more.
+ALWAYS_NUMBERS = {*LEAST, 'lr', 'weight_decay', 'momentum'}
 
 
 def arguments(kind: Any) -> dict:
@@ -46,8 +50,7 @@ def arguments(kind: Any) -> dict:
         kind: The class or function, or its name in a registry of MMAction2 or MMEngine.
 
     Returns:
-        dict: Default of each argument, ``inspect.Parameter.empty`` where there is none; empty where
-        nothing of this name is known.
+        dict[str, inspect.Parameter]: By name; empty where nothing of this name is known.
     """
     part = next(iter(_parts(kind)), None)
     return dict(_arguments(part)) if part else {}
@@ -61,16 +64,17 @@ def _arguments(part):
     found: dict = {}
     for function in filter(inspect.isfunction, functions):
         for name, parameter in inspect.signature(function).parameters.items():
-            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                found.setdefault(name, parameter.default)
+            if parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+                found.setdefault(name, parameter)
     found.pop('self', None)
     return found
 
 
 def argument(cfg: dict, name: str) -> Any:
-    """Look up what a config sets, or else the default of what it names, or else None."""
-    default = arguments(cfg.get('type')).get(name)
-    return cfg.get(name, None if default is inspect.Parameter.empty else default)
+    """Look up an argument: its value in the config, its default, or None."""
+    parameter = arguments(cfg.get('type')).get(name)
+    has_default = parameter is not None and parameter.default is not Parameter.empty
+    return cfg.get(name, parameter.default if has_default else None)
 
 
 def require_runner(kind: Any) -> type:
@@ -85,9 +89,9 @@ def require_runner(kind: Any) -> type:
 
 
 def check_settings(cfg: dict, runner: type = Runner) -> None:
-    """Refuse types and arguments that nothing takes and that are near one that is taken.
+    """Refuse names near a known one, and values of the wrong type or out of range.
 
-    Others are left to what is built from them, which may hand them on to other libraries.
+    Other names are left to the part itself, which may hand them on to other libraries.
 
     Args:
         cfg (dict): Config of a run.
@@ -109,7 +113,7 @@ def check_options(cfg: dict, options: Iterable[str], runner: type = Runner) -> N
     """Refuse options of a command line that change nothing that a run reads.
 
     Variables of a config have done their work when it is read: where ``data_root`` is also in a
-    dataset, only that counts. A variable without such a copy may be read by somebody's own code.
+    dataset, only that counts. A variable without such a copy may be read by custom code.
 
     Args:
         cfg (dict): Config of a run, without the options.
@@ -121,12 +125,14 @@ def check_options(cfg: dict, options: Iterable[str], runner: type = Runner) -> N
     """
     read = {*arguments(runner), *getattr(runner, 'own_settings', ())}
     places = dict(_values({key: cfg[key] for key in cfg if key in read}))
-    _refuse(
-        problem
-        for option in options
-        if option.partition('.')[0] not in read
-        for problem in _check_variable(cfg, places, option, read)
-    )
+    problems = []
+    for option in options:
+        first = option.partition('.')[0]
+        meant = [] if first in read else _meant(cfg, places, option)
+        if meant or first in {*SCALE} - read:
+            advice = f'set {" and ".join(meant[:3])}' if meant else nearest(option, read)
+            problems.append(f'{option}: a run does not read {first!r} of a config; {advice}')
+    _refuse(problems)
 
 
 def _refuse(problems: Iterable[str]) -> None:
@@ -135,21 +141,18 @@ def _refuse(problems: Iterable[str]) -> None:
         raise ConfigError(f'{len(problems)} setting(s) cannot be used:{listed(problems)}')
 
 
-def _check_variable(cfg: dict, places: dict, option: str, read: set) -> Iterator[str]:
+def _meant(cfg: dict, places: dict, option: str) -> list:
+    """Find the settings that a run reads in place of this one."""
     first, dot, rest = option.partition('.')
-    before = cfg.get(first)
-    if before is not None:
-        meant = [
-            f'{place}{dot}{rest}'
-            for place, value in places.items()
-            if value == before and (place.endswith(f'.{first}') or isinstance(value, (dict, list)))
-        ]
-    else:
-        meant = difflib.get_close_matches(option, places, 1, NEAR)
-        meant = meant or [place for place in places if place.endswith(f'.{option}')]
-    if meant or first in SCALE:
-        advice = f'set {" and ".join(meant[:3])}' if meant else nearest(option, read)
-        yield f'{option}: a run does not read {first!r} of a config; {advice}'
+    variable = cfg.get(first)
+    if variable is None:
+        ends = [place for place in places if place.endswith(f'.{option}')]
+        return difflib.get_close_matches(option, places, 1, NEAR) or ends
+    return [
+        f'{place}{dot}{rest}'
+        for place, value in places.items()
+        if value == variable and (place.endswith(f'.{first}') or isinstance(value, (dict, list)))
+    ]
 
 
 def _values(node: Any, place: str = '') -> Iterator[tuple]:
@@ -165,22 +168,42 @@ def _values(node: Any, place: str = '') -> Iterator[tuple]:
 
 def _check_part(place: str, part: dict) -> Iterator[str]:
     kind = part.get('type', UNTYPED.get(place))
-    if not _parts(kind):
+    classes = _parts(kind)
+    if not classes:
         names = {name for registry in REGISTRIES for name in registry.module_dict}
         if isinstance(kind, str) and difflib.get_close_matches(kind, names, 1, NEAR):
             yield f'{place}.type: {kind!r} is not registered; {nearest(kind, names)}'
         return
-    hints = hints_of(_parts(kind)[0])
+    taken = {name: each for cls in reversed(classes) for name, each in arguments(cls).items()}
     for name, value in part.items():
-        if fault := fault_of(name, value, hints.get(name)):
-            yield f'{place}.{name}: {fault}'
-    if part.get('with_cp') and part.get('depth') in (18, 34):  # MMAction2 only asserts it
-        yield f'{place}.with_cp: blocks of depth {part["depth"]} cannot recompute; leave it out'
-    taken = {name for each in _parts(kind) for name in arguments(each)}
-    for name in part.keys() - taken - {'type'}:
-        if difflib.get_close_matches(name, taken, 1, NEAR):
-            cls = getattr(_parts(kind)[0], '__name__', kind)
+        if name in taken or name in ALWAYS_NUMBERS:
+            if fault := fault_of(name, value, getattr(taken.get(name), 'annotation', None)):
+                yield f'{place}.{name}: {fault}'
+        elif name != 'type' and difflib.get_close_matches(name, taken, 1, NEAR):
+            cls = getattr(classes[0], '__name__', kind)
             yield f'{place}.{name}: {cls} has no argument {name!r}; {nearest(name, taken)}'
+
+
+def fault_of(name: str, value: Any, hint: Any) -> str:
+    """Describe the fault of a value; return an empty text where there is none.
+
+    Only what cannot be meant is refused: a text where a number is expected, and a fraction where a
+    whole number is. Annotations of other libraries are not always complete.
+
+    Args:
+        name (str): Name of the argument.
+        value: The value in the config.
+        hint: Annotation of the argument, or None.
+    """
+    kinds = set(get_args(hint)) if get_origin(hint) is Union else {hint}
+    kinds -= {None, Parameter.empty}
+    if isinstance(value, str) and (name in ALWAYS_NUMBERS or kinds and kinds <= NUMBERS):
+        return f'{value!r} is a text, not a number'
+    if isinstance(value, float) and (name in LEAST or kinds and kinds <= NUMBERS - {float}):
+        return f'{value!r} is not a whole number'
+    if name in LEAST and type(value) in (int, float) and value < LEAST[name]:
+        return f'{value!r} is too small; the least is {LEAST[name]}'
+    return ''
 
 
 def _parts(kind: Any) -> list:

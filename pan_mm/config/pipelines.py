@@ -1,7 +1,7 @@
 """Pipelines of a config: the transforms that open, sample, decode and change a video."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from pan_mm.config.overrides import argument
 
-SIZES = ('scale', 'scale_range', 'input_size', 'crop_size')
+SIZES = {'scale', 'scale_range', 'input_size', 'crop_size'}
 
 
 def leaf_datasets(dataset: Optional[dict]) -> Iterator[dict]:
@@ -32,17 +32,14 @@ def dataset_of(config: dict, split: str = 'test') -> dict:
 
 def kind_of(transform: dict) -> str:
     """Classify the config of a transform: 'open', 'sample', 'decode', 'pack' or 'change'."""
-    kind = transform['type']
-    name = kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
-    for word, is_there in (
-        ('open', name.endswith('Init')),
-        ('decode', name.endswith('Decode')),
-        ('sample', 'Sample' in name),
-        ('pack', name.startswith('Pack')),
-    ):
-        if is_there:
-            return word
-    return 'change'
+    name = getattr(transform['type'], '__name__', transform['type']).rpartition('.')[2]
+    if name.endswith('Init'):
+        return 'open'
+    if name.endswith('Decode'):
+        return 'decode'
+    if name.startswith('Pack'):
+        return 'pack'
+    return 'sample' if 'Sample' in name else 'change'
 
 
 def frame_size_of(transforms: list) -> Optional[tuple]:
@@ -59,7 +56,7 @@ def frame_size_of(transforms: list) -> Optional[tuple]:
 
 
 def pipelines_of(config: dict) -> list:
-    """Pipelines of a config: those of its datasets, and the variables ``*_pipeline``."""
+    """List the pipelines of a config: of its datasets, and the variables ``*_pipeline``."""
     loaders = [config.get(f'{split}_dataloader') or {} for split in ('train', 'val', 'test')]
     datasets = [leaf for loader in loaders for leaf in leaf_datasets(loader.get('dataset'))]
     pipelines = [dataset.get('pipeline') for dataset in datasets]
@@ -106,15 +103,16 @@ def set_sizes(config: dict, sizes: Mapping[int, int]) -> None:
         sizes (Mapping[int, int]): The new number of pixels for an old one.
     """
     for pipeline in pipelines_of(config):
-        for transform in pipeline:
-            for key in set(SIZES) & set(transform):
-                transform[key] = _exchanged(transform[key], sizes)
+        change_sizes(pipeline, lambda size: sizes.get(size, size))
 
 
-def _exchanged(value, sizes):
-    if isinstance(value, (tuple, list)):
-        return tuple(sizes.get(each, each) for each in value)
-    return sizes.get(value, value)
+def change_sizes(pipeline: list, change: Callable) -> None:
+    """Pass each number of pixels in a pipeline through ``change``, in place."""
+    for transform in pipeline:
+        for key in SIZES & transform.keys():
+            old = transform[key]
+            pair = isinstance(old, (tuple, list))
+            transform[key] = tuple(map(change, old)) if pair else change(old)
 
 
 class VideoPipeline:
@@ -122,7 +120,7 @@ class VideoPipeline:
 
     Args:
         config (dict): Config of a recognizer. The pipeline of its test dataset where that opens
-            videos, or else its ``test_pipeline``, which MMAction2's tools for single videos use.
+            videos, or its ``test_pipeline``, which MMAction2's tools for single videos use.
 
     Raises:
         ValueError: If the config has neither.
@@ -147,7 +145,7 @@ class VideoPipeline:
         return [transform for transform in self.transforms if kind_of(transform) in kinds]
 
     def reader(self) -> Compose:
-        """The whole pipeline, to be given the dict of :func:`video_info`.
+        """Build the whole pipeline, which takes the dict of :func:`video_info`.
 
         Raises:
             ValueError: If it does not open videos.
@@ -157,7 +155,7 @@ class VideoPipeline:
         return self._compose(self.transforms)
 
     def frame_transforms(self) -> Compose:
-        """The transforms of decoded frames: what comes after the decoder, without the packing."""
+        """Build the transforms after the decoder, without the packing."""
         read = [i for i, t in enumerate(self.transforms) if kind_of(t) in ('sample', 'decode')]
         rest = self.transforms[max(read, default=-1) + 1 :]
         return self._compose([t for t in rest if kind_of(t) != 'pack'])
@@ -176,20 +174,20 @@ class VideoPipeline:
     @property
     def num_views(self) -> int:
         """Clips and crops of a video."""
-        views = 1
-        for transform in self.transforms:
-            crops = {'ThreeCrop': 3, 'TenCrop': 10}
-            views *= crops.get(str(transform['type']).rpartition('.')[2], 1)
-            views *= 2 if transform.get('twice_sample') else 1
-        return views
+        crops = {'ThreeCrop': 3, 'TenCrop': 10}
+        return math.prod(
+            crops.get(str(transform['type']).rpartition('.')[2], 1)
+            * (2 if transform.get('twice_sample') else 1)
+            for transform in self.transforms
+        )
 
     @property
     def frame_size(self) -> Optional[tuple]:
         """(H, W) of the frames that the model gets; None if no transform fixes it."""
-        size = None
-        if str(self.dataset.get('type')).endswith('MotionShapesDataset'):
-            size = self.dataset.get('size', 64)  # rendered at this size; no transform says so
-        return frame_size_of(self.transforms) or (size and (size, size))
+        size = frame_size_of(self.transforms)
+        if size is None and str(self.dataset.get('type')).endswith('MotionShapesDataset'):
+            size = (self.dataset.get('size', 64),) * 2  # rendered at this size
+        return size
 
     def view_shape(self, size: Optional[tuple] = None) -> tuple:
         """Shape (T·m, 3, H, W) of a view.
@@ -210,5 +208,5 @@ class VideoPipeline:
 
 
 def video_info(path: Union[str, Path]) -> dict:
-    """Make what the first transform of a pipeline expects of a video file."""
+    """Make the dict that the first transform of a pipeline takes."""
     return dict(filename=str(path), label=-1, start_index=0, modality='RGB')

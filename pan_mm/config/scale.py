@@ -5,12 +5,13 @@ from a variable stays as it was. So pipelines and schedule are changed here, whe
 recognizer takes the config.
 """
 
+import functools
 from typing import Any
 
 from mmengine.config import Config
 
 from pan_mm.config.overrides import SCALE
-from pan_mm.config.pipelines import SIZES, frame_size_of, pipelines_of
+from pan_mm.config.pipelines import change_sizes, frame_size_of, pipelines_of
 from pan_mm.utils.errors import PANError
 
 
@@ -40,19 +41,13 @@ def _resize(cfg: Config, size: int) -> None:
         old = frame_size_of(pipeline)
         if old is None:
             names = ', '.join(str(transform['type']) for transform in pipeline)
-            raise PANError(
-                f'size={size}: no transform of a pipeline ({names}) fixes the size of the frames'
-            )
-        for transform in pipeline:
-            for key in set(SIZES) & set(transform):
-                transform[key] = _scaled(transform[key], min(old), size)
+            raise PANError(f'size={size}: no transform of a pipeline ({names}) fixes the size')
+        change_sizes(pipeline, functools.partial(_scaled, old=min(old), new=size))
 
 
-def _scaled(value: Any, old: int, new: int) -> Any:
-    """A number of pixels, or a tuple of them, in proportion; -1 and factors stay."""
-    if isinstance(value, (tuple, list)):
-        return tuple(_scaled(each, old, new) for each in value)
-    return round(value * new / old) if isinstance(value, int) and value > 0 else value
+def _scaled(pixels: Any, old: int, new: int) -> Any:
+    """Change a number of pixels in proportion; -1 and factors stay."""
+    return round(pixels * new / old) if isinstance(pixels, int) and pixels > 0 else pixels
 
 
 def _set_epochs(cfg: Config, epochs: int) -> None:

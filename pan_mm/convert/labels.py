@@ -12,7 +12,7 @@ LABEL_ORDERS = ('sthv1', 'jester')
 
 
 def class_names(dataset: str) -> list:
-    """Names of the classes of 'sthv1' or 'jester' in MMAction2's order.
+    """List the names of the classes of 'sthv1' or 'jester' in MMAction2's order.
 
     Raises:
         ValueError: If the dataset is another one.

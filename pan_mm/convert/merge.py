@@ -23,7 +23,7 @@ def merge_streams(cfg: Config, checkpoints: dict, dst: Union[str, Path]) -> None
         dst (str | Path): The file to write.
 
     Raises:
-        ValueError: If the config's streams are not those of ``checkpoints``, or a checkpoint
+        ValueError: If ``checkpoints`` names other streams than the config, or a checkpoint
             does not fit its stream.
         CheckpointError: If a checkpoint is damaged or would run code.
         OSError: If a file cannot be read or written.

@@ -26,7 +26,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from pan_mm.models.weight_layouts import torchvision_name
-from pan_mm.utils.checkpoint import load_checkpoint_file
+from pan_mm.utils.checkpoint import load_checkpoint_file, weights_of
 from pan_mm.utils.errors import CheckpointError
 from pan_mm.utils.files import atomic_write
 from pan_mm.version import __version__
@@ -54,16 +54,15 @@ def _without_wrapper(state_dict: dict) -> dict:
     }
     missing = [key for key, ndim in needed.items() if getattr(state.get(key), 'ndim', 0) != ndim]
     if missing:
-        held = ', '.join(list(state)[:3]) or 'nothing'
         raise CheckpointError(
-            f'not a PAN checkpoint of the authors: it lacks {", ".join(missing)} '
-            f'(it holds {held}{", …" if len(state) > 3 else ""})'
+            f'not a PAN checkpoint of the authors: it lacks {", ".join(missing)} and has '
+            f'{_some(state)}'
         )
     return state
 
 
 def read_architecture(state_dict: dict) -> dict:
-    """Read off the tensors what the authors' model is.
+    """Read the architecture of the authors' model off its tensors.
 
     Args:
         state_dict (dict): ``state_dict`` of a file of the authors.
@@ -106,7 +105,7 @@ def read_architecture(state_dict: dict) -> dict:
 def model_config(
     stream: str, depth: int, num_segments: int, num_classes: int, clip_len: int = CLIP_LEN
 ) -> dict:
-    """Config of the recognizer that the authors' weights of this architecture fit."""
+    """Make the config of the recognizer that the authors' weights of this architecture fit."""
     return dict(
         type='Recognizer2D',
         backbone=dict(
@@ -132,7 +131,7 @@ def model_config(
 
 
 def official_name(name: str) -> str:
-    """The authors' name of a parameter or buffer of a recognizer of :func:`model_config`."""
+    """Return the authors' name of a parameter or buffer of a recognizer of :func:`model_config`."""
     if name.startswith('backbone.backbone.'):
         name = 'base_model.' + name[len('backbone.backbone.') :]
         if '.net.' in name:  # keep the mark: which blocks are shifted must match
@@ -173,7 +172,12 @@ def convert_official_state_dict(
     except ValueError as error:
         raise CheckpointError(f'no PAN that can be built: {error}') from error
     source = {name: official_name(name) for name in wanted}
-    _check_same_names(set(source.values()), set(official), architecture)
+    lacking, left_over = {*source.values()} - {*official}, {*official} - {*source.values()}
+    if lacking or left_over:
+        raise CheckpointError(
+            f'not the tensors of a {_spell(architecture)}: it lacks {_some(lacking)} and has '
+            f'{_some(left_over)}'
+        )
     converted = OrderedDict()
     for name, like in wanted.items():
         value = official[source[name]]
@@ -205,16 +209,8 @@ def _spell(architecture):
     )
 
 
-def _check_same_names(wanted, held, architecture):
-    problems = []
-    for kind, names in (('lacks', wanted - held), ('has', held - wanted)):
-        if names:
-            some = ', '.join(sorted(names)[:3]) + (', …' if len(names) > 3 else '')
-            problems.append(f'{kind} {len(names)} ({some})')
-    if problems:
-        raise CheckpointError(
-            f'not the tensors of a {_spell(architecture)}: it {" and ".join(problems)}'
-        )
+def _some(names):
+    return f'{len(names)} ({", ".join(sorted(names)[:3])}{", …" if len(names) > 3 else ""})'
 
 
 def convert_official_checkpoint(
@@ -236,36 +232,23 @@ def convert_official_checkpoint(
         ``label_order``, ``source_sha256``, ``source_epoch`` and ``pan_mm_version``.
 
     Raises:
-        CheckpointError: If the file holds no PAN of the authors.
-        CheckpointError: If the file is damaged, is not a checkpoint, or would run code.
+        CheckpointError: If the file is damaged, would run code, or holds no PAN of the authors.
         ValueError: If ``label_order`` does not fit, or ``src`` is ``dst``.
         OSError: If a file cannot be read or written.
     """
     if os.path.exists(dst) and os.path.samefile(src, dst):
         raise ValueError(f'{dst} is the source itself; name another file to write')
     checkpoint = load_checkpoint_file(src)
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(f'{src} holds a {type(checkpoint).__name__}, not a checkpoint')
-    state_dict = checkpoint.get('state_dict', checkpoint)
-    if not isinstance(state_dict, dict):
-        raise CheckpointError(f'state_dict in {src} is a {type(state_dict).__name__}')
+    state_dict = weights_of(checkpoint, str(src))
     converted = convert_official_state_dict(state_dict, label_order)
     epoch = checkpoint.get('epoch')
     meta = dict(
         **read_architecture(state_dict),
         label_order=label_order if label_order is None or isinstance(label_order, str) else 'own',
-        source_sha256=_sha256(src),
+        source_sha256=hashlib.sha256(Path(src).read_bytes()).hexdigest(),
         source_epoch=epoch if isinstance(epoch, int) else None,
         pan_mm_version=__version__,
     )
     with atomic_write(dst) as part:
         torch.save(dict(meta=meta, state_dict=converted), part)
     return meta
-
-
-def _sha256(path):
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

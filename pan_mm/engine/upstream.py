@@ -16,7 +16,7 @@ from mmengine.config import Config, DictAction
 from pan_mm.config.find import config_path, require_config
 from pan_mm.config.overrides import check_options, require_runner
 from pan_mm.utils.errors import PANError, cli_errors
-from pan_mm.utils.pickles import plain_pickles
+from pan_mm.utils.plain_data import plain_pickles
 
 CHECKED = ('train', 'test')  # the tools that build a runner
 

@@ -1,1 +1,1 @@
-"""Recognizers at work on whole videos: loading, optimizing, predicting, fusing scores."""
+"""Recognition of whole videos: loading, optimizing, predicting, fusing scores."""

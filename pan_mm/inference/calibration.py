@@ -1,10 +1,18 @@
-"""Probabilities that mean what they say, and a bound below which a model is unsure."""
+"""Calibrated probabilities, and a threshold below which a model is unsure."""
 
-from typing import NamedTuple, Optional
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from pan_mm.utils.errors import CheckpointError
+from pan_mm.utils.errors import CheckpointError, DataError
+
+from .scores import load_scores, scores_and_labels
+
+COVERAGE = 0.6  # share of validation videos above the threshold
+BINS = 15  # of the expected calibration error
 
 
 class Calibration(NamedTuple):
@@ -21,7 +29,7 @@ class Calibration(NamedTuple):
     threshold: float = 0.0
 
     def __call__(self, probabilities: Tensor) -> Tensor:
-        """Calibrate probabilities (…, num_classes), such as those of a softmax."""
+        """Calibrate probabilities (…, num_classes), such as a softmax gives."""
         if self.temperature == 1:
             return probabilities
         powers = probabilities.clamp(min=1e-12) ** (1 / self.temperature)
@@ -37,10 +45,82 @@ def read_calibration(dataset_meta: Optional[dict], source: str) -> Calibration:
     found = (dataset_meta or {}).get('calibration')
     if found is None:
         return Calibration()
-    try:
-        own = Calibration(**{key: float(value) for key, value in found.items()})
-    except (AttributeError, TypeError, ValueError) as error:
-        raise CheckpointError(f'{source}: its calibration is {found!r}') from error
+    is_known = isinstance(found, dict) and found.keys() <= set(Calibration._fields)
+    if not is_known or not all(isinstance(value, (int, float)) for value in found.values()):
+        raise CheckpointError(f'{source}: its calibration is {found!r}')
+    own = Calibration(**found)
     if not (0.01 <= own.temperature <= 100 and 0 <= own.threshold <= 1):
         raise CheckpointError(f'{source}: its calibration {found} is out of range')
     return own
+
+
+def calibrate(path: Union[str, Path], coverage: float = COVERAGE) -> Calibration:
+    """Fit a calibration to scores of videos that the model was not trained on.
+
+    Args:
+        path (str | Path): Scores that ``tools/test.py --dump`` wrote.
+        coverage (float): Share of these videos that reach the threshold.
+
+    Raises:
+        DataError: If the videos have several labels.
+        ValueError: If ``coverage`` is not between 0 and 1.
+    """
+    if not 0 < coverage <= 1:
+        raise ValueError(f'coverage must be above 0 and at most 1, got {coverage}')
+    scores, labels = scores_and_labels(load_scores(path))
+    if labels.ndim != 1:
+        raise DataError(f'{path}: a temperature is for one label per video')
+    return fit_calibration(as_probabilities(scores), labels, coverage)
+
+
+def fit_calibration(
+    probabilities: np.ndarray, labels: np.ndarray, coverage: float = COVERAGE
+) -> Calibration:
+    """Fit a temperature (:func:`fit_temperature`) and the threshold for a coverage."""
+    temperature = fit_temperature(probabilities, labels)
+    honest = calibrated(probabilities, temperature)
+    return Calibration(temperature, threshold_for(honest, coverage))
+
+
+def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Calibrate probabilities (N, num_classes) by a temperature."""
+    return Calibration(temperature)(torch.from_numpy(probabilities)).numpy()
+
+
+def as_probabilities(scores: np.ndarray) -> np.ndarray:
+    """Turn scores (N, num_classes) that may be logits into probabilities."""
+    scores = scores.astype(float)
+    if scores.min() >= 0 and np.allclose(scores.sum(1), 1, atol=1e-3):
+        return scores
+    return torch.from_numpy(scores).softmax(dim=1).numpy()
+
+
+def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Find the temperature with the lowest mean negative log-likelihood.
+
+    Args:
+        probabilities (np.ndarray): Shape (N, num_classes).
+        labels (np.ndarray): Shape (N,).
+    """
+    from scipy.optimize import minimize_scalar  # half a second, which predict need not wait
+
+    logs = torch.from_numpy(probabilities.astype(float)).clamp(min=1e-12).log()
+    targets = torch.from_numpy(labels).long()
+
+    def loss(log_temperature):
+        return torch.nn.functional.cross_entropy(logs / np.exp(log_temperature), targets).item()
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method='bounded').x))
+
+
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean distance of confidence and accuracy, over bins of equal width, weighted by videos."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, right - confidence)  # summed over each bin
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def threshold_for(probabilities: np.ndarray, coverage: float) -> float:
+    """Find the threshold that a share of ``coverage`` of these videos reaches."""
+    return float(np.quantile(probabilities.max(1), 1 - coverage))

@@ -1,14 +1,13 @@
 """Models from the Hugging Face Hub, or from a folder in its form, read only as data.
 
-A repository holds ``model.safetensors`` and ``config.json``: the model, and the test pipeline as
-numbers. MMEngine builds whatever a config names, so a config is first held against :data:`PARTS`,
-and what it describes against the shapes of the weights. No other file of it is fetched.
+A repository holds ``model.safetensors`` and ``config.json``, the model and the test pipeline.
+MMEngine builds whatever a config names, so it is first held against :data:`PARTS` and
+:data:`TRANSFORMS`, and then against the shapes of the weights. No other file is fetched.
 """
 
-import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Union
 
@@ -28,7 +27,7 @@ PREFIX = 'hf://'
 WEIGHTS, CONFIG = 'model.safetensors', 'config.json'
 CONFIG_BYTES = 2**20
 # Bounds of what config.json describes: nesting, items of a dict or list, numbers, and the pixels
-# of a clip (a clip of 32 frames at 2,048 x 2,048).
+# of all views (32 frames at 2,048 x 2,048).
 MOST_LEVELS, MOST_ITEMS, MOST, MOST_PIXELS = 10, 10_000, 100_000, 2**27
 MOST_STREAMS = 16
 STREAM_KEYS = {'backbone', 'cls_head', 'test_cfg', 'weight'}
@@ -65,22 +64,30 @@ LIBRARY_KEYS = {
     *('drop_rate', 'drop_path_rate'),
 }
 
-SAMPLERS = {
-    'PANSampleFrames': 'clip_len num_clips twice_sample',
-    'SampleFrames': 'clip_len num_clips frame_interval twice_sample',
-    'UniformSample': 'clip_len num_clips',
+# Transforms of the test pipeline, and their arguments.
+_SAMPLING, _CROP = 'clip_len num_clips frame_interval twice_sample test_mode', 'crop_size'
+TRANSFORMS = {
+    'VideoInit': '',
+    'PANSampleFrames': _SAMPLING,
+    'SampleFrames': _SAMPLING,
+    'UniformSample': _SAMPLING,
+    'VideoDecode': '',
+    'Resize': 'scale keep_ratio',
+    'CenterCrop': _CROP,
+    'ThreeCrop': _CROP,
+    'TenCrop': _CROP,
+    'FormatShape': 'input_format',
+    'PackActionInputs': '',
 }
-CROPS = ('CenterCrop', 'ThreeCrop', 'TenCrop')
-FIXED = ('type', 'input_format', 'test_mode')  # which have one value
 
 
 def is_hub(name: str) -> bool:
-    """Tell whether a name is of a repository (``hf://OWNER/NAME``), or of a folder in its form."""
+    """Tell whether a name means a repository (``hf://OWNER/NAME``) or a folder in its form."""
     return name.startswith(PREFIX) or any((Path(name) / f).is_file() for f in (WEIGHTS, CONFIG))
 
 
 def open_hub(name: str) -> tuple:
-    """Config and weights of a repository.
+    """Open config and weights of a repository.
 
     Args:
         name (str): ``hf://OWNER/NAME``, with ``@`` and a branch, tag or commit where not the newest
@@ -125,7 +132,7 @@ def _fetch(address: str) -> Path:
 
 
 def import_hub() -> Any:
-    """The package huggingface_hub.
+    """Import the package huggingface_hub.
 
     Raises:
         ImportError: If it is missing, with what to install.
@@ -141,89 +148,93 @@ def import_hub() -> Any:
 
 
 def plain_config(config: Config) -> dict:
-    """Contents of ``config.json``: a config's model, without pretrained weights, and its pipeline.
+    """Make the contents of ``config.json``: a model, without pretrained weights, and its pipeline.
 
     Raises:
         PANError: If they are not plain data of known parts.
     """
-    # Another opener and decoder give the same frames; what they are told stays on this machine.
-    fixed = dict(open='VideoInit', decode='VideoDecode')
-    steps: list = VideoPipeline(config).transforms
-    steps = [dict(type=fixed[k]) if (k := kind_of(step)) in fixed else step for step in steps]
+    # Another opener and decoder give the same frames; their settings stay on this machine.
+    fixed = dict(
+        open=dict(type='VideoInit'),
+        decode=dict(type='VideoDecode'),
+        pack=dict(type='PackActionInputs'),
+    )
+    steps = [fixed.get(kind_of(step), step) for step in VideoPipeline(config).transforms]
     data = dict(model=config.model.to_dict(), test_pipeline=steps)
     data = json.loads(json.dumps(without(data, ('pretrained',)), default=str))
-    source = config.filename or 'the config'
-    data['test_pipeline'] = _numbers(data['test_pipeline'], f'{source}: test_pipeline')
-    config_of(data, source)
+    config_of(data, config.filename or 'the config')
     return data
 
 
 def config_of(data: Any, source: Union[str, Path]) -> Config:
-    """A config of plain data, once all that it names is known.
+    """Make a config of plain data, once all that it names is known.
 
     Args:
-        data: What JSON holds. The test pipeline may also be a list of transforms.
+        data: What JSON holds.
         source (str | Path): Where it is from, for the error.
 
     Raises:
-        PANError: Naming what is not allowed.
+        PANError: Naming the first part that is not allowed.
     """
     if not isinstance(data, dict) or data.keys() != {'model', 'test_pipeline'}:
         raise PANError(f'{source}: its {CONFIG} must hold model and test_pipeline, nothing else')
-    found = [_check_plain(value, f'{source}: {part}') for part, value in data.items()]
-    found.append(_check_part(data['model'], 'model', f'{source}: model'))
-    for problem in itertools.chain(*found):  # the first ends it: parts are looked at in plain data
-        raise PANError(problem)
-    numbers = data['test_pipeline']
-    if isinstance(numbers, list):
-        numbers = _numbers(numbers, f'{source}: test_pipeline')
-    pipeline = _transforms(numbers, f'{source}: test_pipeline')
-    return Config(dict(default_scope='mmaction', model=data['model'], test_pipeline=pipeline))
+    for part, value in data.items():
+        _check_plain(value, f'{source}: {part}')
+    _check_part(data['model'], 'model', f'{source}: model')
+    transforms, place = data['test_pipeline'], f'{source}: test_pipeline'
+    _require(isinstance(transforms, list), place, 'must be a list of transforms')
+    steps = [_checked_transform(each, f'{place}.{i}') for i, each in enumerate(transforms)]
+    config = Config(dict(default_scope='mmaction', model=data['model'], test_pipeline=steps))
+    _check_pixels(config, place)
+    return config
 
 
-def _check_plain(value: Any, place: str, levels: int = MOST_LEVELS) -> Iterator[str]:
-    """Find all but bounded dicts and lists of names, words and numbers."""
+def _require(is_allowed: Any, place: str, problem: str) -> None:
+    if not is_allowed:
+        raise PANError(f'{place} {problem}')
+
+
+def _check_plain(value: Any, place: str, levels: int = MOST_LEVELS) -> None:
+    """Refuse all but bounded dicts and lists of names, words and numbers."""
     if isinstance(value, (dict, list)):
-        if not levels or len(value) > MOST_ITEMS:
-            yield f'{place} is nested too deeply, or too long'
-        for key in value if isinstance(value, dict) else ():
+        _require(levels and len(value) <= MOST_ITEMS, place, 'is nested too deeply, or too long')
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
             # MMEngine expands dots when it merges, and reads names that begin with _.
-            if not re.fullmatch('[A-Za-z][A-Za-z0-9_]*', key):
-                yield f'{place} has {ascii(key)[1:-1]:.80}, which is not allowed'
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, each in items:
-            yield from _check_plain(each, f'{place}.{key}', levels - 1)
-    elif isinstance(value, (int, float)) and not abs(value) <= MOST:  # NaN is none either
-        yield f'{place} is out of bounds'
+            is_name = isinstance(key, int) or re.fullmatch('[A-Za-z][A-Za-z0-9_]*', key)
+            _require(is_name, place, f'has {ascii(key)[1:-1]:.80}, which is not allowed')
+            _check_plain(each, f'{place}.{key}', levels - 1)
+    elif isinstance(value, (int, float)):
+        _require(abs(value) <= MOST, place, 'is out of bounds')  # NaN is none either
 
 
-def _check_part(cfg: Any, slot: str, place: str) -> Iterator[str]:
-    """Find all but the parts allowed at this place, with their arguments.
-
-    Only the first problem counts; with it, what follows may be none.
-    """
-    if not isinstance(cfg, dict):
-        yield f'{place} is {shown(cfg)}, not a part'
+def _check_part(cfg: Any, slot: str, place: str) -> None:
+    """Refuse all but the parts allowed at this place, with their arguments."""
+    _require(isinstance(cfg, dict), place, f'is {shown(cfg)}, not a part')
     kind = cfg.get('type')
     is_library = slot == 'backbone.backbone' and LIBRARY.fullmatch(str(kind))
-    if not is_library and kind not in list(PARTS[slot]):  # it may be a list
-        yield f'{place} names {shown(kind)}, which is not a part that may be built'
-    if unknown := set() if kind is None else cfg.keys() - _arguments(kind, slot):
-        yield f'{place} has {", ".join(sorted(unknown))}, which is not allowed'
+    is_known = is_library or kind in list(PARTS[slot])  # it may be a list
+    _require(is_known, place, f'names {shown(kind)}, which is not a part that may be built')
+    if kind is not None:
+        _refuse_keys(cfg.keys() - _arguments(kind, slot), place)
     if kind == 'PANEnsemble':
-        yield from _check_streams(cfg, place)
+        _check_streams(cfg, place)
         return
     for key, value in cfg.items():
         inner = 'backbone.backbone' if slot == key == 'backbone' else key
         for each in value if isinstance(value, list) else [value]:
             if inner in PARTS and each is not None:
-                yield from _check_part(each, inner, f'{place}.{key}')
-            elif key != 'type' and not _is_plain_argument(key, each):
-                yield f'{place} has {key}={shown(each)}, which is not allowed'
+                _check_part(each, inner, f'{place}.{key}')
+            elif key != 'type':
+                is_allowed = _is_plain_argument(key, each)
+                _require(is_allowed, place, f'has {key}={shown(each)}, which is not allowed')
+
+
+def _refuse_keys(keys: Iterable[str], place: str) -> None:
+    _require(not keys, place, f'has {", ".join(sorted(keys))}, which is not allowed')
 
 
 def _arguments(kind: str, slot: str) -> set:
-    """Arguments that a part may have: not init_cfg, which reads files."""
+    """List the arguments that a part may have: not init_cfg, which reads files."""
     if LIBRARY.fullmatch(kind):
         return {'type', *LIBRARY_KEYS}
     # What builds a norm takes requires_grad out.
@@ -242,25 +253,58 @@ def _is_plain_argument(key: str, value: Any) -> bool:
     return all(isinstance(each, (int, float, type(None))) for each in values)
 
 
-def _check_streams(model: dict, place: str) -> Iterator[str]:
+def _check_streams(model: dict, place: str) -> None:
     """Hold each stream of an ensemble, written out in full, against what may be built."""
     for key in ('data_preprocessor', 'train_cfg'):  # all else goes into the streams
         if model.get(key) is not None:
-            yield from _check_part(model[key], key, f'{place}.{key}')
-    streams = model.get('streams')
-    if not isinstance(streams, dict) or not all(isinstance(s, dict) for s in streams.values()):
-        yield f'{place}.streams must be a dict of dicts'
-    if len(streams) > MOST_STREAMS:
-        yield f'{place}.streams are {len(streams)}, more than {MOST_STREAMS}'
-    if unknown := {key for own in streams.values() for key in own} - STREAM_KEYS:
-        yield f'{place}.streams has {", ".join(sorted(unknown))}, which is not allowed'
+            _check_part(model[key], key, f'{place}.{key}')
+    streams, place = model.get('streams'), f'{place}.streams'
+    are_dicts = isinstance(streams, dict) and all(isinstance(s, dict) for s in streams.values())
+    _require(are_dicts, place, 'must be a dict of dicts')
+    _require(len(streams) <= MOST_STREAMS, place, f'are {len(streams)}, more than {MOST_STREAMS}')
+    _refuse_keys({key for own in streams.values() for key in own} - STREAM_KEYS, place)
     try:
         expanded = stream_configs(model)
     except (KeyError, TypeError, ValueError) as error:
-        yield f'{place}.streams cannot be merged ({error})'
-        return
+        raise PANError(f'{place} cannot be merged ({error})') from error
     for name, (recognizer, *_) in expanded.items():
-        yield from _check_part(recognizer, 'model', f'{place}.streams.{name}')
+        _check_part(recognizer, 'model', f'{place}.{name}')
+
+
+def _checked_transform(transform: Any, place: str) -> dict:
+    """Refuse another transform, or another argument than numbers and flags; lists become tuples."""
+    kind = transform.get('type') if isinstance(transform, dict) else None
+    is_known = kind in [*TRANSFORMS]  # it may be a list
+    _require(is_known, place, f'is {shown(transform)}, which may not be built')
+    _refuse_keys(transform.keys() - {'type', *TRANSFORMS[kind].split()}, place)
+    for key, value in transform.items():
+        is_allowed = key == 'type' or _is_setting(key, value)
+        _require(is_allowed, place, f'has {key}={shown(value)}, which is not allowed')
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in transform.items()}
+
+
+def _is_setting(key: str, value: Any) -> bool:
+    if key == 'input_format':
+        return value == 'NCHW'
+    if key in ('twice_sample', 'test_mode', 'keep_ratio'):
+        return isinstance(value, bool)
+    numbers = value if isinstance(value, list) and key in ('scale', 'crop_size') else [value]
+    least = -1 if key == 'scale' else 1
+    are_numbers = all(type(number) is int and number >= least for number in numbers)
+    return are_numbers and len(numbers) in (1, 2) and max(numbers) > 0
+
+
+def _check_pixels(config: Config, place: str) -> None:
+    """Refuse clips of more pixels than a machine can be expected to hold."""
+    pipeline = VideoPipeline(config)
+    _require(len(pipeline.of_kind('sample')) == 1, place, 'must sample frames once')
+    sides: list = []
+    for transform in pipeline.of_kind('change'):
+        for key in transform.keys() & {'scale', 'crop_size'}:
+            value = transform[key]
+            sides += value if isinstance(value, tuple) else [value]
+    pixels = pipeline.num_views * pipeline.num_frames * max(sides, default=512) ** 2
+    _require(pixels <= MOST_PIXELS, place, f'gives {pixels:,} pixels, which are out of bounds')
 
 
 def _check_shapes(config: Config, weights: Path) -> None:
@@ -269,6 +313,7 @@ def _check_shapes(config: Config, weights: Path) -> None:
     try:
         with torch.device('meta'):
             model = MODELS.build(config.model)
+        VideoPipeline(config).reader()
     except ImportError:
         raise
     except Exception as error:  # whatever a part does with arguments that it cannot take
@@ -281,99 +326,3 @@ def _check_shapes(config: Config, weights: Path) -> None:
                 f'{weights} does not fit the model of {CONFIG}: {name} has the shape '
                 f'{theirs.get(name)}, the model {own.get(name)}'
             )
-
-
-# The test pipeline ----------------------------------------------------------------------------
-
-
-def _numbers(transforms: list, place: str) -> dict:
-    """The numbers of a test pipeline that is written as a list of transforms.
-
-    Raises:
-        PANError: If another transform or argument is in it, or the order is another one.
-    """
-    if not all(isinstance(transform, dict) for transform in transforms):
-        raise PANError(f'{place} must be a list of transforms')
-    numbers: dict = {}
-    given = [{k: v for k, v in each.items() if k != 'meta_keys'} for each in transforms]
-    for transform in given:
-        numbers.update({k: v for k, v in transform.items() if k not in FIXED})
-        for key, kinds in (('sampler', SAMPLERS), ('crop', CROPS)):
-            if transform.get('type') in list(kinds):
-                numbers[key] = transform['type']
-    allowed = _transforms(numbers, place)
-    for number, (own, theirs) in enumerate(itertools.zip_longest(allowed, given, fillvalue={})):
-        theirs = {key: _tuple(value) for key, value in theirs.items()}
-        if own.get('type') != theirs.get('type') or {**own, **theirs} != own:
-            raise PANError(
-                f'{place}.{number} is {shown(theirs)}, not {shown(own)}: it must open, sample, '
-                'decode, resize, crop, format and pack frames, in this order'
-            )
-    return numbers
-
-
-def _transforms(numbers: dict, place: str) -> list:
-    """The test pipeline of its numbers.
-
-    Args:
-        numbers (dict): ``sampler`` and its numbers, ``scale`` (two, -1 for any) and
-            ``keep_ratio``, ``crop`` and ``crop_size``. Frames without ``scale`` are not resized,
-            without ``crop`` not cropped.
-        place (str): Where they stand, for the error.
-
-    Raises:
-        PANError: If one is unknown, not a number, or out of bounds.
-    """
-    if not isinstance(numbers, dict):
-        raise PANError(f'{place} must be a dict of numbers')
-    sampler, crop = numbers.get('sampler'), numbers.get('crop')
-    if not isinstance(sampler, str) or sampler not in SAMPLERS or crop not in (None, *CROPS):
-        raise PANError(f'{place}: sampler and crop must be among {", ".join((*SAMPLERS, *CROPS))}')
-    steps = [
-        ('VideoInit', ''),
-        (sampler, SAMPLERS[sampler]),
-        ('VideoDecode', ''),
-        *([('Resize', 'scale keep_ratio')] if 'scale' in numbers else []),
-        *([(crop, 'crop_size')] if crop else []),
-        ('FormatShape', ''),
-        ('PackActionInputs', ''),
-    ]
-    known = {'sampler', 'crop', *(key for _, keys in steps for key in keys.split())}
-    wrong = [k for k, value in numbers.items() if k not in known or not _is_number(k, value)]
-    if wrong or (crop and 'crop_size' not in numbers):
-        names = ', '.join(wrong or ['crop without crop_size'])
-        raise PANError(f'{place} has {names}, which is not allowed or not a number')
-    sides = [*_sides(numbers.get('scale', [])), *_sides(numbers.get('crop_size', []))]
-    frames = numbers.get('clip_len', 1) * numbers.get('num_clips', 1)
-    if frames * max(sides, default=512) ** 2 > MOST_PIXELS:
-        raise PANError(f'{place}: {frames} frames of this size are out of bounds')
-    fixed: dict = {sampler: dict(test_mode=True), 'FormatShape': dict(input_format='NCHW')}
-    return [
-        dict(
-            type=kind,
-            **{key: _tuple(numbers[key]) for key in keys.split() if key in numbers},
-            **fixed.get(kind, {}),
-        )
-        for kind, keys in steps
-    ]
-
-
-def _is_number(key: str, value: Any) -> bool:
-    if key in ('sampler', 'crop'):
-        return True  # known already
-    if key in ('twice_sample', 'keep_ratio'):
-        return isinstance(value, bool)
-    sides = _sides(value)
-    if key == 'scale':
-        return len(sides) == 2 and max(sides) > 0 and all(s > 0 or s == -1 for s in sides)
-    return len(sides) in (1, 2) and min(sides) > 0 and (key == 'crop_size' or value in sides)
-
-
-def _sides(value: Any) -> list:
-    """One or more whole numbers as a list; empty if it is anything else."""
-    sides = value if isinstance(value, list) else [value]
-    return sides if all(type(side) is int for side in sides) else []
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

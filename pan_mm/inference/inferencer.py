@@ -36,8 +36,8 @@ class PANInferencer:
             videos, or, where that reads frames, its ``test_pipeline``. Defaults to the trained
             model that comes with the package.
         checkpoint (str | Path, optional): File or URL of its weights, or an ONNX model that
-            ``python -m pan_mm export`` wrote. Defaults to the weights of a trained model; those of
-            a config are random without one.
+            ``python -m pan_mm export`` wrote. Defaults to the weights of a trained model; for a
+            config they are random without one.
         device (str | torch.device, optional): Defaults to the accelerator, or the CPU. An
             exported model runs on the CPU.
         batch_size (int): Videos in a batch. Defaults to 8.
@@ -125,8 +125,8 @@ class PANInferencer:
         Yields:
             dict: For each video, in the order given, ``video`` and either ``top``, a list of
             ``dict(label, name, score)`` with the most probable class first, or ``features``, a list
-            of C floats, or ``error``, what is wrong with the file. Scores are probabilities. If the
-            model has a threshold, ``unsure`` tells whether the first class is below it.
+            of C floats, or ``error``, a message about the file. Scores are probabilities. If the
+            model has a threshold, ``unsure`` says whether the first class is below it.
 
         Raises:
             TypeError: If a video is not the name of a file.
@@ -135,7 +135,7 @@ class PANInferencer:
         if features and isinstance(self.model, ExportedModel):
             raise ValueError(f'{self.model.path} gives only logits; give the checkpoint')
         compute = self.features if features else self.probabilities
-        read = read_videos(map(_name, videos), self.pipeline, self.num_workers)
+        read = read_videos(map(os.fspath, videos), self.pipeline, self.num_workers)
         while batch := list(itertools.islice(read, self.batch_size)):
             results = {video: error for video, _, error in batch if error is not None}
             good = [item for item in batch if item[2] is None]
@@ -153,7 +153,7 @@ class PANInferencer:
 
     @torch.no_grad()
     def probabilities(self, data: Iterable) -> torch.Tensor:
-        """Probabilities (N, num_classes) of N outputs of the pipeline.
+        """Compute probabilities (N, num_classes) of N outputs of the pipeline.
 
         Raises:
             CheckpointError: If they are not finite.
@@ -169,11 +169,11 @@ class PANInferencer:
 
     @torch.no_grad()
     def features(self, data: Iterable) -> torch.Tensor:
-        """Features (N, C) of N outputs of the pipeline: what the backbone gives, mean over views,
-        time and space, as MMAction2's ``FeatureHead`` has it.
+        """Compute features (N, C) of N outputs of the pipeline.
 
-        C is that of the backbone; the streams of a ``PANEnsemble`` stand one after another, and so
-        do the pathways of SlowFast.
+        They are the backbone's maps, averaged over views, time and space as by MMAction2's
+        ``FeatureHead``. C is the width of the backbone; the streams of a ``PANEnsemble`` stand one
+        after another, and so do the pathways of SlowFast.
 
         Raises:
             CheckpointError: If they are not finite.
@@ -189,25 +189,19 @@ class PANInferencer:
         return features
 
     def result(self, probabilities: torch.Tensor) -> dict:
-        """``top``, and ``unsure`` of a model that has a threshold, of one video."""
-        top = self.top(probabilities)
-        return dict(
-            top=top, **(dict(unsure=top[0]['score'] < self.threshold) if self.threshold else {})
-        )
+        """Return ``top``, and ``unsure`` of a model that has a threshold, of one video."""
+        found: dict = dict(top=self.top(probabilities))
+        if self.threshold:
+            found['unsure'] = found['top'][0]['score'] < self.threshold
+        return found
 
     def top(self, probabilities: torch.Tensor) -> list:
-        """The most probable classes of one video."""
+        """List the most probable classes of one video."""
         scores, labels = probabilities.topk(self.topk)
         return [
             dict(label=label, name=self.classes[label], score=score)
             for label, score in zip(labels.tolist(), scores.tolist())
         ]
-
-
-def _name(video):
-    if isinstance(video, (str, os.PathLike)):
-        return os.fspath(video)
-    raise TypeError(f'a video is the name of a file, got {type(video).__name__}')
 
 
 def _shape(item):

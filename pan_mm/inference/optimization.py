@@ -119,8 +119,8 @@ def shift_once(x: Tensor, num_segments: int, shift_div: int = 3) -> Tensor:
     Args:
         x (Tensor): Shape (N·T, C, H, W).
         num_segments (int): T.
-        shift_div (int): 1 / shift_div of the channels come from the next segment, as many from
-            the one before. Defaults to 3.
+        shift_div (int): 1 / shift_div of the channels come from the next segment, and the same
+            number from the one before. Defaults to 3.
 
     Returns:
         Tensor: The same shape.

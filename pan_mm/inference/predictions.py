@@ -1,4 +1,4 @@
-"""Files of recognition results: JSON, JSON lines, CSV, arrays of features, and a table."""
+"""Results of recognition as a table, JSON lines or CSV, and features as arrays."""
 
 import csv
 import hashlib
@@ -14,13 +14,13 @@ from filelock import FileLock, Timeout
 from pan_mm.utils.errors import escape
 from pan_mm.utils.files import append_text, atomic_write
 
-FORMATS = ('table', 'json', 'jsonl', 'csv')
-FEATURE_FORMATS = ('npz', 'json', 'jsonl')
+FORMATS = ('table', 'jsonl', 'csv')
+FEATURE_FORMATS = ('npz', 'jsonl')
 LOCK_WAIT = 6  # seconds; data workers of a killed run outlive it by 5
 
 
 def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ()) -> None:
-    """Write results to an open text file, as they come (JSON: at the end).
+    """Write results to an open text file, as they come.
 
     Args:
         results (Iterable[dict]): As :meth:`PANInferencer.iterate` yields them.
@@ -29,24 +29,18 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
         form (str): One of ``FORMATS``. CSV has a row per class of a video.
         videos (Iterable[str]): All names that will come, for the width of the table's column.
     """
-    if form == 'json':
-        json.dump(list(results), file, indent=2, ensure_ascii=False, allow_nan=False)
-        file.write('\n')
-    elif form == 'jsonl':
-        for result in results:
-            file.write(_json_line(result))
-            file.flush()
-    elif form == 'csv':
-        rows = csv.writer(file)
+    rows = csv.writer(file)
+    width = max((len(escape(video)) for video in videos), default=0)
+    if form == 'csv':
         rows.writerow(['video', 'rank', 'label', 'name', 'score', 'error', 'unsure'])
-        for result in results:
+    for result in results:
+        if form == 'csv':
             rows.writerows(map(_no_formulas, _csv_rows(result)))
-            file.flush()
-    else:
-        width = max((len(escape(video)) for video in videos), default=0)
-        for result in results:
+        elif form == 'jsonl':
+            file.write(_json_line(result))
+        else:
             file.write(f'{escape(result["video"]):{width}}  {_table_text(result)}\n')
-            file.flush()
+        file.flush()
 
 
 def _json_line(result: dict) -> str:
@@ -109,7 +103,7 @@ def fingerprint(*parts) -> str:
 class ResultLog:
     """JSON lines that outlive a run that is killed: a whole line per video, as it comes.
 
-    A later run reads what is there and leaves it out. Until the log is closed (it is a context
+    A later run leaves out the videos that are there. Until the log is closed (it is a context
     manager), no other run may write it.
 
     Args:

@@ -20,7 +20,7 @@ from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
 from pan_mm.utils.errors import CheckpointError, PANError, shown
 
-from .zoo import choose, find_model, is_path
+from .zoo import find_model, is_path
 
 
 def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = None) -> Config:
@@ -101,7 +101,7 @@ def load_recognizer(
         model.dataset_meta = dataset_meta_of(meta, source)
     try:
         return model.to(device or get_device())
-    except (RuntimeError, AssertionError) as error:  # PyTorch's error for what is missing
+    except (RuntimeError, AssertionError) as error:  # PyTorch's errors for a missing device
         raise ValueError(
             f'device {str(device)!r} cannot be used ({str(error).splitlines()[0]}); this machine '
             f'has {get_device()!r}'
@@ -134,8 +134,7 @@ def get_model(
             f'no weights of {model.name} come with pan_mm; take pretrained=False, or '
             'load_recognizer with a checkpoint of yours'
         )
-    config, checkpoint = choose(model.name) if pretrained else (model.config, None)
-    return load_recognizer(config, checkpoint, device=device)
+    return load_recognizer(model.config, model.weights if pretrained else None, device=device)
 
 
 def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:
@@ -178,7 +177,7 @@ def meta_of(checkpoint: dict, source: str) -> dict:
 
 
 def dataset_meta_of(meta: dict, source: str) -> dict:
-    """Take from the ``meta`` of a checkpoint what it says of its dataset, such as ``classes``.
+    """Take ``dataset_meta``, such as ``classes``, from the ``meta`` of a checkpoint.
 
     Raises:
         CheckpointError: If the classes are not a list of names.
@@ -207,15 +206,12 @@ def _check_normalization(model, meta, source):
             )
 
 
-def _shorten(message: str, lines: int = 6, names: int = 4) -> str:
+def _shorten(message: str, lines: int = 6, width: int = 240) -> str:
     """Keep the beginning of PyTorch's complete list of what does not fit."""
-    kept = []
-    for line in message.splitlines()[:lines]:
-        parts = line.split(', "')
-        more = f', … and {len(parts) - names} more' if len(parts) > names else ''
-        kept.append(', "'.join(parts[:names]) + more)
-    if message.count('\n') >= lines:
-        kept.append(f'\t… and {message.count(chr(10)) + 1 - lines} more lines')
+    given = message.splitlines()
+    kept = [line if len(line) <= width else f'{line[:width]} …' for line in given[:lines]]
+    if len(given) > lines:
+        kept.append(f'\t… and {len(given) - lines} more lines')
     return '\n'.join(kept)
 
 
@@ -250,17 +246,17 @@ def class_names(
     dataset_meta: Optional[dict] = None,
     config: Optional[Config] = None,
 ) -> list:
-    """Names of the classes: of the label map, the checkpoint, the config, or else the labels.
+    """Name the classes by the label map, the checkpoint, the config, or the labels' numbers.
 
     Args:
         num_classes (int): Classes of the model.
         label_map (str | Path, optional): File of names, one a line.
-        dataset_meta (dict, optional): What the checkpoint says of its dataset.
+        dataset_meta (dict, optional): ``dataset_meta`` of the checkpoint.
         config (Config, optional): Its test dataset may have ``metainfo=dict(classes=…)``, names or
             the file that lists them.
 
     Raises:
-        ValueError: If the names are not as many as the classes.
+        ValueError: If there are more or fewer names than classes.
     """
     if label_map is not None:
         source, names = str(label_map), read_label_map(label_map)

@@ -53,7 +53,7 @@ def list_models(pattern: str = '*', pretrained: bool = False) -> list:
 
 
 def find_model(name: Optional[str] = None) -> Model:
-    """The model of a name.
+    """Find the model of a name.
 
     Args:
         name (str, optional): A name from :func:`list_models`, ``hf://OWNER/NAME``, or a folder that

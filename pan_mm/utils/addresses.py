@@ -41,7 +41,7 @@ def redact(node: Any) -> Any:
 
 
 def redact_record(record: logging.LogRecord) -> bool:
-    """Redact what is logged; a filter of a logger, which lets everything through."""
+    """Redact a log record; a filter of a logger, which lets everything through."""
     message = record.getMessage()
     if '://' in message:
         record.msg, record.args = redact_url(message), ()

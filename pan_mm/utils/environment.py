@@ -14,7 +14,7 @@ PACKAGES = {'MMAction2': 'mmaction2', 'MMCV': 'mmcv', 'NumPy': 'numpy'}
 
 
 def describe_run() -> str:
-    """The command, the versions that MMEngine's log leaves out, and the machine, a line each."""
+    """List the command, versions that MMEngine leaves out, and the machine, a line each."""
     lines = [f'Command: {shlex.join(["python", *sys.argv])}', f'pan_mm: {__version__}']
     for name, package in PACKAGES.items():
         lines.append(f'{name}: {_version(package)}')
@@ -34,7 +34,7 @@ def _version(package):
 
 
 def processor_name() -> str:
-    """The processor of this machine."""
+    """Name the processor of this machine."""
     try:
         lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Errors that say what is wrong, where, and how to fix it."""
+"""Errors that name the fault, its place, and the fix."""
 
 import difflib
 import reprlib
@@ -30,10 +30,10 @@ class VideoError(PANError):
 
 
 def escape(text: object, keep: str = '') -> str:
-    """Show control characters as they are written, so that no terminal obeys those of a name.
+    """Show control characters as they are written, so that a file name cannot control a terminal.
 
     Args:
-        text (object): What is to be shown.
+        text (object): The text.
         keep (str): Control characters that stay. Defaults to none.
     """
     return ''.join(

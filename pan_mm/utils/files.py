@@ -24,10 +24,9 @@ def atomic_write(path: Union[str, Path]) -> Iterator[str]:
 
     If the block fails, the temporary file is removed and ``path`` stays as it was.
 
-    What is written reaches the disk before it takes the place of what was there, so that neither
-    a killed process nor a power cut leaves half a file. A file that is replaced keeps its mode. A
-    link stays, and the file that it leads to is replaced; devices and pipes, such as /dev/null, are
-    written as they are.
+    The data reach the disk before the old file is replaced, so that neither a killed process nor a
+    power cut leaves half a file. A file that is replaced keeps its mode. A link stays, and the file
+    that it leads to is replaced; devices and pipes, such as /dev/null, are written as they are.
 
     Raises:
         OSError: With the name of ``path``, if the disk is full.
@@ -45,7 +44,7 @@ def atomic_write(path: Union[str, Path]) -> Iterator[str]:
     handle, part = tempfile.mkstemp(prefix=f'.{path.name}.', suffix=path.suffix, dir=path.parent)
     if fcntl:
         with suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)  # tells remove_stale that the writer lives
+            fcntl.flock(handle, fcntl.LOCK_EX)  # shows remove_stale that the writer lives
     else:
         os.close(handle)  # Windows replaces no open file
     try:

@@ -11,5 +11,5 @@ def replace_submodule(module: nn.Module, name: str, new: nn.Module) -> None:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself where a runner has wrapped it for several processes."""
+    """Return the model itself where a runner has wrapped it for several processes."""
     return model.module if is_model_wrapper(model) else model

@@ -33,26 +33,6 @@ from .files import atomic_write
 SUFFIX = '.safetensors'
 
 
-class _Weights(dict):
-    """A checkpoint with only weights; says so where a training is to be resumed from it."""
-
-    def __init__(self, source, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.source = source
-
-    def __missing__(self, key):
-        raise CheckpointError(
-            f'{self.source} holds only weights, without {key!r}, optimizer and schedules, so no '
-            'training can be resumed from it; to start a new one from its weights set load_from'
-        )
-
-    def pop(self, key, *default):
-        return super().pop(key, *default) if key in self or default else self[key]
-
-    def __reduce__(self):
-        return dict, (dict(self),)
-
-
 def _crc32(texts: dict, weights: dict) -> str:
     crc = zlib.crc32(json.dumps(texts, sort_keys=True).encode())
     for name in sorted(weights):
@@ -104,7 +84,7 @@ def _opened(path: Union[str, Path], source: Union[str, Path]) -> Iterator[Any]:
 
 
 def read_texts(path: Union[str, Path]) -> dict:
-    """The texts of a file, without reading its weights.
+    """Read the texts of a file, without its weights.
 
     Raises:
         CheckpointError: If the file is damaged or is not a safetensors file.
@@ -114,7 +94,7 @@ def read_texts(path: Union[str, Path]) -> dict:
 
 
 def read_shapes(path: Union[str, Path]) -> dict:
-    """The shape of each tensor of a file, as a list, without reading its weights.
+    """Read the shape of each tensor of a file, as a list, without the weights.
 
     Raises:
         CheckpointError: If the file is damaged or is not a safetensors file.
@@ -137,20 +117,17 @@ def load_safetensors(path: Union[str, Path], source: Optional[str] = None) -> di
     Raises:
         CheckpointError: If the file is damaged or is not a safetensors file.
     """
-    source = source or str(path)
-    with _opened(path, source) as file:
+    with _opened(path, source or path) as file:
         texts = file.metadata() or {}
         # Copies: the tensors share one mapped storage, which torch.save refuses.
         weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         ours = 'crc32' in texts or 'pan_mm_version' in texts
         if ours and texts.pop('crc32', None) != _crc32(texts, weights):
             raise ValueError('its contents have another CRC')
-        names = ('classes', 'mean', 'std', 'calibration')
-        lists = {key: json.loads(texts[key]) for key in names if key in texts}
-    meta = _Weights(source, lists)
-    about = {key: meta.pop(key) for key in ('classes', 'calibration') if key in meta}
+        meta = {key: json.loads(texts[key]) for key in ('mean', 'std') if key in texts}
+        about = {key: json.loads(texts[key]) for key in ('classes', 'calibration') if key in texts}
     if about:
         meta['dataset_meta'] = about
     if 'config' in texts:
         meta['cfg'] = texts['config']
-    return _Weights(source, state_dict=weights, meta=meta)
+    return dict(state_dict=weights, meta=meta)

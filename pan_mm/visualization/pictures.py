@@ -1,4 +1,4 @@
-"""Pictures of frames, motion maps, flow, weights and scores."""
+"""Pictures of frames, motion maps, flow and weights."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +13,6 @@ from PIL import Image, ImageDraw, ImageFont
 from pan_mm.utils.files import atomic_write
 
 LIGHT, DARK = ('#1e1e1e', '#ffffff'), ('#e1e4e8', '#0d1117')  # ink and paper
-BAR, FAINT = '#3a6ea5', '#a0a0a0'
-LINES = (BAR, '#c85528', '#2d874b', '#8250a0', '#737373')
 GAP = 4  # pixels between pictures
 
 
@@ -104,11 +102,8 @@ def tile(
         draw.text((GAP, top + i * (height + GAP) + height / 2), name, ink, font, anchor='lm')
     for i, row in enumerate(rows):
         for j, picture in enumerate(row):
-            shrinks = width < picture.shape[1]
-            method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            scaled = cv2.resize(picture, (width, height), interpolation=method)
             place = left + j * (width + GAP), top + i * (height + GAP)
-            canvas.paste(Image.fromarray(scaled), place)
+            canvas.paste(Image.fromarray(picture).resize((width, height)), place)
     return np.array(canvas)
 
 
@@ -128,75 +123,21 @@ def weights_chart(weights: np.ndarray, width: int = 480, height: int = 220) -> n
     scales = [2**i for i in range(count.bit_length())]
     levels = np.repeat(range(len(scales)), scales)
     places = np.arange(count) + levels  # an empty one between levels
-    figure, axes = _chart(width, height)
-    bars = axes.bar(places, weights, color=BAR)
+    figure = Figure((width / 100, height / 100), dpi=100, layout='constrained')
+    axes = figure.subplots()
+    bars = axes.bar(places, weights, color='#3a6ea5')
     if count < 8:
         axes.bar_label(bars, fmt='%.2f', fontsize=8)
-    axes.axhline(1 / count, color=FAINT, linestyle='--', zorder=0)
-    axes.text(0.75, 1 / count, 'equal', color=FAINT, va='bottom', fontsize=8)
+    axes.axhline(1 / count, color='#a0a0a0', linestyle='--', zorder=0)
+    axes.text(0.75, 1 / count, 'equal', color='#a0a0a0', va='bottom', fontsize=8)
     own = [levels == level for level in range(len(scales))]
     names = [f's = {s}\n{weights[o].sum():.0%}' for s, o in zip(scales, own)]
     axes.set_xticks([places[o].mean() for o in own], names)
     axes.set_yticks([])
     axes.set_ylim(0, 1.15 * max(weights.max(), 2 / count))
     axes.set_title("VAP's weights, by timescale", fontsize=9)
-    return _painted(figure)
-
-
-def timeline_chart(
-    times: np.ndarray, scores: np.ndarray, names: Sequence[str], events: Sequence[tuple] = ()
-) -> np.ndarray:
-    """Draw scores over time, one line per class, and the events as bars below them.
-
-    Args:
-        times (np.ndarray): Seconds, increasing, shape (P,), at least one.
-        scores (np.ndarray): Probabilities, shape (P, num_classes). The five classes that rise
-            highest are drawn.
-        names (list[str]): Names of all classes.
-        events (list[tuple]): Each (label, start, end, …), as
-            :class:`pan_mm.deploy.streaming.events.Event`.
-
-    Returns:
-        np.ndarray: RGB, uint8, shape (260, 900, 3).
-    """
-    labels = np.argsort(scores.max(axis=0))[::-1][: len(LINES)].tolist()
-    begin = min([float(times[0]), *(event[1] for event in events)])
-    span = float(times[-1]) - begin or 1.0
-    figure, axes = _chart(900, 260)
-    marker = '.' if len(times) < 60 else ''
-    for label, color in zip(labels, LINES):
-        name = names[label] if len(names[label]) <= 20 else f'{names[label][:19]}…'
-        line = f' {name}'  # the blank keeps names that start with _
-        axes.plot(times, scores[:, label], marker, linestyle='-', color=color, label=line)
-    for label, start, end, *_ in events:
-        row, color = 0, FAINT
-        if label in labels:
-            row = labels.index(label)
-            color = LINES[row]
-        length = max(min(end, begin + span) - start, span / 200)
-        place = (-0.1 - 0.05 * row, 0.03)
-        axes.broken_barh([(start, length)], place, color=color, lw=0, antialiased=False)
-    axes.set_xlim(begin, begin + span)
-    axes.set_ylim(-0.35, 1.05)
-    axes.set_yticks([0, 0.5, 1], ['0%', '50%', '100%'])
-    axes.grid(axis='y', alpha=0.4)
-    axes.xaxis.set_major_formatter('{x:g} s')
-    legend = figure.legend(loc='outside upper left', ncols=len(LINES), frameon=False, fontsize=8)
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a class may have a dollar in its name
-    return _painted(figure)
-
-
-def _chart(width: int, height: int) -> tuple:
-    """Make an empty figure of this size in pixels, with bare axes."""
-    figure = Figure((width / 100, height / 100), dpi=100, layout='constrained')
-    axes = figure.subplots()
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize=8)
-    return figure, axes
-
-
-def _painted(figure: Figure) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
@@ -214,14 +155,11 @@ def write_animation(path: Union[str, Path], pictures: Sequence[np.ndarray], fps:
         raise ValueError(f'{path}: an animation is written as .gif or .mp4')
     with atomic_write(path) as part:
         if suffix == '.gif':
-            _write_gif(part, pictures, fps)
+            first, *others = (Image.fromarray(picture).quantize(256) for picture in pictures)
+            duration = round(1000 / fps)
+            first.save(part, save_all=True, append_images=others, duration=duration, loop=0)
         else:
             _write_mp4(part, pictures, fps)
-
-
-def _write_gif(part: str, pictures: Sequence[np.ndarray], fps: float) -> None:
-    first, *others = (Image.fromarray(picture).quantize(256) for picture in pictures)
-    first.save(part, save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
 
 
 def _write_mp4(part: str, pictures: Sequence[np.ndarray], fps: float) -> None:

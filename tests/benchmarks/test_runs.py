@@ -18,7 +18,7 @@ from benchmarks.runs import (
     run_name,
     without_scale,
 )
-from pan_mm.inference.score_fusion import accuracies
+from pan_mm.inference.scores import accuracies
 
 CONFIG = 'tsn_r18_1xb16-1x1x8-30e_utd-mhad-depth'
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import pan_mm
 from pan_mm.cli import COMMANDS, main
 from pan_mm.config.find import require_config
 from pan_mm.engine.upstream import find_tool
@@ -75,6 +76,20 @@ def test_tool_of_mmaction(path, capsys, monkeypatch):
     arguments = example_in(capsys.readouterr().out, f'python {path}')
     monkeypatch.setattr(sys, 'argv', [path, *arguments])
     assert require_config(load(find_tool(Path(path).name)).parse_args().config)
+
+
+def test_no_such_command(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(['predikt'])
+    assert stop.value.code == 2
+    assert "invalid choice: 'predikt'" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(['--version'])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f'pan_mm {pan_mm.__version__}\n'
 
 
 def test_defaults_that_say_nothing_are_left_out(capsys):

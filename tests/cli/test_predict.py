@@ -47,10 +47,10 @@ class TestOutput:
         assert line.startswith(str(golf))
         assert sum(f'% {name}' in line for name in names) == 2
 
-    def test_json_to_stdout(self, predict, golf, empty, capfd):
-        assert predict(golf, empty, '--format', 'json') == 1
+    def test_json_lines_to_stdout(self, predict, golf, empty, capfd):
+        assert predict(golf, empty, '--format', 'jsonl') == 1
         output = capfd.readouterr()
-        good, bad = json.loads(output.out)
+        good, bad = map(json.loads, output.out.splitlines())
         assert (len(good['top']), bad['video']) == (5, str(empty))
         assert '1 of 2 videos failed' in output.err
 
@@ -77,9 +77,9 @@ class TestOutput:
                 [f'@{tmp_path / "list.txt"}'],
             ]
         ):
-            out = tmp_path / f'{number}.json'
+            out = tmp_path / f'{number}.jsonl'
             assert predict(*arguments, '--out', out) == 0
-            scores.append([result['top'] for result in json.loads(out.read_text())])
+            scores.append([json.loads(line)['top'] for line in out.read_text().splitlines()])
         assert len(scores[0]) == 4
         assert all(score == scores[0] for score in scores)
 
@@ -137,7 +137,7 @@ def test_another_export_of_one_name_is_another_model(
 def test_progress(predict, clips_dir, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr('pan_mm.utils.terminal.SECONDS', 0)
     clips = sorted((clips_dir / 'robustness').glob('derived_short_*'))
-    assert predict(*clips, '--out', tmp_path / 'a.json') == 0
+    assert predict(*clips, '--out', tmp_path / 'a.jsonl') == 0
     lines = capfd.readouterr().err.splitlines()
     assert [line for line in lines if 'of 4 videos' in line] == [
         f'{number} of 4 videos' for number in range(1, 5)
@@ -167,7 +167,7 @@ class TestNothingDone:
 
     def test_checkpoint_that_does_not_fit(self, golf, make_config, checkpoint, tmp_path, capfd):
         config = make_config('rgb')
-        out = ['--out', str(tmp_path / 'a.json')]
+        out = ['--out', str(tmp_path / 'a.csv')]
         model = ['--config', str(config), '--checkpoint', str(checkpoint)]
         assert main(['predict', str(golf), *model, *out]) == 2
         assert 'another PAN stream' in capfd.readouterr().err

@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Optional, Union
 
 import pytest
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
+from torch import Tensor
 
 import pan_mm  # noqa: F401  registers the parts
 from builders import tiny_config
@@ -11,6 +13,7 @@ from pan_mm.config.overrides import (
     argument,
     check_options,
     check_settings,
+    fault_of,
     require_runner,
 )
 from pan_mm.engine import CheckedRunner
@@ -114,6 +117,49 @@ def test_what_nothing_takes(cfg, option, message):
 def test_options_that_change_nothing(cfg, option, message):
     with pytest.raises(ConfigError, match=f'{option}: a run does not read .*{message}'):
         check_options(cfg, [option])
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'hint', 'fault'),
+    [
+        ('num_classes', 'two', int, "'two' is a text"),
+        ('num_classes', 2.0, int, '2.0 is not a whole number'),
+        ('dropout', '0.5x', float, 'is a text'),
+        ('depth', 18.5, Optional[int], 'a whole number'),
+        ('num_workers', -1, int, 'the least is 0'),
+        ('val_interval', 0, int, 'the least is 1'),
+        ('lr', '1e-3x', Union[float, Tensor], 'is a text'),
+        ('batch_size', 4.0, None, 'a whole number'),
+        ('dropout', 1, float, ''),
+        ('dropout', None, Optional[float], ''),
+        ('norm_eval', True, bool, ''),
+        ('pretrained', 'a.pth', Optional[str], ''),
+        ('unknown', 'text', None, ''),
+        ('scale', 'text', Union[int, str], ''),
+    ],
+)
+def test_fault(name, value, hint, fault):
+    found = fault_of(name, value, hint)
+    assert fault in found if fault else not found
+
+
+def test_each_is_named_by_its_place():
+    cfg = dict(
+        model=dict(type='Recognizer2D', cls_head=dict(type='VAPHead', num_classes='two')),
+        train_dataloader=dict(batch_size=4.0, num_workers=-1),
+        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=0),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr='1e-3x')),
+    )
+    with pytest.raises(ConfigError) as error:
+        check_settings(cfg)
+    for place in (
+        'model.cls_head.num_classes',
+        'train_dataloader.batch_size',
+        'train_dataloader.num_workers',
+        'train_cfg.val_interval',
+        'optim_wrapper.optimizer.lr',
+    ):
+        assert f'{place}: ' in str(error.value)
 
 
 def test_a_variable_for_own_code(cfg):

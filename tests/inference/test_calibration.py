@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from pan_mm.apis import PANInferencer
-from pan_mm.inference.calibrate import (
-    as_probabilities,
+from pan_mm.inference.calibration import (
+    Calibration,
     expected_calibration_error,
     fit_temperature,
+    read_calibration,
     threshold_for,
 )
-from pan_mm.inference.calibration import Calibration, read_calibration
 from pan_mm.utils.errors import CheckpointError
 
 
@@ -47,13 +47,6 @@ def test_the_threshold_is_reached_by_the_share():
     probabilities = np.stack([np.linspace(0.5, 1, 101), np.linspace(0.5, 0, 101)], 1)
     threshold = threshold_for(probabilities, 0.6)
     assert (probabilities.max(1) >= threshold).mean() == pytest.approx(0.6, abs=0.01)
-
-
-def test_scores_may_be_logits():
-    logits = np.array([[1.0, -2.0, 0.5]])
-    expected = torch.from_numpy(logits).softmax(1).numpy()
-    assert np.allclose(as_probabilities(logits), expected)
-    assert np.allclose(as_probabilities(expected), expected)
 
 
 def test_order_stays():

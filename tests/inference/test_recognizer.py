@@ -20,8 +20,6 @@ def classes(value):
 
 
 ODD = {
-    'a list': (lambda c: [1], r'holds \[1\], not weights'),  # more: tests/utils/test_checkpoint.py
-    'nothing': (lambda c: {}, 'Missing key'),
     'an empty state_dict': (lambda c: c.update(state_dict={}), 'Missing key'),
     'integer weights': (put(lambda w: w.long()), f'{NAME} is of torch.int64'),
     'bool weights': (put(lambda w: w > 0), f'{NAME} is of torch.bool'),

@@ -11,7 +11,7 @@ from mmengine.runner import load_checkpoint
 
 from pan_mm.convert import merge_streams, model_config
 from pan_mm.engine import preflight
-from pan_mm.inference.score_fusion import load_scores
+from pan_mm.inference.scores import load_scores
 from pan_mm.utils.errors import DataError
 
 ROOT = Path(__file__).parents[2]

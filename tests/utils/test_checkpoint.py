@@ -57,7 +57,7 @@ class TestData:
 
     @pytest.mark.parametrize(
         'value',
-        [np.float64(0.25), np.float32(-1.5), np.int64(3), np.bool_(True), np.str_('né')],
+        [np.float64(0.25), np.int64(3), np.bool_(True), np.str_('né')],
     )
     def test_numpy_scalar(self, saved, value):
         read = load_checkpoint_file(saved([value]))[0]
@@ -80,25 +80,22 @@ class TestData:
 
     def test_history_buffer(self, saved):
         history = HistoryBuffer([1.0, 2.0, 6.0], [1, 1, 2], max_length=5)
+        before = dict(HistoryBuffer._statistics_methods)
         read = load_checkpoint_file(saved(dict(hub=dict(loss=history))))['hub']['loss']
         assert type(read) is HistoryBuffer and read.max_length == 5
         assert read.statistics('mean') == history.mean() and read.min() == 1
         read.update(4.0)
         assert read.current() == 4
         assert load_checkpoint_file(saved(read)).current() == 4
-
-    def test_empty_history_buffer(self, saved):
-        assert load_checkpoint_file(saved(HistoryBuffer())).data[0].size == 0
-
-    def test_config_dict_is_a_dict(self, saved):
-        assert load_checkpoint_file(saved(ConfigDict(a=1, b=dict(c=2)))) == dict(a=1, b=dict(c=2))
+        assert HistoryBuffer._statistics_methods == before
 
     def test_shared_and_cyclic_containers(self, saved):
         shared = [np.int64(1)]
-        cyclic = dict(one=shared, two=shared)
+        cyclic = dict(one=shared, two=shared, config=ConfigDict(a=dict(b=2)))
         cyclic['self'] = cyclic
         read = load_checkpoint_file(saved(cyclic))
         assert read['one'] is read['two'] and read['self'] is read
+        assert type(read['config']) is dict and read['config'] == dict(a=dict(b=2))
 
     def test_every_loader_of_mmengine_uses_it(self, saved, tmp_path, monkeypatch):
         path = saved(dict(state_dict=dict(), best=np.float64(0.5)))
@@ -170,21 +167,6 @@ class TestRefusal:
         with pytest.raises(CheckpointError, match=r'file\.pth was refused.*NumPy'):
             load_checkpoint_file(saved(value))
 
-    def test_torchscript(self, tmp_path):
-        path = tmp_path / 'script.pth'
-        torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)), path)
-        with pytest.raises(CheckpointError, match=r'script\.pth'):
-            load_checkpoint_file(path)
-
-    def test_url(self, tmp_path, monkeypatch):
-        monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-        kept = Path(cache_path('https://example.com/evil.pth'))
-        kept.parent.mkdir(parents=True)
-        torch.save(Calls(os.system, f'touch {tmp_path / "code-ran"}'), kept)
-        with pytest.raises(CheckpointError, match='https://example.com/evil.pth .* was refused'):
-            CheckpointLoader.load_checkpoint('https://example.com/evil.pth')
-        assert not (tmp_path / 'code-ran').exists()
-
     def test_a_history_of_lists_that_grow(self, saved):
         """2^34 numbers, were they written out."""
         history, values = HistoryBuffer(), [1.0]
@@ -194,60 +176,26 @@ class TestRefusal:
         with pytest.raises(CheckpointError, match='its message hub holds other than numbers'):
             load_checkpoint_file(saved(history))
 
-    def test_statistics_methods_of_the_process_stay(self, saved):
-        history = HistoryBuffer([1.0], [1])
-        history.__dict__['max_length'] = 7
-        before = dict(HistoryBuffer._statistics_methods)
-        load_checkpoint_file(saved(history))
-        assert HistoryBuffer._statistics_methods == before
-
 
 class TestDamage:
-    def test_missing(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match='none.pth'):
-            load_checkpoint_file(tmp_path / 'none.pth')
-
-    @pytest.mark.parametrize(
-        'content', [b'', b'\0' * 100, b'no checkpoint', b'{"a": 1}', pickle.dumps({'a': 1})]
-    )
+    @pytest.mark.parametrize('content', [b'', b'no checkpoint', pickle.dumps({'a': 1})])
     def test_no_checkpoint(self, tmp_path, content):
         path = tmp_path / 'file.pth'
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=r'file\.pth'):
             load_checkpoint_file(path)
 
-    def test_other_zip(self, tmp_path):
-        with zipfile.ZipFile(tmp_path / 'file.pth', 'w') as archive:
-            archive.writestr('a.txt', 'a')
-        with pytest.raises(CheckpointError, match=r'file\.pth is not a checkpoint, or is damaged'):
-            load_checkpoint_file(tmp_path / 'file.pth')
-
     def test_40_of_40_flipped_bits_are_found(self, saved):
         """In the numbers of the tensors, which PyTorch takes as they come."""
         weights = OrderedDict((str(i), torch.randn(300)) for i in range(4))
         path = saved(dict(state_dict=weights))
-        content, rng, upstream = path.read_bytes(), random.Random(0), 0
+        content, rng = path.read_bytes(), random.Random(0)
         for i in range(40):
             data = weights[str(i % 4)].numpy().tobytes()
             start = content.index(data)
             path.write_bytes(with_flipped_bit(content, rng, (start, start + len(data))))
-            upstream += 'state_dict' in torch.load(path, weights_only=True)
             with pytest.raises(CheckpointError, match=r'file\.pth .*CRC'):
                 load_checkpoint_file(path)
-        assert upstream == 40
-
-    def test_a_flipped_bit_anywhere_is_found_or_harmless(self, saved):
-        value = dict(state_dict=dict(weight=torch.randn(20)), meta=dict(epoch=3))
-        path = saved(value)
-        content, rng = path.read_bytes(), random.Random(0)
-        for _ in range(100):
-            path.write_bytes(with_flipped_bit(content, rng))
-            try:
-                read = load_checkpoint_file(path)
-            except CheckpointError:
-                continue
-            assert torch.equal(read['state_dict']['weight'], value['state_dict']['weight'])
-            assert read['meta'] == value['meta']
 
 
 @pytest.fixture
@@ -339,19 +287,13 @@ class TestWeights:
         ('checkpoint', 'message'),
         [
             ([1], r'holds \[1\], not weights'),
-            (dict(state_dict=[1]), 'holds .*, not weights'),
             (dict(state_dict=None), 'holds .*, not weights'),
-            ('weights', "holds 'weights', not weights"),
-            (torch.ones(3), 'holds tensor.*, not weights'),
-            ({b'a': torch.ones(1)}, "b'a' is a tensor"),
             (dict(a=None), "'a' is a NoneType"),
             (dict(state_dict={1: torch.ones(1)}), '1 is a tensor of torch.float32'),
-            (dict(state_dict=dict(a=3)), "'a' is a int, not a weight"),
             (dict(model=dict(a=torch.ones(1))), "'model' is a dict, not a weight"),
             (dict(a=torch.ones(1, dtype=torch.complex64)), 'torch.complex64'),
-            (dict(a=torch.ones(1, dtype=torch.int8)), 'torch.int8'),
             (dict(a=torch.eye(2).to_sparse()), 'torch.sparse_coo'),
-            (dict(a=torch.ones(1, device='meta')), 'tensor of meta'),
+            (dict(a=torch.ones(1, device='meta')), 'tensor of .* on meta'),
             (dict(a=torch.quantize_per_tensor(torch.ones(1), 1.0, 0, torch.qint8)), 'torch.qint8'),
         ],
     )

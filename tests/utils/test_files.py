@@ -59,11 +59,6 @@ def test_a_pipe_is_written_as_it_is(tmp_path):
     os.close(reader)
 
 
-def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(IsADirectoryError, match='is a folder'), atomic_write(tmp_path):
-        pass
-
-
 def test_a_part_is_stale_once_its_writer_is_gone(tmp_path):
     with atomic_write(tmp_path / 'a.pth') as part:
         remove_stale(part)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import pickle
 import random
 from pathlib import Path
 
@@ -12,7 +11,12 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
 from builders import with_flipped_bit
-from pan_mm.utils.checkpoint import cache_path, load_checkpoint_file, load_checkpoint_url
+from pan_mm.utils.checkpoint import (
+    cache_path,
+    check_resumable,
+    load_checkpoint_file,
+    load_checkpoint_url,
+)
 from pan_mm.utils.errors import CheckpointError
 from pan_mm.utils.safetensors import load_safetensors, save_safetensors
 
@@ -76,13 +80,11 @@ def test_any_flipped_bit_is_found(path):
 
 
 def test_a_header_that_claims_more_than_there_is(tmp_path):
-    for dtype, shape, end in (('F32', [10**10], 4 * 10**10), ('F32', [10**10], 4), ('I8', [], 1)):
-        header = json.dumps(dict(a=dict(dtype=dtype, shape=shape, data_offsets=[0, end]))).encode()
-        for length in (len(header), 2**40):
-            content = length.to_bytes(8, 'little') + header
-            (tmp_path / 'a.pth').write_bytes(content)
-            with pytest.raises(CheckpointError, match='is not a safetensors file, or is damaged'):
-                load_checkpoint_file(tmp_path / 'a.pth')
+    header = json.dumps(dict(a=dict(dtype='F32', shape=[10**10], data_offsets=[0, 4]))).encode()
+    for length in (len(header), 2**40):
+        (tmp_path / 'a.pth').write_bytes(length.to_bytes(8, 'little') + header)
+        with pytest.raises(CheckpointError, match='is not a safetensors file, or is damaged'):
+            load_checkpoint_file(tmp_path / 'a.pth')
 
 
 def test_of_another_writer(tmp_path):
@@ -93,12 +95,8 @@ def test_of_another_writer(tmp_path):
 
 def test_no_training_is_resumed_from_it(path):
     checkpoint = load_checkpoint_file(path)
-    meta = checkpoint['meta']
-    for read in (lambda: meta['epoch'], lambda: checkpoint.pop('optimizer')):
-        with pytest.raises(CheckpointError, match=r'a\.safetensors holds only weights.*load_from'):
-            read()
-    assert checkpoint.pop('optimizer', 3) == 3 and 'optimizer' not in checkpoint
-    assert type(pickle.loads(pickle.dumps(meta))) is dict
+    with pytest.raises(CheckpointError, match=r'a\.safetensors holds no state of a.*load_from'):
+        check_resumable(checkpoint, 'a.safetensors')
     torch.save(checkpoint, io.BytesIO())
 
 

@@ -81,20 +81,6 @@ def test_a_bar_leaves_stdout_to_the_results(screen, capsys):
     assert shown.rindex('\x1b[?25h') > shown.rindex('\x1b[?25l')  # the cursor is back
 
 
-def test_a_failure_ends_the_bar(screen, capsys):
-    def read():
-        yield 'a'
-        raise ValueError
-
-    before = sys.stderr
-    screen('stderr')
-    at_terminal = sys.stderr
-    with pytest.raises(ValueError):
-        list(terminal.track(read(), 3))
-    assert sys.stderr is at_terminal is not before
-    assert '\x1b[?25h' in screen.read()
-
-
 def test_status(screen, capsys):
     with terminal.status('waiting') as show:
         show('nobody sees it')

@@ -3,20 +3,16 @@
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageColor
+from PIL import Image
 
 from pan_mm.visualization import (
     optical_flow,
     paint_flow,
     paint_maps,
     tile,
-    timeline_chart,
     weights_chart,
     write_animation,
 )
-from pan_mm.visualization import pictures as drawn
-
-LINES = [ImageColor.getrgb(color) for color in drawn.LINES]
 
 
 def test_brighter_is_more():
@@ -31,37 +27,6 @@ def test_maps_given_together_share_the_scale():
     maps = np.stack([np.full((8, 8), 1.0), np.full((8, 8), 4.0)])
     weak, strong = paint_maps(maps)
     assert strong.mean() > weak.mean() + 50
-
-
-class TestTimeline:
-    times = np.arange(1.0, 5.0)
-    scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]])
-
-    def rows(self, picture, color, columns):
-        """Rows in which a color is seen within these columns."""
-        return np.flatnonzero((picture[40:, columns] == color).all(axis=2).any(axis=1)) + 40
-
-    def test_lines_follow_the_scores(self):
-        picture = timeline_chart(self.times, self.scores, ['walk', 'run'])
-        early, late = slice(60, 200), slice(700, 870)
-        for color, sign in ((LINES[0], 1), (LINES[1], -1)):  # the higher peak comes first
-            change = (
-                self.rows(picture, color, late).mean() - self.rows(picture, color, early).mean()
-            )
-            assert sign * change > 50
-
-    def test_events_lie_below_the_lines(self):
-        plain = timeline_chart(self.times, self.scores, ['walk', 'run'])
-        marked = timeline_chart(self.times, self.scores, ['walk', 'run'], [(1, 3.0, 4.0, 0.8)])
-        changed = np.argwhere((plain != marked).any(axis=2))
-        assert len(changed)
-        assert (marked[tuple(changed.T)] == LINES[1]).all()
-        assert changed[:, 0].min() > self.rows(plain, LINES[0], slice(None)).max()
-        assert changed[:, 1].min() > 550  # 3 s lie two thirds to the right
-
-
-def test_a_still_clip_is_dark():
-    assert paint_maps(np.zeros((2, 8, 8))).max() < 10
 
 
 def test_flow_follows_the_motion():

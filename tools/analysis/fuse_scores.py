@@ -3,7 +3,7 @@
 
 from mmengine.fileio import dump
 
-from pan_mm.inference.score_fusion import (
+from pan_mm.inference.scores import (
     accuracies,
     fuse_scores,
     load_scores,

@@ -7,8 +7,7 @@ For videos with several labels, it is the average precision of each class.
 import math
 
 from pan_mm.datasets.file_lists import read_label_map
-from pan_mm.inference.per_class import per_class
-from pan_mm.inference.score_fusion import load_scores, scores_and_labels
+from pan_mm.inference.scores import load_scores, per_class, scores_and_labels
 from pan_mm.utils.errors import cli_errors
 from pan_mm.utils.terminal import print_table, tool_parser
 

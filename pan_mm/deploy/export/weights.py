@@ -9,7 +9,7 @@ from typing import Optional, Union
 import torch
 from mmengine.config import Config
 
-from pan_mm.inference.calibrate import COVERAGE, calibrate
+from pan_mm.inference.calibration import COVERAGE, calibrate
 from pan_mm.inference.recognizer import (
     class_names,
     count_classes,

@@ -1,3 +1,4 @@
+import math
 import pickle
 from pathlib import Path
 
@@ -6,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from pan_mm.inference.score_fusion import (
+from pan_mm.inference.scores import (
     accuracies,
     fuse_scores,
     load_scores,
+    per_class,
     scores_and_labels,
 )
 from pan_mm.utils.errors import DataError
@@ -63,16 +65,6 @@ class TestFusion:
         expected = (torch.tensor(FIRST) + torch.tensor(SECOND)) / 2
         torch.testing.assert_close(scores(fused), expected)
 
-    @pytest.mark.parametrize('key', ['filename', 'frame_dir'])
-    def test_videos_in_another_order(self, write, key):
-        other = write('b', SECOND[::-1], LABELS[::-1], 'dcba', key=key)
-        fused = fuse_scores([write('a', FIRST, key=key), other])
-        torch.testing.assert_close(scores(fused), (torch.tensor(FIRST) + torch.tensor(SECOND)) / 2)
-
-    def test_without_names_by_place(self, write):
-        fused = fuse_scores([write('a', FIRST, names=None), write('b', SECOND, names=None)])
-        torch.testing.assert_close(scores(fused), (torch.tensor(FIRST) + torch.tensor(SECOND)) / 2)
-
     def test_accuracies(self, write):
         fused = fuse_scores([write('a', FIRST), write('b', SECOND)])
         # right: 0, 2, not 1, 0; of the classes all, none, all
@@ -94,29 +86,16 @@ class TestRefused:
     @pytest.mark.parametrize(
         ('other', 'message'),
         [
-            (dict(names='abce'), 'a.pkl and .*b.pkl .* 2 are in only one of them, such as d.mp4'),
-            (dict(names=None), '8 are in only one of them, such as a.mp4'),
-            (dict(names='abca'), 'of the same videos, each once'),
-            (
-                dict(labels=[0, 2, 1, 1]),
-                r'video d.mp4 has the label \[0\], then \[1\]',
-            ),
+            (dict(names='abce'), 'a.pkl and .*b.pkl: filename of video 3 is d.mp4, then e.mp4'),
+            (dict(names='bacd'), 'filename of video 0 is a.mp4, then b.mp4'),
+            (dict(labels=[0, 2, 1, 1]), r'gt_label of video 3 is \[0\], then \[1\]'),
+            (dict(scores=SECOND[:3]), 'are of 4 and 3 videos'),
         ],
     )
     def test_other_videos(self, write, other, message):
+        other = dict(scores=SECOND) | other
         with pytest.raises(DataError, match=message):
-            fuse_scores([write('a', FIRST), write('b', SECOND, **other)])
-
-    @pytest.mark.parametrize(
-        ('second', 'labels', 'message'),
-        [
-            (SECOND[:3], LABELS[:3], '1 are in only one of them, such as number 3'),
-            (SECOND, [0, 1, 2, 0], 'video number 1 has the label'),
-        ],
-    )
-    def test_other_videos_without_names(self, write, second, labels, message):
-        with pytest.raises(DataError, match=message):
-            fuse_scores([write('a', FIRST, names=None), write('b', second, labels, None)])
+            fuse_scores([write('a', FIRST), write('b', **other)])
 
     def test_other_classes(self, write):
         with pytest.raises(DataError, match='have 3 and 4 classes'):
@@ -126,10 +105,6 @@ class TestRefused:
         probabilities = torch.tensor(SECOND).softmax(1).tolist()
         with pytest.raises(DataError, match='holds probabilities, the other logits'):
             fuse_scores([write('a', FIRST), write('b', probabilities)])
-
-    def test_views_not_averaged(self, write):
-        with pytest.raises(DataError, match='average_clips'):
-            load_scores(write('a', [FIRST] * 4))
 
     def test_not_finite(self, write):
         with pytest.raises(DataError, match='sample 1 has scores that are not finite'):
@@ -148,14 +123,14 @@ class Evil:
 
 class EvilStorage:
     def __reduce__(self):
-        return torch.storage._load_from_bytes, (pickle.dumps(Evil()),)
+        return torch.storage._load_from_bytes, (pickle.dumps(Evil(), 2),)
 
 
 class TestUntrusted:
     @pytest.mark.parametrize('content', [Evil(), EvilStorage(), [1], {}, []])
     def test_other_pickles(self, tmp_path, capfd, content):
         path = tmp_path / 'a.pkl'
-        path.write_bytes(pickle.dumps(content))
+        path.write_bytes(pickle.dumps(content, 2))
         with pytest.raises(DataError, match='a.pkl'):
             load_scores(path)
         assert 'must not run' not in capfd.readouterr().out
@@ -163,7 +138,7 @@ class TestUntrusted:
     def test_damaged(self, write, tmp_path):
         path = tmp_path / 'b.pkl'
         path.write_bytes(Path(write('a', FIRST)).read_bytes()[:-20])
-        with pytest.raises(DataError, match='cannot be read as plain data'):
+        with pytest.raises(DataError, match='is not plain data in a pickle'):
             load_scores(path)
 
     def test_a_small_file_that_asks_for_ten_thousand_million_numbers(self, write):
@@ -175,14 +150,16 @@ class TestUntrusted:
         for changed in (shape, shape.replace(b'K\x01t', huge + b't')):
             assert changed != content
             path.write_bytes(changed)
-            with pytest.raises(DataError, match='a.pkl cannot be read as plain data'):
+            with pytest.raises(
+                DataError, match='a.pkl (was refused.*claim more|is not plain data.*overflowed)'
+            ):
                 load_scores(path)
 
     @pytest.mark.parametrize(
         'content',
         [
             b'\x80\x02Nr\xff\xff\xff\x7f.',  # a place in the memo, far away
-            b'\x80\x04\x8e' + (2**40).to_bytes(8, 'little') + b'abc.',  # bytes that are not there
+            b'\x80\x02\x8e' + (2**40).to_bytes(8, 'little') + b'abc.',  # bytes that are not there
             b'\x80\x02c_codecs\nencode\n}X\x01\0\0\0ak\x01sb.',  # state of a function of ours
         ],
     )
@@ -197,3 +174,50 @@ class TestUntrusted:
         mmengine.dump([sample], str(tmp_path / 'a.pkl'))
         with pytest.raises(DataError, match='a.pkl: sample 0 has no pred_score and gt_label'):
             load_scores(tmp_path / 'a.pkl')
+
+
+# Rows: recognized as 0, 0, 2 | 1, 2 | nothing of 2
+CLASS_SCORES = np.array([[3, 0, 1], [2, 1, 0], [0, 1, 5], [0, 2, 1], [0, 1, 2.0]], np.float32)
+CLASS_LABELS = np.array([0, 0, 0, 1, 1])
+SEVERAL = np.array([[1, 0, 1], [1, 0, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0]])
+
+
+def test_one_label():
+    a, b, c = per_class(CLASS_SCORES, CLASS_LABELS, 'abc')
+    assert a[:3] == ('a', 3, pytest.approx(200 / 3)) and a.precision == 100
+    assert a.mistaken == [('c', 1)] == b.mistaken
+    assert (b.videos, b.value, b.precision) == (2, 50, 100)
+    assert c.videos == 0 and math.isnan(c.value) and c.precision == 0
+
+
+def test_several_labels():
+    a, b, c = per_class(CLASS_SCORES, SEVERAL, 'abc')
+    assert (a.videos, a.value) == (2, 100)  # both come first by their scores of class a
+    assert b.videos == 0 and math.isnan(b.value)
+    # Scores of class c in order: 5 (right), 2, two of 1 (both right) at once, 0
+    assert c.value == pytest.approx(100 * (1 / 3 * 1 + 2 / 3 * 3 / 4))
+
+
+def test_names_that_do_not_fit():
+    with pytest.raises(DataError, match='2 class names for scores of 3 classes'):
+        per_class(CLASS_SCORES, CLASS_LABELS, 'ab')
+
+
+@pytest.mark.slow
+def test_tool(tmp_path, run_tool):
+    def dump(labels):
+        samples = [
+            dict(pred_score=torch.tensor(score), gt_label=label)
+            for score, label in zip(CLASS_SCORES, labels)
+        ]
+        mmengine.dump(samples, tmp_path / 'scores.pkl')
+        return run_tool('tools/analysis/per_class.py', tmp_path / 'scores.pkl', *names, check=True)
+
+    names = []
+    lines = dump(torch.tensor(CLASS_LABELS)[:, None]).stdout.splitlines()
+    assert lines[1].split() == ['1', '2', '50.0%', '100.0%', '2', '(1)']
+    (tmp_path / 'map.txt').write_text('wave\nclap\nsit\n')
+    names = ['--label-map', tmp_path / 'map.txt']
+    lines = dump(torch.tensor(SEVERAL, dtype=torch.float32)).stdout.splitlines()
+    assert 'average precision' in lines[0]
+    assert ['wave', '2', '100.0%'] in [line.split() for line in lines]
