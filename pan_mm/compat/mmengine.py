@@ -135,33 +135,6 @@ def _amp_on_cpu(amp_optimizer_wrapper):
     )
 
 
-# Param groups ---------------------------------------------------------------------------
-
-
-def _groups_stay_config_dicts(optimizer_wrapper):
-    import torch
-    from mmengine.config import ConfigDict
-
-    # Built without __init__, which would import torch._dynamo (seconds).
-    optimizer = object.__new__(torch.optim.SGD)
-    optimizer.defaults = {}
-    optimizer.param_groups = [ConfigDict(params=[torch.nn.Parameter(torch.zeros(1))])]
-    wrapper = optimizer_wrapper.OptimWrapper(optimizer)
-    return type(wrapper.optimizer.param_groups[0]) is not dict
-
-
-def _plain_groups(optimizer_wrapper):
-    init = optimizer_wrapper.OptimWrapper.__init__
-
-    @functools.wraps(init)
-    def __init__(self, optimizer, *args, **kwargs):
-        groups = optimizer.param_groups
-        groups[:] = [dict(group.items()) for group in groups]
-        init(self, optimizer, *args, **kwargs)
-
-    optimizer_wrapper.OptimWrapper.__init__ = __init__
-
-
 # Processes ------------------------------------------------------------------------------
 
 
@@ -213,25 +186,6 @@ def _no_device_ids(runner):
         init(self, module, *args, **kwargs)
 
     distributed.__init__ = __init__
-
-
-def _fsdp_arguments_by_place(fsdp):
-    state = {}
-    with mock.patch.object(fsdp.FSDP, 'optim_state_dict_to_load') as called:
-        fsdp.FSDPStrategy.load_optim_state_dict(mock.Mock(), state)
-    return called.call_args.args[:1] == (state,)
-
-
-def _fsdp_arguments_by_name(fsdp):
-    @functools.wraps(fsdp.FSDPStrategy.load_optim_state_dict)
-    def load_optim_state_dict(self, state_dict):
-        optimizer = self.optim_wrapper.optimizer
-        state_dict = fsdp.FSDP.optim_state_dict_to_load(
-            model=self.model, optim=optimizer, optim_state_dict=state_dict
-        )
-        self.optim_wrapper.load_state_dict(state_dict)
-
-    fsdp.FSDPStrategy.load_optim_state_dict = load_optim_state_dict
 
 
 # Packages -------------------------------------------------------------------------------
@@ -342,15 +296,6 @@ REPAIRS = (
         apply=_amp_on_cpu,
     ),
     Repair(
-        name='plain-param-groups',
-        reason='optimizers built with parameter groups get ConfigDicts for groups, which '
-        'torch.compile cannot trace (mmengine/optim/optimizer/default_constructor.py)',
-        until='MMEngine hands plain dicts to the optimizer',
-        module='mmengine.optim.optimizer.optimizer_wrapper',
-        needed=_groups_stay_config_dicts,
-        apply=_plain_groups,
-    ),
-    Repair(
         name='gloo-on-cpu',
         reason='init_dist sets a CUDA device and asks for NCCL where there is none '
         '(mmengine/dist/utils.py)',
@@ -371,15 +316,6 @@ REPAIRS = (
         module='mmengine.runner.runner',
         needed=_passes_device_ids,
         apply=_no_device_ids,
-    ),
-    Repair(
-        name='fsdp-resume',
-        reason='FSDPStrategy passes the optimizer state to FSDP.optim_state_dict_to_load by place, '
-        'and torch 2.1 changed the places, so --resume fails (mmengine/_strategy/fsdp.py)',
-        until='FSDPStrategy.load_optim_state_dict passes its arguments by name',
-        module='mmengine._strategy.fsdp',
-        needed=_fsdp_arguments_by_place,
-        apply=_fsdp_arguments_by_name,
     ),
     Repair(
         name='package-look-up',
