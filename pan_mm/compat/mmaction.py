@@ -4,7 +4,6 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
-import inspect
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace

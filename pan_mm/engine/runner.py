@@ -138,36 +138,19 @@ class CheckedRunner(Runner):
         own = ConfiguredSettings(self.optim_wrapper, self.param_schedulers) if alone else None
         try:
             super().resume(filename, *args, **kwargs)
-            self._check_optimizer()
             for change in own.apply(self.optim_wrapper) if own else ():
                 self.logger.warning(f'the config differs from {filename}: {change}')
-        except (
-            *(AttributeError, IndexError, KeyError),
-            *(RuntimeError, TypeError, ValueError),
-        ) as error:
-            if isinstance(error, PANError):
-                raise
+        except PANError:
+            raise
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f'{filename}: no training can be resumed from it ({type(error).__name__}: {error})'
             ) from error
-
         if self.epoch >= self.max_epochs or self.iter >= self.max_iters:
             self.logger.warning(
                 f'{filename} ends the training of {self.max_epochs} epochs, so nothing is left to '
                 f'do; epochs={2 * self.max_epochs} would train on'
             )
-
-    def _check_optimizer(self):
-        """Refuse momentum of other shapes than its parameters, which PyTorch takes."""
-        optimizers = getattr(self.optim_wrapper, 'optim_wrappers', {'': self.optim_wrapper})
-        for wrapper in optimizers.values():
-            for parameter, state in wrapper.optimizer.state.items():
-                for name, value in state.items():
-                    if torch.is_tensor(value) and value.ndim and value.shape != parameter.shape:
-                        raise ValueError(
-                            f'{name} of the optimizer has the shape {tuple(value.shape)}, its '
-                            f'parameter {tuple(parameter.shape)}'
-                        )
 
     def _compare_classes(self, checkpoint, filename):
         """Refuse to resume with classes in another order; say it where only weights are taken."""

@@ -59,7 +59,7 @@ def run_tool(name: str, example: Optional[str] = None) -> None:
     logging.raiseExceptions = False  # a full disk would print a traceback for each line
     checked = name.removesuffix('.py') in CHECKED
     raises, options = _own_options() if checked else (False, {})
-    kinds = (PANError, OSError) if checked else (PANError,)
+    kinds = (PANError, OSError, ImportError) if checked else (PANError,)
     with nullcontext() if raises else cli_errors(*kinds):
         for i, word in enumerate(sys.argv[1:], 1):
             if word.endswith('.py'):

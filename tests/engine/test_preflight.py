@@ -40,17 +40,15 @@ def test_sound_config(ann_file, videos):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(num_clips=4), 'num_clips=4 of PANSampleFrames but num_segments=8'),
-        (dict(clip_len=1), 'clip_len=1 of PANSampleFrames but the model takes 4'),
-        (dict(sampler='SampleFrames', clip_len=1), 'clip_len=1 of SampleFrames'),
+        (dict(num_clips=4), r'num_clips=4 of PANSampleFrames, but the model takes 8 \(segments\)'),
+        (dict(clip_len=1), 'clip_len=1 of PANSampleFrames, but the model takes 4 '),
         (dict(backbone=dict(num_segments=16)), 'num_segments=16 but model.cls_head.num_segments=8'),
         (dict(cls_head=dict(type='TSMHead', num_segments=4)), 'cls_head.num_segments=4'),
         (
             dict(backbone=dict(type='ResNetTSM'), cls_head=dict(num_segments=4)),
             'backbone.num_segments=8 but model.cls_head.num_segments=4',
         ),
-        (dict(num_clips=4, cls_head=dict(type='TSNHead')), 'num_clips=4 of PANSampleFrames'),
-        (dict(backbone=dict(type='ResNetTSM')), 'takes 1 adjacent frames'),
+        (dict(backbone=dict(type='ResNetTSM')), r'takes 1 \(frames of each'),
         (dict(cls_head=dict(num_classes=2)), 'train.txt:2: label 2 is outside 0 … 1'),
     ],
 )
@@ -86,8 +84,6 @@ def test_pixels_are_normalized_as_the_weights_want(ann_file, videos, on):
     for wrong in (imagenet, dict(mean_std_of='timm.resnet18'), {}):
         with pytest.raises(DataError, match=r'lite0 are for mean=\[127.5, .*std=\[127.5, '):
             check(**wrong)
-    with pytest.raises(DataError, match='no network .resnet_18.; the nearest: resnet18'):
-        check('torchvision.resnet_18', **imagenet)
 
 
 VIDEO = [
@@ -132,12 +128,7 @@ def test_clips_of_a_3d_backbone_that_vap_does_not_take(ann_file, videos):
         preflight(cfg)
 
 
-def test_a_forgotten_sampler(ann_file, videos):
-    with pytest.raises(DataError, match="no transform .* samples.*'PANSampleFrames', clip_len=4"):
-        preflight(whole(ann_file, videos, [t for t in VIDEO if 'Sample' not in t['type']]))
-
-
-def test_pixels_that_nobody_normalises(ann_file, videos):
+def test_pixels_that_nobody_normalizes(ann_file, videos):
     with pytest.raises(DataError, match='1 problem.*\n.*has no mean and std, .* 0 to 255'):
         preflight(whole(ann_file, videos, mean_std={}))
     pipeline = [*VIDEO, dict(type='Normalize', **MEAN_STD)]
@@ -166,13 +157,6 @@ def test_classes_without_a_video_are_warned_of(ann_file, videos, tmp_path):
     log = (tmp_path / 'log').read_text()
     assert log.count('1 of num_classes=3 classes have no video:\n  ') == 2
     assert '\n  1\n' in log and '\n  jump\n' in log
-
-
-def test_temporal_pooling_halves_the_segments(ann_file, videos):
-    backbone = dict(backbone=dict(type='ResNetTSM', temporal_pool=True))
-    preflight(config(ann_file, videos, backbone=backbone, cls_head=dict(num_segments=4)))
-    with pytest.raises(DataError, match='=8, which temporal_pool halves, but .*; set both to fit'):
-        preflight(config(ann_file, videos, backbone=backbone))
 
 
 def test_labels_are_needed_where_they_are_used(ann_file, videos):
