@@ -6,7 +6,7 @@ from pan_mm.utils.terminal import status
 from .options import add_model, chosen_model
 
 EXTRA = 'export'
-FORMATS = ('onnx', 'pt2', 'aoti.pt2', 'safetensors')
+FORMATS = ('onnx', 'pt2', 'safetensors')
 
 
 def add_arguments(parser):
@@ -15,8 +15,7 @@ def add_arguments(parser):
     parser.add_argument(
         '--out',
         required=True,
-        help='NAME.onnx, NAME.pt2 (torch.export), NAME.aoti.pt2 (compiled) or NAME.safetensors '
-        '(the weights)',
+        help='NAME.onnx, NAME.pt2 (torch.export) or NAME.safetensors (the weights)',
     )
     parser.add_argument('--format', choices=FORMATS, help='must match the suffix of --out')
     parser.add_argument(

@@ -22,7 +22,6 @@ from .quantization import quantize
 from .weights import export_weights
 
 OPSET = 18
-COMPILED = '.aoti.pt2'
 
 
 class FramesToLogits(nn.Module):
@@ -72,8 +71,7 @@ def export(
         config (str | Path | Config): Config of the recognizer.
         checkpoint (str | Path): Its weights.
         out (str | Path): ``NAME.onnx`` (opset 18), ``NAME.pt2`` (``torch.export``),
-            ``NAME.aoti.pt2`` (compiled by AOTInductor for this kind of processor; takes minutes
-            and a C++ compiler), or ``NAME.safetensors`` (the weights, see
+            or ``NAME.safetensors`` (the weights, see
             :func:`pan_mm.deploy.export.weights.export_weights`).
         dtype (str): Type of the frames, 'uint8' or 'float32'. Defaults to 'uint8'.
         size (tuple[int], optional): (H, W). Defaults to the crop of the test pipeline.
@@ -187,25 +185,8 @@ def _real_frames(config, video, shape):
 def _write_torch(model, frames, path, metadata):
     batch = torch.export.Dim('batch')
     program = torch.export.export(model, (frames,), dynamic_shapes=({0: batch},))
-    if path.name.endswith(COMPILED):
-        return _compile(program, path, metadata)
     torch.export.save(program, path, extra_files={METADATA: metadata})
     return torch.export.load(path).module()
-
-
-def _compile(program, path, metadata):
-    from torch._inductor.exc import InvalidCxxCompiler  # takes seconds to import
-
-    options = {'aot_inductor.metadata': {METADATA: metadata}}
-    try:
-        torch._inductor.aoti_compile_and_package(
-            program, package_path=str(path), inductor_configs=options
-        )
-    except InvalidCxxCompiler as error:
-        raise ValueError(
-            f'{path.name}: AOTInductor needs a C++ compiler; install g++, or name one in CXX'
-        ) from error
-    return torch._inductor.aoti_load_package(str(path))
 
 
 def _write_onnx(model, frames, path, metadata):
