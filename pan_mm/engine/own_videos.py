@@ -105,9 +105,8 @@ def read_own_videos(folder: Path) -> OwnVideos:
         raise DataError(f'{", ".join(missing)}: no such list; tools/data/build_list.py writes it')
     lines = read_lines(lists[0])
     delimiter = '\t' if '\t' in lines[0] else ' '
-    fields = [line.split(delimiter) for line in lines]
-    videos = [Video(first, int(label)) for first, *_, label in fields]
-    frames = frame_names(str(folder), videos) if len(fields[0]) == 3 else None
+    videos = [Video.from_line(line, delimiter) for line in lines]
+    frames = frame_names(str(folder), videos)
     return OwnVideos(folder, classes, [video.label for video in videos], delimiter, frames)
 
 

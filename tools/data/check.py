@@ -13,14 +13,14 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from pan_mm.config.find import config_path
-from pan_mm.datasets.checks.annotations import AnnotationFormat, read_lines
+from pan_mm.datasets.checks.annotations import read_lines
 from pan_mm.datasets.checks.dataset import (
     check_decoding,
     check_label_order,
     check_list,
+    format_of,
     has_list,
     infos,
-    layout_of,
     list_of,
     open_dataset,
     place_of,
@@ -90,7 +90,7 @@ def write_clean(cfg, split, args):
     if not has_list(dataset_cfg):
         raise DataError(f'{dataset_cfg.type} has no list to clean')
     lines = read_lines(list_of(dataset_cfg))
-    form = AnnotationFormat(num_classes=num_classes_of(cfg), **layout_of(dataset_cfg))
+    form = format_of(dataset_cfg, num_classes_of(cfg))
     kept = [line for line in lines if not any(form.problems(line))]
     if args.decode and kept:
         write_lines(args.write_clean, kept)

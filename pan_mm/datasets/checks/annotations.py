@@ -45,9 +45,13 @@ class AnnotationFormat:
             return '"video label"'
         return f'"folder {"first_frame " if self.with_offset else ""}num_frames label"'
 
+    def fields(self, line: str) -> list:
+        """Split a line as MMAction2 does."""
+        return line.split() if self.rawframes else line.strip().split(self.delimiter)
+
     def problems(self, line: str) -> Iterator[str]:
         """Find the problems of a line and of the video that it names."""
-        fields = line.split() if self.rawframes else line.strip().split(self.delimiter)
+        fields = self.fields(line)
         if not fields or not fields[0]:
             yield 'empty line, remove it'
             return
@@ -118,18 +122,22 @@ def check_annotations(ann_file: str, data_prefix: str = '', **layout) -> list:
     Returns:
         list[str]: A message per problem, with the file and line; empty if all is well.
     """
+    return check_file(ann_file, AnnotationFormat(data_prefix, **layout))
+
+
+def check_file(ann_file: str, form: AnnotationFormat) -> list:
+    """Find the problems of an annotation file, as :func:`check_annotations` does."""
     if not os.path.isfile(ann_file):
         return [f'{ann_file}: no such annotation file; set ann_file and data_root']
-    with open(ann_file, 'rb') as file:
-        if file.read(3) == codecs.BOM_UTF8:  # MMEngine reads it as part of the first name
-            return [f'{ann_file}: begins with a byte-order mark; save it as UTF-8 without one']
+    if Path(ann_file).read_bytes().startswith(codecs.BOM_UTF8):
+        # MMEngine reads it as part of the first name.
+        return [f'{ann_file}: begins with a byte-order mark; save it as UTF-8 without one']
     try:
         lines = read_lines(ann_file)
     except DataError as error:
         return [str(error)]
     if not lines:
         return [f'{ann_file}: empty, it needs a line for each video']
-    form = AnnotationFormat(data_prefix, **layout)
     return [
         f'{ann_file}:{number}: {problem}'
         for number, line in enumerate(lines, 1)
