@@ -61,7 +61,7 @@ PARTS: dict = {
 # Networks of other libraries in PANBackbone.
 LIBRARY = re.compile(r'(timm|torchvision|mmpretrain|mmcls)[./][\w.]+')
 LIBRARY_KEYS = {
-    *('shift_div', 'causal', 'is_shift', 'frozen_stages', 'pretrained'),
+    *('shift_div', 'causal', 'is_shift', 'pretrained'),
     *('drop_rate', 'drop_path_rate'),
 }
 

@@ -102,8 +102,9 @@ def insert_shift(
     stages = find_stages(module)
     if not stages:
         raise ValueError(
-            'no rule says where its temporal shift goes; ResNet, RegNet, MobileNet, MNASNet, '
-            'EfficientNet and ConvNeXt have one. Set is_shift=False to have none'
+            f'no rule says where the temporal shift of {type(module).__name__} goes; ResNet, '
+            'RegNet, MobileNet, MNASNet, EfficientNet and ConvNeXt have one. Set is_shift=False '
+            'to have none'
         )
     step = 2 if max(map(len, stages.values())) >= 23 else 1
     kind = CausalTemporalShift if causal else TemporalShift
