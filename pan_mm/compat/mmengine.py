@@ -75,13 +75,13 @@ def _writes_in_place(local_backend):
     return opened.call_args.args[0] == 'file'
 
 
-def _write_whole(local_backend):
+def _write_atomically(local_backend):
     backend = local_backend.LocalBackend
     for name in ('put', 'put_text'):
-        setattr(backend, name, _written_whole(getattr(backend, name)))
+        setattr(backend, name, _atomic(getattr(backend, name)))
 
 
-def _written_whole(put):
+def _atomic(put):
     @functools.wraps(put)
     def put_whole(self, obj, filepath, *args, **kwargs):
         from pan_mm.utils.files import atomic_write
@@ -282,7 +282,7 @@ REPAIRS = (
         until='LocalBackend.put writes a temporary file and renames it',
         module='mmengine.fileio.backends.local_backend',
         needed=_writes_in_place,
-        apply=_write_whole,
+        apply=_write_atomically,
     ),
     Repair(
         name='amp-on-cpu',
@@ -329,8 +329,8 @@ REPAIRS = (
     ),
     Repair(
         name='scope-pan_mm',
-        reason='"pan_mm::config" needs a name in a table of MMEngine that nobody can register '
-        'in (mmengine#1410; mmengine/config/utils.py)',
+        reason='"pan_mm::config" needs an entry in a fixed table of MMEngine '
+        ' (mmengine#1410; mmengine/config/utils.py)',
         until='MODULE2PACKAGE takes third parties in',
         module='mmengine.config.utils',
         needed=lambda config_utils: 'pan_mm' not in config_utils.MODULE2PACKAGE,

@@ -14,9 +14,9 @@ FIXES = dict(
 
 
 def check() -> None:
-    """Say of the first package that is missing what installs it.
+    """Check that the required packages are there, and the version of PyTorch.
 
-    Versions are MMAction2's to check, as it does on import; only those of PyTorch it does not.
+    MMAction2 checks the other versions when it is imported.
 
     Raises:
         ImportError: Names the package, the version found, and the fix.

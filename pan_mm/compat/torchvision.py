@@ -29,7 +29,7 @@ def _declare_operators(spec):
 class _SecondTry:
     """Imports torchvision, once more with its operators declared where that fails for one.
 
-    It acts on import, so a healthy torchvision costs nothing until somebody uses it.
+    It acts on import, so a healthy torchvision costs nothing until it is used.
     """
 
     def find_spec(self, fullname, path=None, target=None):

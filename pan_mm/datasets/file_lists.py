@@ -186,7 +186,7 @@ def group_of(video: Video, group_by: Optional[str]) -> str:
     Args:
         video (Video): Its path begins with the class.
         group_by (str, optional): 'folder' for the folder below the class; or a regular expression
-            on the path below the class, whose first group, or else whole match, counts.
+            on the path below the class, whose first group, or whole match, counts.
             By default each video is a group.
 
     Raises:

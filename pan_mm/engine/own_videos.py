@@ -44,7 +44,7 @@ SIZES = (224, 160, 112, 96, 64)  # pixels
 STEPS = 400  # that frames of any size get before larger ones are taken
 MOST = dict(steps=2000, epochs=60)  # a longer training goes beyond neither
 VALIDATIONS = 10  # of a training, with a checkpoint each
-WARM_UP = 20  # a part in so many of the epochs
+WARM_UP = 20  # 1 / WARM_UP of the epochs
 RATIO = 3  # the largest class over the smallest, from which all are seen equally often
 # Words in the name of a class that the mirror image of its video is not of.
 SIDES = re.compile(
@@ -111,7 +111,7 @@ def read_own_videos(folder: Path) -> OwnVideos:
 
 
 def sided(classes: Sequence) -> list:
-    """Names of the classes whose mirror image is of another class, such as 'turnLeft'."""
+    """Names of the classes whose mirror image shows another class, such as 'turnLeft'."""
     return [name for name in classes if SIDES.search(_words(name))]
 
 
@@ -129,19 +129,20 @@ def write_config(
 ) -> Schedule:
     """Write a config that trains a model on own videos within a budget.
 
-    It has the largest frames that leave ``STEPS`` steps, and as many steps as the budget allows:
-    a step is measured on this machine.
+    It has the largest frames that leave ``STEPS`` steps, and all steps that the budget allows: a
+    step is measured on this machine.
 
     Args:
         path (Path): The config; beside the lists it may move with them.
         model (str): A name of ``OWN_MODELS``.
         videos (OwnVideos): To train on.
         minutes (float): Time of the training in minutes of one core, or of the GPU.
-        size (int, optional): Height and width of the frames. Defaults to what the budget allows.
-        flip (bool): Whether a mirror image is of the same class.
+        size (int, optional): Height and width of the frames. Defaults to the largest within the
+            budget.
+        flip (bool): Whether a mirror image shows the same class.
 
     Returns:
-        Schedule: What it wrote.
+        Schedule: The schedule in the config.
 
     Raises:
         ConfigError: If there is no such model.
@@ -222,14 +223,14 @@ def _lines(path, model, videos, schedule, flip):
     yield '# Written by tools/data/build_list.py; yours to change.'
     yield f"_base_ = 'pan_mm::recognition/{OWN_MODELS[model]}.py'"
     yield ''
-    helpers = ['read_frames'] * bool(videos.frames) + ['set_arguments'] * (not flip)
-    if helpers:
-        yield f'from pan_mm.config.pipelines import {", ".join(helpers)}'
-        yield ''
     if videos.frames:
+        yield 'from pan_mm.config.pipelines import read_frames'
+        yield ''
         yield 'read_frames(_base_)'
     if not flip:
-        yield "set_arguments(_base_, 'Flip', flip_ratio=0)  # a mirror image is of another class"
+        yield 'from pan_mm.config.pipelines import set_arguments'
+        yield ''
+        yield "set_arguments(_base_, 'Flip', flip_ratio=0)  # a mirror image shows another class"
     yield f'_base_.param_scheduler[0].end = {max(schedule.epochs // WARM_UP, 1)}  # warm-up'
     yield f'_base_.param_scheduler[1].update(end={schedule.epochs}, T_max={schedule.epochs})'
     yield ''

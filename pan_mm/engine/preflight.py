@@ -84,7 +84,7 @@ def _is_evaluated(evaluators: Any) -> bool:
 
 
 def _check_statistics(recognizer: dict, preprocessor: dict) -> Iterator[str]:
-    """Check that frames are normalized as for the weights of a backbone that tells how."""
+    """Check that frames are normalized as the weights of the backbone expect it."""
     backbone = recognizer.get('backbone') or {}
     if 'PANBackbone' in str(backbone.get('type')):
         backbone = backbone.get('backbone') or {}
@@ -166,7 +166,7 @@ def _check_shapes(recognizer: dict, dataset: dict) -> Iterator[str]:
         with torch.device('meta'), torch.random.fork_rng([]), torch.no_grad():
             model = MODELS.build(without(recognizer, ('pretrained', 'weights'))).eval()
             maps, _ = model.extract_feat(torch.empty(1, *shape), stage='backbone')
-    except Exception:  # the model itself reports what it does not take
+    except Exception:  # the model itself reports unsupported input
         return
     if not isinstance(maps, torch.Tensor) or maps.ndim < 4:
         return

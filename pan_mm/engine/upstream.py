@@ -96,7 +96,7 @@ def _asks_for_help() -> bool:
 
 
 def _own_options() -> tuple:
-    """Read ``--traceback``, which only we know, and what the config is changed by."""
+    """Read ``--traceback``, our own option, and the changes of the config."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
     parser.add_argument('--traceback', action='store_true', help='show where an error arose')
     if _asks_for_help():

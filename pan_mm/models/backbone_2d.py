@@ -69,7 +69,7 @@ def build_backbone(cfg: dict, num_segments: int) -> tuple:
 
 
 def split_type(kind: Any) -> tuple:
-    """Library and name that a config's ``type`` tells; the library is '' for MMAction2's own."""
+    """Split a config's ``type`` into library and name; the library is '' for MMAction2's own."""
     if callable(kind):
         library, name = kind.__module__.partition('.')[0], kind.__name__
         return (library, name) if library == 'torchvision' else ('', kind)

@@ -13,7 +13,7 @@ from pan_mm.utils.errors import VideoError
 
 
 def write_video(path, codec, count=40, **options):
-    """Noise that drifts, so that every frame is another and predicted from its neighbours."""
+    """Noise that drifts, so that every frame is another and predicted from its neighbors."""
     picture = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     picture = np.kron(picture, np.ones((8, 8, 1), np.uint8))  # 96 × 128
     with av.open(str(path), 'w') as container:

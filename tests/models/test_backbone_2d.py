@@ -228,7 +228,7 @@ class TestWeights:
         for backbone in (rgb, lite):
             backbone.eval()
             for shift in shifts(backbone):
-                shift.shift_div = 10**6  # a single segment has no neighbours
+                shift.shift_div = 10**6  # a single segment has no neighbors
             with torch.no_grad():
                 features = backbone(frames).mean(dim=(2, 3))
             logits = features @ state['classifier.weight'].T + state['classifier.bias']

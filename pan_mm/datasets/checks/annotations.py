@@ -55,7 +55,9 @@ class AnnotationFormat:
         if not fields or not fields[0]:
             yield 'empty line, remove it'
             return
-        num_counts = 1 + self.with_offset if self.rawframes else 0
+        num_counts = 0
+        if self.rawframes:
+            num_counts = 2 if self.with_offset else 1
         numbers, labels = fields[1:], fields[1 + num_counts :]
         if len(labels) > 1 and not self.multi_class:
             advice = 'RawframeDataset splits at any white space, so no path may have any'
@@ -64,7 +66,7 @@ class AnnotationFormat:
             yield f'has {len(fields)} fields, expected {self.columns}; {advice}'
         elif not all(re.fullmatch(r'\s*[-+]?\d+\s*', number) for number in numbers):
             yield f'expected {self.columns} with whole numbers, got "{" ".join(fields)}"'
-        elif self.rawframes and not any(int(n) > 0 for n in numbers[num_counts - 1 : num_counts]):
+        elif self.rawframes and (len(numbers) < num_counts or int(numbers[num_counts - 1]) < 1):
             yield f'expected {self.columns} with at least one frame, got "{" ".join(fields)}"'
         else:
             counts = [int(number) for number in numbers[:num_counts]]

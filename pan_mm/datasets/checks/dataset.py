@@ -102,7 +102,7 @@ def open_dataset(cfg: dict):
     MotionShapes, which writes its own list, is rendered if it is not there.
 
     Raises:
-        DataError: If the config is of another type of dataset.
+        DataError: If the dataset has another type.
     """
     cls = _class_of(cfg)
     if not (isinstance(cls, type) and issubclass(cls, (VideoDataset, RawframeDataset))):

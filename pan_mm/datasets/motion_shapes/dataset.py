@@ -84,7 +84,7 @@ class MotionShapesDataset(VideoDataset):
 
     Two shapes move left or right, move up or down, grow or shrink, turn either way, approach or
     part, appear or vanish, over a drifting noisy texture. One frame says nothing of the class;
-    :mod:`pan_mm.datasets.motion_shapes.render` tells why. The clips are rendered into
+    :mod:`pan_mm.datasets.motion_shapes.render` explains why. The clips are rendered into
     ``data_root`` when it does not exist, about half a minute and 55 MB with the defaults, and
     read as MMAction2's ``VideoDataset`` from then on.
 

@@ -32,7 +32,7 @@ class Frame(NamedTuple):
         captured (float, optional): ``time.perf_counter()`` when a live frame arrived.
     """
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs
+    index: int  # type: ignore[assignment]  # hides tuple.index, which is not needed
     timestamp: float
     image: np.ndarray
     captured: Optional[float] = None
@@ -137,7 +137,7 @@ class FrameBuffer:
     Args:
         capacity (int): Frames that may wait. At least stride + m - 1, so that a segment fits in
             wherever it begins.
-        starts_segment (callable): Tells if a segment starts at the frame of an index.
+        starts_segment (callable): Tests if a segment starts at the frame of an index.
         patience (float, optional): Seconds without a frame after which the stream counts as
             ended. Endless by default.
     """
@@ -196,7 +196,7 @@ class LiveSource:
     """A camera or network stream, read by a thread of its own; late frames are dropped.
 
     When the stream breaks off it is opened again after 0.5 s, 1 s, 2 s, … up to 30 s. The frames'
-    index then jumps, so that no segment spans the break; what the recognizer has stays.
+    index then jumps, so that no segment spans the break; the recognizer keeps its window.
 
     Args:
         address (int | str): Number of a camera or a network address.
