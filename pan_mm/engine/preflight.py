@@ -1,18 +1,16 @@
 """Checks of a config before the run has spent time: what would fail late, or be wrong silently."""
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
-from mmengine.logging import print_log
 
 from pan_mm.config.find import without
 from pan_mm.config.overrides import argument, arguments
 from pan_mm.config.pipelines import kind_of, leaf_datasets
-from pan_mm.datasets.checks.dataset import check_list, has_list, missing_classes
+from pan_mm.datasets.checks.dataset import check_list, has_list
 from pan_mm.models.backbone_2d import pixel_statistics, same_statistics
 from pan_mm.models.pan_ensemble import stream_configs
 from pan_mm.utils.errors import DataError, listed
@@ -20,8 +18,6 @@ from pan_mm.utils.errors import DataError, listed
 
 def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
     """Check that the parts of a recognizer fit and that annotations and files are sound.
-
-    Classes that no video of the training is of are warned of.
 
     Args:
         cfg (Config): Config of a run, as for MMEngine's ``Runner``.
@@ -52,8 +48,6 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
     problems = list(dict.fromkeys(problems))
     if problems:
         raise DataError(f'{len(problems)} problem(s) found before the start:{listed(problems)}')
-    if 'train' in splits:
-        _warn_of_missing_classes(cfg, recognizers[0].get('cls_head') or {})
 
 
 def _check_dataset(recognizers: list, dataset: dict, labeled: bool) -> Iterator[str]:
@@ -63,18 +57,6 @@ def _check_dataset(recognizers: list, dataset: dict, labeled: bool) -> Iterator[
     if has_list(dataset):  # others check their own annotations
         num_classes = (recognizers[0].get('cls_head') or {}).get('num_classes')
         yield from check_list(dataset, num_classes, labeled)
-
-
-def _warn_of_missing_classes(cfg: Config, head: dict) -> None:
-    lists = list(leaf_datasets((cfg.get('train_dataloader') or {}).get('dataset')))
-    if lists and all(map(has_list, lists)) and head.get('num_classes'):
-        missing = missing_classes(lists, head['num_classes'])
-        if missing:
-            message = (
-                f'train: {len(missing)} of num_classes={head["num_classes"]} classes have no '
-                f'video:{listed(missing)}'
-            )
-            print_log(message, 'current', logging.WARNING)
 
 
 def _is_evaluated(evaluators: Any) -> bool:

@@ -1,6 +1,5 @@
 import pytest
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 
 from pan_mm.engine import preflight
 from pan_mm.utils.errors import DataError
@@ -144,19 +143,6 @@ def test_clips_that_nobody_averages(ann_file, videos):
         preflight(whole(ann_file, videos, **evaluated), ('test',))
     average = {'model.cls_head.average_clips': 'prob'}
     preflight(whole(ann_file, videos, **evaluated, **average), ('test',))
-
-
-def test_classes_without_a_video_are_warned_of(ann_file, videos, tmp_path):
-    logger = MMLogger.get_instance('classes', log_file=str(tmp_path / 'log'))
-    cfg = config(ann_file, videos)
-    preflight(cfg)
-    cfg.train_dataloader.dataset.dataset.metainfo = dict(classes=['run', 'jump', 'fall'])
-    preflight(cfg)
-    for handler in logger.handlers:
-        handler.flush()
-    log = (tmp_path / 'log').read_text()
-    assert log.count('1 of num_classes=3 classes have no video:\n  ') == 2
-    assert '\n  1\n' in log and '\n  jump\n' in log
 
 
 def test_labels_are_needed_where_they_are_used(ann_file, videos):

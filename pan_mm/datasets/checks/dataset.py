@@ -1,11 +1,9 @@
 """Checks of a dataset on the disk against its config, before a long training."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
 from typing import Optional
 
 import numpy as np
@@ -80,22 +78,6 @@ def check_list(cfg: dict, num_classes: Optional[int] = None, labeled: bool = Tru
     return check_file(list_of(cfg), format_of(cfg, num_classes, labeled))
 
 
-def missing_classes(cfgs: Sequence[dict], num_classes: int) -> list:
-    """Find the classes that no video of some lists is of.
-
-    Args:
-        cfgs (Sequence[dict]): Configs of ``VideoDataset`` or ``RawframeDataset``.
-        num_classes (int): Classes of the model.
-
-    Returns:
-        list[str]: Their names, or labels where the first dataset's ``metainfo`` does not name them.
-    """
-    datasets = [open_dataset(dict(cfg, serialize_data=False)) for cfg in cfgs]
-    counts = Counter(label for dataset in datasets for label in labels_of(dataset))
-    names = dict(enumerate(datasets[0].metainfo.get('classes') or ()))
-    return [str(names.get(i, i)) for i in range(num_classes) if i not in counts]
-
-
 def open_dataset(cfg: dict):
     """Read the annotations of a ``VideoDataset`` or ``RawframeDataset``, or of a kind of these.
 
@@ -126,34 +108,6 @@ def labels_of(dataset) -> Iterator[int]:
         label = np.asarray(info['label'])
         # with several labels, a vector of zeros and ones
         yield from label.nonzero()[0].tolist() if dataset.multi_class else [label.item()]
-
-
-def check_label_order(dataset) -> Iterator[str]:
-    """Find labels that follow another order of the classes than the dataset's label map.
-
-    Needs ``metainfo=dict(classes=…)`` in the config of the dataset, and videos in folders that are
-    named after their classes. Several labels of a video have no order.
-    """
-    classes = dataset.metainfo.get('classes')
-    if not isinstance(classes, Sequence) or isinstance(classes, str) or dataset.multi_class:
-        return
-    labels = {_plain(name): label for label, name in enumerate(classes)}
-    known = [
-        (labels.get(_plain(Path(place_of(info)).parent.name)), info) for info in infos(dataset)
-    ]
-    wrong = [(label, info) for label, info in known if label not in (None, info['label'])]
-    if wrong:
-        label, info = wrong[0]
-        yield (
-            f'{dataset.ann_file}: {len(wrong)} labels do not fit the label map; for one, '
-            f'{place_of(info)} is {classes[label]!r}, which is label {label}, not '
-            f'{info["label"]}. Was the list made with another label map, or counted from 1? Write '
-            'it again, see tools/data'
-        )
-
-
-def _plain(name: str) -> str:
-    return re.sub(r'[\W_]+', '', name).lower()
 
 
 def check_decoding(

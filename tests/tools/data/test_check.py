@@ -54,7 +54,7 @@ def test_frames(tool, sthv1):
     assert '/9' in line and 'cannot be decoded' in line
 
 
-def test_label_order(tool, own_videos):
+def test_videos_in_both_splits(tool, own_videos):
     (own_videos / 'clap').rename(own_videos / 'YoYo')
     (own_videos / 'wave').rename(own_videos / 'Archery')
     for split, i in (('train', 0), ('val', 1)):
@@ -65,11 +65,10 @@ def test_label_order(tool, own_videos):
     result = tool('check.py', UCF101, '--decode', *on(own_videos, *place))
     assert result.returncode == 0, result.stdout + result.stderr
     path = own_videos / 'ucf101_train_split_1_videos.txt'
-    path.write_text('YoYo/0.mp4 2\nArchery/1.mp4 2\n')
+    path.write_text('YoYo/0.mp4 100\nArchery/1.mp4 2\n')
     (own_videos / 'Archery' / '1.mp4').write_bytes(b'no video')
     result = tool('check.py', UCF101, '--decode', *on(own_videos, *place))
     assert result.returncode == 1
-    assert "YoYo/0.mp4 is 'YoYo', which is label 100, not 2" in result.stdout
     assert 'is not a video' in result.stdout
     assert '1 videos are in both, such as' in result.stdout
 
