@@ -330,7 +330,7 @@ REPAIRS = (
     Repair(
         name='scope-pan_mm',
         reason='"pan_mm::config" needs an entry in a fixed table of MMEngine '
-        ' (mmengine#1410; mmengine/config/utils.py)',
+        '(mmengine#1410; mmengine/config/utils.py)',
         until='MODULE2PACKAGE takes third parties in',
         module='mmengine.config.utils',
         needed=lambda config_utils: 'pan_mm' not in config_utils.MODULE2PACKAGE,

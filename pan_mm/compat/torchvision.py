@@ -35,7 +35,7 @@ class _SecondTry:
     def find_spec(self, fullname, path=None, target=None):
         if fullname != 'torchvision':
             return None
-        sys.meta_path.remove(self)  # it may be asked again, by who only looks
+        sys.meta_path.remove(self)  # looking for it is not importing it, so it stays
         spec = importlib.util.find_spec(fullname)
         sys.meta_path.insert(0, self)
         exec_module = spec.loader.exec_module

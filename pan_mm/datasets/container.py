@@ -1,16 +1,16 @@
 """Opening video files: which of them may be opened, and with which demuxer.
 
 FFmpeg guesses a file's format from its contents and its name, and follows playlists (HLS, DASH,
-ffconcat, SDP) to other files and to the network. So a file is opened here
-only if it is regular, begins as one of ``CONTAINERS`` and is within limits; PyAV gets a fixed
-demuxer and may open nothing else.
+ffconcat, SDP) to other files and to the network. So a file is opened here only if it is regular,
+begins as one of ``CONTAINERS`` and is within limits; PyAV gets a fixed demuxer and may open nothing
+else.
 """
 
 import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Optional, Union
 
@@ -214,11 +214,11 @@ def open_video(
         name = name or redact_url(os.fspath(source))
         file = _open_regular(source, name)
         size = os.fstat(file.fileno()).st_size
-    try:
-        return VideoFile(name, file, _demuxer_of(file, size, name, limits), limits)
-    except BaseException:
-        file.close()
-        raise
+    with ExitStack() as refused:
+        refused.callback(file.close)
+        video = VideoFile(name, file, _demuxer_of(file, size, name, limits), limits)
+        refused.pop_all()  # it stays open
+    return video
 
 
 def fetch_video(

@@ -1,6 +1,7 @@
 """The recipe for own videos: a config that suits their number, their classes and this machine."""
 
 import re
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -149,13 +150,11 @@ def write_config(
     """
     if model not in OWN_MODELS:
         raise ConfigError(f'{model}: no such model; there are {", ".join(OWN_MODELS)}')
-    draft = Schedule(size or SIZES[-1], 1, 1, 0.0)
-    write_lines(path, _lines(path, model, videos, draft, flip))
-    try:
-        schedule = _schedule(path, len(videos.labels), minutes, size)
-    except BaseException:
-        path.unlink()
-        raise
+    with tempfile.TemporaryDirectory() as temporary:
+        draft = Path(temporary, path.name)
+        shortest = Schedule(size or SIZES[-1], 1, 1, 0.0)
+        write_lines(draft, _lines(draft, model, videos, shortest, flip))
+        schedule = _schedule(draft, len(videos.labels), minutes, size)
     write_lines(path, _lines(path, model, videos, schedule, flip))
     return schedule
 

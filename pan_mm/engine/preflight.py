@@ -96,18 +96,19 @@ def _check_sampling(recognizer: dict, dataset: dict) -> Iterator[str]:
     pipeline = dataset.get('pipeline') or []
     if _is_3d(pipeline) or not (is_pan or 'VAPHead' in str(head.get('type'))):
         return
+    clip_len = argument(backbone, 'clip_len') if is_pan else 1
     wanted = dict(
-        num_clips=own or classified, clip_len=argument(backbone, 'clip_len') if is_pan else 1
+        num_clips=(own or classified, 'segments'),
+        clip_len=(clip_len, 'adjacent frames of each segment'),
     )
     for transform in pipeline:
         if 'SampleFrames' not in str(transform.get('type')):
             continue
-        for name, number in wanted.items():
+        for name, (number, unit) in wanted.items():
             if argument(transform, name) != number:
                 yield (
                     f'{name}={argument(transform, name)} of {transform["type"]}, but the model '
-                    f'takes {number} ({"segments" if name == "num_clips" else "frames of each"}); '
-                    'set both to the same number'
+                    f'takes {number} {unit}; set both to the same number'
                 )
 
 

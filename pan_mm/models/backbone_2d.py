@@ -1,7 +1,8 @@
 """2D backbones by name: MMAction2's own, timm's, torchvision's and mmpretrain's.
 
 Names are those that MMAction2's ``Recognizer2D`` takes: ``ResNetTSM``, ``timm.NAME``,
-``torchvision.NAME``, ``mmpretrain.NAME``, ``mmcls.NAME``; a slash may replace the dot.
+``torchvision.NAME``, ``mmpretrain.NAME``, ``mmcls.NAME``; a slash may replace the dot. The one
+network of this package is ``pan_mm.EfficientNetLite0``.
 """
 
 import copy
@@ -22,9 +23,8 @@ from pan_mm.utils.errors import nearest
 from .efficientnet_lite import EfficientNetLite0
 from .temporal_shift import insert_shift
 
-LIBRARIES = ('timm', 'torchvision', 'mmpretrain', 'mmcls')
-# Networks of timm that need no timm, whose import takes seconds.
-OWN = {'tf_efficientnet_lite0': EfficientNetLite0}
+LIBRARIES = ('pan_mm', 'timm', 'torchvision', 'mmpretrain', 'mmcls')
+OWN = {'EfficientNetLite0': EfficientNetLite0}
 
 
 def build_backbone(cfg: dict, num_segments: int) -> tuple:
@@ -61,7 +61,7 @@ def build_backbone(cfg: dict, num_segments: int) -> tuple:
     shift = {key: cfg.pop(key) for key in ('shift_div', 'causal') if key in cfg}
     is_shift = cfg.pop('is_shift', True)
     module, own_weights = _BUILDERS[library](library, name, cfg, pretrained is True)
-    if type(module) not in OWN.values():  # known; the check imports PyTorch's compiler
+    if library != 'pan_mm':  # the check imports PyTorch's compiler
         _check_maps(module, f'{library}.{name}')
     if is_shift:
         insert_shift(module, num_segments, **shift)
@@ -87,8 +87,9 @@ def pixel_statistics(kind: Any) -> Optional[tuple]:
         tuple[list, list] | None: For the three RGB channels; None where the library does not say.
     """
     library, name = split_type(kind)
-    if library == 'timm' and name in OWN:
-        return list(OWN[name].mean), list(OWN[name].std)
+    if library == 'pan_mm':
+        network = OWN[_known(library, name, OWN)]
+        return list(network.mean), list(network.std)
     if library == 'timm':
         cfg = _timm_with(name).get_pretrained_cfg(name)
         if cfg is None:
@@ -127,9 +128,11 @@ def _from_registry(cfg, num_segments):
     return MODELS.build(cfg)
 
 
+def _from_pan_mm(library, name, cfg, own):
+    return OWN[_known(library, name, OWN)](**cfg), None
+
+
 def _from_timm(library, name, cfg, own):
-    if name in OWN and not cfg and not own:
-        return OWN[name](), None
     create = functools.partial(
         _timm_with(name).create_model, name, num_classes=0, global_pool='', **cfg
     )
@@ -206,6 +209,7 @@ def _last_stage(module, args, output):
 
 
 _BUILDERS = {
+    'pan_mm': _from_pan_mm,
     'timm': _from_timm,
     'torchvision': _from_torchvision,
     'mmpretrain': _from_openmmlab,

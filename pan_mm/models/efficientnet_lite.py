@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 without timm, so that small models need no torchvision."""
+"""EfficientNet-Lite0 without timm, so that small models start quickly."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -39,7 +39,7 @@ def test_sound_config(ann_file, videos):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(num_clips=4), r'num_clips=4 of PANSampleFrames, but the model takes 8 \(segments\)'),
+        (dict(num_clips=4), 'num_clips=4 of PANSampleFrames, but the model takes 8 segments'),
         (dict(clip_len=1), 'clip_len=1 of PANSampleFrames, but the model takes 4 '),
         (dict(backbone=dict(num_segments=16)), 'num_segments=16 but model.cls_head.num_segments=8'),
         (dict(cls_head=dict(type='TSMHead', num_segments=4)), 'cls_head.num_segments=4'),
@@ -47,7 +47,7 @@ def test_sound_config(ann_file, videos):
             dict(backbone=dict(type='ResNetTSM'), cls_head=dict(num_segments=4)),
             'backbone.num_segments=8 but model.cls_head.num_segments=4',
         ),
-        (dict(backbone=dict(type='ResNetTSM')), r'takes 1 \(frames of each'),
+        (dict(backbone=dict(type='ResNetTSM')), 'takes 1 adjacent frames of each'),
         (dict(cls_head=dict(num_classes=2)), 'train.txt:2: label 2 is outside 0 … 1'),
     ],
 )
@@ -67,7 +67,7 @@ def test_a_comma_behind_a_dataloader(ann_file, videos):
 def test_pixels_are_normalized_as_the_weights_want(ann_file, videos, on):
     pytest.importorskip('timm')
 
-    def check(kind='timm.tf_efficientnet_lite0', **preprocessor):
+    def check(kind='pan_mm.EfficientNetLite0', **preprocessor):
         own = dict(type='PANBackbone', backbone=dict(type=kind)) if on else dict(type=kind)
         cfg = config(ann_file, videos, cls_head=dict(type='TSNHead'))
         cfg.model.update(data_preprocessor=preprocessor)
@@ -76,12 +76,12 @@ def test_pixels_are_normalized_as_the_weights_want(ann_file, videos, on):
         preflight(cfg)
 
     check(mean=[127, 127, 127], std=[128, 128, 128])
-    check(mean_std_of='timm.tf_efficientnet_lite0')
+    check(mean_std_of='pan_mm.EfficientNetLite0')
     check('ResNetTSM', mean=[1, 2, 3], std=[1, 1, 1])  # nobody says what its weights want
     imagenet = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
     check('torchvision.resnet18', **imagenet)
     for wrong in (imagenet, dict(mean_std_of='timm.resnet18'), {}):
-        with pytest.raises(DataError, match=r'lite0 are for mean=\[127.5, .*std=\[127.5, '):
+        with pytest.raises(DataError, match=r'Lite0 are for mean=\[127.5, .*std=\[127.5, '):
             check(**wrong)
 
 

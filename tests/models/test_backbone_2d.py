@@ -23,6 +23,7 @@ FAMILIES = [
     ('timm.mobilenetv2_100', 1280, 10),
     ('timm.mobilenetv3_small_100', 1024, 6),
     ('timm.mobilenetv4_conv_small', 1280, 10),
+    ('pan_mm.EfficientNetLite0', 1280, 9),
     ('timm.tf_efficientnet_lite0', 1280, 9),
     ('timm.efficientnetv2_rw_t', 1024, 34),
     ('timm.convnext_atto', 320, 12),
@@ -46,7 +47,7 @@ NEEDED = {
     'mmpretrain.ResNet': dict(depth=50),
     'mmpretrain.RegNet': dict(arch='regnetx_400mf'),
 }
-FEW = ['timm.tf_efficientnet_lite0', 'torchvision.mobilenet_v2', 'timm.convnext_atto']
+FEW = ['pan_mm.EfficientNetLite0', 'torchvision.mobilenet_v2', 'timm.convnext_atto']
 
 
 def build(kind, stream='lite', num_segments=2, **cfg):
@@ -208,7 +209,7 @@ class TestWeights:
         data = pytest.importorskip('skimage.data')
         from torchvision.transforms.functional import center_crop, resize
 
-        kind = 'timm.tf_efficientnet_lite0'
+        kind = 'pan_mm.EfficientNetLite0'
         rgb = build(kind, 'rgb', pretrained='pip://efficientnet-lite0', num_segments=1)
         rgb.init_weights()
         lite = PANBackbone(

@@ -123,21 +123,25 @@ def check_annotations(ann_file: str, data_prefix: str = '', **layout) -> list:
 
     Returns:
         list[str]: A message per problem, with the file and line; empty if all is well.
+
+    Raises:
+        DataError: If it is not in UTF-8.
     """
     return check_file(ann_file, AnnotationFormat(data_prefix, **layout))
 
 
 def check_file(ann_file: str, form: AnnotationFormat) -> list:
-    """Find the problems of an annotation file, as :func:`check_annotations` does."""
+    """Find the problems of an annotation file, as :func:`check_annotations` does.
+
+    Raises:
+        DataError: If it is not in UTF-8.
+    """
     if not os.path.isfile(ann_file):
         return [f'{ann_file}: no such annotation file; set ann_file and data_root']
-    if Path(ann_file).read_bytes().startswith(codecs.BOM_UTF8):
-        # MMEngine reads it as part of the first name.
-        return [f'{ann_file}: begins with a byte-order mark; save it as UTF-8 without one']
-    try:
-        lines = read_lines(ann_file)
-    except DataError as error:
-        return [str(error)]
+    with open(ann_file, 'rb') as file:
+        if file.read(3) == codecs.BOM_UTF8:  # MMEngine reads it as part of the first name
+            return [f'{ann_file}: begins with a byte-order mark; save it as UTF-8 without one']
+    lines = read_lines(ann_file)
     if not lines:
         return [f'{ann_file}: empty, it needs a line for each video']
     return [

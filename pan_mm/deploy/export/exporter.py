@@ -94,8 +94,6 @@ def export(
         raise ValueError(f'{out}: the name must end in one of {", ".join((*WRITERS, SAFETENSORS))}')
     if not out.absolute().parent.is_dir():
         raise ValueError(f'{out}: its folder does not exist')
-    if dtype not in ('uint8', 'float32'):
-        raise ValueError(f"dtype must be 'uint8' or 'float32', got {dtype!r}")
     videos = list(videos)
     if int8 and (out.suffix != '.onnx' or not videos):
         raise ValueError('int8 needs a name that ends in .onnx, and videos to calibrate on')

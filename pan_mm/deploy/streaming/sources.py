@@ -148,8 +148,6 @@ class FrameBuffer:
         starts_segment: Callable[[int], bool],
         patience: Optional[float] = None,
     ) -> None:
-        if capacity < 1:
-            raise ValueError(f'capacity must be at least 1 frame, got {capacity}')
         self.capacity = capacity
         self.starts_segment = starts_segment
         self.patience = patience

@@ -152,7 +152,6 @@ class TestRefusal:
             ('a.engine', {}, 'must end in one of .*safetensors'),
             ('a.safetensors', dict(videos=['a.mp4']), 'holds weights, whatever the videos'),
             ('nowhere/a.onnx', {}, 'folder does not exist'),
-            ('a.onnx', dict(dtype='int8'), 'dtype must be'),
         ],
     )
     def test_arguments(self, config, checkpoint, tmp_path, name, kwargs, message):
