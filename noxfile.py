@@ -49,6 +49,14 @@ def numpy_1(session):
     run_fast_tests(session, 'numpy<2', *opencv, 'pyarrow<21')
 
 
+@nox.session(python='3.11')
+def barriers(session):
+    """Each barrier of the CUDA kernels, taken away: does a test of values notice?"""
+    session.install('-e', '.[lite,tests]', '-c', CONSTRAINTS)
+    session.env['PYTHONPATH'] = 'tests'
+    session.run('python', 'tests/mutate_barriers.py', 'results/performance/cuda_kernel.json')
+
+
 @nox.session
 def constraints(session):
     """Choose the versions of requirements/constraints.txt anew, for every system and Python."""

@@ -4,13 +4,13 @@
     python -m benchmarks.motion VIDEO [VIDEO ...] --out results/performance/NAME.json
 
 All are timed in the same run, in turns, on the same frames; reported is the median. On a GPU
-(``--device cuda``) the script checks the kernel against the reference first, tries a few tiles, and
-leaves optical flow out; convolutions in float32 do not use TF32 there. Results are written after
-each measurement.
+(``--device cuda``) the script checks the kernels against the reference first, tries a few tiles,
+and leaves optical flow out; convolutions in float32 do not use TF32 there. A call is timed by
+itself, from Python, and in a queue of twenty, where the host runs ahead. Inputs rotate, so that no
+cache holds them. Results are written after each measurement.
 """
 
 import argparse
-import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +35,7 @@ from .timing import (
     set_threads,
     show,
     time_in_turns,
+    time_queued,
     write_report,
 )
 
@@ -121,18 +122,48 @@ def persistence_runners(raw: Tensor, weight: Tensor) -> dict:
     mean, std = (torch.tensor(v, device=raw.device).view(3, 1, 1) for v in (MEAN, STD))
     frames = ((raw - mean) / std).to(weight.dtype)
     bias = weight.new_zeros(len(weight))
-    fast = 'triton' if raw.is_cuda else 'cpu'
     functions = {
         'naive': lambda x: naive_persistence(x, weight, bias),
         'reference': lambda x: persistence_reference(x, weight),
-        fast: lambda x: persistence_of_appearance(x, weight, backend=fast),
+        **{name: computing(weight, name) for name in fast_backends(raw)},
         'frame difference': lambda x: (x[:, :-1] - x[:, 1:]).abs().mean(2),
     }
     runners = {name: rotating(function, frames) for name, function in functions.items()}
-    runners[f'{fast}, from uint8'] = rotating(
-        lambda x: persistence_of_appearance(x, weight, std=STD, backend=fast), raw
-    )
+    for name in fast_backends(raw):
+        runners[f'{name}, from uint8'] = rotating(computing(weight, name, STD), raw)
+    if raw.is_cuda:  # what training runs: float32, channels last, products of autocast
+        given = channels_last(((raw - mean) / std).float())
+        for name in ('naive', *fast_backends(raw)):
+            runners[f'{name}, as in training'] = rotating(
+                in_training(functions[name] if name == 'naive' else None, weight, name), given
+            )
     return runners
+
+
+def fast_backends(frames: Tensor) -> tuple:
+    """Backends of PA that are made for a device."""
+    return ('triton', 'cuda') if frames.is_cuda else ('cpu',)
+
+
+def computing(weight: Tensor, backend: str, std: Optional[tuple] = None) -> Callable:
+    """PA by a backend."""
+    return lambda x: persistence_of_appearance(x, weight, std=std, backend=backend)
+
+
+def in_training(function: Optional[Callable], weight: Tensor, backend: str) -> Callable:
+    """PA of float32 frames with filters in float32, under autocast to the dtype of ``weight``."""
+    function = function or computing(weight.float(), backend)
+
+    def run(frames: Tensor) -> Tensor:
+        with torch.autocast('cuda', weight.dtype, enabled=weight.dtype != torch.float32):
+            return function(frames)
+
+    return run
+
+
+def channels_last(frames: Tensor) -> Tensor:
+    """The same frames (B, m, C, H, W) with neighboring channels in memory."""
+    return frames.movedim(2, -1).contiguous().movedim(-1, 2)
 
 
 def rotating(function: Callable, frames: Tensor) -> Callable[[], Tensor]:
@@ -155,7 +186,7 @@ def tune(raw: Tensor, weight: Tensor) -> list:
         try:
             maps = persistence_of_appearance(frames, weight, backend='triton')
             trial['error'] = float((maps - expected).abs().max() / expected.abs().max())
-            run = functools.partial(persistence_of_appearance, frames, weight, backend='triton')
+            run = rotating(computing(weight, 'triton'), frames)
             trial['ms'] = median_ms(time_in_turns(dict(run=run), 20, 0)['run'])
         except Exception as error:  # for example, too much shared memory
             trial['refused'] = f'{type(error).__name__}: {error}'[:200]
@@ -174,12 +205,34 @@ def training_runners(raw: Tensor, weight: Tensor) -> dict:
     frames = (raw / 128 - 1).to(weight.dtype)
     weight = weight.clone().requires_grad_()
     bias = weight.new_zeros(len(weight)).requires_grad_()
-    fast = 'triton' if raw.is_cuda else 'cpu'
-    return {
-        'naive': lambda: naive_persistence(frames, weight, bias).sum().backward(),
-        'reference': lambda: persistence_reference(frames, weight).sum().backward(),
-        fast: lambda: persistence_of_appearance(frames, weight, backend=fast).sum().backward(),
+    functions = {
+        'naive': lambda x: naive_persistence(x, weight, bias),
+        'reference': lambda x: persistence_reference(x, weight),
+        **{name: computing(weight, name) for name in fast_backends(raw)},
     }
+
+    def step(function: Callable) -> Callable:
+        return rotating(lambda x: function(x).sum().backward(), frames)
+
+    return {name: step(function) for name, function in functions.items()}
+
+
+def check_kernels(raw: Tensor, weight: Tensor) -> dict:
+    """Largest error of each kernel for a GPU, over the largest value.
+
+    Raises:
+        RuntimeError: If one is above 1e-5 in float32, 3e-2 in 16 bits.
+    """
+    frames = (raw / 128 - 1).to(weight.dtype)
+    expected = persistence_of_appearance(frames.double(), weight.double(), backend='reference')
+    errors = {}
+    for name in fast_backends(raw):
+        maps = persistence_of_appearance(frames, weight, backend=name)
+        errors[name] = float((maps - expected).abs().max() / expected.abs().max())
+    bound = 1e-5 if weight.dtype == torch.float32 else 3e-2
+    if not all(error <= bound for error in errors.values()):
+        raise RuntimeError(f'kernels differ from the reference by more than {bound}: {errors}')
+    return errors
 
 
 def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> dict:
@@ -191,6 +244,7 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
     result = dict(dtype=dtype_name, batch=len(raw), height=raw.shape[-2], width=raw.shape[-1])
     if args.device == 'cuda':
         result['tuning'] = tune(raw / 128 - 1, weight)
+        result['errors'] = check_kernels(raw, weight)
     with torch.no_grad():
         functions = persistence_runners(raw, weight)
         frames_per_call = dict.fromkeys(functions, len(raw) * CLIP_LEN)
@@ -203,6 +257,8 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
     for name, frames in frames_per_call.items():
         ms = median_ms(seconds[name]) / frames
         row = dict(method=name, frames_per_second=1000 / ms, ms_per_frame=ms)
+        if args.device == 'cuda':
+            row['queued_frames_per_second'] = frames / time_queued(functions[name], args.repeats)
         result['methods'].append(row)
     training = training_runners(raw, weight)
     seconds = time_in_turns(training, max(args.repeats // 2, 1), 1)
@@ -210,6 +266,8 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
     for name, function in training.items():
         peak = peak_of(function, args.device) / 2**20
         row = dict(method=name, ms=median_ms(seconds[name]), peak_mbytes=peak)
+        if args.device == 'cuda':
+            row['queued_ms'] = 1000 * time_queued(function, args.repeats)
         result['training'].append(row)
     return result
 

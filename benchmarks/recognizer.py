@@ -33,6 +33,7 @@ from pan_mm.config.find import without
 from pan_mm.config.pipelines import kind_of
 from pan_mm.inference.optimization import optimize
 from pan_mm.models.streams import recognizers_of
+from pan_mm.utils.files import write_text
 
 from .timing import (
     environment,
@@ -163,6 +164,18 @@ def measure(recognizers: dict, make: Callable, variants: list, batches: list, ar
     return rows
 
 
+def profile(function: Callable, device: str, path: Path) -> None:
+    """Write which operators three training steps spend their time in."""
+    kinds = torch.profiler.ProfilerActivity
+    activities = [kinds.CPU, *([kinds.CUDA] if device == 'cuda' else [])]
+    function()
+    with torch.profiler.profile(activities=activities) as profiler:
+        for _ in range(3):
+            function()
+    table = profiler.key_averages().table(sort_by=f'self_{device}_time_total', row_limit=40)
+    write_text(path, table)
+
+
 def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--models', nargs='+', choices=CONFIGS, default=list(CONFIGS))
@@ -173,6 +186,7 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     parser.add_argument('--repeats', type=positive)
     parser.add_argument('--warmup', type=int, default=1)
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument('--profile', type=Path, help='folder for profiles of three training steps')
     args = parse_benchmark(parser, argv)
     for name, value in DEFAULTS[args.device].items():
         setattr(args, name, getattr(args, name) or value)
@@ -202,6 +216,9 @@ def main(argv: Optional[list] = None) -> None:
         if args.out:  # finished parts stay if the next one is stopped
             write_report(args.out, report)
         show(name, report[name])
+    for name, (model, shape) in recognizers.items() if args.profile else ():
+        step = training(model, shape, args.train_batch, trainable[-1], args.device)
+        profile(step, args.device, args.profile / f'{name}.txt')
 
 
 if __name__ == '__main__':

@@ -46,6 +46,30 @@ def time_in_turns(functions: dict, repeats: int, warmup: int) -> dict:
     return seconds
 
 
+def time_queued(function: Callable[[], object], repeats: int, calls: int = 20) -> float:
+    """Time calls of which a GPU has the next one waiting, so that the host does not count.
+
+    Args:
+        function (Callable): Without arguments; it starts work on the current GPU.
+        repeats (int): Rows of calls, of which the median counts.
+        calls (int): Calls of a row. Defaults to 20.
+
+    Returns:
+        float: Seconds of a call.
+    """
+    milliseconds = []
+    for _ in range(repeats):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda._sleep(10_000_000)  # some ms, in which the host gets ahead
+        begin.record()
+        for _ in range(calls):
+            function()
+        end.record()
+        end.synchronize()
+        milliseconds.append(begin.elapsed_time(end) / calls)
+    return statistics.median(milliseconds) / 1000
+
+
 def median_ms(seconds: list) -> float:
     """Median of some runs, in ms."""
     return statistics.median(seconds) * 1000
@@ -85,6 +109,7 @@ def environment(device: str) -> dict:
         device=processor_name() if device == 'cpu' else torch.cuda.get_device_name(device),
         capability=torch.backends.cpu.get_cpu_capability() if device == 'cpu' else None,
         cores=os.cpu_count(),
+        tf32=None if device == 'cpu' else torch.backends.cudnn.allow_tf32,
         load_before=round(os.getloadavg()[0], 2),
         pan_mm=pan_mm.__version__,
         torch=torch.__version__,

@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from . import cpu
+from . import cpu, plain
 from .raw_frames import fold_std
-from .reference import frame_differences, persistence_reference
-from .selection import fastest_backend, free_memory
+from .reference import persistence_reference
+from .selection import fastest_backend, fastest_measured, free_memory, may_measure
 
-BACKENDS = ('auto', 'reference', 'cpu', 'triton')
+BACKENDS = ('auto', 'reference', 'cpu', 'triton', 'cuda')
 
 
 def persistence_of_appearance(
@@ -40,9 +39,9 @@ def persistence_of_appearance(
             raw frames. Normalization is then folded into the filters: the mean cancels in a
             difference. Required for uint8 frames, and only for them. Defaults to None.
         backend (str): 'reference' (plain PyTorch), 'cpu' (blocks for oneDNN), 'triton' (fused
-            kernel for CUDA), or 'auto', the best of them for these tensors: see
-            :func:`select_backend`. All agree within rounding. Only 'reference' can be
-            differentiated twice. Defaults to 'auto'.
+            kernel for NVIDIA GPUs), 'cuda' (another one, for tensor cores), or 'auto', the best of
+            them for these tensors: see :func:`select_backend`. All agree within rounding. Only
+            'reference' can be differentiated twice. Defaults to 'auto'.
 
     Returns:
         Tensor: Maps of shape (B, m - 1, H, W) in the dtype of ``frames``, of ``weight`` for uint8.
@@ -62,10 +61,10 @@ def persistence_of_appearance(
         select_backend(frames, weight, backend)  # reports at once what is wrong
     dtype = frames.dtype if frames.is_floating_point() else weight.dtype
     precision = _autocast_dtype(frames.device) or weight.dtype
-    plain = backend == 'reference' or (
+    is_plain = backend == 'reference' or (
         backend == 'auto' and (_wants_plain(weight) or _prefers_plain(frames, weight, precision))
     )
-    if plain:
+    if is_plain:
         return persistence_reference(frames, fold_std(weight, std), eps)
     # Small filters and large gradients need float32 here, whatever the precision of products.
     weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
@@ -90,13 +89,16 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
     ``torch.jit.trace``, ``torch.func``). ``torch.compile`` and ``torch.export`` keep the choice
     for when they run: they hold one operator, ``pan_mm::persistence``.
 
+    'cuda' is never chosen by 'auto' until a record shows that it is the fastest. Where it cannot
+    run, one warning says why and 'reference' takes its place, so that a config may name it.
+
     Args:
         frames (Tensor): Frames of shape (B, m, C, H, W).
         weight (Tensor): Filters of shape (K, C, k, k).
         backend (str): 'auto', or the name of a path to insist on. Defaults to 'auto'.
 
     Returns:
-        str: 'reference', 'cpu' or 'triton'.
+        str: 'reference', 'cpu', 'triton' or 'cuda'.
 
     Raises:
         ValueError: If the backend is unknown.
@@ -108,6 +110,13 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
 def _select(frames: Tensor, weight: Tensor, backend: str, precision: torch.dtype) -> str:
     if backend not in BACKENDS:
         raise ValueError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
+    if backend == 'cuda':
+        obstacle = _obstacle('cuda', frames, weight)
+        if obstacle is None:
+            return 'cuda'
+        if 'cuda' not in _unusable:  # a warning has reported it
+            _say_once(f"PA is computed by plain PyTorch operators: backend 'cuda' {obstacle}")
+        return 'reference'
     if backend in ('cpu', 'triton'):
         obstacle = _obstacle(backend, frames, weight)
         if obstacle:
@@ -118,11 +127,11 @@ def _select(frames: Tensor, weight: Tensor, backend: str, precision: torch.dtype
     preferred = _preferred(frames, weight, precision)
     if preferred == 'cpu':
         return 'cpu' if torch.backends.mkldnn.is_available() else 'reference'
-    if preferred == 'triton':
-        obstacle = _obstacle('triton', frames, weight)
+    if preferred in KERNELS:
+        obstacle = _obstacle(preferred, frames, weight)
         if obstacle is None:
-            return 'triton'
-        if not _unusable:  # a warning has reported it
+            return preferred
+        if preferred not in _unusable:  # a warning has reported it
             _say_once(f'PA is computed by plain PyTorch operators: the kernel {obstacle}')
     return 'reference'
 
@@ -206,79 +215,25 @@ def _run(
     with torch.autocast(frames.device.type, enabled=False):
         if chosen == 'cpu':
             return getattr(cpu, step)(*args)
-        if chosen == 'triton':
+        if chosen in KERNELS:
             try:
-                return getattr(_gpu(), step)(*args)
+                return getattr(_kernels(chosen), step)(*args)
             except torch.cuda.OutOfMemoryError:
                 raise
             except Exception as error:
                 if backend == 'triton':
                     raise
-                _unusable.append(error)
+                _unusable[chosen] = error
                 _say_once(
                     'PA is computed by plain PyTorch operators: its kernel could not be built or '
                     f'started on this machine ({type(error).__name__}: {error})'
                 )
-        return _PLAIN[step](*args)
+        return getattr(plain, step)(*args)
 
 
-_unusable: list[Exception] = []  # why the kernel is not tried again in this process
-
-
-def _plain_forward(
-    frames: Tensor,
-    weight: Tensor,
-    eps: float,
-    precision: torch.dtype,
-    dtype: torch.dtype,
-    std: Optional[Sequence[float]],
-) -> Tensor:
-    frames, weight = _plain_inputs(frames, fold_std(weight, std), precision)
-    return persistence_reference(frames, weight, eps).to(dtype)
-
-
-def _plain_backward(
-    grad_maps: Tensor,
-    frames: Tensor,
-    weight: Tensor,
-    eps: float,
-    precision: torch.dtype,
-    needs_frames: bool,
-    needs_weight: bool,
-    std: Optional[Sequence[float]],
-) -> tuple[Optional[Tensor], Optional[Tensor]]:
-    """The reference's gradients by hand, as autograd does not record within an operator."""
-    dtypes = frames.dtype, weight.dtype
-    frames, weight = _plain_inputs(frames, fold_std(weight, std), precision)
-    padding = [weight.shape[-1] // 2] * 2
-    differences = frame_differences(frames, weight.dtype)
-    features = F.conv2d(differences, weight, padding=padding)
-    features = features.to(torch.promote_types(features.dtype, torch.float32)) + eps
-    maps = torch.linalg.vector_norm(features, dim=1, keepdim=True)
-    scale = (grad_maps.flatten(0, 1).unsqueeze(1) / maps).masked_fill(maps == 0, 0)
-    grad_differences, grad_weight, _ = torch.ops.aten.convolution_backward(
-        (features * scale).to(weight.dtype), differences, weight, None,
-        [1, 1], padding, [1, 1], False, [0, 0], 1, [needs_frames, needs_weight, False],
-    )  # fmt: skip
-    grad_frames = None
-    if needs_frames:
-        grad_frames = torch.zeros(frames.shape, dtype=weight.dtype, device=frames.device)
-        grad_differences = grad_differences.unflatten(0, (len(frames), -1))
-        grad_frames[:, :-1] += grad_differences
-        grad_frames[:, 1:] -= grad_differences
-        grad_frames = grad_frames.to(dtypes[0])
-    if not needs_weight:
-        return grad_frames, None
-    return grad_frames, fold_std(grad_weight.to(dtypes[1]), std).contiguous()
-
-
-def _plain_inputs(frames: Tensor, weight: Tensor, precision: torch.dtype) -> tuple:
-    if frames.dtype == torch.uint8:  # filters divided by a deviation are too small for float16
-        precision = torch.float32
-    return frames.to(torch.promote_types(frames.dtype, precision)), weight.to(precision)
-
-
-_PLAIN: dict[str, Any] = dict(forward=_plain_forward, backward=_plain_backward)
+# Packages that kernels for GPUs need, and modules that hold them.
+KERNELS = dict(triton=('triton', '.gpu'), cuda=('cuda.core', '.cuda'))
+_unusable: dict[str, Exception] = {}  # why a kernel is not tried again in this process
 
 
 def _check(frames: Tensor, weight: Tensor, std: Optional[Sequence[float]]) -> None:
@@ -373,36 +328,70 @@ def _prefers_plain(frames: Tensor, weight: Tensor, precision: torch.dtype) -> bo
 def _preferred(frames: Tensor, weight: Tensor, precision: torch.dtype) -> str:
     """The fastest path for these tensors; it may have an obstacle."""
     device, free = frames.device.type, None
-    if frames.is_cuda:
-        device = 'cuda'
-        if _has_data(frames) and not torch.compiler.is_compiling():
-            free = free_memory(frames.device, frames.shape)
-    return fastest_backend(device, frames.dtype, precision, frames.shape, len(weight), free)
+    is_real = frames.is_cuda and _has_data(frames) and not torch.compiler.is_compiling()
+    if is_real:
+        free = free_memory(frames.device, frames.shape)
+    known = fastest_backend(device, frames.dtype, precision, frames.shape, len(weight), free)
+    if is_real and may_measure():
+        return _measured(frames, weight, precision, known)
+    return known
+
+
+_fastest: dict[tuple, str] = {}
+
+
+def _measured(frames: Tensor, weight: Tensor, precision: torch.dtype, known: str) -> str:
+    """The fastest path for frames of this kind and number, measured when they first come."""
+    batch, num_frames, *frame = frames.shape
+    number = (batch * num_frames).bit_length()  # of another one at most twice as large
+    last = frames.stride(2) == 1
+    key = (frames.device, frames.dtype, precision, number, *frame, last, *weight.shape)
+    if key not in _fastest:
+        frames, weight = frames.detach(), weight.detach().float()
+        std = [1.0] * frames.shape[2] if frames.dtype == torch.uint8 else None
+        args = (frames, weight, 1e-6, precision, torch.float32, std)
+        names = [name for name in KERNELS if _obstacle(name, frames, weight) is None]
+        modules = {name: _kernels(name) for name in names}
+        if known == 'reference' or not modules:
+            modules['reference'] = plain
+        functions = {
+            name: functools.partial(module.forward, *args) for name, module in modules.items()
+        }
+        _fastest[key] = fastest_measured(functions, known if known in functions else names[0])
+    return _fastest[key]
 
 
 def _obstacle(backend: str, frames: Tensor, weight: Tensor) -> Optional[str]:
     """Why a fast path cannot run on these tensors, None where it can."""
     if backend == 'cpu':
         return None if frames.device.type == 'cpu' else f'needs CPU tensors, got {frames.device}'
-    if not _has_triton():
-        return 'needs the package triton, which is not installed'
+    package, _ = KERNELS[backend]
+    if not _has(package):
+        return f'needs the package {package.replace(".", "-")}, which is not installed'
     if frames.is_cuda:
         if torch.version.cuda is None or torch.cuda.get_device_capability(frames.device) < (8, 0):
             return 'needs an NVIDIA GPU of compute capability 8.0 or above'
-    elif os.environ.get('TRITON_INTERPRET') != '1':
+    elif not _runs_on_cpu(backend):
         return f'needs CUDA tensors, got {frames.device}'
-    if _unusable:
-        return f'failed before: {_unusable[0]}'
-    return _gpu().obstacle(frames, weight)
+    if backend in _unusable:
+        return f'failed before: {_unusable[backend]}'
+    return _kernels(backend).obstacle(frames, weight)
+
+
+def _runs_on_cpu(backend: str) -> bool:
+    return backend == 'triton' and os.environ.get('TRITON_INTERPRET') == '1'
 
 
 @functools.cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec('triton') is not None
+def _has(package: str) -> bool:
+    parent = package.partition('.')[0]
+    return all(
+        importlib.util.find_spec(name) is not None for name in dict.fromkeys((parent, package))
+    )
 
 
-def _gpu() -> Any:
-    return importlib.import_module('.gpu', __package__)  # imports triton, which takes a second
+def _kernels(backend: str) -> Any:
+    return importlib.import_module(KERNELS[backend][1], __package__)  # Triton's takes a second
 
 
 @functools.cache

@@ -1,6 +1,9 @@
-"""The fastest path of PA by the records in ``results/performance``, which tests hold it to."""
+"""The fastest path of PA: by the records in ``results/performance``, which tests hold it to, or, if
+``torch.backends.cudnn.benchmark`` is set, as measured when such frames first come.
+"""
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
 from typing import Optional
 
 import torch
@@ -63,3 +66,53 @@ def free_memory(device: torch.device, shape: Sequence[int]) -> Optional[int]:
 
 
 _free: dict[tuple, int] = {}
+
+
+def may_measure() -> bool:
+    """Tell whether the user lets PyTorch try what is fastest, and nothing forbids it here.
+
+    Processes of a distributed run would choose differently, a graph cannot be timed while it is
+    captured, and deterministic runs take the same path each time.
+    """
+    return (
+        torch.backends.cudnn.benchmark
+        and not torch.are_deterministic_algorithms_enabled()
+        and not (torch.distributed.is_available() and torch.distributed.is_initialized())
+        and not torch.cuda.is_current_stream_capturing()
+    )
+
+
+def fastest_measured(
+    functions: dict[str, Callable], known: str, seconds: Optional[Callable] = None
+) -> str:
+    """Name the fastest of some functions.
+
+    Args:
+        functions (dict[str, Callable]): By name, without arguments, ``known`` among them.
+        known (str): What the records name; another has to take less than 90 % of its time.
+        seconds (Callable, optional): Times a function. Defaults to :func:`gpu_seconds`.
+
+    Returns:
+        str: A name of ``functions``.
+    """
+    seconds = seconds or gpu_seconds
+    for function in functions.values():
+        function()  # compiles
+    times: dict = {name: [] for name in functions}
+    for _ in range(3):
+        for name, function in functions.items():  # in turns, as clocks change
+            times[name].append(seconds(function))
+    medians = {name: statistics.median(each) for name, each in times.items()}
+    best = min(medians, key=medians.get)  # type: ignore[arg-type]
+    return best if medians[best] < 0.9 * medians[known] else known
+
+
+def gpu_seconds(function: Callable, calls: int = 10) -> float:
+    """Seconds of a call on the current GPU, of several in a row."""
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    for _ in range(calls):
+        function()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / 1000 / calls

@@ -89,3 +89,26 @@ def test_undecodable_video(tmp_path, video, monkeypatch):
     monkeypatch.setattr(motion, 'CLIP_LEN', 9)
     with pytest.raises(ValueError, match='noise.avi has 6 frames; 9 are needed'):
         motion.read_segments([video], 1, (40, 32))
+
+
+def test_kernels_that_differ_are_not_timed(monkeypatch):
+    monkeypatch.setattr(motion, 'fast_backends', lambda frames: ('cpu',))
+    raw, weight = torch.randint(0, 256, (1, 2, 3, 8, 8)), torch.randn(8, 3, 7, 7)
+    assert motion.check_kernels(raw, weight)['cpu'] <= 1e-5
+
+    def compute(frames, filters, backend):
+        return persistence_reference(frames, filters * (1.02 if backend == 'cpu' else 1))
+
+    monkeypatch.setattr(motion, 'persistence_of_appearance', compute)
+    with pytest.raises(RuntimeError, match='kernels differ from the reference'):
+        motion.check_kernels(raw, weight)
+
+
+def test_frames_as_in_training():
+    frames = torch.randn(2, 4, 3, 8, 16)
+    given = motion.channels_last(frames)
+    assert torch.equal(given, frames)
+    assert given.stride() == (4 * 8 * 16 * 3, 8 * 16 * 3, 1, 16 * 3, 3)
+    weight = torch.randn(8, 3, 7, 7).bfloat16()
+    maps = motion.in_training(None, weight, 'reference')(given)
+    assert maps.dtype == torch.float32  # of the frames; autocast is a GPU's

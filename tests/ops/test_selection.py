@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from pan_mm.ops import BACKENDS, persistence, persistence_of_appearance, selection
-from pan_mm.ops.selection import fastest_backend, free_memory, reference_bytes
+from pan_mm.ops.selection import (
+    fastest_backend,
+    fastest_measured,
+    free_memory,
+    may_measure,
+    reference_bytes,
+)
 
 RECORDS = sorted(
     (Path(__file__).resolve().parents[2] / 'results/performance').glob('motion_*.json')
@@ -160,3 +166,58 @@ class TestPreferredReference:
         torch.testing.assert_close(
             compiled(frames, weight), persistence_of_appearance(frames, weight)
         )
+
+
+class TestMeasuring:
+    """Under ``torch.backends.cudnn.benchmark``."""
+
+    @pytest.mark.parametrize(
+        ('seconds', 'chosen'),
+        [
+            (dict(reference=3.0, triton=2.0, cuda=1.0), 'cuda'),
+            (dict(reference=3.0, triton=1.0, cuda=0.95), 'triton'),  # less than 10 % are noise
+            (dict(reference=3.0, triton=1.0, cuda=1.1), 'triton'),
+            (dict(reference=0.5, triton=1.0, cuda=1.1), 'reference'),
+        ],
+    )
+    def test_the_fastest_is_taken(self, seconds, chosen):
+        calls = []
+        functions = {name: (lambda name=name: calls.append(name)) for name in seconds}
+        times = {id(function): seconds[name] for name, function in functions.items()}
+        found = fastest_measured(functions, 'triton', lambda function: times[id(function)])
+        assert found == chosen
+        assert calls == list(seconds)  # each once, to compile it
+
+    def test_only_where_the_user_lets_it(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: False)
+        assert not may_measure()
+        monkeypatch.setattr(torch.backends.cudnn, 'benchmark', True)
+        assert may_measure()
+        torch.use_deterministic_algorithms(True)
+        try:
+            assert not may_measure()
+        finally:
+            torch.use_deterministic_algorithms(False)
+        monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: True)
+        assert not may_measure()
+
+    def test_once_for_frames_of_a_kind_and_number(self, monkeypatch):
+        seen = []
+
+        def choose(functions, known):
+            seen.append(list(functions))
+            for function in functions.values():
+                assert function().shape == (2, 1, 8, 8)
+            return known
+
+        monkeypatch.setattr(persistence, '_obstacle', lambda name, *_: {'cuda': 'none'}.get(name))
+        monkeypatch.setattr(persistence, '_kernels', lambda name: persistence.plain)
+        monkeypatch.setattr(persistence, 'fastest_measured', choose)
+        monkeypatch.setattr(persistence, '_fastest', {})
+        frames, weight = torch.rand(2, 2, 3, 8, 8), torch.rand(8, 3, 7, 7)
+        for some in (frames, frames + 1):
+            found = persistence._measured(some, weight, torch.float32, 'reference')
+            assert found == 'reference'
+        assert seen == [['triton', 'reference']]
+        persistence._measured(frames.byte(), weight, torch.float16, 'triton')
+        assert seen[1:] == [['triton']]

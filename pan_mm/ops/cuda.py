@@ -1,0 +1,322 @@
+"""Persistence of Appearance by the CUDA kernels of ``persistence.cu``, compiled where they run.
+
+NVRTC and the driver, which come with PyTorch's CUDA wheels, are called through NVIDIA's package
+``cuda-core``: no compiler is needed. Programs are kept in its cache, so that a machine compiles
+each kind of tensors once. A forward call starts two kernels, a backward call three; no operator of
+PyTorch is among them, and nothing is copied from the host.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from ctypes import c_float, c_int
+from pathlib import Path
+from typing import Any, NamedTuple, Optional
+
+import torch
+from torch import Tensor
+
+from . import plain
+
+SIZES, MAX_FILTERS, MAX_CHANNELS = (3, 5, 7), 8, 3
+SHARES = 64  # blocks that look for the largest gradient
+PLANAR, INTERLEAVED, ANY = range(3)
+DTYPES = {
+    torch.uint8: 'uint8',
+    torch.float16: 'float16',
+    torch.bfloat16: 'bfloat16',
+    torch.float32: 'float32',
+}
+MARGIN = 3  # rows above and below a tile that its outputs see
+SOURCES = ('primitives.cuh', 'persistence.cu')
+
+
+def obstacle(frames: Tensor, weight: Tensor) -> Optional[str]:
+    """Why these kernels cannot take these tensors, None where they can."""
+    num_filters, channels, size, _ = weight.shape
+    if size not in SIZES or num_filters > MAX_FILTERS or channels > MAX_CHANNELS:
+        return (
+            f'takes up to {MAX_FILTERS} filters of 3 × 3, 5 × 5 or 7 × 7 over up to '
+            f'{MAX_CHANNELS} channels, got weight {tuple(weight.shape)}'
+        )
+    if frames.dtype not in DTYPES or weight.dtype == torch.float64:
+        return 'has no float64'
+    return None
+
+
+def forward(
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    precision: torch.dtype,
+    dtype: torch.dtype,
+    std: Optional[Sequence[float]] = None,
+) -> Tensor:
+    """Motion maps of shape (B, m - 1, H, W) in ``dtype``, multiplied at ``precision``."""
+    batch, num_frames, _, height, width = frames.shape
+    variant = choose_variant(frames, precision, dtype)
+    maps = frames.new_empty((batch, num_frames - 1, height, width), dtype=dtype)
+    fragments = _prepare(variant, weight, std)
+    with _on(frames):
+        load('forward', variant, frames.device)(
+            (batch * variant.tiles(height, width), num_frames - 1),
+            *_pointers(maps, frames, fragments),
+            *frames.stride(),
+            *map(c_int, (num_frames, height, width, len(weight))),
+            c_float(eps),
+        )
+    return maps
+
+
+def backward(
+    grad_maps: Tensor,
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    precision: torch.dtype,
+    needs_frames: bool,
+    needs_weight: bool,
+    std: Optional[Sequence[float]] = None,
+) -> tuple[Optional[Tensor], Optional[Tensor]]:
+    """Gradients of the frames and the filters (None where not needed), features recomputed.
+
+    That of the frames, which no training of PAN asks for, is plain PyTorch's in float32.
+    """
+    grad_frames = grad_weight = None
+    if needs_frames:
+        grad_frames, _ = plain.backward(
+            grad_maps, frames, weight, eps, torch.float32, True, False, std
+        )
+    if needs_weight:
+        grad_weight = _filters_gradient(grad_maps, frames, weight, eps, precision, std)
+    return grad_frames, grad_weight
+
+
+def _filters_gradient(
+    grad_maps: Tensor,
+    frames: Tensor,
+    weight: Tensor,
+    eps: float,
+    precision: torch.dtype,
+    std: Optional[Sequence[float]],
+) -> Tensor:
+    batch, num_frames, channels, height, width = frames.shape
+    num_filters, _, size, _ = weight.shape
+    variant = choose_variant(frames, precision, grad_maps.dtype, is_backward=True)
+    grad_maps = grad_maps.contiguous()
+    fragments = _prepare(variant, weight, std, grad_maps)
+    kernel = load('backward', variant, frames.device)
+    units = batch * (num_frames - 1) * variant.tiles(height, width)
+    blocks = min(units, kernel.capacity)
+    partial = frames.new_empty((blocks, 7 * channels, 128), dtype=torch.float32)
+    grad_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
+    with _on(frames):
+        kernel(
+            (blocks, 1),
+            *_pointers(partial, grad_maps, frames, fragments),
+            *frames.stride(),
+            *map(c_int, (batch, num_frames, height, width, num_filters)),
+            c_float(eps),
+            c_int(SHARES),
+        )
+        load('reduce', variant, frames.device)(
+            (7 * channels, 1),
+            *_pointers(grad_weight, partial),
+            *map(c_int, (blocks, num_filters, size)),
+            *_deviations(std),
+        )
+    return grad_weight
+
+
+class Variant(NamedTuple):
+    """Kind of tensors that a program is compiled for: the macros of ``persistence.cu``."""
+
+    frame: str
+    map: str
+    product: str
+    channels: int
+    layout: int
+    difference_pieces: int
+    filter_pieces: int
+    tile_width: int
+    tile_height: int
+    blocks: int
+    backward: int
+
+    @property
+    def macros(self) -> list:
+        """Names and values of the macros."""
+        return [(name.upper(), str(value)) for name, value in self._asdict().items()]
+
+    @property
+    def fragments(self) -> int:
+        """Words of the filters."""
+        return self.filter_pieces * 7 * self.channels * 2 * 32
+
+    def tiles(self, height: int, width: int) -> int:
+        """Tiles of a map; the first begins at column -1."""
+        return -(-height // self.tile_height) * -(-(width + 1) // self.tile_width)
+
+    def threads(self, kernel: str) -> int:
+        """Threads of a block."""
+        return dict(prepare=256, reduce=128).get(kernel, 2 * self.tile_width)
+
+    def shared_bytes(self, kernel: str) -> int:
+        """Shared memory of a block."""
+        if kernel == 'reduce':
+            return 4 * 128
+        if kernel == 'prepare':
+            return 4 * (MAX_FILTERS * self.channels * 49 + 1)
+        row = (self.tile_width + 16) // 2
+        pieces = self.difference_pieces * self.channels
+        return 4 * (pieces * (self.tile_height + 2 * MARGIN) * row + 1)
+
+
+def choose_variant(
+    frames: Tensor, precision: torch.dtype, maps: torch.dtype, is_backward: bool = False
+) -> Variant:
+    """The variant for frames of a dtype and layout.
+
+    Args:
+        frames (Tensor): Shape (B, m, C, H, W).
+        precision (torch.dtype): Dtype of the products. Differences of uint8 are exact in float16,
+            whatever is asked for.
+        maps (torch.dtype): Dtype of the maps, or of their gradient.
+        is_backward (bool): For the gradient of the filters. Defaults to False.
+    """
+    product, pieces = DTYPES[precision], (1, 1)
+    if frames.dtype == torch.uint8:
+        product, pieces = 'float16', (1, 2 if precision == torch.float32 else 1)
+    elif precision == torch.float32:
+        product, pieces = 'float16', (2, 2)
+    tile = (64, 32, 2 if max(pieces) > 1 else 3)
+    if not is_backward:
+        tile = (64, 32, 3) if max(pieces) > 1 else (80, 32, 4)
+    channels = frames.shape[2]
+    kinds = DTYPES[frames.dtype], DTYPES[maps], product, channels, layout_of(frames)
+    return Variant(*kinds, *pieces, *tile, int(is_backward))
+
+
+def layout_of(frames: Tensor) -> int:
+    """PLANAR or INTERLEAVED where eight pixels can be loaded at once, else ANY."""
+    stride_b, stride_t, stride_c, stride_h, stride_w = frames.stride()
+    aligned = frames.data_ptr() % 16 == 0
+    if not aligned or any(n % 8 for n in (stride_b, stride_t, stride_h, frames.shape[4])):
+        return ANY
+    if stride_w == 1 and stride_c % 8 == 0:
+        return PLANAR
+    return INTERLEAVED if (stride_c, stride_w) == (1, frames.shape[2]) else ANY
+
+
+def _prepare(
+    variant: Variant,
+    weight: Tensor,
+    std: Optional[Sequence[float]],
+    grad_maps: Optional[Tensor] = None,
+) -> Tensor:
+    """The filters as fragments, their power of two, and the largest magnitudes of gradients."""
+    weight = weight.contiguous()
+    shares = 0 if grad_maps is None else SHARES
+    fragments = weight.new_empty(variant.fragments + 1 + shares, dtype=torch.int32)
+    gradients, count = (0, 0) if grad_maps is None else (grad_maps.data_ptr(), grad_maps.numel())
+    with _on(weight):
+        load('prepare', variant, weight.device)(
+            (1 + shares, 1),
+            *_pointers(fragments, weight),
+            *map(c_int, (len(weight), weight.shape[-1])),
+            *_deviations(std),
+            gradients,
+            count,
+        )
+    return fragments
+
+
+def _pointers(*tensors: Tensor) -> list:
+    return [tensor.data_ptr() for tensor in tensors]
+
+
+def _deviations(std: Optional[Sequence[float]]) -> list:
+    values = [1.0] * MAX_CHANNELS if std is None else [*std, 1.0, 1.0][:MAX_CHANNELS]
+    return [c_float(value) for value in values]
+
+
+def _on(tensor: Tensor) -> Any:
+    return torch.cuda.device(tensor.device if tensor.is_cuda else -1)  # -1: none
+
+
+# ---- Compiling and starting
+
+
+def source() -> str:
+    """The text of the program."""
+    return '\n'.join(Path(__file__).with_name(name).read_text('utf-8') for name in SOURCES)
+
+
+def compile_program(
+    variant: Variant, capability: tuple, cache: Any = None, logs: Any = None
+) -> Any:
+    """Machine code of a variant.
+
+    Args:
+        variant (Variant): What to compile.
+        capability (tuple[int, int]): Compute capability of the GPU, at least (8, 0).
+        cache (cuda.core.utils.ProgramCacheResource, optional): Where programs are kept. Defaults to
+            None: compile.
+        logs (IO, optional): Gets registers and spills of each kernel. Defaults to None.
+
+    Returns:
+        cuda.core.ObjectCode: The code.
+    """
+    from cuda.core import Program, ProgramOptions
+
+    options = ProgramOptions(
+        arch=f'sm_{capability[0]}{capability[1]}',
+        std='c++17',
+        define_macro=variant.macros,
+        ptxas_options='-v' if logs else None,
+    )
+    return Program(source(), 'c++', options).compile('cubin', logs=logs, cache=cache)
+
+
+class Kernel:
+    """A kernel of a program, loaded on a GPU.
+
+    Args:
+        name (str): Its name in ``persistence.cu``.
+        variant (Variant): What the program is compiled for.
+        device (torch.device): The GPU.
+
+    Attributes:
+        capacity (int): Blocks that the GPU runs at a time.
+    """
+
+    def __init__(self, name: str, variant: Variant, device: torch.device) -> None:
+        from cuda.core import Device
+
+        Device(device.index).set_current()
+        self._kernel = _program(variant, device).get_kernel(name)
+        self._block = variant.threads(name)
+        self._shared = variant.shared_bytes(name)
+        blocks = self._kernel.occupancy.max_active_blocks_per_multiprocessor(
+            self._block, self._shared
+        )
+        processors = torch.cuda.get_device_properties(device).multi_processor_count
+        self.capacity = max(blocks, 1) * processors
+
+    def __call__(self, grid: tuple, *arguments: Any) -> None:
+        """Start it on the current stream; integers are 64 bits wide, others ``ctypes``."""
+        from cuda.core import LaunchConfig, launch
+
+        config = LaunchConfig(grid=grid, block=self._block, shmem_size=self._shared)
+        launch(torch.cuda.current_stream(), config, self._kernel, *arguments)
+
+
+@functools.cache
+def _program(variant: Variant, device: torch.device) -> Any:
+    from cuda.core.utils import FileStreamProgramCache
+
+    capability = torch.cuda.get_device_capability(device)
+    with FileStreamProgramCache() as cache:
+        return compile_program(variant, capability, cache)
+
+
+load: Callable = functools.cache(Kernel)

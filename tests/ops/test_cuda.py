@@ -1,0 +1,275 @@
+"""The CUDA kernels' own source, run on a processor: each thread a fiber, in an unfair order."""
+
+import io
+import re
+import shutil
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cuda_emulator import SOURCE, Emulator
+
+from pan_mm.models import PersistenceOfAppearance
+from pan_mm.ops import cuda, persistence, persistence_of_appearance
+from pan_mm.ops.persistence import select_backend
+
+U8, F16, BF16, F32 = torch.uint8, torch.float16, torch.bfloat16, torch.float32
+STD = (58.395, 57.12, 57.375)
+EPS = 1e-6
+
+needs_compiler = pytest.mark.skipif(shutil.which('g++') is None, reason='no g++')
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('kernels')
+
+
+@pytest.fixture
+def emulator(monkeypatch, folder):
+    emulator = Emulator(folder)
+    monkeypatch.setattr(cuda, 'load', emulator)
+    monkeypatch.setattr(persistence, '_runs_on_cpu', lambda backend: True)
+    monkeypatch.setattr(persistence, '_has', lambda package: True)
+    monkeypatch.setattr(persistence, '_unusable', {})
+    persistence._say_once.cache_clear()
+    return emulator
+
+
+def random_frames(dtype, layout, shape, gain=1.0):
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, shape, generator=generator, dtype=U8)
+    if dtype != U8:
+        frames = (torch.randn(shape, generator=generator) * gain).to(dtype)
+    if layout == 'channels last':
+        return frames.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    return F.pad(frames, (1, 2))[..., 1:-2] if layout == 'cut out' else frames
+
+
+def random_weight(num_filters, channels, size):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(num_filters, channels, size, size, generator=generator) * 1e-3
+
+
+def in_float64(frames, weight, std, grad_maps):
+    """Maps and the gradient of the filters by the formula."""
+    weight = weight.double().requires_grad_()
+    filters = weight if std is None else weight / weight.new_tensor(std).view(-1, 1, 1)
+    differences = (frames[:, :-1].double() - frames[:, 1:].double()).flatten(0, 1)
+    features = F.conv2d(differences, filters, padding=weight.shape[-1] // 2) + EPS
+    maps = features.norm(dim=1).view(grad_maps.shape)
+    maps.backward(grad_maps.double())
+    return maps.detach(), weight.grad
+
+
+def assert_close(found, expected, bound):
+    assert found.isfinite().all()
+    assert (found.double() - expected).abs().max() <= bound * expected.abs().max()
+
+
+def check(frames, weight, precision, dtype, bound):
+    std = STD[: frames.shape[2]] if frames.dtype == U8 else None
+    shape = (len(frames), frames.shape[1] - 1, *frames.shape[3:])
+    generator = torch.Generator().manual_seed(2)
+    # Under a loss scale, gradients in float16 are as large as that.
+    grad_maps = torch.randn(shape, generator=generator) * (2e4 if dtype == F16 else 1)
+    grad_maps = grad_maps.clamp(-6e4, 6e4).to(dtype)
+    expected = in_float64(frames, weight, std, grad_maps)
+    maps = cuda.forward(frames, weight, EPS, precision, dtype, std)
+    assert maps.dtype == dtype
+    assert_close(maps, expected[0], bound)
+    args = (frames, weight, EPS, precision, False, True, std)
+    _, grad = cuda.backward(grad_maps, *args)
+    assert_close(grad, expected[1], bound)
+    assert torch.equal(grad, cuda.backward(grad_maps, *args)[1])
+
+
+SMALL = (1, 3, 3, 33, 40)  # two tiles of two pairs
+
+CASES = [
+    # frames, layout, precision, maps, shape, filters, size
+    (U8, 'planar', F16, F16, SMALL, 8, 7),
+    (F32, 'channels last', BF16, F32, SMALL, 8, 7),  # as in training
+    (F32, 'planar', F32, F32, SMALL, 8, 7),
+    (U8, 'channels last', F32, F32, (1, 2, 3, 9, 24), 8, 7),
+    (U8, 'cut out', F32, F32, (1, 2, 3, 5, 7), 8, 3),
+    (F16, 'planar', F16, F16, (1, 2, 3, 9, 24), 8, 7),
+    (F16, 'channels last', F16, F16, (1, 2, 3, 9, 24), 5, 7),
+    (F16, 'cut out', F16, F32, (2, 2, 3, 9, 21), 8, 7),
+    (BF16, 'planar', BF16, BF16, (1, 2, 3, 9, 24), 8, 5),
+    (BF16, 'cut out', BF16, BF16, (1, 2, 3, 9, 21), 8, 7),
+    (F32, 'channels last', F32, F32, (1, 2, 3, 9, 24), 8, 7),
+    (F32, 'cut out', F32, F32, (1, 2, 2, 9, 21), 4, 7),
+    (F32, 'planar', F16, F32, (1, 2, 1, 40, 136), 8, 5),  # two tiles wide
+    (U8, 'channels last', BF16, BF16, (1, 2, 2, 9, 24), 8, 7),
+]
+
+
+@needs_compiler
+class TestEmulated:
+    @pytest.mark.parametrize('case', CASES[:2], ids=str)
+    def test_equals_the_formula(self, emulator, case):
+        self.run(case)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize('case', CASES[2:], ids=str)
+    def test_equals_the_formula_for_all(self, emulator, case):
+        self.run(case)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize('case', CASES[:3], ids=str)
+    def test_in_the_other_order(self, emulator, case, monkeypatch):
+        monkeypatch.setenv('REVERSE', '1')
+        self.run(case)
+
+    def run(self, case):
+        dtype, layout, precision, maps, shape, num_filters, size = case
+        frames = random_frames(dtype, layout, shape)
+        assert (
+            cuda.layout_of(frames)
+            == {
+                'planar': cuda.PLANAR,
+                'channels last': cuda.INTERLEAVED,
+                'cut out': cuda.ANY,
+            }[layout]
+        )
+        bound = 1e-5 if precision == F32 else 3e-2 if BF16 in (precision, maps) else 4e-3
+        check(frames, random_weight(num_filters, shape[2], size), precision, maps, bound)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize('gain', [1e-6, 1e6, 1e15])
+    def test_float32_of_any_magnitude(self, emulator, gain):
+        frames = random_frames(F32, 'planar', (1, 2, 3, 9, 24), gain)
+        check(frames, random_weight(8, 3, 7), F32, F32, 1e-5)
+
+    @pytest.mark.slow
+    def test_tiles_of_other_magnitudes(self, emulator):
+        """Each tile has a scale of its own; their sums have one together."""
+        frames = random_frames(F32, 'planar', (1, 4, 3, 33, 72))
+        frames[:, :, :, :16] *= 1e-4
+        frames[:, 2:, :, 16:] *= 1e3
+        frames[:, 3] = frames[:, 2]  # nothing moves: tiles of zeros
+        check(frames, random_weight(8, 3, 7), F32, F32, 1e-5)
+
+    def test_without_motion_a_map_is_eps_of_each_filter(self, emulator):
+        frames = random_frames(F32, 'channels last', SMALL)
+        frames[:, 1:] = frames[:, :1]
+        maps = cuda.forward(frames, random_weight(5, 3, 7), EPS, BF16, F32)
+        assert_close(maps, torch.full_like(maps, 5**0.5 * EPS, dtype=torch.float64), 1e-6)
+
+    def test_nan_shows(self, emulator):
+        frames = random_frames(F32, 'channels last', SMALL)
+        frames[0, 1, 2, 4, 5] = float('nan')
+        maps = cuda.forward(frames, random_weight(8, 3, 7), EPS, BF16, F32)
+        assert maps[0, :, 1:8, 2:9].isnan().all()
+        assert maps[0, :, 9:].isfinite().all() and maps[0, :, :, 10:].isfinite().all()
+
+    @pytest.mark.parametrize('precision', [F32, BF16])
+    def test_training_step(self, emulator, precision):
+        """Through the operator: autocast, a loss scale, both gradients, at most six launches."""
+        frames = random_frames(F32, 'channels last', SMALL).requires_grad_()
+        results = {}
+        for backend in ('reference', 'cuda'):
+            cue = PersistenceOfAppearance(3, backend=backend)
+            torch.manual_seed(0)
+            torch.nn.init.normal_(cue.conv.weight, std=0.1)
+            frames.grad = None
+            with torch.autocast('cpu', dtype=BF16, enabled=precision == BF16):
+                maps = cue(frames)
+            (maps.float().sum() * 65536).backward()
+            (weight,) = cue.parameters()
+            results[backend] = maps.detach(), weight.grad, frames.grad
+        bound = 1e-5 if precision == F32 else 3e-2
+        for found, expected in zip(results['cuda'], results['reference']):
+            assert_close(found, expected.double(), bound)
+        assert emulator.started == ['prepare', 'forward', 'prepare', 'backward', 'reduce']
+
+    def test_a_forward_call_starts_two_kernels_and_no_operator(self, emulator):
+        frames, weight = random_frames(U8, 'channels last', SMALL), random_weight(8, 3, 7)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            persistence_of_appearance(frames, weight, std=STD, backend='cuda')
+        names = {event.key for event in profile.key_averages() if event.key.startswith('aten::')}
+        assert names <= {'aten::new_empty', 'aten::empty', 'aten::to', 'aten::promote_types'}
+        assert emulator.started == ['prepare', 'forward']
+
+    def test_a_missing_barrier_shows(self, emulator, monkeypatch):
+        """The most unfair order finds a read of what nobody has written yet."""
+        broken = re.sub(r'__syncthreads\(\);(?=\n  return scale;)', '', SOURCE)
+        assert broken != SOURCE
+        monkeypatch.setattr(emulator, 'source', broken)
+        frames = random_frames(U8, 'planar', SMALL)
+        maps = cuda.forward(frames, random_weight(8, 3, 7), EPS, F16, F16, STD)
+        assert not maps.isfinite().all()
+
+    def test_threads_that_wait_for_ever_are_named(self, emulator, monkeypatch):
+        broken = SOURCE.replace(
+            '  __syncthreads();\n  return scale;',
+            '  if (threadIdx.x > 40) __syncthreads();\n  return scale;',
+        )
+        monkeypatch.setattr(emulator, 'source', broken)
+        frames = random_frames(U8, 'planar', SMALL)
+        with pytest.raises(AssertionError, match='forward: threads wait for ever'):
+            cuda.forward(frames, random_weight(8, 3, 7), EPS, F16, F16, STD)
+
+
+class TestFallback:
+    def test_says_once_why_it_cannot_run(self, monkeypatch):
+        monkeypatch.setattr(persistence, '_has', lambda package: True)
+        monkeypatch.setattr(persistence, '_runs_on_cpu', lambda backend: False)
+        persistence._say_once.cache_clear()
+        frames, weight = torch.rand(1, 2, 3, 8, 8), random_weight(8, 3, 7)
+        with pytest.warns(UserWarning, match="backend 'cuda' needs CUDA tensors, got cpu"):
+            maps = persistence_of_appearance(frames, weight, backend='cuda')
+        assert torch.equal(maps, persistence_of_appearance(frames, weight, backend='reference'))
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            assert select_backend(frames, weight, 'cuda') == 'reference'
+
+    def test_missing_package(self, monkeypatch):
+        monkeypatch.setattr(persistence, '_has', lambda package: False)
+        persistence._say_once.cache_clear()
+        with pytest.warns(UserWarning, match='needs the package cuda-core, which is not installed'):
+            select_backend(torch.rand(1, 2, 3, 8, 8), random_weight(8, 3, 7), 'cuda')
+
+    @pytest.mark.parametrize('shape', [(9, 3, 7, 7), (8, 4, 7, 7), (8, 3, 9, 9)])
+    def test_other_filters(self, emulator, shape):
+        frames = torch.rand(1, 2, shape[1], 12, 12)
+        weight = torch.rand(shape)
+        with pytest.warns(UserWarning, match='takes up to 8 filters of 3 × 3, 5 × 5 or 7 × 7'):
+            maps = persistence_of_appearance(frames, weight, backend='cuda')
+        assert torch.equal(maps, persistence_of_appearance(frames, weight, backend='reference'))
+
+    def test_what_cannot_be_compiled(self, emulator, monkeypatch):
+        def load(*args):
+            raise RuntimeError('NVRTC_ERROR_COMPILATION')
+
+        monkeypatch.setattr(cuda, 'load', load)
+        frames, weight = torch.rand(1, 2, 3, 8, 8), random_weight(8, 3, 7)
+        with pytest.warns(UserWarning, match='could not be built or started.*NVRTC_ERROR') as said:
+            maps = persistence_of_appearance(frames, weight, backend='cuda')
+            persistence_of_appearance(frames, weight, backend='cuda')
+        assert len(said) == 1
+        assert torch.equal(maps, persistence_of_appearance(frames, weight, backend='reference'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('capability', [(8, 0), (9, 0), (10, 0)])
+@pytest.mark.parametrize('is_backward', [False, True])
+def test_compiles_for_a_gpu_within_its_registers(capability, is_backward):
+    pytest.importorskip('cuda.core', reason='cuda-core is not installed')
+    pytest.importorskip('cuda.bindings.nvrtc', reason='NVRTC is not installed')
+    name, shared_of_a_processor = 'backward' if is_backward else 'forward', 160 * 1024
+    for dtype, layout, precision, maps in sorted({case[:4] for case in CASES}, key=str):
+        frames = random_frames(dtype, layout, (1, 2, 3, 8, 24))
+        variant = cuda.choose_variant(frames, precision, maps, is_backward)
+        logs = io.StringIO()
+        cuda.compile_program(variant, capability, logs=logs)
+        text = logs.getvalue().partition(f"entry function '{name}'")[2]
+        spilled = int(re.search(r'(\d+) bytes spill stores', text)[1])
+        registers = int(re.search(r'Used (\d+) registers', text)[1])
+        blocks = variant.blocks
+        assert spilled <= (96 if is_backward else 0), (dtype, layout, precision, spilled)
+        assert registers * variant.threads(name) * blocks <= 65536
+        assert (variant.shared_bytes(name) + 1024) * blocks <= shared_of_a_processor
+        assert variant.shared_bytes(name) <= 48 * 1024  # more needs a setting of the driver
