@@ -1,6 +1,6 @@
 """``python -m pan_mm export``: write a recognizer for other runtimes."""
 
-from pan_mm.deploy.export.exporter import export
+from pan_mm.deploy.export.exporter import OPSETS, export
 from pan_mm.utils.terminal import status
 
 from .options import add_model, chosen_model
@@ -40,6 +40,13 @@ def add_arguments(parser):
         help='quantize the .onnx, calibrated on the videos of --video',
     )
     parser.add_argument('--label-map', metavar='FILE', help='class names to store, one per line')
+    parser.add_argument(
+        '--opset',
+        type=int,
+        choices=OPSETS,
+        default=OPSETS[-1],
+        help="version of ONNX's operators; older TensorRT needs 17",
+    )
 
 
 def run(args):
@@ -55,6 +62,7 @@ def run(args):
             videos=args.video,
             label_map=args.label_map,
             int8=args.int8,
+            opset=args.opset,
         )
     print(f'{args.out}: largest difference from PyTorch {error:.1e} of the largest logit')
     return 0
