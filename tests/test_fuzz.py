@@ -6,7 +6,6 @@ tries more than the 60 inputs of each kind that a usual run does.
 
 import collections
 import io
-import json
 import os
 import pickle
 import socket
@@ -33,7 +32,7 @@ from pan_mm.convert.official import model_config, official_name
 from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoInit, check_annotations
 from pan_mm.datasets.checks.annotations import read_lines
 from pan_mm.datasets.container import CONTAINERS, VIDEO_SUFFIXES
-from pan_mm.datasets.file_lists import read_label_map, read_official_labels
+from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.inference.scores import load_scores
 from pan_mm.inference.videos import find_videos
 from pan_mm.models import VAPHead
@@ -146,20 +145,9 @@ def _dump():
     return pickle.dumps(samples, protocol=2)
 
 
-def _official_labels():
-    entry = dict(id='1', template='Holding [something]', label='Holding a pen')
-    return [b'12;Opening something\n7;Holding something\n', json.dumps([entry]).encode()]
-
-
 # Name: reader, its documented errors, suffixes, files to mutate.
 READERS = {
     'label map': (read_label_map, DataError, ['.txt'], mutated([b'clap\nwave\n'])),
-    'official labels': (
-        read_official_labels,
-        DataError,
-        ['.json', '.csv'],
-        mutated(_official_labels()),
-    ),
     'list of videos': (
         lambda path: find_videos([f'@{path}']),
         (ValueError, OSError),

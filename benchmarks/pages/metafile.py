@@ -53,7 +53,7 @@ PA = 'PersistenceOfAppearance'
 STREAMS = ('rgb', 'pa', 'lite', 'rgb + pa', 'rgb + pa + lite')
 
 
-NETWORKS = {'timm.tf_efficientnet_lite0': 'EfficientNet-Lite0'}
+NETWORKS = {'pan_mm.EfficientNetLite0': 'EfficientNet-Lite0'}
 
 
 def architecture(network: ConfigDict) -> str:

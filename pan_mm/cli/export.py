@@ -1,12 +1,12 @@
 """``python -m pan_mm export``: write a recognizer for other runtimes."""
 
-from pan_mm.deploy.export.exporter import export
+from pan_mm.deploy.export.exporter import OPSETS, export
 from pan_mm.utils.terminal import status
 
 from .options import add_model, chosen_model
 
 EXTRA = 'export'
-FORMATS = ('onnx', 'pt2', 'aoti.pt2', 'safetensors')
+FORMATS = ('onnx', 'pt2', 'safetensors')
 
 
 def add_arguments(parser):
@@ -15,8 +15,7 @@ def add_arguments(parser):
     parser.add_argument(
         '--out',
         required=True,
-        help='NAME.onnx, NAME.pt2 (torch.export), NAME.aoti.pt2 (compiled) or NAME.safetensors '
-        '(the weights)',
+        help='NAME.onnx, NAME.pt2 (torch.export) or NAME.safetensors (the weights)',
     )
     parser.add_argument('--format', choices=FORMATS, help='must match the suffix of --out')
     parser.add_argument(
@@ -41,6 +40,13 @@ def add_arguments(parser):
         help='quantize the .onnx, calibrated on the videos of --video',
     )
     parser.add_argument('--label-map', metavar='FILE', help='class names to store, one per line')
+    parser.add_argument(
+        '--opset',
+        type=int,
+        choices=OPSETS,
+        default=OPSETS[-1],
+        help="version of ONNX's operators; older TensorRT needs 17",
+    )
 
 
 def run(args):
@@ -56,6 +62,7 @@ def run(args):
             videos=args.video,
             label_map=args.label_map,
             int8=args.int8,
+            opset=args.opset,
         )
     print(f'{args.out}: largest difference from PyTorch {error:.1e} of the largest logit')
     return 0

@@ -15,7 +15,7 @@ REPAIRS = (*torchvision.REPAIRS, *mmengine.REPAIRS, *mmaction.REPAIRS)
 
 
 def apply() -> None:
-    """Repair what is broken in the installed stack; a second call changes nothing.
+    """Apply the repairs that the installed stack needs; a second call changes nothing.
 
     A fault in a module that is not imported yet is repaired when that module is imported,
     so that this call itself stays light.

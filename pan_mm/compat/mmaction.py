@@ -4,7 +4,6 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
-import inspect
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -113,67 +112,6 @@ def _count_feature_maps(recognizer2d):
     recognizer2d.Recognizer2D.extract_feat = with_segments
 
 
-def _asks_a_network_as_a_dict(recognizer2d):
-    return 'backbone.get(' in inspect.getsource(recognizer2d.Recognizer2D.extract_feat)
-
-
-def _let_backbones_say_num_segments(recognizer2d):
-    extract_feat = recognizer2d.Recognizer2D.extract_feat
-
-    @functools.wraps(extract_feat)
-    def in_batches(self, inputs, *args, **kwargs):
-        views = (self.test_cfg or {}).get('max_testing_views')
-        if not views:
-            return extract_feat(self, inputs, *args, **kwargs)
-        backbone = self.backbone
-        clip = getattr(backbone, 'num_segments', 1) * getattr(backbone, 'clip_len', 1)
-        if views % clip:
-            raise ValueError(
-                f'max_testing_views={views} of model.test_cfg is not a multiple of the {clip} '
-                'frames of a clip'
-            )
-        backbone.get = lambda name: clip
-        try:
-            return extract_feat(self, inputs, *args, **kwargs)
-        finally:
-            del backbone.get
-
-    recognizer2d.Recognizer2D.extract_feat = in_batches
-
-
-# Backbones --------------------------------------------------------------------------------
-
-
-def _loads_weights_from_none(cls):
-    def needed(module):
-        try:
-            getattr(module, cls).load_original_weights(SimpleNamespace(pretrained=None), None)
-        except TypeError:
-            return True
-        except AttributeError:
-            return False
-        return False
-
-    return needed
-
-
-def _none_means_from_scratch(cls):
-    def apply(module):
-        backbone = getattr(module, cls)
-        init_weights = backbone.init_weights
-
-        @functools.wraps(init_weights)
-        def init_or_load(self):
-            if self.pretrained is None:
-                super(backbone, self).init_weights()
-            else:
-                init_weights(self)
-
-        backbone.init_weights = init_or_load
-
-    return apply
-
-
 # Visualization ----------------------------------------------------------------------------
 
 
@@ -276,34 +214,13 @@ REPAIRS = (
     ),
     Repair(
         name='feature-maps',
-        reason='Recognizer2D tells its head the number of frames for that of feature maps; '
+        reason='Recognizer2D passes the number of frames to its head as that of feature maps; '
         'PANBackbone gives one for each clip_len frames, so that FeatureHead and TSNHead fail '
         '(mmaction/models/recognizers/recognizer2d.py)',
         until='num_segs is counted behind the backbone',
         module='mmaction.models.recognizers.recognizer2d',
         needed=_counts_frames,
         apply=_count_feature_maps,
-    ),
-    *(
-        Repair(
-            name=f'{name}-from-scratch',
-            reason=f'{cls}(pretrained=None) loads weights from None unless pretrained2d=False '
-            f'(mmaction/models/backbones/{name}.py)',
-            until='pretrained=None means random weights',
-            module=f'mmaction.models.backbones.{name}',
-            needed=_loads_weights_from_none(cls),
-            apply=_none_means_from_scratch(cls),
-        )
-        for name, cls in (('resnet_tsm', 'ResNetTSM'), ('mobilenet_v2_tsm', 'MobileNetV2TSM'))
-    ),
-    Repair(
-        name='max-testing-views',
-        reason='Recognizer2D asks its backbone for num_segments as if it were a dict, so '
-        'test_cfg=dict(max_testing_views=…) fails (mmaction/models/recognizers/recognizer2d.py)',
-        until='Recognizer2D reads backbone.num_segments',
-        module='mmaction.models.recognizers.recognizer2d',
-        needed=_asks_a_network_as_a_dict,
-        apply=_let_backbones_say_num_segments,
     ),
     Repair(
         name='visualization-hook',

@@ -75,13 +75,13 @@ def _writes_in_place(local_backend):
     return opened.call_args.args[0] == 'file'
 
 
-def _write_whole(local_backend):
+def _write_atomically(local_backend):
     backend = local_backend.LocalBackend
     for name in ('put', 'put_text'):
-        setattr(backend, name, _written_whole(getattr(backend, name)))
+        setattr(backend, name, _atomic(getattr(backend, name)))
 
 
-def _written_whole(put):
+def _atomic(put):
     @functools.wraps(put)
     def put_whole(self, obj, filepath, *args, **kwargs):
         from pan_mm.utils.files import atomic_write
@@ -135,33 +135,6 @@ def _amp_on_cpu(amp_optimizer_wrapper):
     )
 
 
-# Param groups ---------------------------------------------------------------------------
-
-
-def _groups_stay_config_dicts(optimizer_wrapper):
-    import torch
-    from mmengine.config import ConfigDict
-
-    # Built without __init__, which would import torch._dynamo (seconds).
-    optimizer = object.__new__(torch.optim.SGD)
-    optimizer.defaults = {}
-    optimizer.param_groups = [ConfigDict(params=[torch.nn.Parameter(torch.zeros(1))])]
-    wrapper = optimizer_wrapper.OptimWrapper(optimizer)
-    return type(wrapper.optimizer.param_groups[0]) is not dict
-
-
-def _plain_groups(optimizer_wrapper):
-    init = optimizer_wrapper.OptimWrapper.__init__
-
-    @functools.wraps(init)
-    def __init__(self, optimizer, *args, **kwargs):
-        groups = optimizer.param_groups
-        groups[:] = [dict(group.items()) for group in groups]
-        init(self, optimizer, *args, **kwargs)
-
-    optimizer_wrapper.OptimWrapper.__init__ = __init__
-
-
 # Processes ------------------------------------------------------------------------------
 
 
@@ -213,25 +186,6 @@ def _no_device_ids(runner):
         init(self, module, *args, **kwargs)
 
     distributed.__init__ = __init__
-
-
-def _fsdp_arguments_by_place(fsdp):
-    state = {}
-    with mock.patch.object(fsdp.FSDP, 'optim_state_dict_to_load') as called:
-        fsdp.FSDPStrategy.load_optim_state_dict(mock.Mock(), state)
-    return called.call_args.args[:1] == (state,)
-
-
-def _fsdp_arguments_by_name(fsdp):
-    @functools.wraps(fsdp.FSDPStrategy.load_optim_state_dict)
-    def load_optim_state_dict(self, state_dict):
-        optimizer = self.optim_wrapper.optimizer
-        state_dict = fsdp.FSDP.optim_state_dict_to_load(
-            model=self.model, optim=optimizer, optim_state_dict=state_dict
-        )
-        self.optim_wrapper.load_state_dict(state_dict)
-
-    fsdp.FSDPStrategy.load_optim_state_dict = load_optim_state_dict
 
 
 # Packages -------------------------------------------------------------------------------
@@ -328,7 +282,7 @@ REPAIRS = (
         until='LocalBackend.put writes a temporary file and renames it',
         module='mmengine.fileio.backends.local_backend',
         needed=_writes_in_place,
-        apply=_write_whole,
+        apply=_write_atomically,
     ),
     Repair(
         name='amp-on-cpu',
@@ -340,15 +294,6 @@ REPAIRS = (
         module='mmengine.optim.optimizer.amp_optimizer_wrapper',
         needed=_wants_an_accelerator,
         apply=_amp_on_cpu,
-    ),
-    Repair(
-        name='plain-param-groups',
-        reason='optimizers built with parameter groups get ConfigDicts for groups, which '
-        'torch.compile cannot trace (mmengine/optim/optimizer/default_constructor.py)',
-        until='MMEngine hands plain dicts to the optimizer',
-        module='mmengine.optim.optimizer.optimizer_wrapper',
-        needed=_groups_stay_config_dicts,
-        apply=_plain_groups,
     ),
     Repair(
         name='gloo-on-cpu',
@@ -373,15 +318,6 @@ REPAIRS = (
         apply=_no_device_ids,
     ),
     Repair(
-        name='fsdp-resume',
-        reason='FSDPStrategy passes the optimizer state to FSDP.optim_state_dict_to_load by place, '
-        'and torch 2.1 changed the places, so --resume fails (mmengine/_strategy/fsdp.py)',
-        until='FSDPStrategy.load_optim_state_dict passes its arguments by name',
-        module='mmengine._strategy.fsdp',
-        needed=_fsdp_arguments_by_place,
-        apply=_fsdp_arguments_by_name,
-    ),
-    Repair(
         name='package-look-up',
         reason='"package::config" needs pkg_resources, which setuptools 82 dropped, and looks '
         'for editable installs in site-packages (mmengine#1676; mmengine/utils/package_utils.py)',
@@ -393,8 +329,8 @@ REPAIRS = (
     ),
     Repair(
         name='scope-pan_mm',
-        reason='"pan_mm::config" needs a name in a table of MMEngine that nobody can register '
-        'in (mmengine#1410; mmengine/config/utils.py)',
+        reason='"pan_mm::config" needs an entry in a fixed table of MMEngine '
+        '(mmengine#1410; mmengine/config/utils.py)',
         until='MODULE2PACKAGE takes third parties in',
         module='mmengine.config.utils',
         needed=lambda config_utils: 'pan_mm' not in config_utils.MODULE2PACKAGE,

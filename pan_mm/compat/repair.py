@@ -1,4 +1,4 @@
-"""Repairs, each of which waits for the module that it repairs."""
+"""Repairs that wait for the import of the module that they repair."""
 
 import importlib
 import importlib.abc
@@ -35,8 +35,8 @@ class Repair:
         module (str, optional): Module to wait for. None: probe and repair at once.
         only (str, optional): The environments that have the fault. None: all, so that a repair
             that is not needed has outlived its fault.
-        here (Callable, optional): Whether this is one of those environments. None: if the fault
-            is not found, nobody can tell.
+        here (Callable, optional): Whether this is one of those environments. None: unknown if the
+            fault is not found.
     """
 
     name: str

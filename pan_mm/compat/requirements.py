@@ -1,52 +1,33 @@
-"""The packages that PAN stands on, checked before anything imports them."""
+"""The packages that PAN stands on, looked for before anything imports them."""
 
-import importlib
+import importlib.metadata
 import importlib.util
-from typing import NamedTuple, Optional
 
-
-class Requirement(NamedTuple):
-    """A module that must be importable, its versions [``floor``, ``ceiling``), the fix."""
-
-    module: str
-    fix: str
-    floor: Optional[str] = None
-    ceiling: Optional[str] = None
-
-
-MMCV = (
-    'pip install "mmcv-lite>=2.1,<2.2" brings a plain wheel that is enough for PAN; '
-    'for compiled operators use: pip install -U openmim && mim install "mmcv>=2.0.1,<2.2.0"'
-)
-REQUIREMENTS = (
-    Requirement('torch', 'install PyTorch as https://pytorch.org says for your machine', '2.6'),
-    Requirement('mmengine', 'pip install "mmengine>=0.10.5,<1.0.0"', '0.7.1', '1.0.0'),
-    # The bounds that mmaction/__init__.py asserts.
-    Requirement('mmcv', MMCV, '2.0.0rc4', '2.2.0'),
-    Requirement('mmaction', 'pip install "mmaction2>=1.2.0,<2.0.0"', '1.0.0', '2.0.0'),
+TORCH = '2.6'  # older ones cannot read a checkpoint safely (CVE-2025-32434)
+FIXES = dict(
+    torch='install PyTorch as https://pytorch.org says for your machine',
+    mmengine='pip install "mmengine>=0.10.5,<1.0.0"',
+    mmcv='pip install "mmcv-lite>=2.1,<2.2" brings a plain wheel that is enough for PAN; '
+    'for compiled operators use: pip install -U openmim && mim install "mmcv>=2.0.1,<2.2.0"',
+    mmaction='pip install "mmaction2>=1.2.0,<2.0.0"',
 )
 
 
-def check(requirements=REQUIREMENTS) -> None:
-    """Raise a clear ImportError for the first missing or unsupported package.
+def check() -> None:
+    """Check that the required packages are there, and the version of PyTorch.
+
+    MMAction2 checks the other versions when it is imported.
 
     Raises:
         ImportError: Names the package, the version found, and the fix.
     """
-    for module, fix, floor, ceiling in requirements:
+    for module, fix in FIXES.items():
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(
-                f'pan_mm needs the package {module!r}, which is not installed. {fix}',
-                name=module,
+                f'pan_mm needs the package {module!r}, which is not installed. {fix}', name=module
             )
-        if floor is None:
-            continue
-        from mmengine.utils import digit_version
+    from mmengine.utils import digit_version
 
-        version = importlib.import_module(module).__version__
-        wanted = f'{module}>={floor}' + (f',<{ceiling}' if ceiling else '')
-        found = digit_version(version)
-        if found < digit_version(floor) or (ceiling and found >= digit_version(ceiling)):
-            raise ImportError(
-                f'pan_mm needs {wanted}, but {version} is installed. {fix}', name=module
-            )
+    version = importlib.metadata.version('torch')
+    if digit_version(version) < digit_version(TORCH):
+        raise ImportError(f'pan_mm needs torch>={TORCH}, but {version} is installed', name='torch')

@@ -1,4 +1,4 @@
-"""Repairs around torchvision, which PAN never needs but MMEngine looks at."""
+"""A torchvision that does not fit the installed torch, which MMEngine and timm import."""
 
 import importlib.util
 import re
@@ -14,66 +14,42 @@ def _declare_operators(spec):
     """Declare the operators that torchvision describes without having loaded them.
 
     Its networks and transforms, which timm imports, use none of them; a call still gets
-    torchvision's own error. Returns whether there was one to declare.
+    torchvision's own error.
     """
     import torch
 
     source = Path(spec.origin).with_name('_meta_registrations.py')
-    text = source.read_text(encoding='utf-8') if source.exists() else ''
-    names = re.findall(r'register_fake\(["\']torchvision::(\w+)', text)
-    missing = [name for name in names if not hasattr(torch.ops.torchvision, name)]
-    if missing:
-        _libraries.append(torch.library.Library('torchvision', 'FRAGMENT'))
-        for name in missing:
+    names = re.findall(r'register_fake\(["\']torchvision::(\w+)', source.read_text('utf-8'))
+    _libraries.append(torch.library.Library('torchvision', 'FRAGMENT'))
+    for name in names:
+        if not hasattr(torch.ops.torchvision, name):
             _libraries[-1].define(f'{name}(Tensor x) -> Tensor')
-    return bool(missing)
 
 
-class _Guard:
-    """Makes a torchvision that does not fit the installed torch importable, or look absent.
+class _SecondTry:
+    """Imports torchvision, once more with its operators declared where that fails for one.
 
-    MMEngine imports torchvision for its environment dump and takes only
-    ModuleNotFoundError for an answer. The guard acts on import, so a healthy torchvision
-    costs nothing until somebody uses it.
+    It acts on import, so a healthy torchvision costs nothing until it is used.
     """
-
-    reason = None
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname != 'torchvision':
             return None
-        if self.reason is not None:
-            raise ModuleNotFoundError(self.reason, name=fullname)
-        sys.meta_path.remove(self)
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            sys.meta_path.insert(0, self)
-        if spec is None or spec.loader is None:
-            return spec
+        sys.meta_path.remove(self)  # looking for it is not importing it, so it stays
+        spec = importlib.util.find_spec(fullname)
+        sys.meta_path.insert(0, self)
         exec_module = spec.loader.exec_module
 
-        def exec_declared(module):
+        def exec_or_declare(module):
             try:
                 exec_module(module)
             except RuntimeError as error:
-                if 'operator torchvision::' not in str(error) or not _declare_operators(spec):
+                if 'operator torchvision::' not in str(error):
                     raise
+                _declare_operators(spec)
                 exec_module(module)
 
-        def exec_or_absent(module):
-            try:
-                exec_declared(module)
-            except ModuleNotFoundError:
-                raise
-            except Exception as error:
-                self.reason = (
-                    f'the installed torchvision does not fit the installed torch ({error}); '
-                    'reinstall it for this torch, or uninstall it: PAN does not need it'
-                )
-                raise ModuleNotFoundError(self.reason, name=fullname) from error
-
-        spec.loader.exec_module = exec_or_absent
+        spec.loader.exec_module = exec_or_declare
         return spec
 
 
@@ -90,6 +66,6 @@ REPAIRS = (
         until='torchvision registers nothing of operators that it could not load',
         only='environments with a torchvision',
         needed=_installed,
-        apply=lambda module: sys.meta_path.insert(0, _Guard()),
+        apply=lambda module: sys.meta_path.insert(0, _SecondTry()),
     ),
 )

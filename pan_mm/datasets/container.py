@@ -1,16 +1,16 @@
 """Opening video files: which of them may be opened, and with which demuxer.
 
-FFmpeg guesses what a file is from its contents and its name, and what it takes for a playlist
-(HLS, DASH, ffconcat, SDP) it follows to other files and to the network. So a file is opened here
-only if it is regular, begins as one of ``CONTAINERS`` and is within limits; PyAV is told which
-demuxer to use and may open nothing else.
+FFmpeg guesses a file's format from its contents and its name, and follows playlists (HLS, DASH,
+ffconcat, SDP) to other files and to the network. So a file is opened here only if it is regular,
+begins as one of ``CONTAINERS`` and is within limits; PyAV gets a fixed demuxer and may open nothing
+else.
 """
 
 import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Optional, Union
 
@@ -20,15 +20,15 @@ from mmengine import fileio
 from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import VideoError
 
-# FFmpeg demuxer: how its files begin, as (offset, bytes), and their suffixes. Transport
-# streams, which begin with any packet, are recognized by their packet spacing.
+# FFmpeg demuxer: how its files begin, as (offset, bytes), and their suffixes. AVI files have
+# two marks, and transport streams, which begin with any packet, are recognized by their spacing.
 CONTAINERS = dict(
     mov=(
         tuple((4, box) for box in (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip')),
         ('.3gp', '.m4v', '.mov', '.mp4'),
     ),
     matroska=(((0, b'\x1a\x45\xdf\xa3'),), ('.mkv', '.webm')),
-    avi=(((8, b'AVI '), (0, b'RIFF')), ('.avi',)),
+    avi=((), ('.avi',)),
     mpegts=((), ('.mts', '.ts')),
     mpeg=(((0, b'\x00\x00\x01\xba'),), ('.mpeg', '.mpg')),
     mpegvideo=(((0, b'\x00\x00\x01\xb3'),), ()),
@@ -93,10 +93,10 @@ class VideoFile:
     It is a context manager, which closes the file. :func:`open_video` returns it.
 
     Attributes:
-        name (str): What messages call it.
+        name (str): Its name in messages.
         file (BinaryIO): Its bytes.
         demuxer (str): One of ``CONTAINERS``.
-        limits (Limits): What it may cost.
+        limits (Limits): Limits of its cost.
     """
 
     def __init__(self, name: str, file: BinaryIO, demuxer: str, limits: Limits) -> None:
@@ -133,12 +133,12 @@ class VideoFile:
         return container
 
     def check_size(self, width: int, height: int) -> None:
-        """Refuse frames of a size that nobody films.
+        """Refuse frames of an implausible size.
 
         Raises:
             VideoTooLargeError: If they have too many pixels, or are too slender.
         """
-        # FFmpeg drops the size of what is too large for it.
+        # FFmpeg reports no size for frames too large for it.
         if not 0 < width * height <= self.limits.max_frame_pixels:
             raise VideoTooLargeError(
                 f'{self.name}: its frames are damaged, or larger than '
@@ -151,7 +151,7 @@ class VideoFile:
             )
 
     def packets(self, container: Any) -> Iterator:
-        """Yield the packets of the video, each of which holds a frame.
+        """Yield the packets of the video; each holds a frame.
 
         Raises:
             VideoTooLargeError: As soon as the frames have more pixels than ``max_pixels``.
@@ -196,9 +196,9 @@ def open_video(
 
     Args:
         source (str | Path | bytes): A file, or what a remote storage gave.
-        limits (Limits): What it may cost.
-        name (str, optional): What messages call it; by default the file's name. A server does not
-            tell its paths.
+        limits (Limits): Limits of its cost.
+        name (str, optional): Its name in messages; defaults to the file's name. A server hides
+            its paths.
 
     Returns:
         VideoFile: Close it, or use it in a ``with`` block.
@@ -214,11 +214,11 @@ def open_video(
         name = name or redact_url(os.fspath(source))
         file = _open_regular(source, name)
         size = os.fstat(file.fileno()).st_size
-    try:
-        return VideoFile(name, file, _demuxer_of(file, size, name, limits), limits)
-    except BaseException:
-        file.close()
-        raise
+    with ExitStack() as refused:
+        refused.callback(file.close)
+        video = VideoFile(name, file, _demuxer_of(file, size, name, limits), limits)
+        refused.pop_all()  # it stays open
+    return video
 
 
 def fetch_video(
@@ -228,25 +228,18 @@ def fetch_video(
 
     Args:
         filename (str): Its name there.
-        limits (Limits): What it may cost.
+        limits (Limits): Limits of its cost.
         io_backend (str): 'disk', or another backend of ``mmengine.fileio``, which gets the whole
             file before its size is known.
         **kwargs: Arguments of the backend.
 
     Raises:
-        RefusedVideoError: As :func:`open_video`.
+        RefusedVideoError: As :func:`open_video`; errors of the backend pass.
     """
     if io_backend in ('disk', 'local'):
         return open_video(filename, limits)
-    shown = redact_url(filename)
-    try:
-        content = fileio.get(filename, dict(kwargs, backend=io_backend))
-    except ImportError:
-        raise
-    except Exception as error:  # of whatever library the backend uses
-        reason = redact_url(error).partition('\n')[0]
-        raise RefusedVideoError(f'{shown}: {io_backend} cannot get it ({reason})') from error
-    return open_video(bytes(content), limits, shown)
+    content = fileio.get(filename, dict(kwargs, backend=io_backend))
+    return open_video(bytes(content), limits, redact_url(filename))
 
 
 def _demuxer_of(file, size, name, limits):
@@ -285,15 +278,16 @@ def _open_regular(path, name):
 
 
 def reason_of(error):
-    """Take from an error of the system or of FFmpeg what it says besides the file's name."""
+    """Extract the reason from an error of the system or of FFmpeg, without the file's name."""
     return getattr(error, 'strerror', None) or str(error)
 
 
 def _recognize(head: bytes) -> Optional[str]:
     """Find the demuxer for what begins like this."""
+    if head.startswith(b'RIFF') and head.startswith(b'AVI ', 8):
+        return 'avi'
     for demuxer, (marks, _) in CONTAINERS.items():
-        found = [head.startswith(mark, at) for at, mark in marks]
-        if all(found) if demuxer == 'avi' else any(found):
+        if any(head.startswith(mark, at) for at, mark in marks):
             return demuxer
     # Packets of 188 bytes, or of 192 with a clock before each, or of 204 with a checksum after.
     for first, step in ((0, 188), (4, 192), (0, 204)):

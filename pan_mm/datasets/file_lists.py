@@ -1,6 +1,5 @@
 """Annotation lists for ``VideoDataset`` and ``RawframeDataset`` of the files on the disk."""
 
-import json
 import os
 import random
 import re
@@ -17,17 +16,6 @@ from .container import VIDEO_SUFFIXES
 
 FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')
 SPLITS = ('train', 'val')
-
-# The label files of the datasets that TwentyBN published, named as in MMAction2's layout.
-OFFICIAL_FILES = dict(
-    sthv1=dict(
-        train='something-something-v1-train.csv', val='something-something-v1-validation.csv'
-    ),
-    sthv2=dict(
-        train='something-something-v2-train.json', val='something-something-v2-validation.json'
-    ),
-    jester=dict(train='jester-v1-train.csv', val='jester-v1-validation.csv'),
-)
 
 
 class FrameNames(NamedTuple):
@@ -49,6 +37,13 @@ class Video(NamedTuple):
         fields = [self.path, self.num_frames, self.label]
         return delimiter.join(str(field) for field in fields if field is not None)
 
+    @classmethod
+    def from_line(cls, line: str, delimiter: str = ' ') -> 'Video':
+        """Read a line that :meth:`to_line` has written."""
+        path, *numbers = line.split(delimiter)
+        *num_frames, label = map(int, numbers)
+        return cls(path, label, *num_frames)
+
 
 def read_label_map(path: Union[str, Path]) -> list:
     """Read a ``label_map.txt``: class names, one per line, in the order of the labels.
@@ -66,78 +61,6 @@ def read_label_map(path: Union[str, Path]) -> list:
             raise DataError(f'{path}:{number}: {fault}; each line must name a class of its own')
         seen.add(name)
     return names
-
-
-def read_official_labels(path: str) -> dict:
-    """Read the class of each video from a label file that TwentyBN published.
-
-    Something-Something V1 and Jester come as lines ``id;class``, Something-Something V2 as a JSON
-    list of objects with ``id`` and ``template``.
-
-    Returns:
-        dict[str, str]: Video id to class name.
-
-    Raises:
-        OSError: If the file cannot be read.
-        DataError: If it is another file, such as the unlabeled test split.
-    """
-    lines = read_lines(path)
-    if path.endswith('.json'):
-        try:
-            items = json.loads('\n'.join(lines))
-            return {str(i['id']): re.sub(r'[\[\]]', '', i['template']) for i in items}
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f'{path}: expected a JSON list of objects with "id" and "template"; is it the '
-                'test split, or labels.json?'
-            ) from error
-    labels = {}
-    for number, line in enumerate(filter(str.strip, lines), 1):
-        video, separator, name = line.strip().partition(';')
-        if not separator:
-            raise DataError(f'{path}:{number}: expected "id;class", got {line!r}')
-        labels[video] = name
-    return labels
-
-
-def list_official(
-    dataset: str, split: str, data_root: str, classes: Sequence, rawframes: bool
-) -> tuple:
-    """List the videos of a split of Something-Something or Jester.
-
-    Args:
-        dataset (str): 'sthv1', 'sthv2' or 'jester'.
-        split (str): 'train' or 'val'.
-        data_root (str): Holds ``annotations`` and ``rawframes`` or ``videos``.
-        classes (Sequence[str]): Class names in the order of the labels.
-        rawframes (bool): List folders of frames, not video files.
-
-    Returns:
-        tuple[list[Video], list[str]]: The videos and the ids of those not on the disk.
-
-    Raises:
-        OSError: If the label file or the folder is missing.
-        DataError: If ``classes`` lacks a class.
-    """
-    file = OFFICIAL_FILES[dataset][split]
-    labels = read_official_labels(os.path.join(data_root, 'annotations', file))
-    unknown = sorted(set(labels.values()) - set(classes))
-    if unknown:
-        raise DataError(
-            f'{file} has classes that the label map has not: {", ".join(map(repr, unknown[:5]))}; '
-            f'are both of {dataset}?'
-        )
-    index = {name: i for i, name in enumerate(classes)}
-    folder = Path(data_root, 'rawframes' if rawframes else 'videos')
-    on_disk = {Path(entry).stem: entry for entry in os.listdir(folder)}
-    videos, missing = [], []
-    for video, name in labels.items():
-        num_frames = len(_images(folder / video)) if rawframes and video in on_disk else None
-        if video not in on_disk or num_frames == 0:
-            missing.append(video)
-        else:
-            videos.append(Video(on_disk[video], index[name], num_frames))
-    return videos, missing
 
 
 def _images(folder: Path) -> list:
@@ -263,7 +186,7 @@ def group_of(video: Video, group_by: Optional[str]) -> str:
     Args:
         video (Video): Its path begins with the class.
         group_by (str, optional): 'folder' for the folder below the class; or a regular expression
-            on the path below the class, whose first group, or else whole match, counts.
+            on the path below the class, whose first group, or whole match, counts.
             By default each video is a group.
 
     Raises:

@@ -15,7 +15,7 @@ MAX_BYTES = 2**26  # of a frame's file
 
 
 class FrameFolder:
-    """Reads frames of a folder by their number, as :class:`SparseReader` does those of a video.
+    """Reads frames of a folder by their number, as :class:`SparseReader` reads a video.
 
     Args:
         folder (str | Path): Holds frames of one kind, numbered without gaps.

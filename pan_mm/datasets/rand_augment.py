@@ -40,12 +40,10 @@ class ClipRandAugment(BaseTransform):
         magnitude (float): Their strength, 0 to 10. Directions are drawn. Defaults to 9.
 
     Raises:
-        ValueError: If ``num_ops`` is negative or ``magnitude`` out of range.
+        ValueError: If ``magnitude`` is out of range.
     """
 
     def __init__(self, num_ops: int = 2, magnitude: float = 9) -> None:
-        if num_ops < 0:
-            raise ValueError(f'num_ops must not be negative, got {num_ops}')
         if not 0 <= magnitude <= 10:
             raise ValueError(f'magnitude must be from 0 to 10, got {magnitude}')
         self.num_ops = num_ops

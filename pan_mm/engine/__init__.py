@@ -6,7 +6,6 @@ from .hooks.data_fault_hook import DataFaultHook
 from .hooks.epoch_seed_hook import EpochSeedHook
 from .hooks.invalid_loss_hook import InvalidLossHook
 from .hooks.verdict_hook import VerdictHook
-from .hooks.visualization_hook import PANVisualizationHook
 from .optim_constructor import PANOptimWrapperConstructor
 from .preflight import preflight
 from .runner import CheckedRunner
@@ -19,7 +18,6 @@ __all__ = [
     'EpochSeedHook',
     'InvalidLossHook',
     'PANOptimWrapperConstructor',
-    'PANVisualizationHook',
     'SafeCheckpointHook',
     'VerdictHook',
     'preflight',

@@ -31,8 +31,8 @@ class Comparison:
         videos (Path): Folder with the lists of tools/data/build_list.py.
         out (Path): Gets a config and a work dir for each model, and ``compare.csv``.
         minutes (float): Budget of each training, in minutes of one core, or of the GPU.
-        size (int, optional): Height and width of all frames. Defaults to what the budget allows
-            the first model.
+        size (int, optional): Height and width of all frames. Defaults to the largest within the
+            budget of the first model.
         seed (int): Seed of each training.
 
     Raises:

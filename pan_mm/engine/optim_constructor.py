@@ -53,7 +53,7 @@ class PANOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if unknown:
             raise ValueError(
                 f'paramwise_cfg of PANOptimWrapperConstructor takes only custom_keys, got '
-                f'{", ".join(unknown)}; the multipliers of layers are those of the recipe'
+                f'{", ".join(unknown)}; the recipe sets the multipliers of layers'
             )
         if self.base_lr is None:
             raise ValueError(

@@ -1,6 +1,7 @@
 """The recipe for own videos: a config that suits their number, their classes and this machine."""
 
 import re
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -44,7 +45,7 @@ SIZES = (224, 160, 112, 96, 64)  # pixels
 STEPS = 400  # that frames of any size get before larger ones are taken
 MOST = dict(steps=2000, epochs=60)  # a longer training goes beyond neither
 VALIDATIONS = 10  # of a training, with a checkpoint each
-WARM_UP = 20  # a part in so many of the epochs
+WARM_UP = 20  # 1 / WARM_UP of the epochs
 RATIO = 3  # the largest class over the smallest, from which all are seen equally often
 # Words in the name of a class that the mirror image of its video is not of.
 SIDES = re.compile(
@@ -105,14 +106,13 @@ def read_own_videos(folder: Path) -> OwnVideos:
         raise DataError(f'{", ".join(missing)}: no such list; tools/data/build_list.py writes it')
     lines = read_lines(lists[0])
     delimiter = '\t' if '\t' in lines[0] else ' '
-    fields = [line.split(delimiter) for line in lines]
-    videos = [Video(first, int(label)) for first, *_, label in fields]
-    frames = frame_names(str(folder), videos) if len(fields[0]) == 3 else None
+    videos = [Video.from_line(line, delimiter) for line in lines]
+    frames = frame_names(str(folder), videos)
     return OwnVideos(folder, classes, [video.label for video in videos], delimiter, frames)
 
 
 def sided(classes: Sequence) -> list:
-    """Names of the classes whose mirror image is of another class, such as 'turnLeft'."""
+    """Names of the classes whose mirror image shows another class, such as 'turnLeft'."""
     return [name for name in classes if SIDES.search(_words(name))]
 
 
@@ -130,32 +130,31 @@ def write_config(
 ) -> Schedule:
     """Write a config that trains a model on own videos within a budget.
 
-    It has the largest frames that leave ``STEPS`` steps, and as many steps as the budget allows:
-    a step is measured on this machine.
+    It has the largest frames that leave ``STEPS`` steps, and all steps that the budget allows: a
+    step is measured on this machine.
 
     Args:
         path (Path): The config; beside the lists it may move with them.
         model (str): A name of ``OWN_MODELS``.
         videos (OwnVideos): To train on.
         minutes (float): Time of the training in minutes of one core, or of the GPU.
-        size (int, optional): Height and width of the frames. Defaults to what the budget allows.
-        flip (bool): Whether a mirror image is of the same class.
+        size (int, optional): Height and width of the frames. Defaults to the largest within the
+            budget.
+        flip (bool): Whether a mirror image shows the same class.
 
     Returns:
-        Schedule: What it wrote.
+        Schedule: The schedule in the config.
 
     Raises:
         ConfigError: If there is no such model.
     """
     if model not in OWN_MODELS:
         raise ConfigError(f'{model}: no such model; there are {", ".join(OWN_MODELS)}')
-    draft = Schedule(size or SIZES[-1], 1, 1, 0.0)
-    write_lines(path, _lines(path, model, videos, draft, flip))
-    try:
-        schedule = _schedule(path, len(videos.labels), minutes, size)
-    except BaseException:
-        path.unlink()
-        raise
+    with tempfile.TemporaryDirectory() as temporary:
+        draft = Path(temporary, path.name)
+        shortest = Schedule(size or SIZES[-1], 1, 1, 0.0)
+        write_lines(draft, _lines(draft, model, videos, shortest, flip))
+        schedule = _schedule(draft, len(videos.labels), minutes, size)
     write_lines(path, _lines(path, model, videos, schedule, flip))
     return schedule
 
@@ -223,14 +222,14 @@ def _lines(path, model, videos, schedule, flip):
     yield '# Written by tools/data/build_list.py; yours to change.'
     yield f"_base_ = 'pan_mm::recognition/{OWN_MODELS[model]}.py'"
     yield ''
-    helpers = ['read_frames'] * bool(videos.frames) + ['set_arguments'] * (not flip)
-    if helpers:
-        yield f'from pan_mm.config.pipelines import {", ".join(helpers)}'
-        yield ''
     if videos.frames:
+        yield 'from pan_mm.config.pipelines import read_frames'
+        yield ''
         yield 'read_frames(_base_)'
     if not flip:
-        yield "set_arguments(_base_, 'Flip', flip_ratio=0)  # a mirror image is of another class"
+        yield 'from pan_mm.config.pipelines import set_arguments'
+        yield ''
+        yield "set_arguments(_base_, 'Flip', flip_ratio=0)  # a mirror image shows another class"
     yield f'_base_.param_scheduler[0].end = {max(schedule.epochs // WARM_UP, 1)}  # warm-up'
     yield f'_base_.param_scheduler[1].update(end={schedule.epochs}, T_max={schedule.epochs})'
     yield ''

@@ -1,28 +1,23 @@
-"""Checks of a config before the run has spent time."""
+"""Checks of a config before the run has spent time: what would fail late, or be wrong silently."""
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
-from mmengine.logging import print_log
 
 from pan_mm.config.find import without
 from pan_mm.config.overrides import argument, arguments
 from pan_mm.config.pipelines import kind_of, leaf_datasets
-from pan_mm.datasets.checks.dataset import check_list, has_list, missing_classes
+from pan_mm.datasets.checks.dataset import check_list, has_list
 from pan_mm.models.backbone_2d import pixel_statistics, same_statistics
 from pan_mm.models.pan_ensemble import stream_configs
-from pan_mm.models.pretrained import PIP, find_in_pip
 from pan_mm.utils.errors import DataError, listed
 
 
 def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
     """Check that the parts of a recognizer fit and that annotations and files are sound.
-
-    Classes that no video of the training is of are warned of.
 
     Args:
         cfg (Config): Config of a run, as for MMEngine's ``Runner``.
@@ -31,68 +26,37 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
     Raises:
         DataError: Naming each argument, file and line that is wrong (at most ten).
     """
-    whole = cfg.get('model') or {}
-    recognizers = _recognizers(whole)
-    preprocessor = whole.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
-    head = recognizers[0].get('cls_head') or {}
-    problems = []
-    if 'train' in splits and _is_ensemble(whole):
-        problems.append('train: PANEnsemble only tests; train each stream with its own config')
-    problems += [p for model in recognizers for p in _check_statistics(model, preprocessor)]
-    if 'train' in splits:
-        problems += [p for model in recognizers for p in _check_pretrained(model)]
+    model = cfg.get('model') or {}
+    preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    recognizers = [model]
+    if 'PANEnsemble' in str(model.get('type')):
+        recognizers = [recognizer for recognizer, *_ in stream_configs(model).values()]
+    problems = [p for each in recognizers for p in _check_statistics(each, preprocessor)]
     for split in splits:
-        is_evaluated = _is_evaluated(cfg.get(f'{split}_evaluator'))
-        if split != 'train' and is_evaluated:
-            problems += _check_average(head)
         dataloader = cfg.get(f'{split}_dataloader') or {}
         if not isinstance(dataloader, dict):
             kind = type(dataloader).__name__
             problems.append(f'{split}_dataloader is a {kind}, not a dict; is a comma after it?')
             continue
+        is_evaluated = split != 'train' and _is_evaluated(cfg.get(f'{split}_evaluator'))
+        if is_evaluated:
+            problems += _check_average(recognizers[0].get('cls_head') or {})
         for dataset in leaf_datasets(dataloader.get('dataset')):
             problems += _check_normalized(preprocessor, dataset)
-            for model in recognizers:
-                found = list(_check_sampling(model, dataset)) or _check_shapes(model, dataset)
-                problems += [f'{split}: {problem}' for problem in found]
-            if dataset.get('multi_class') and dataset.get('num_classes') != head.get('num_classes'):
-                problems.append(
-                    f'{split}: num_classes={dataset.get("num_classes")} of {dataset["type"]} but '
-                    f'model.cls_head.num_classes={head.get("num_classes")}; set both to the same '
-                    'number'
-                )
-            if has_list(dataset):  # others check their own annotations
-                labeled = split == 'train' or is_evaluated
-                found = check_list(dataset, head.get('num_classes'), labeled)
-                problems += [f'{split}: {problem}' for problem in found]
+            found = _check_dataset(recognizers, dataset, split == 'train' or is_evaluated)
+            problems += [f'{split}: {problem}' for problem in found]
     problems = list(dict.fromkeys(problems))
     if problems:
         raise DataError(f'{len(problems)} problem(s) found before the start:{listed(problems)}')
-    if 'train' in splits:
-        _warn_of_missing_classes(cfg, head)
 
 
-def _warn_of_missing_classes(cfg: Config, head: dict) -> None:
-    lists = list(leaf_datasets((cfg.get('train_dataloader') or {}).get('dataset')))
-    if lists and all(map(has_list, lists)) and head.get('num_classes'):
-        missing = missing_classes(lists, head['num_classes'])
-        if missing:
-            message = (
-                f'train: {len(missing)} of num_classes={head["num_classes"]} classes have no '
-                f'video:{listed(missing)}'
-            )
-            print_log(message, 'current', logging.WARNING)
-
-
-def _is_ensemble(model: dict) -> bool:
-    return 'PANEnsemble' in str(model.get('type'))
-
-
-def _recognizers(model: dict) -> list:
-    """Config of the recognizer, or those of the streams of an ensemble."""
-    if not _is_ensemble(model):
-        return [model]
-    return [recognizer for recognizer, *_ in stream_configs(model).values()]
+def _check_dataset(recognizers: list, dataset: dict, labeled: bool) -> Iterator[str]:
+    for recognizer in recognizers:
+        found = list(_check_sampling(recognizer, dataset))
+        yield from found or _check_shapes(recognizer, dataset)
+    if has_list(dataset):  # others check their own annotations
+        num_classes = (recognizers[0].get('cls_head') or {}).get('num_classes')
+        yield from check_list(dataset, num_classes, labeled)
 
 
 def _is_evaluated(evaluators: Any) -> bool:
@@ -101,36 +65,14 @@ def _is_evaluated(evaluators: Any) -> bool:
     return any(e and 'DumpResults' not in str(e['type']) for e in evaluators)
 
 
-def _inner_backbone(recognizer: dict) -> tuple:
-    """Config of the 2D network of a recognizer, and where it stands."""
-    backbone, where = recognizer.get('backbone') or {}, 'model.backbone'
-    if 'PANBackbone' in str(backbone.get('type')):
-        backbone, where = backbone.get('backbone') or {}, 'model.backbone.backbone'
-    return backbone, where
-
-
-def _check_pretrained(recognizer: dict) -> Iterator[str]:
-    """Check that the package is there that brings the weights of a backbone."""
-    backbone, where = _inner_backbone(recognizer)
-    source = backbone.get('pretrained')
-    try:
-        if isinstance(source, str) and source.startswith(PIP):
-            find_in_pip(source)
-    except (ImportError, ValueError) as error:
-        yield f'{where}.pretrained: {error}'
-
-
 def _check_statistics(recognizer: dict, preprocessor: dict) -> Iterator[str]:
-    """Check that frames are normalized as for the weights of a backbone that tells how."""
-    backbone, where = _inner_backbone(recognizer)
-    kind = backbone.get('type')
-    try:
-        wanted = pixel_statistics(kind) if kind else None
-        of = preprocessor.get('mean_std_of')
-        given = pixel_statistics(of) if of else [preprocessor.get(k) for k in ('mean', 'std')]
-    except (ImportError, ValueError) as error:
-        yield f'{where}: {error}'
-        return
+    """Check that frames are normalized as the weights of the backbone expect it."""
+    backbone = recognizer.get('backbone') or {}
+    if 'PANBackbone' in str(backbone.get('type')):
+        backbone = backbone.get('backbone') or {}
+    kind, of = backbone.get('type'), preprocessor.get('mean_std_of')
+    wanted = pixel_statistics(kind) if kind else None
+    given = pixel_statistics(of) if of else [preprocessor.get(key) for key in ('mean', 'std')]
     if wanted and not all(map(same_statistics, (v or [] for v in given), wanted)):
         mean, std = ([round(value, 3) for value in values] for values in wanted)
         yield (
@@ -140,45 +82,34 @@ def _check_statistics(recognizer: dict, preprocessor: dict) -> Iterator[str]:
         )
 
 
-def _check_sampling(model: dict, dataset: dict) -> Iterator[str]:
-    backbone, head = model.get('backbone') or {}, model.get('cls_head') or {}
+def _check_sampling(recognizer: dict, dataset: dict) -> Iterator[str]:
+    """Check that backbone, head and sampler mean the same segments of the same frames."""
+    backbone, head = recognizer.get('backbone') or {}, recognizer.get('cls_head') or {}
     is_pan = 'PANBackbone' in str(backbone.get('type'))
-    is_vap = 'VAPHead' in str(head.get('type'))
     own, classified = (argument(part, 'num_segments') for part in (backbone, head))
-    num_segments = own or classified
-    pools = (backbone.get('backbone', {}) if is_pan else backbone).get('temporal_pool')
-    halved = bool(pools) and argument(head, 'temporal_pool') is None
-    if own and classified and own >> halved != classified:
+    pools = (backbone.get('backbone') or {} if is_pan else backbone).get('temporal_pool')
+    if own and classified and own != classified and not pools:
         yield (
-            f'model.backbone.num_segments={own}{", which temporal_pool halves," if halved else ""} '
-            f'but model.cls_head.num_segments={classified}; set both to '
-            f'{"fit" if halved else "the same number"}'
+            f'model.backbone.num_segments={own} but model.cls_head.num_segments={classified}; '
+            'set both to the same number'
         )
     pipeline = dataset.get('pipeline') or []
-    kinds = [kind_of(transform) for transform in pipeline]
-    if _is_3d(pipeline):
+    if _is_3d(pipeline) or not (is_pan or 'VAPHead' in str(head.get('type'))):
         return
-    if (is_pan or is_vap) and 'decode' in kinds and 'sample' not in kinds:
-        clip_len = argument(backbone, 'clip_len') if is_pan else 1
-        yield (
-            'no transform of the pipeline samples frames; add dict(type='
-            f"'PANSampleFrames', clip_len={clip_len}, num_clips={num_segments})"
-        )
+    clip_len = argument(backbone, 'clip_len') if is_pan else 1
+    wanted = dict(
+        num_clips=(own or classified, 'segments'),
+        clip_len=(clip_len, 'adjacent frames of each segment'),
+    )
     for transform in pipeline:
         if 'SampleFrames' not in str(transform.get('type')):
             continue
-        num_clips, frames = argument(transform, 'num_clips'), argument(transform, 'clip_len')
-        if (is_pan or is_vap) and num_clips != num_segments:
-            yield (
-                f'num_clips={num_clips} of {transform["type"]} but num_segments={num_segments} of '
-                'the model; set both to the same number'
-            )
-        clip_len = argument(backbone, 'clip_len') if is_pan else 1
-        if (is_pan or is_vap) and frames != clip_len:
-            yield (
-                f'clip_len={frames} of {transform["type"]} but the model takes '
-                f'{clip_len} adjacent frames of each segment; set both to the same number'
-            )
+        for name, (number, unit) in wanted.items():
+            if argument(transform, name) != number:
+                yield (
+                    f'{name}={argument(transform, name)} of {transform["type"]}, but the model '
+                    f'takes {number} {unit}; set both to the same number'
+                )
 
 
 def _check_average(head: dict) -> Iterator[str]:
@@ -218,7 +149,7 @@ def _check_shapes(recognizer: dict, dataset: dict) -> Iterator[str]:
         with torch.device('meta'), torch.random.fork_rng([]), torch.no_grad():
             model = MODELS.build(without(recognizer, ('pretrained', 'weights'))).eval()
             maps, _ = model.extract_feat(torch.empty(1, *shape), stage='backbone')
-    except Exception:  # the model itself reports what it does not take
+    except Exception:  # the model itself reports unsupported input
         return
     if not isinstance(maps, torch.Tensor) or maps.ndim < 4:
         return

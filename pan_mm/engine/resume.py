@@ -11,8 +11,8 @@ MOVING = {'last_step', '_global_step', '_last_value'}  # of a scheduler, as it s
 class ConfiguredSettings:
     """Optimizer settings and schedules as the config has them, taken before a checkpoint is loaded.
 
-    MMEngine's ``Runner.resume`` puts those of the checkpoint in their place, so that a longer
-    schedule or another learning rate in the config have no effect.
+    MMEngine's ``Runner.resume`` restores the checkpoint's, so that a longer schedule or another
+    learning rate in the config has no effect.
 
     Args:
         optimizer (OptimWrapper): Built from the config, before any step.

@@ -51,11 +51,11 @@ class CheckedRunner(Runner):
 
     Raises:
         ConfigError: From :meth:`from_cfg`, naming each setting that nothing takes.
-        DataError: From :meth:`train` and :meth:`test`, naming what is wrong.
+        DataError: From :meth:`train` and :meth:`test`, naming each problem.
         RuntimeError: From :meth:`test`, if the checkpoint does not fit the model.
     """
 
-    own_settings = (*SCALE, 'preflight')  # keys of a config that it reads besides those of Runner
+    own_settings = (*SCALE, 'preflight')  # config keys that it reads besides Runner's
 
     def __init__(self, *args, **kwargs) -> None:
         self._terminals: list = []
@@ -85,7 +85,7 @@ class CheckedRunner(Runner):
         """Build it, name config and device, and show only warnings on the terminal for now."""
         logger = super().build_logger(*args, **kwargs)
         logger.addFilter(redact_record)
-        # MMEngine's hooks warn each time of the end of what they use themselves.
+        # MMEngine's own hooks use what these warnings deprecate.
         logger.addFilter(lambda record: not record.getMessage().startswith(DEPRECATIONS))
         name = Path(self.cfg.filename).name if self.cfg.filename else self.experiment_name
         logger.info(f'{name} on {get_device()}, log in {self.log_dir}')
@@ -97,7 +97,7 @@ class CheckedRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args, **kwargs) -> DataLoader:
-        """Build it; without workers, what is only for workers does not count."""
+        """Build it, ignoring workers' options where there are no workers."""
         if isinstance(dataloader, dict) and dataloader.get('num_workers') == 0:
             left = ('persistent_workers', 'prefetch_factor')
             dataloader = {key: value for key, value in dataloader.items() if key not in left}
@@ -131,43 +131,26 @@ class CheckedRunner(Runner):
         """Continue where a checkpoint was written, with the optimizer settings of the config.
 
         Raises:
-            CheckpointError: If it is damaged, holds only weights, or is of another model.
+            CheckpointError: If it is damaged, holds only weights, or belongs to another model.
         """
         self._resume, self._load_from = True, filename
         alone = not hasattr(self.optim_wrapper, 'optim_wrappers')
         own = ConfiguredSettings(self.optim_wrapper, self.param_schedulers) if alone else None
         try:
             super().resume(filename, *args, **kwargs)
-            self._check_optimizer()
             for change in own.apply(self.optim_wrapper) if own else ():
                 self.logger.warning(f'the config differs from {filename}: {change}')
-        except (
-            *(AttributeError, IndexError, KeyError),
-            *(RuntimeError, TypeError, ValueError),
-        ) as error:
-            if isinstance(error, PANError):
-                raise
+        except PANError:
+            raise
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f'{filename}: no training can be resumed from it ({type(error).__name__}: {error})'
             ) from error
-
         if self.epoch >= self.max_epochs or self.iter >= self.max_iters:
             self.logger.warning(
                 f'{filename} ends the training of {self.max_epochs} epochs, so nothing is left to '
                 f'do; epochs={2 * self.max_epochs} would train on'
             )
-
-    def _check_optimizer(self):
-        """Refuse momentum of other shapes than its parameters, which PyTorch takes."""
-        optimizers = getattr(self.optim_wrapper, 'optim_wrappers', {'': self.optim_wrapper})
-        for wrapper in optimizers.values():
-            for parameter, state in wrapper.optimizer.state.items():
-                for name, value in state.items():
-                    if torch.is_tensor(value) and value.ndim and value.shape != parameter.shape:
-                        raise ValueError(
-                            f'{name} of the optimizer has the shape {tuple(value.shape)}, its '
-                            f'parameter {tuple(parameter.shape)}'
-                        )
 
     def _compare_classes(self, checkpoint, filename):
         """Refuse to resume with classes in another order; say it where only weights are taken."""
@@ -179,7 +162,7 @@ class CheckedRunner(Runner):
             return
         message = (
             f'{filename} was trained on the classes {shown(theirs)}, which differ in names or '
-            'order from those of the config; its labels mean other classes'
+            'order from the classes of the config; its labels mean other classes'
         )
         if self._resume:
             raise CheckpointError(message)
@@ -205,7 +188,7 @@ class CheckedRunner(Runner):
         """Load weights; in testing and resuming all must be there, and fit.
 
         A training may start from the weights of a model that differs in parts, such as in the
-        number of classes. The log then names what is not from there.
+        number of classes. The log then names the parameters that start from scratch.
 
         Raises:
             CheckpointError: If it is damaged, or a training is to be resumed from only weights.

@@ -59,7 +59,7 @@ def run_tool(name: str, example: Optional[str] = None) -> None:
     logging.raiseExceptions = False  # a full disk would print a traceback for each line
     checked = name.removesuffix('.py') in CHECKED
     raises, options = _own_options() if checked else (False, {})
-    kinds = (PANError, OSError) if checked else (PANError,)
+    kinds = (PANError, OSError, ImportError) if checked else (PANError,)
     with nullcontext() if raises else cli_errors(*kinds):
         for i, word in enumerate(sys.argv[1:], 1):
             if word.endswith('.py'):
@@ -96,7 +96,7 @@ def _asks_for_help() -> bool:
 
 
 def _own_options() -> tuple:
-    """Read ``--traceback``, which only we know, and what the config is changed by."""
+    """Read ``--traceback``, our own option, and the changes of the config."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
     parser.add_argument('--traceback', action='store_true', help='show where an error arose')
     if _asks_for_help():

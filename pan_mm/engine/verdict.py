@@ -8,7 +8,7 @@ from typing import NamedTuple, Optional
 
 GOOD = 0.9  # accuracy on training videos, from which the rest is a matter of data
 FEW = 20  # training videos of a class
-PAIR = 0.75  # accuracy within two classes, below which they are not told apart
+PAIR = 0.75  # accuracy within two classes, below which they count as mixed up
 
 
 class Fit(NamedTuple):
@@ -49,7 +49,7 @@ def mixed_up(fit: Fit) -> Optional[tuple]:
 
     Two classes are mixed up if most mistakes of both are the other's name, and of their videos too
     few are right, although the remaining classes are learned. With two classes,
-    nothing tells this from a training that is too short; mirror images make it likely.
+    this looks like a training that is too short; mirror images make it likely.
     """
     table = Counter(fit.train)
     pairs = {}  # mistakes by pair
@@ -84,7 +84,7 @@ def advice(fit: Fit) -> str:
     if not fit.val:
         return 'the training videos are learned; a list for validation would tell more'
     if accuracy(fit.val) >= 0.9 * right:
-        return 'fine: what it learned holds for the validation videos'
+        return 'fine: it recognizes the validation videos as well'
     few = [f'{c!r} ({n})' for c, n in zip(fit.classes, fit.counts) if n < FEW]
     if few:
         return (

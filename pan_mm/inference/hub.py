@@ -58,9 +58,9 @@ PARTS: dict = {
     'test_cfg': {None},
 }
 # Networks of other libraries in PANBackbone.
-LIBRARY = re.compile(r'(timm|torchvision|mmpretrain|mmcls)[./][\w.]+')
+LIBRARY = re.compile(r'(pan_mm|timm|torchvision|mmpretrain|mmcls)[./][\w.]+')
 LIBRARY_KEYS = {
-    *('shift_div', 'causal', 'is_shift', 'frozen_stages', 'pretrained'),
+    *('shift_div', 'causal', 'is_shift', 'pretrained'),
     *('drop_rate', 'drop_path_rate'),
 }
 

@@ -1,7 +1,8 @@
 """2D backbones by name: MMAction2's own, timm's, torchvision's and mmpretrain's.
 
 Names are those that MMAction2's ``Recognizer2D`` takes: ``ResNetTSM``, ``timm.NAME``,
-``torchvision.NAME``, ``mmpretrain.NAME``, ``mmcls.NAME``; a slash may replace the dot.
+``torchvision.NAME``, ``mmpretrain.NAME``, ``mmcls.NAME``; a slash may replace the dot. The one
+network of this package is ``pan_mm.EfficientNetLite0``.
 """
 
 import copy
@@ -20,11 +21,10 @@ from torch import Tensor, nn
 from pan_mm.utils.errors import nearest
 
 from .efficientnet_lite import EfficientNetLite0
-from .temporal_shift import find_stages, insert_shift
+from .temporal_shift import insert_shift
 
-LIBRARIES = ('timm', 'torchvision', 'mmpretrain', 'mmcls')
-# Networks of timm that need no timm, whose import takes seconds.
-OWN = {'tf_efficientnet_lite0': EfficientNetLite0}
+LIBRARIES = ('pan_mm', 'timm', 'torchvision', 'mmpretrain', 'mmcls')
+OWN = {'EfficientNetLite0': EfficientNetLite0}
 
 
 def build_backbone(cfg: dict, num_segments: int) -> tuple:
@@ -33,8 +33,7 @@ def build_backbone(cfg: dict, num_segments: int) -> tuple:
     Args:
         cfg (dict): ``type`` and arguments of the network. One of another library than MMAction2
             gets temporal shift (:func:`pan_mm.models.temporal_shift.insert_shift`) with
-            ``shift_div`` (8) and ``causal`` (False), or none with ``is_shift=False``, and with
-            ``frozen_stages`` (0) that many first stages whose weights and statistics do not learn.
+            ``shift_div`` (8) and ``causal`` (False), or none with ``is_shift=False``.
             ``pretrained`` is a path or an address; with ``True``, or torchvision's ``weights``,
             the library fetches its own.
         num_segments (int): T, for the temporal shift.
@@ -60,46 +59,17 @@ def build_backbone(cfg: dict, num_segments: int) -> tuple:
         return _from_registry(cfg, num_segments), pretrained
     del cfg['type']
     shift = {key: cfg.pop(key) for key in ('shift_div', 'causal') if key in cfg}
-    is_shift, frozen_stages = cfg.pop('is_shift', True), cfg.pop('frozen_stages', 0)
+    is_shift = cfg.pop('is_shift', True)
     module, own_weights = _BUILDERS[library](library, name, cfg, pretrained is True)
-    if type(module) not in OWN.values():  # known; the check imports PyTorch's compiler
+    if library != 'pan_mm':  # the check imports PyTorch's compiler
         _check_maps(module, f'{library}.{name}')
-    try:
-        freeze_stages(module, frozen_stages)
-        if is_shift:
-            insert_shift(module, num_segments, **shift)
-    except ValueError as error:
-        raise ValueError(f'{library}.{name}: {error}') from None
+    if is_shift:
+        insert_shift(module, num_segments, **shift)
     return module, own_weights or pretrained
 
 
-def freeze_stages(module: nn.Module, number: int) -> None:
-    """Keep the weights and the batch statistics of the first stages as they are loaded.
-
-    The first convolution, whose channels a stream of PAN changes, still learns.
-
-    Args:
-        module (nn.Module): A 2D network with blocks that a rule of the temporal shift names.
-        number (int): Stages, from 0 to all.
-
-    Raises:
-        ValueError: If the network does not have as many.
-    """
-    stages = list(find_stages(module)) if number else []
-    if not 0 <= number <= len(stages):
-        raise ValueError(f'frozen_stages={number}: it has {len(stages)} stages')
-    for name in stages[:number]:
-        stage = module.get_submodule(name)
-        stage.requires_grad_(False)
-        stage.register_forward_pre_hook(_stay_in_eval)
-
-
-def _stay_in_eval(module, args):
-    module.eval()  # also after Module.train, which the training loop calls
-
-
 def split_type(kind: Any) -> tuple:
-    """Library and name that a config's ``type`` tells; the library is '' for MMAction2's own."""
+    """Split a config's ``type`` into library and name; the library is '' for MMAction2's own."""
     if callable(kind):
         library, name = kind.__module__.partition('.')[0], kind.__name__
         return (library, name) if library == 'torchvision' else ('', kind)
@@ -117,8 +87,9 @@ def pixel_statistics(kind: Any) -> Optional[tuple]:
         tuple[list, list] | None: For the three RGB channels; None where the library does not say.
     """
     library, name = split_type(kind)
-    if library == 'timm' and name in OWN:
-        return list(OWN[name].mean), list(OWN[name].std)
+    if library == 'pan_mm':
+        network = OWN[_known(library, name, OWN)]
+        return list(network.mean), list(network.std)
     if library == 'timm':
         cfg = _timm_with(name).get_pretrained_cfg(name)
         if cfg is None:
@@ -157,9 +128,11 @@ def _from_registry(cfg, num_segments):
     return MODELS.build(cfg)
 
 
+def _from_pan_mm(library, name, cfg, own):
+    return OWN[_known(library, name, OWN)](**cfg), None
+
+
 def _from_timm(library, name, cfg, own):
-    if name in OWN and not cfg and not own:
-        return OWN[name](), None
     create = functools.partial(
         _timm_with(name).create_model, name, num_classes=0, global_pool='', **cfg
     )
@@ -236,6 +209,7 @@ def _last_stage(module, args, output):
 
 
 _BUILDERS = {
+    'pan_mm': _from_pan_mm,
     'timm': _from_timm,
     'torchvision': _from_torchvision,
     'mmpretrain': _from_openmmlab,

@@ -24,8 +24,8 @@ class PANDataPreprocessor(ActionDataPreprocessor):
         **kwargs: Its keyword arguments.
 
     Raises:
-        ValueError: If ``mean`` or ``std`` are other than those of ``mean_std_of``, or its library
-            does not say them.
+        ValueError: If ``mean`` or ``std`` contradict ``mean_std_of``, or its library does not
+            say them.
     """
 
     def __init__(self, *args, mean_std_of: Optional[str] = None, **kwargs) -> None:

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 without timm, so that small models need no torchvision."""
+"""EfficientNet-Lite0 without timm, so that small models start quickly."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -94,12 +94,13 @@ class EfficientNetLite0(nn.Module):
         channels, stages = 32, []
         for number, kernel, stride, expansion, out_channels in STAGES:
             blocks: list = []
-            for step in (stride, *[1] * (number - 1)):
-                blocks.append(
-                    InvertedResidual(channels, out_channels, kernel, step, expansion)
-                    if expansion > 1
-                    else DepthwiseSeparableConv(channels, out_channels, kernel, step)
-                )
+            for index in range(number):
+                step = stride if index == 0 else 1
+                if expansion > 1:
+                    block = InvertedResidual(channels, out_channels, kernel, step, expansion)
+                else:
+                    block = DepthwiseSeparableConv(channels, out_channels, kernel, step)
+                blocks.append(block)
                 channels = out_channels
             stages.append(nn.Sequential(*blocks))
         self.blocks = nn.Sequential(*stages)

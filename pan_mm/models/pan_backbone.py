@@ -36,7 +36,7 @@ class PANBackbone(BaseModule):
         clip_len (int): m, adjacent frames of a segment. Defaults to 4.
         motion_cue (dict, optional): Config of PA, the default, or of another motion cue
             (:mod:`pan_mm.models.motion_cues`).
-        inflation (str): How filters for RGB become those of 'lite': 'mean' as in the paper,
+        inflation (str): Inflation of RGB filters for 'lite': 'mean' as in the paper,
             'keep-rgb' or 'zero-motion', see :func:`pan_mm.models.weight_layouts.inflate`.
         init_cfg (dict, optional): Initialization config of MMEngine.
         persistence (dict, optional): Former name of ``motion_cue``.

@@ -14,7 +14,7 @@ from .pan_backbone import STREAMS
 
 
 def stream_configs(model: dict) -> dict:
-    """Spell out what the config of a :class:`PANEnsemble` says of each stream.
+    """Expand the config of a :class:`PANEnsemble` into one of each stream.
 
     Args:
         model (dict): Config of the ensemble.
@@ -68,8 +68,8 @@ class PANEnsemble(BaseModel):
             ``backbone``, ``cls_head``, and besides ``weight`` (float, defaults to 1) and
             ``checkpoint`` (path or URL). A stream called 'rgb', 'pa' or 'lite' needs no
             ``backbone.stream``.
-        backbone (dict, optional): What the streams' backbones have in common.
-        cls_head (dict, optional): What the streams' heads have in common.
+        backbone (dict, optional): Arguments shared by the streams' backbones.
+        cls_head (dict, optional): Arguments shared by the streams' heads.
         data_preprocessor (dict, optional): Config of the one preprocessor.
         test_cfg (dict, optional): As for ``Recognizer2D``; each stream gets it.
         train_cfg (dict, optional): Not used; MMAction2's configs may hold it.

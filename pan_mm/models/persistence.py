@@ -63,7 +63,7 @@ class PersistenceOfAppearance(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Maps (N·T, m - 1, H, W) of frames (N·T, m, C, H, W), normalized or, with ``std``, raw.
 
-        Their dtype is that of the frames; for uint8 frames, that of the filters.
+        They have the dtype of the frames; for uint8 frames, of the filters.
         """
         std = self.std if frames.dtype == torch.uint8 else None
         return persistence_of_appearance(frames, self.conv.weight, self.eps, std, self.backend)

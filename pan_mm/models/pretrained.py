@@ -24,7 +24,7 @@ def load_pretrained(module: nn.Module, source: Union[str, Callable]) -> None:
 
     Raises:
         ImportError: If a package is missing.
-        ValueError: If the weights are of another network.
+        ValueError: If the weights belong to another network.
     """
     if callable(source):
         state, source = source(), 'the file'

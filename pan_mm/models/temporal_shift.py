@@ -14,8 +14,9 @@ class ShiftRule(NamedTuple):
     """Rule for the shift of a kind of residual block.
 
     Attributes:
-        layers (tuple[str]): What the block may begin with; the first that is there is shifted.
-        shortcut (str, optional): Attribute that tells whether the block has an identity shortcut;
+        layers (tuple[str]): Candidates for the block's first layer; the first that exists is
+            shifted.
+        shortcut (str, optional): Attribute that says whether the block has an identity shortcut;
             without one it is not shifted. None: each block is, as TSM does in ResNet.
     """
 
@@ -92,8 +93,8 @@ def insert_shift(
     Args:
         module (nn.Module): A 2D network with blocks that ``RULES`` names.
         num_segments (int): T, segments of a clip.
-        shift_div (int): 1 / shift_div of the channels come from the segment before, as many from
-            the next. Defaults to 8.
+        shift_div (int): 1 / shift_div of the channels come from the segment before, and the same
+            number from the next. Defaults to 8.
         causal (bool): Whether none come from the next. Defaults to False.
 
     Raises:
@@ -102,8 +103,9 @@ def insert_shift(
     stages = find_stages(module)
     if not stages:
         raise ValueError(
-            'no rule says where its temporal shift goes; ResNet, RegNet, MobileNet, MNASNet, '
-            'EfficientNet and ConvNeXt have one. Set is_shift=False to have none'
+            f'no rule says where the temporal shift of {type(module).__name__} goes; ResNet, '
+            'RegNet, MobileNet, MNASNet, EfficientNet and ConvNeXt have one. Set is_shift=False '
+            'to have none'
         )
     step = 2 if max(map(len, stages.values())) >= 23 else 1
     kind = CausalTemporalShift if causal else TemporalShift

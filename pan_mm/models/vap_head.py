@@ -74,19 +74,19 @@ class VAPHead(BaseHead):
 
     def loss_by_feat(self, cls_scores: Tensor, data_samples: SampleList) -> dict:
         """Loss and accuracies of logits (N, num_classes); the batch size is checked first."""
-        self._check_batch(cls_scores, data_samples, views=1)
+        self._check_batch(len(cls_scores) == len(data_samples), cls_scores, data_samples)
         return super().loss_by_feat(cls_scores, data_samples)
 
     def predict_by_feat(self, cls_scores: Tensor, data_samples: SampleList) -> SampleList:
         """Scores of each video from logits (N·views, num_classes)."""
-        self._check_batch(cls_scores, data_samples)
+        self._check_batch(len(cls_scores) % len(data_samples) == 0, cls_scores, data_samples)
         return super().predict_by_feat(cls_scores, data_samples)
 
-    def _check_batch(self, cls_scores, data_samples, views=None):
-        clips, videos = len(cls_scores), len(data_samples)
-        if clips != videos * views if views else clips % videos:
+    def _check_batch(self, fits, cls_scores, data_samples):
+        if not fits:
             raise ValueError(
-                f'{videos} videos gave {clips} clips of {self.num_segments} segments; set '
-                'num_segments of the head to the number of feature maps that the backbone makes of '
-                'a clip, and clip_len and num_clips of the sampler to what the model takes'
+                f'{len(data_samples)} videos gave {len(cls_scores)} clips of {self.num_segments} '
+                'segments; set num_segments of the head to the number of feature maps that the '
+                'backbone makes of a clip, and clip_len and num_clips of the sampler to those of '
+                'the model'
             )

@@ -4,7 +4,7 @@
 
 1. The recognizer: a plain 2D recognizer (TSN, TSM) has at ``backbone.`` what a PAN has at
    ``backbone.backbone.``; the checkpoint of another stream is refused.
-2. The names: those of torchvision, of MMAction2, and of layers without temporal shift are one.
+2. The names: torchvision's, MMAction2's and those without temporal shift are equivalent.
 3. The stem: filters for RGB become filters for the channels of the stream.
 """
 
@@ -25,7 +25,7 @@ def adapt_recognizer(pan: nn.Module) -> None:
 
 def _adapt_recognizer(pan, state_dict, prefix, *args):
     if not prefix and any(key.startswith('cls_head.') for key in state_dict):
-        raise ValueError(f'the checkpoint is of a whole recognizer, no backbone; {RECOGNIZER}')
+        raise ValueError(f'the checkpoint holds a whole recognizer, not a backbone; {RECOGNIZER}')
     own = [key for key in state_dict if key.startswith(prefix)]
     if any(key.startswith(f'{prefix}backbone.') for key in own):
         _check_stream(pan, {key[len(prefix) :]: state_dict[key] for key in own})

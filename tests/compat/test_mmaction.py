@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mmaction.engine.hooks import VisualizationHook
-from mmaction.models import MobileNetV2TSM, Recognizer2D, ResNetTSM, TSNHead
+from mmaction.models import Recognizer2D, TSNHead
 from mmaction.models.heads import BaseHead
 from mmaction.models.localizers import DRN
 from mmaction.registry import MODELS
@@ -154,52 +154,6 @@ def test_heads_count_feature_maps(upstream_fault):
         assert model.extract_feat(frames)[1]['num_segs'] == 8
         with upstream_fault('feature-maps', RuntimeError, 'invalid for input|is invalid'):
             unwrap(Recognizer2D.extract_feat)(model, frames, stage='head')
-
-
-class TestMaxTestingViews:
-    @pytest.mark.parametrize('kind', ['ResNetTSM', 'PANBackbone'])
-    def test_scores_are_those_of_all_views_at_once(self, kind, upstream_fault):
-        tsm = dict(type='ResNetTSM', depth=18, pretrained=None, num_segments=2)
-        backbone = tsm if kind == 'ResNetTSM' else dict(type=kind, num_segments=2, backbone=tsm)
-        head = dict(type='TSMHead', num_classes=5, in_channels=512, num_segments=2, init_std=0.3)
-        torch.manual_seed(0)
-        model = MODELS.build(dict(type='Recognizer2D', backbone=backbone, cls_head=head)).eval()
-        clip = 2 if kind == 'ResNetTSM' else 8
-        frames = torch.randn(1, 3 * clip, 3, 32, 32)
-        seen = []
-        model.backbone.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
-
-        @torch.no_grad()
-        def scores(extract_feat=Recognizer2D.extract_feat, **test_cfg):
-            model.test_cfg = test_cfg
-            return extract_feat(model, frames, stage='head', test_mode=True)[0]
-
-        torch.testing.assert_close(scores(max_testing_views=clip), scores())
-        assert seen == [clip] * 3 + [3 * clip]
-        with pytest.raises(ValueError, match=f'=3 .* not a multiple of the {clip} frames'):
-            scores(max_testing_views=3)
-        with upstream_fault('max-testing-views', AttributeError, "no attribute 'get'"):
-            scores(unwrap(Recognizer2D.extract_feat), max_testing_views=clip)
-
-
-class TestFromScratch:
-    @pytest.mark.parametrize(
-        'build', [lambda: ResNetTSM(18, pretrained=None), lambda: MobileNetV2TSM(pretrained=None)]
-    )
-    def test_none(self, build, upstream_fault):
-        backbone = build()
-        before = [parameter.clone() for parameter in backbone.parameters()]
-        backbone.init_weights()
-        assert any(not torch.equal(a, b) for a, b in zip(before, backbone.parameters()))
-        with upstream_fault(f'{type(backbone).__name__} from scratch', TypeError):
-            unwrap(type(backbone).init_weights)(backbone)
-
-    def test_weights_still_load(self, tmp_path):
-        source = ResNetTSM(18, is_shift=False)
-        torch.save(source.state_dict(), tmp_path / 'r18.pth')
-        backbone = ResNetTSM(18, is_shift=False, pretrained=str(tmp_path / 'r18.pth'))
-        backbone.init_weights()
-        torch.testing.assert_close(backbone.conv1.conv.weight, source.conv1.conv.weight)
 
 
 class TestVisualizationHook:

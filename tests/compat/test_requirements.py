@@ -2,20 +2,13 @@
 
 import pytest
 
-from pan_mm.compat.requirements import Requirement, check
+from pan_mm.compat.requirements import check
 
 
-def test_missing():
-    with pytest.raises(ModuleNotFoundError, match="'no_such_package'.*run this") as error:
-        check([Requirement('no_such_package', 'run this')])
-    assert error.value.name == 'no_such_package'
-
-
-def test_unsupported_version():
-    with pytest.raises(ImportError, match=r'mmcv>=9.0,<10.0, but .* is installed. run this'):
-        check([Requirement('mmcv', 'run this', '9.0', '10.0')])
-    with pytest.raises(ImportError, match=r'torch>=9.0, but .* is installed. run this'):
-        check([Requirement('torch', 'run this', '9.0')])
+def test_an_old_torch(monkeypatch):
+    monkeypatch.setattr('importlib.metadata.version', lambda package: '2.5.1+cpu')
+    with pytest.raises(ImportError, match=r'needs torch>=2.6, but 2.5.1\+cpu is installed'):
+        check()
 
 
 @pytest.mark.slow
@@ -44,8 +37,7 @@ def test_import_with_a_too_new_mmcv(python, tmp_path):
     (tmp_path / 'mmcv').mkdir()
     (tmp_path / 'mmcv' / '__init__.py').write_text("__version__ = '2.2.0'")
     error = python('import pan_mm', path=[tmp_path]).stderr.splitlines()[-1]
-    assert error.startswith('ImportError: pan_mm needs mmcv>=2.0.0rc4,<2.2.0, but 2.2.0')
-    assert 'mmcv-lite' in error and 'mim install' in error
+    assert error.startswith('AssertionError: MMCV==2.2.0 is used but incompatible')
 
 
 @pytest.mark.slow
@@ -60,18 +52,6 @@ class TestTorchvision:
 
     dump = 'from mmengine.utils.dl_utils import collect_env; print(collect_env()["OpenCV"])'
 
-    def test_broken_looks_absent(self, python, broken):
-        result = python(f'import pan_mm; {self.dump}; {self.dump}', path=broken)
-        assert result.returncode == 0, result.stderr
-        again = (
-            'import pan_mm\n'
-            'for _ in range(2):\n'
-            '    try: import torchvision\n'
-            '    except ModuleNotFoundError as error: print(error)\n'
-        )
-        result = python(again, path=broken)
-        assert result.stdout.count('does not fit the installed torch') == 2, result.stderr
-
     def test_operators_that_are_missing_are_declared(self, python, tmp_path):
         folder = tmp_path / 'torchvision'
         folder.mkdir()
@@ -82,8 +62,8 @@ class TestTorchvision:
             'from . import _meta_registrations as meta\n__version__ = "1.0"\n'
         )
         script = 'import torchvision as t; print(t.__version__, callable(t.meta.qnms))'
-        result = python(f'import pan_mm; {script}', path=[tmp_path])
-        assert result.stdout.split() == ['1.0', 'True'], result.stderr
+        result = python(f'import pan_mm; {self.dump}; {script}', path=[tmp_path])
+        assert result.stdout.split()[1:] == ['1.0', 'True'], result.stderr
         assert 'operator torchvision::nms does not exist' in python(script, path=[tmp_path]).stderr
 
     def test_broken_stops_upstream(self, python, broken, upstream_fault):

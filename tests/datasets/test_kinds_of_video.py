@@ -57,7 +57,7 @@ def write_video(path, **kind):
             picture[: height // 4] = 250
             frame = av.VideoFrame.from_ndarray(picture, 'rgb24')
             if (kind['codec'], kind['pix_fmt']) == ('libx264', 'gray'):
-                # Its gray is from 16 to 235, as the luma of coloured frames.
+                # Its gray is from 16 to 235, as the luma of colored frames.
                 luma = frame.reformat(format='yuv420p').to_ndarray()[:height]
                 frame = av.VideoFrame.from_ndarray(luma, 'gray')
             frame = frame.reformat(format=kind['pix_fmt'])

@@ -7,9 +7,7 @@ import pytest
 import torch
 from mmaction.apis.inferencers import ActionRecogInferencer
 from mmengine.runner import FlexibleRunner, Runner
-from mmengine.runner.checkpoint import CheckpointLoader
 
-from pan_mm.engine.hooks.checkpoint_hook import latest_checkpoint
 from pan_mm.engine.work_dir import locked_work_dir
 from pan_mm.utils.checkpoint import cache_path, load_checkpoint_file
 from pan_mm.utils.errors import CheckpointError, ConfigError, DataError, PANError
@@ -45,13 +43,6 @@ def test_other_runners_stay_as_they_are():
         assert not hasattr(runner.train, '__wrapped__')
 
 
-def test_checks_can_be_left_out(make_runner):
-    runner = make_runner(['0.mp4', 'gone.mp4'], preflight=False)
-    with pytest.raises(Exception, match='gone.mp4') as error:
-        runner.train()
-    assert not isinstance(error.value, DataError)
-
-
 def test_a_test_needs_every_weight(make_runner, tmp_path):
     state = make_runner().model.state_dict()
     state.pop('cls_head.fc_cls.bias')
@@ -59,16 +50,6 @@ def test_a_test_needs_every_weight(make_runner, tmp_path):
     runner = make_runner(also=('test',), load_from=str(tmp_path / 'part.pth'), **CHECKED)
     with pytest.raises(RuntimeError, match='cls_head.fc_cls.bias'):
         runner.test()
-
-
-def test_it_resumes_where_the_note_was_not_finished(make_runner, tmp_path):
-    one = {**CHECKED, **SAVE, 'train_cfg.max_epochs': 1}
-    make_runner(**one).train()
-    (tmp_path / 'work' / 'last_checkpoint').write_text('')
-    runner = make_runner(resume=True, **CHECKED, **SAVE)
-    runner.train()
-    assert runner.epoch == 2 and runner.iter == 4
-    assert (tmp_path / 'work' / 'epoch_2.pth').exists()
 
 
 @pytest.fixture
@@ -93,15 +74,6 @@ def test_the_config_in_a_checkpoint_is_not_run(make_runner, evil, tmp_path, runn
     runner.train()
     assert runner.epoch == 2 and not (tmp_path / 'code-ran').exists()
     assert load_checkpoint_file(tmp_path / 'evil.pth')['meta']['cfg'].startswith('x = __import__')
-
-
-@pytest.mark.parametrize('runner_type', ['Runner', 'FlexibleRunner'])
-def test_upstream_runs_it(make_runner, evil, tmp_path, runner_type, monkeypatch):
-    path = evil(runner_type)
-    upstream = CheckpointLoader.load_checkpoint.__wrapped__
-    monkeypatch.setattr(CheckpointLoader, 'load_checkpoint', upstream)
-    make_runner(resume=True, load_from=path, runner_type=runner_type, **SAVE).train()
-    assert (tmp_path / 'code-ran').exists()
 
 
 def test_an_inferencer_without_a_config_does_not_run_it(evil, tmp_path):
@@ -151,7 +123,6 @@ def test_safetensors_start_a_training_but_resume_none(make_runner, tmp_path, run
         lambda c: c['state_dict'].update({'cls_head.fc_cls.weight': torch.zeros(3, 512)}),
         lambda c: c['state_dict']['cls_head.fc_cls.bias'].fill_(float('nan')),
         lambda c: c['optimizer']['param_groups'][0].update(lr=float('inf')),
-        lambda c: c['optimizer']['state'].update({0: dict(momentum_buffer=torch.zeros(7))}),
         lambda c: c['optimizer']['state'].update(
             {0: dict(momentum_buffer=torch.full((512, 3, 7, 7), float('nan')))}
         ),
@@ -216,11 +187,3 @@ def test_no_password_is_written(make_runner, tmp_path, monkeypatch, capfd):
     assert any(b'token=***' in path.read_bytes() for path in files)
     assert [path for path in files if b'HUNTER2' in path.read_bytes()] == []
     assert 'HUNTER2' not in ''.join(capfd.readouterr())
-
-
-def test_an_address_in_last_checkpoint_is_not_asked(tmp_path):
-    torch.save(
-        dict(state_dict={}, meta=dict(epoch=1, iter=1), message_hub={}), tmp_path / 'epoch_1.pth'
-    )
-    (tmp_path / 'last_checkpoint').write_text('http://127.0.0.1:1/evil.pth')
-    assert latest_checkpoint(str(tmp_path)) == str(tmp_path / 'epoch_1.pth')

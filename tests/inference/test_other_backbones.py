@@ -14,7 +14,7 @@ from pan_mm.inference.recognizer import load_recognizer
 from pan_mm.models.causal_shift import is_causal
 
 pytest.importorskip('timm')
-NETWORKS = {'timm.tf_efficientnet_lite0': 1280, 'timm.regnetx_002': 368}
+NETWORKS = {'pan_mm.EfficientNetLite0': 1280, 'timm.regnetx_002': 368}
 NETWORK = """
 model['backbone']['backbone'] = dict(_delete_=True, type='{kind}', causal={causal})
 model['cls_head']['in_channels'] = {channels}
@@ -94,5 +94,5 @@ def test_complexity(kind, made):
     network = next(part for part in parts if part.name == 'backbone.backbone')
     assert whole.params > network.params > 0.9 * whole.params
     # 224 x 224 costs 0.385 and 0.20 G with three channels; 64 x 64 a twelfth.
-    expected = {'timm.tf_efficientnet_lite0': 0.385e9, 'timm.regnetx_002': 0.203e9}[kind]
+    expected = {'pan_mm.EfficientNetLite0': 0.385e9, 'timm.regnetx_002': 0.203e9}[kind]
     assert network.macs == pytest.approx(4 * expected * (64 / 224) ** 2, rel=0.08)

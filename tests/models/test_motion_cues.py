@@ -30,8 +30,8 @@ class TestFrameDifference:
     def test_begins_where_pa_with_deltas_begins(self, frames):
         """PA's filters that only hold a delta for each channel give the norm over the channels."""
         pa = MODELS.build(dict(PA, init_std=0.0, init_delta=1.0, eps=0.0))
-        colours = FrameDifference(gray=False)(frames).unflatten(1, (3, 3))
-        torch.testing.assert_close(pa(frames), colours.norm(dim=2))
+        colors = FrameDifference(gray=False)(frames).unflatten(1, (3, 3))
+        torch.testing.assert_close(pa(frames), colors.norm(dim=2))
 
 
 def test_deltas_come_on_top_of_the_noise():

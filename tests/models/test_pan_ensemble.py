@@ -224,10 +224,6 @@ class TestPreflight:
         with pytest.raises(DataError, match='1 problem.*\n.*clip_len=1 of PANSampleFrames'):
             preflight(self.cfg(clip_len=1), ('test',))
 
-    def test_training_is_refused(self):
-        with pytest.raises(DataError, match='train each stream with its own config'):
-            preflight(self.cfg(), ('train',))
-
 
 @pytest.mark.slow
 def test_tools_and_inferencers(checkpoints, videos, tmp_path, run_tool):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Check that a prepared dataset is what a config takes it for, before a long training.
 
-Files, folders and frames are there, labels are in range and in the order of the label map, no
-video is both in training and validation; with --decode, every video can be read. Prints each
-problem and exits with 1 if there is one.
+Files, folders and frames are there, labels are in range, no video is both in training and
+validation; with --decode, every video can be read. Prints how many videos and classes there are and
+each problem, and exits with 1 if there is one.
 """
 
 import sys
@@ -13,14 +13,13 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from pan_mm.config.find import config_path
-from pan_mm.datasets.checks.annotations import AnnotationFormat, read_lines
+from pan_mm.datasets.checks.annotations import read_lines
 from pan_mm.datasets.checks.dataset import (
     check_decoding,
-    check_label_order,
     check_list,
+    format_of,
     has_list,
     infos,
-    layout_of,
     list_of,
     open_dataset,
     place_of,
@@ -69,7 +68,6 @@ def check_split(cfg, split, args):
         return set(), problems
     dataset = open_dataset(dataset_cfg)
     print(f'{split}: {summarize(dataset)}')
-    problems += check_label_order(dataset)
     if args.decode:
         problems += filter(None, decode(dataset, dataset_cfg, args.workers))
     return {place_of(info) for info in infos(dataset)}, problems
@@ -90,7 +88,7 @@ def write_clean(cfg, split, args):
     if not has_list(dataset_cfg):
         raise DataError(f'{dataset_cfg.type} has no list to clean')
     lines = read_lines(list_of(dataset_cfg))
-    form = AnnotationFormat(num_classes=num_classes_of(cfg), **layout_of(dataset_cfg))
+    form = format_of(dataset_cfg, num_classes_of(cfg))
     kept = [line for line in lines if not any(form.problems(line))]
     if args.decode and kept:
         write_lines(args.write_clean, kept)

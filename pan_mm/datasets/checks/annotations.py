@@ -45,13 +45,19 @@ class AnnotationFormat:
             return '"video label"'
         return f'"folder {"first_frame " if self.with_offset else ""}num_frames label"'
 
+    def fields(self, line: str) -> list:
+        """Split a line as MMAction2 does."""
+        return line.split() if self.rawframes else line.strip().split(self.delimiter)
+
     def problems(self, line: str) -> Iterator[str]:
         """Find the problems of a line and of the video that it names."""
-        fields = line.split() if self.rawframes else line.strip().split(self.delimiter)
+        fields = self.fields(line)
         if not fields or not fields[0]:
             yield 'empty line, remove it'
             return
-        num_counts = 1 + self.with_offset if self.rawframes else 0
+        num_counts = 0
+        if self.rawframes:
+            num_counts = 2 if self.with_offset else 1
         numbers, labels = fields[1:], fields[1 + num_counts :]
         if len(labels) > 1 and not self.multi_class:
             advice = 'RawframeDataset splits at any white space, so no path may have any'
@@ -60,7 +66,7 @@ class AnnotationFormat:
             yield f'has {len(fields)} fields, expected {self.columns}; {advice}'
         elif not all(re.fullmatch(r'\s*[-+]?\d+\s*', number) for number in numbers):
             yield f'expected {self.columns} with whole numbers, got "{" ".join(fields)}"'
-        elif self.rawframes and not any(int(n) > 0 for n in numbers[num_counts - 1 : num_counts]):
+        elif self.rawframes and (len(numbers) < num_counts or int(numbers[num_counts - 1]) < 1):
             yield f'expected {self.columns} with at least one frame, got "{" ".join(fields)}"'
         else:
             counts = [int(number) for number in numbers[:num_counts]]
@@ -117,19 +123,27 @@ def check_annotations(ann_file: str, data_prefix: str = '', **layout) -> list:
 
     Returns:
         list[str]: A message per problem, with the file and line; empty if all is well.
+
+    Raises:
+        DataError: If it is not in UTF-8.
+    """
+    return check_file(ann_file, AnnotationFormat(data_prefix, **layout))
+
+
+def check_file(ann_file: str, form: AnnotationFormat) -> list:
+    """Find the problems of an annotation file, as :func:`check_annotations` does.
+
+    Raises:
+        DataError: If it is not in UTF-8.
     """
     if not os.path.isfile(ann_file):
         return [f'{ann_file}: no such annotation file; set ann_file and data_root']
     with open(ann_file, 'rb') as file:
         if file.read(3) == codecs.BOM_UTF8:  # MMEngine reads it as part of the first name
             return [f'{ann_file}: begins with a byte-order mark; save it as UTF-8 without one']
-    try:
-        lines = read_lines(ann_file)
-    except DataError as error:
-        return [str(error)]
+    lines = read_lines(ann_file)
     if not lines:
         return [f'{ann_file}: empty, it needs a line for each video']
-    form = AnnotationFormat(data_prefix, **layout)
     return [
         f'{ann_file}:{number}: {problem}'
         for number, line in enumerate(lines, 1)

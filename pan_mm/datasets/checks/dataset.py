@@ -1,11 +1,9 @@
 """Checks of a dataset on the disk against its config, before a long training."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
 from typing import Optional
 
 import numpy as np
@@ -13,10 +11,9 @@ from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS, TRANSFORMS
 
 from pan_mm.config.pipelines import kind_of
-from pan_mm.datasets.file_lists import OFFICIAL_FILES, read_official_labels
 from pan_mm.utils.errors import DataError
 
-from .annotations import check_annotations
+from .annotations import AnnotationFormat, check_file
 
 
 def _class_of(cfg: dict) -> type:
@@ -33,28 +30,8 @@ def list_of(cfg: dict) -> str:
     return os.path.join(cfg.get('data_root') or '', cfg.get('ann_file') or '')
 
 
-def layout_of(cfg: dict) -> dict:
-    """Collect the layout of the lines of a dataset's annotation list from its config.
-
-    Returns:
-        dict: Fields of :class:`pan_mm.datasets.checks.annotations.AnnotationFormat`.
-    """
-    rawframes = _class_of(cfg) is RawframeDataset
-    prefix = dict(cfg.get('data_prefix') or {}).get('img' if rawframes else 'video') or ''
-    layout = dict(
-        data_prefix=os.path.join(cfg.get('data_root') or '', prefix),
-        rawframes=rawframes,
-        with_offset=cfg.get('with_offset', False),
-        multi_class=cfg.get('multi_class', False),
-        delimiter=cfg.get('delimiter', ' '),
-    )
-    if rawframes and cfg.get('modality', 'RGB') == 'RGB':
-        layout['frame_names'] = cfg.get('filename_tmpl', 'img_{:05}.jpg'), cfg.get('start_index', 1)
-    return layout
-
-
-def check_list(cfg: dict, num_classes: Optional[int] = None, labeled: bool = True) -> list:
-    """Find the problems of the list of a ``VideoDataset`` or ``RawframeDataset``.
+def format_of(cfg: dict, num_classes: Optional[int] = None, labeled: bool = True):
+    """Describe the lines of a dataset's annotation list.
 
     Args:
         cfg (dict): Config of the dataset.
@@ -62,7 +39,35 @@ def check_list(cfg: dict, num_classes: Optional[int] = None, labeled: bool = Tru
         labeled (bool): Each line needs a label. Defaults to True.
 
     Returns:
-        list[str]: See :func:`pan_mm.datasets.checks.annotations.check_annotations`.
+        AnnotationFormat: What its config says of them.
+    """
+    rawframes = _class_of(cfg) is RawframeDataset
+    prefix = dict(cfg.get('data_prefix') or {}).get('img' if rawframes else 'video') or ''
+    frame_names = None
+    if rawframes and cfg.get('modality', 'RGB') == 'RGB':
+        frame_names = cfg.get('filename_tmpl', 'img_{:05}.jpg'), cfg.get('start_index', 1)
+    return AnnotationFormat(
+        data_prefix=os.path.join(cfg.get('data_root') or '', prefix),
+        num_classes=num_classes,
+        rawframes=rawframes,
+        with_offset=cfg.get('with_offset', False),
+        multi_class=cfg.get('multi_class', False),
+        delimiter=cfg.get('delimiter', ' '),
+        labeled=labeled,
+        frame_names=frame_names,
+    )
+
+
+def check_list(cfg: dict, num_classes: Optional[int] = None, labeled: bool = True) -> list:
+    """Find the problems of the list of a ``VideoDataset`` or ``RawframeDataset``.
+
+    Args:
+        cfg (dict): Config of the dataset.
+        num_classes (int, optional): As for :func:`format_of`.
+        labeled (bool): As for :func:`format_of`.
+
+    Returns:
+        list[str]: A message per problem, with the file and line; empty if all is well.
     """
     for key in ('ann_file', 'delimiter'):
         if not isinstance(cfg.get(key, ' '), str):
@@ -70,25 +75,7 @@ def check_list(cfg: dict, num_classes: Optional[int] = None, labeled: bool = Tru
                 f'{key}={cfg[key]!r} must be a text; on a command line a comma makes a list, so '
                 'set it in the config'
             ]
-    return check_annotations(
-        list_of(cfg), num_classes=num_classes, labeled=labeled, **layout_of(cfg)
-    )
-
-
-def missing_classes(cfgs: Sequence[dict], num_classes: int) -> list:
-    """Find the classes that no video of some lists is of.
-
-    Args:
-        cfgs (Sequence[dict]): Configs of ``VideoDataset`` or ``RawframeDataset``.
-        num_classes (int): Classes of the model.
-
-    Returns:
-        list[str]: Their names, or labels where the first dataset's ``metainfo`` does not name them.
-    """
-    datasets = [open_dataset(dict(cfg, serialize_data=False)) for cfg in cfgs]
-    counts = Counter(label for dataset in datasets for label in labels_of(dataset))
-    names = dict(enumerate(datasets[0].metainfo.get('classes') or ()))
-    return [str(names.get(i, i)) for i in range(num_classes) if i not in counts]
+    return check_file(list_of(cfg), format_of(cfg, num_classes, labeled))
 
 
 def open_dataset(cfg: dict):
@@ -97,7 +84,7 @@ def open_dataset(cfg: dict):
     MotionShapes, which writes its own list, is rendered if it is not there.
 
     Raises:
-        DataError: If the config is of another type of dataset.
+        DataError: If the dataset has another type.
     """
     cls = _class_of(cfg)
     if not (isinstance(cls, type) and issubclass(cls, (VideoDataset, RawframeDataset))):
@@ -121,67 +108,6 @@ def labels_of(dataset) -> Iterator[int]:
         label = np.asarray(info['label'])
         # with several labels, a vector of zeros and ones
         yield from label.nonzero()[0].tolist() if dataset.multi_class else [label.item()]
-
-
-def class_names_on_disk(dataset) -> dict:
-    """Find the class names of videos on the disk, whatever the labels say.
-
-    They come from the official label files in ``data_root/annotations`` (Something-Something,
-    Jester), or from the folder of a video if that is named after a class.
-
-    Returns:
-        dict[int, str]: Index in the dataset to class name.
-    """
-    paths = [Path(place_of(info)) for info in infos(dataset)]
-    files = [
-        Path(dataset.data_root or '', 'annotations', file)
-        for split in OFFICIAL_FILES.values()
-        for file in split.values()
-    ]
-    official = {
-        video: name
-        for file in filter(Path.is_file, files)
-        for video, name in read_official_labels(str(file)).items()
-    }
-    if official:
-        known = {i: official.get(path.stem) for i, path in enumerate(paths)}
-    else:
-        by_folder = {_plain(name): name for name in dataset.metainfo['classes']}
-        known = {i: by_folder.get(_plain(path.parent.name)) for i, path in enumerate(paths)}
-    return {i: name for i, name in known.items() if name is not None}
-
-
-def _plain(name: str) -> str:
-    return re.sub(r'[\W_]+', '', name).lower()
-
-
-def check_label_order(dataset) -> Iterator[str]:
-    """Find labels that follow another order of the classes than the dataset's label map.
-
-    Needs ``metainfo=dict(classes=…)`` in the config of the dataset, and class names that can be
-    known of the videos (see :func:`class_names_on_disk`). Several labels of a video have no order.
-    """
-    classes = dataset.metainfo.get('classes')
-    if not isinstance(classes, Sequence) or isinstance(classes, str) or dataset.multi_class:
-        return
-    index = {name: i for i, name in enumerate(classes)}
-    known = class_names_on_disk(dataset)
-    foreign = sorted(set(known.values()) - set(index))
-    if foreign:
-        yield f'{dataset.ann_file}: the label map lacks class {foreign[0]!r}; is it another one?'
-        return
-    labels = {i: dataset.get_data_info(i)['label'] for i in known}
-    wrong = [i for i, name in known.items() if labels[i] != index[name]]
-    if not wrong:
-        return
-    i = wrong[0]
-    yield (
-        f'{dataset.ann_file}: {len(wrong)} of {len(known)} labels do not fit the label map; for '
-        f'one, {place_of(dataset.get_data_info(i))} is {known[i]!r}, which is label '
-        f'{index[known[i]]}, not {labels[i]}. Was the list made with another label map, in '
-        'alphabetical order as the PAN authors have it, or counted from 1? Write it again, see '
-        'tools/data'
-    )
 
 
 def check_decoding(

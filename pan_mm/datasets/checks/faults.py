@@ -1,21 +1,12 @@
 """A pipeline that can live with bad data and knows what each data worker is reading."""
 
-import functools
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Optional
+from collections.abc import Iterator
+from typing import Any, Optional
 
 import torch
-from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import get_worker_info
 
 from pan_mm.utils.errors import DataError, listed
-
-
-class Unreadable(NamedTuple):
-    """Stand-in for the sample of a bad file in a test."""
-
-    path: str
-    message: str
-
 
 IN_A_ROW = 50  # this many failures in a row are not due to single files
 
@@ -25,36 +16,26 @@ class WatchedPipeline:
 
     For that it returns None, as ``BaseDataset`` expects of a pipeline that fails in training. What
     happened travels with the next good sample, in its metainfo ``data_faults``, beside the path
-    ``read_from``: so it reaches the main process from any kind of worker. In a test no other
-    sample may take its place; there it returns :class:`Unreadable`, which :class:`ReadableBatches`
-    takes out.
+    ``read_from``: so it reaches the main process from any kind of worker.
 
     Args:
         pipeline (Callable): The dataset's pipeline.
         max_faults (int): Files that may be bad. With 0 every fault is raised.
         num_workers (int): Workers of the DataLoader.
-        test_mode (bool): True in a validation or a test.
 
     Raises:
-        DataError: From :meth:`__call__`, if more than ``max_faults`` files are bad, or in training
+        DataError: From :meth:`__call__`, if more than ``max_faults`` files are bad, or
             ``IN_A_ROW`` samples one after the other.
     """
 
-    def __init__(
-        self,
-        pipeline: Any,
-        max_faults: int = 0,
-        num_workers: int = 0,
-        test_mode: bool = False,
-    ) -> None:
+    def __init__(self, pipeline: Any, max_faults: int = 0, num_workers: int = 0) -> None:
         self.pipeline = pipeline
         self.max_faults = max_faults
-        self.test_mode = test_mode
         # Sample index that each worker is loading, -1 while idle; shared between processes.
         self.reading = torch.full((max(num_workers, 1),), -1).share_memory_()
-        self.skipped = {}  # path: what was wrong with it
+        self.skipped: dict = {}  # path: what was wrong with it
         self.in_a_row = 0
-        self.unsent = []
+        self.unsent: list = []
 
     @property
     def transforms(self) -> list:
@@ -62,7 +43,7 @@ class WatchedPipeline:
         return self.pipeline.transforms
 
     def __call__(self, data: dict) -> Optional[Any]:
-        """Run the pipeline; return None or :class:`Unreadable` where it fails."""
+        """Run the pipeline; return None where it fails."""
         worker = get_worker_info()
         slot = worker.id if worker else 0
         path = data_path(data)
@@ -75,7 +56,7 @@ class WatchedPipeline:
             if not self.max_faults:
                 raise
             self._skip(path, error)
-            return Unreadable(path, self.skipped[path]) if self.test_mode else None
+            return None
         finally:
             self.reading[slot] = -1
         self.in_a_row = 0
@@ -88,62 +69,26 @@ class WatchedPipeline:
         message = str(error) or type(error).__name__
         self.skipped[path] = message if path in message else f'{path}: {message}'
         self.unsent.append((path, self.skipped[path]))
-        if len(self.skipped) > self.max_faults:
-            raise too_many(self.skipped, self.max_faults, self.test_mode) from error
         self.in_a_row += 1
-        if self.in_a_row == IN_A_ROW and not self.test_mode:
+        check_number(self.skipped, self.max_faults)
+        if self.in_a_row == IN_A_ROW:
             raise DataError(
                 f'{IN_A_ROW} samples in a row cannot be read; is it the pipeline of the config, or '
                 f'the place of the data?{listed(list(self.skipped.values()))}'
             ) from error
 
 
-class ReadableBatches:
-    """Batches of a test without the samples that :class:`WatchedPipeline` could not read.
-
-    Args:
-        dataloader (DataLoader): Its ``collate_fn`` is replaced.
-        report (Callable): Called with the list of :class:`Unreadable` of each batch.
+def check_number(skipped: dict, max_faults: int) -> None:
+    """Refuse more bad files than are allowed.
 
     Raises:
-        DataError: While iterating, if not a sample could be read.
+        DataError: Names ten of them at most.
     """
-
-    def __init__(self, dataloader: DataLoader, report: Callable) -> None:
-        self.dataloader = dataloader
-        self.report = report
-        dataloader.collate_fn = functools.partial(_collate_readable, dataloader.collate_fn)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.dataloader, name)
-
-    def __len__(self) -> int:
-        return len(self.dataloader)
-
-    def __iter__(self) -> Iterator:
-        is_empty = True
-        for batch, unreadable in self.dataloader:
-            self.report(unreadable)
-            if batch is not None:
-                is_empty = False
-                yield batch
-        if is_empty:
-            raise DataError('none of the clips to test could be read; the log names them')
-
-
-def _collate_readable(collate, samples):
-    readable = [sample for sample in samples if not isinstance(sample, Unreadable)]
-    unreadable = [sample for sample in samples if isinstance(sample, Unreadable)]
-    return collate(readable) if readable else None, unreadable
-
-
-def too_many(skipped: dict, max_faults: int, test_mode: bool = False) -> DataError:
-    """Build the error that names the bad files, ten at most."""
-    limit = 'max_test_faults' if test_mode else 'max_faults'
-    return DataError(
-        f'{len(skipped)} files cannot be read, more than {limit}={max_faults} of '
-        f'DataFaultHook:{listed(list(skipped.values()))}'
-    )
+    if len(skipped) > max_faults:
+        raise DataError(
+            f'{len(skipped)} files cannot be read, more than max_faults={max_faults} of '
+            f'DataFaultHook:{listed(list(skipped.values()))}'
+        )
 
 
 def data_path(data: dict) -> str:
@@ -168,12 +113,12 @@ def leaf_datasets(dataset: Any) -> Iterator:
         yield dataset
 
 
-def watch(dataset: Any, max_faults: int, num_workers: int, test_mode: bool = False) -> None:
+def watch(dataset: Any, max_faults: int, num_workers: int) -> None:
     """Put a :class:`WatchedPipeline` into each leaf of ``dataset``, unless it is there."""
     for leaf in leaf_datasets(dataset):
         pipeline = getattr(leaf, 'pipeline', None)
         if pipeline is not None and not isinstance(pipeline, WatchedPipeline):
-            leaf.pipeline = WatchedPipeline(pipeline, max_faults, num_workers, test_mode)
+            leaf.pipeline = WatchedPipeline(pipeline, max_faults, num_workers)
 
 
 def being_read(dataset: Any) -> list:

@@ -54,8 +54,6 @@ def render_motion_shapes(
     for split, count in counts.items():
         if count < 1:
             raise ValueError(f'num_{split} must be at least 1, got {count}')
-    if seed < 0:
-        raise ValueError(f'seed must not be negative, got {seed}')
     if size < 48 or size % 2:
         raise ValueError(f'size must be even and at least 48, got {size}')
     meta = dict(recipe=_RECIPE, seed=seed, size=size, num_frames=NUM_FRAMES, num_clips=counts)
@@ -84,7 +82,7 @@ class MotionShapesDataset(VideoDataset):
 
     Two shapes move left or right, move up or down, grow or shrink, turn either way, approach or
     part, appear or vanish, over a drifting noisy texture. One frame says nothing of the class;
-    :mod:`pan_mm.datasets.motion_shapes.render` tells why. The clips are rendered into
+    :mod:`pan_mm.datasets.motion_shapes.render` explains why. The clips are rendered into
     ``data_root`` when it does not exist, about half a minute and 55 MB with the defaults, and
     read as MMAction2's ``VideoDataset`` from then on.
 
@@ -129,10 +127,9 @@ def _is_complete(root, meta):
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     hint = f'Remove {root} to render it again, or choose another data_root.'
-    try:
-        found = json.loads((root / 'meta.json').read_text())
-    except (OSError, ValueError):
-        raise FileExistsError(f'{root} is there but holds no MotionShapes. {hint}') from None
+    if not (root / 'meta.json').is_file():
+        raise FileExistsError(f'{root} is there but holds no MotionShapes. {hint}')
+    found = json.loads((root / 'meta.json').read_text())
     if found != meta:
         raise FileExistsError(
             f'{root} was rendered with other arguments: it has {found}, wanted is {meta}. {hint}'

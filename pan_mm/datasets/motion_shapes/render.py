@@ -1,4 +1,4 @@
-"""Clips whose class only motion tells: sampling, drawing and encoding.
+"""Clips whose class only their motion reveals: sampling, drawing and encoding.
 
 Every clip shows the same furniture: a pair of two-toned shapes over a drifting texture. Six
 properties of the pair each live on a circle of circumference 1 and start at an independent,

@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -21,8 +21,7 @@ from pan_mm.utils.safetensors import SUFFIX as SAFETENSORS
 from .quantization import quantize
 from .weights import export_weights
 
-OPSET = 18
-COMPILED = '.aoti.pt2'
+OPSETS = (17, 18)  # of ONNX: the least and the usual one
 
 
 class FramesToLogits(nn.Module):
@@ -62,6 +61,7 @@ def export(
     videos: Iterable = (),
     label_map: Optional[Union[str, Path]] = None,
     int8: bool = False,
+    opset: int = OPSETS[-1],
 ) -> float:
     """Write a recognizer as ONNX or ``torch.export`` and compare it with PyTorch.
 
@@ -71,9 +71,8 @@ def export(
     Args:
         config (str | Path | Config): Config of the recognizer.
         checkpoint (str | Path): Its weights.
-        out (str | Path): ``NAME.onnx`` (opset 18), ``NAME.pt2`` (``torch.export``),
-            ``NAME.aoti.pt2`` (compiled by AOTInductor for this kind of processor; takes minutes
-            and a C++ compiler), or ``NAME.safetensors`` (the weights, see
+        out (str | Path): ``NAME.onnx``, ``NAME.pt2`` (``torch.export``), or
+            ``NAME.safetensors`` (the weights, see
             :func:`pan_mm.deploy.export.weights.export_weights`).
         dtype (str): Type of the frames, 'uint8' or 'float32'. Defaults to 'uint8'.
         size (tuple[int], optional): (H, W). Defaults to the crop of the test pipeline.
@@ -81,6 +80,7 @@ def export(
         label_map (str | Path, optional): Class names to store in the file, one a line.
         int8 (bool): Quantize the ONNX model, calibrated on ``videos``; see
             :func:`pan_mm.deploy.export.quantization.quantize`. Defaults to False.
+        opset (int): Version of ONNX's operators, 17 or 18. Defaults to 18.
 
     Returns:
         float: Largest difference of a logit, relative to the largest logit; with ``int8`` of the
@@ -96,8 +96,8 @@ def export(
         raise ValueError(f'{out}: the name must end in one of {", ".join((*WRITERS, SAFETENSORS))}')
     if not out.absolute().parent.is_dir():
         raise ValueError(f'{out}: its folder does not exist')
-    if dtype not in ('uint8', 'float32'):
-        raise ValueError(f"dtype must be 'uint8' or 'float32', got {dtype!r}")
+    if opset not in OPSETS:
+        raise ValueError(f'opset must be one of {", ".join(map(str, OPSETS))}, got {opset}')
     videos = list(videos)
     if int8 and (out.suffix != '.onnx' or not videos):
         raise ValueError('int8 needs a name that ends in .onnx, and videos to calibrate on')
@@ -107,7 +107,8 @@ def export(
         export_weights(config, checkpoint, out, label_map)
         return 0.0
     config = load_config(config)
-    shape = VideoPipeline(config).view_shape(size)
+    pipeline = VideoPipeline(config)
+    shape = pipeline.view_shape(size)
     recognizer = load_recognizer(config, checkpoint, 'cpu')
     check_finite(recognizer.state_dict(), str(checkpoint))
     model = FramesToLogits(recognizer).eval()
@@ -126,13 +127,17 @@ def export(
         multi_class=several,
         frames=[*shape],
         dtype=dtype,
+        opset=opset,
+        mean=model.mean.flatten().tolist(),  # inside the model already
+        std=model.std.flatten().tolist(),
+        pipeline=pipeline.of_kind('sample', 'change'),
     )
     if 'calibration' in recognizer.dataset_meta:
         metadata['calibration'] = recognizer.dataset_meta['calibration']
     # Next to the target, so that the finished file can be moved there atomically.
     with tempfile.TemporaryDirectory(dir=out.absolute().parent) as folder:
         path = Path(folder) / out.name
-        run = WRITERS[out.suffix](model, samples[0], path, json.dumps({METADATA: metadata}))
+        run = WRITERS[out.suffix](model, samples[0], path, metadata)
         error = difference(run, samples, expected)
         if int8:
             real = len(samples) - len(videos)
@@ -187,25 +192,9 @@ def _real_frames(config, video, shape):
 def _write_torch(model, frames, path, metadata):
     batch = torch.export.Dim('batch')
     program = torch.export.export(model, (frames,), dynamic_shapes=({0: batch},))
-    if path.name.endswith(COMPILED):
-        return _compile(program, path, metadata)
-    torch.export.save(program, path, extra_files={METADATA: metadata})
+    text = json.dumps({METADATA: metadata}, default=str)
+    torch.export.save(program, path, extra_files={METADATA: text})
     return torch.export.load(path).module()
-
-
-def _compile(program, path, metadata):
-    from torch._inductor.exc import InvalidCxxCompiler  # takes seconds to import
-
-    options = {'aot_inductor.metadata': {METADATA: metadata}}
-    try:
-        torch._inductor.aoti_compile_and_package(
-            program, package_path=str(path), inductor_configs=options
-        )
-    except InvalidCxxCompiler as error:
-        raise ValueError(
-            f'{path.name}: AOTInductor needs a C++ compiler; install g++, or name one in CXX'
-        ) from error
-    return torch._inductor.aoti_load_package(str(path))
 
 
 def _write_onnx(model, frames, path, metadata):
@@ -218,14 +207,34 @@ def _write_onnx(model, frames, path, metadata):
         dynamic_shapes=({0: torch.export.Dim('batch')},),
         input_names=['frames'],
         output_names=['logits'],
-        opset_version=OPSET,
+        opset_version=OPSETS[-1],
         verbose=False,
     )
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {METADATA: metadata})
+    if metadata['opset'] < OPSETS[-1]:
+        _lower(proto, metadata['opset'])
+    onnx.helper.set_model_props(proto, {METADATA: json.dumps({METADATA: metadata}, default=str)})
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
     return ExportedModel(path).logits
+
+
+def _lower(proto: Any, opset: int) -> None:
+    """Write reductions as before opset 18: their axes are an attribute. ONNX's converter cannot."""
+    import onnx
+
+    values = {each.name: onnx.numpy_helper.to_array(each) for each in proto.graph.initializer}
+    for node in proto.graph.node:
+        if node.op_type.startswith('Reduce') and node.op_type != 'ReduceSum' and node.input[1:]:
+            axes = values[node.input.pop()].tolist()
+            keep = [each for each in node.attribute if each.name == 'keepdims']
+            del node.attribute[:]
+            node.attribute.extend([*keep, onnx.helper.make_attribute('axes', axes)])
+    used = {name for node in proto.graph.node for name in node.input}
+    kept = [each for each in proto.graph.initializer if each.name in used]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
+    proto.opset_import[0].version = opset
 
 
 WRITERS = {'.onnx': _write_onnx, '.pt2': _write_torch}

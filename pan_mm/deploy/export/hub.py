@@ -98,7 +98,7 @@ def push_to_hub(
         checkpoint (str | Path): Its weights.
         label_map (str | Path, optional): Class names, one a line.
         private (bool): Whether a new repository is private. Defaults to False.
-        token (str, optional): Defaults to that of ``hf auth login``.
+        token (str, optional): Defaults to the one saved by ``hf auth login``.
 
     Returns:
         str: Address of the commit.

@@ -74,7 +74,7 @@ PUBLISHED = ('custom_imports', 'default_scope', 'model', 'test_pipeline')
 
 
 def publishable(text: str) -> str:
-    """Take from the text of a config, which is not run, what tells the model and its input.
+    """Extract the model and its input from the text of a config, without running it.
 
     Paths and addresses of the machine that trained it are left out.
     """
@@ -106,7 +106,7 @@ def publish(
     scores: Optional[Union[str, Path]] = None,
     coverage: float = COVERAGE,
 ) -> Path:
-    """Write what others need of a checkpoint: weights, config and classes, no optimizer.
+    """Write the shareable part of a checkpoint: weights, config and classes, no optimizer.
 
     The file is a checkpoint for every reader of MMEngine's, also for ``torch.load`` with
     ``weights_only=True``. Its name ends in the first digits of its SHA-256, as ``torch.hub`` checks
@@ -119,7 +119,7 @@ def publish(
         config (str | Path | Config, optional): Its config; the weights must fit it. Defaults to
             the text that MMEngine's runner leaves in a checkpoint, which is not run.
         label_map (str | Path, optional): Class names, one a line, to go with ``config``. Defaults
-            to those of the checkpoint, or of the config.
+            to the names in the checkpoint or the config.
         dtype (torch.dtype, optional): Type of the floating-point weights, such as
             ``torch.float16``.
             Defaults to their own.

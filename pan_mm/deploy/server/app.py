@@ -61,10 +61,10 @@ def create_app(
 
     Args:
         inferencer (PANInferencer): Recognizes the clips.
-        limits (Limits): What a request may cost.
+        limits (Limits): Limits of a request.
         hosts (list[str]): Names in the ``Host`` header that are answered.
-        token (str, optional): What a client of the API must show.
-        title (str): What the page is called. Defaults to 'PAN'.
+        token (str, optional): Token that the API requires.
+        title (str): Title of the page. Defaults to 'PAN'.
         stride (int): Frames from one segment of a camera to the next. Defaults to 8.
     """
     api = Api(inferencer, limits, title, stride)
@@ -115,7 +115,7 @@ class Api:
             camera.close()
 
     async def info(self, request: Request) -> Response:
-        """Tell what is served, and within which limits."""
+        """Describe the model and the limits."""
         limits = self.limits
         return JSONResponse(
             dict(
@@ -131,7 +131,7 @@ class Api:
 
     async def predict(self, request: Request) -> Response:
         """Recognize an uploaded video."""
-        os.makedirs(tempfile.gettempdir(), 0o700, exist_ok=True)  # somebody may have removed it
+        os.makedirs(tempfile.gettempdir(), 0o700, exist_ok=True)  # it may have been removed
         upload = await receive_video(request)
         if self.places.locked():  # it is taken when the body is in, so slow clients hold none
             raise HTTPException(503, 'the server is busy; try again in a few seconds', RETRY)
@@ -162,7 +162,7 @@ class Api:
         return answer
 
     def _recognize(self, clip: Clip, wants_pictures: bool) -> tuple:
-        """Give the answer about a clip, and what is seen on the way."""
+        """Recognize a clip; return the answer and what its pictures are drawn from."""
         began = time.perf_counter()
         inputs = torch.from_numpy(clip.inputs)
         data = dict(inputs=inputs, data_samples=ActionDataSample())
@@ -176,20 +176,20 @@ class Api:
         return dict(self.inferencer.result(probabilities), seconds=seconds), seen
 
     async def open_camera(self, request: Request) -> Response:
-        """Follow a live camera more, under a name that nobody can guess."""
-        await request.body()  # what is not HTTP in it must not pass
+        """Follow another live camera, under an unguessable name."""
+        await request.body()  # read it, so that none of it passes for a request
         if not self.streams:
             raise HTTPException(404, 'this model cannot follow a camera')
         if self._count_cameras() >= self.limits.cameras:
             raise HTTPException(
-                503, 'as many cameras as this server can follow are on; try again later', RETRY
+                503, 'this server already follows as many cameras as it can; try again later', RETRY
             )
         name = secrets.token_urlsafe(16)
         self.cameras[name] = Camera(self.inferencer, self.stride, self.model_thread)
         return JSONResponse(dict(camera=name), 201)
 
     async def feed_camera(self, request: Request) -> Response:
-        """Take a frame of a camera, and answer what is new, or null."""
+        """Take a frame of a camera; answer the newest result, or null."""
         body = await request.body()
         camera = self.cameras.get(request.path_params['name'])
         if camera is None:

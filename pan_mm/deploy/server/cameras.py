@@ -56,7 +56,7 @@ class Camera:
         self._recognizer = StreamRecognizer(inferencer.model, stride)
         self._buffer = self._recognizer.buffer(patience=idle_seconds)
         self._smoother = ScoreSmoother(0.6)
-        self._newest: Optional[tuple] = None  # what has not been told
+        self._newest: Optional[tuple] = None  # not yet given
         self._peak = 0.0  # brightness of PA maps; otherwise noise shows up whenever nothing moves
         self._index = 0
         self._last = math.inf

@@ -52,7 +52,7 @@ class Decoder:
 
     Args:
         pipeline (Compose): Opens and prepares a video, as in the config's test.
-        limits (Limits): What a video may cost.
+        limits (Limits): Limits of a video.
     """
 
     def __init__(self, pipeline: Compose, limits: Limits) -> None:
@@ -63,7 +63,7 @@ class Decoder:
 
     @asynccontextmanager
     async def __call__(self, path: Path) -> AsyncIterator[Clip]:
-        """Decode what the model is to see; the process is killed if the caller is cancelled.
+        """Decode the model's input; the process is killed if the caller is cancelled.
 
         The next video is decoded when this one's context is left, so that few clips are in memory.
 

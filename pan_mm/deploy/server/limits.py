@@ -13,8 +13,8 @@ class Limits(NamedTuple):
         max_work (int): Pixels × frames of a video. The default is ten minutes of 1280 × 720 at
             30 frames a second, and a fifth more.
         max_input (int): Pixels of a frame as the network gets it; a test pipeline that does not
-            resize passes on what comes.
-        max_memory (int): Bytes that a process that decodes may take beyond what it starts with.
+            resize passes on any size.
+        max_memory (int): Bytes that a decoding process may allocate.
         timeout (float): Seconds to send a request, and seconds to answer it, waiting included. A
             video may be decoded for half of them.
         waiting (int): Videos that wait while one is recognized.

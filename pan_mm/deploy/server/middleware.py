@@ -50,7 +50,7 @@ class RequestMiddleware:
     Args:
         app: The application behind it.
         limits (Limits): ``max_bytes`` and ``timeout`` count.
-        token (str, optional): What a client of the API must show. Page and health are open.
+        token (str, optional): Token that the API requires. Page and health are open.
     """
 
     def __init__(self, app, limits: Limits, token: Optional[str] = None) -> None:

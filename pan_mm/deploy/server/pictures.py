@@ -15,7 +15,7 @@ def pictures(seen: Inspection) -> list:
     Call it from one thread only: Matplotlib opens its fonts once more for each thread.
 
     Returns:
-        list[dict]: ``name`` ('maps' or 'weights'), ``title``, ``words`` that say what is seen, and
+        list[dict]: ``name`` ('maps' or 'weights'), ``title``, ``words`` that describe it, and
         ``image``, a PNG as a data address.
     """
     rows, names = [list(seen.frames[:, 0])], ['frame']

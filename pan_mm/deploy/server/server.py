@@ -8,16 +8,16 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-DRAIN_SECONDS = 4  # for the requests under way when the server is told to end
+DRAIN_SECONDS = 4  # for the requests in progress when the server is stopped
 HEADER_SECONDS = 10.0  # for the first request of a connection
-CONNECTIONS = 400  # of which each may hold a file; 1,024 descriptors are usual
+CONNECTIONS = 400  # each may hold a file; 1,024 descriptors are usual
 READ_SIZE = 2**12  # bytes; in chunks of one byte they keep the event loop busy for 20 ms
 
 
 def run_server(app: Starlette, host: str, port: int) -> None:
-    """Serve until the process is told to end by SIGTERM, SIGINT, SIGHUP or SIGQUIT.
+    """Serve until SIGTERM, SIGINT, SIGHUP or SIGQUIT.
 
-    Then no connection is accepted, and requests under way have four seconds to be answered.
+    Then no connection is accepted, and requests in progress have four seconds to be answered.
 
     Args:
         app (Starlette): The application.

@@ -58,14 +58,12 @@ class EventDetector:
             last, both counted at the end of their windows. Defaults to 0.
 
     Raises:
-        ValueError: If not 0 < off <= on <= 1, or ``min_duration`` is negative.
+        ValueError: If not 0 < off <= on <= 1.
     """
 
     def __init__(self, on: float = 0.5, off: float = 0.3, min_duration: float = 0.0) -> None:
         if not 0 < off <= on <= 1:
             raise ValueError(f'thresholds must obey 0 < off <= on <= 1, got on={on}, off={off}')
-        if min_duration < 0:
-            raise ValueError(f'min_duration must not be negative, got {min_duration}')
         self.on = on
         self.off = off
         self.min_duration = min_duration

@@ -122,7 +122,7 @@ class StreamRecognizer:
     def pa_maps(self) -> Optional[np.ndarray]:
         """PA maps of the newest whole segment, shape (m - 1, H, W); None if there are none.
 
-        Of an ensemble those of the first stream that has PA.
+        Of an ensemble, the maps of the first stream that has PA.
         """
         return torch.cat(self._maps)[:, 0].float().cpu().numpy() if self._maps else None
 

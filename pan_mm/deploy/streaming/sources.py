@@ -32,7 +32,7 @@ class Frame(NamedTuple):
         captured (float, optional): ``time.perf_counter()`` when a live frame arrived.
     """
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs
+    index: int  # type: ignore[assignment]  # hides tuple.index, which is not needed
     timestamp: float
     image: np.ndarray
     captured: Optional[float] = None
@@ -42,13 +42,12 @@ def open_source(
     address: Union[int, str, Path],
     keep: Optional['FrameBuffer'] = None,
     retries: Optional[int] = None,
-) -> Union['FileSource', 'AddressSource', 'LiveSource']:
+) -> Union['FileSource', 'LiveSource']:
     """Open a file, a camera or a network stream.
 
     Args:
-        address (int | str | Path): A video file, the number of a camera, or an address that
-            OpenCV opens (``rtsp://…``, ``http://…``). A network address that announces a number
-            of frames is a video with an end.
+        address (int | str | Path): A video file, the number of a camera, or the address of a live
+            stream that OpenCV opens (``rtsp://…``, ``http://…``).
         keep (FrameBuffer, optional): Where frames of a live source wait.
         retries (int, optional): Retries of a live source, see :class:`LiveSource`.
 
@@ -56,13 +55,11 @@ def open_source(
         VideoError: If it cannot be opened.
     """
     address = str(address)
+    if '://' in address:
+        return LiveSource(address, keep, retries)
     if address.isdecimal() and not Path(address).exists():
         return LiveSource(int(address), keep, retries)
-    if '://' not in address:
-        return FileSource(address)
-    if _num_frames(address) > 0:
-        return AddressSource(address)
-    return LiveSource(address, keep, retries)
+    return FileSource(address)
 
 
 class FileSource:
@@ -83,82 +80,52 @@ class FileSource:
     def __init__(self, path: Union[str, Path], limits: Limits = LIMITS) -> None:
         self.path = str(path)
         self._limits = limits
-        self._interval = 1 / 25  # seconds between frames
-        self._announced = 0  # frames
         with open_video(self.path, limits) as video, video.open():
             pass
 
     def __iter__(self) -> Iterator[Frame]:
-        index, start, timestamp = 0, 0.0, 0.0
-        for seconds, image in self._decoded():
-            if not index:
-                start = seconds
-            previous, timestamp = timestamp, seconds - start
-            if index and timestamp <= previous:  # AVI files with no or restarted times
-                timestamp = previous + self._interval
-            yield Frame(index, timestamp, image)
-            index += 1
+        with open_video(self.path, self._limits) as video, video.open() as container:
+            stream, to_rgb = video_stream(container), ToRGB(video)
+            stream.thread_type = 'AUTO'
+            interval = float(1 / (stream.average_rate or 25))
+            index, count, start, timestamp = 0, 0, 0.0, -interval
+            for packet in chain(video.packets(container), [None]):  # None drains the decoder
+                if packet is not None and not packet.is_discard:
+                    count += 1
+                for frame in _decode(stream, packet):
+                    seconds = timestamp + interval
+                    if frame.pts is not None:
+                        seconds = float(frame.pts * stream.time_base) - start
+                    if not index:
+                        start, seconds = seconds, 0.0
+                    if seconds <= timestamp:  # AVI files with no or restarted times
+                        seconds = timestamp + interval
+                    timestamp = seconds
+                    yield Frame(index, timestamp, to_rgb(frame))
+                    index += 1
+            announced = max(count, stream.frames)
         name = redact_url(self.path)
         if not index:
             raise VideoError(
                 f'{name}: no frame of it can be decoded; the file is damaged or its codec is '
                 'missing, convert it with ffmpeg'
             )
-        if index < 0.9 * self._announced:  # many sound files announce one or two frames too many
+        if index < 0.9 * announced:  # many sound files announce one or two frames too many
             warnings.warn(
-                f'{name}: only {index} of {self._announced} frames could be decoded; the file is '
+                f'{name}: only {index} of {announced} frames could be decoded; the file is '
                 'damaged or cut off',
                 stacklevel=2,
             )
-
-    def _decoded(self) -> Iterator[tuple]:
-        """Yield (seconds, image) of each frame."""
-        with open_video(self.path, self._limits) as video, video.open() as container:
-            stream, to_rgb = video_stream(container), ToRGB(video)
-            stream.thread_type = 'AUTO'
-            self._interval = float(1 / (stream.average_rate or 25))
-            seconds, count = 0.0, 0
-            for packet in chain(video.packets(container), [None]):  # None drains the decoder
-                if packet is not None and not packet.is_discard:
-                    count += 1
-                try:
-                    frames = stream.codec_context.decode(packet)
-                except av.error.FFmpegError:  # what follows may be intact
-                    continue
-                for frame in frames:
-                    seconds += self._interval
-                    if frame.pts is not None:
-                        seconds = float(frame.pts * stream.time_base)
-                    yield seconds, to_rgb(frame)
-            self._announced = max(count, stream.frames)
 
     def close(self) -> None:
         """Do nothing: a file is open only while its frames are taken."""
 
 
-class AddressSource(FileSource):
-    """Frames of a video with an end at a network address, which OpenCV reads.
-
-    Args:
-        address (str): The address; whatever it leads to is opened.
-
-    Raises:
-        VideoError: As :class:`FileSource`.
-    """
-
-    def __init__(self, address: str) -> None:
-        self.path = address
-        _open(address).release()
-
-    def _decoded(self) -> Iterator[tuple]:
-        capture = _open(self.path)
-        self._announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._interval = 1 / (capture.get(cv2.CAP_PROP_FPS) or 25)
-        try:
-            while (image := _read_rgb(capture)) is not None:
-                yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, image
-        finally:
-            capture.release()
+def _decode(stream, packet) -> list:
+    try:
+        return stream.codec_context.decode(packet)
+    except av.error.FFmpegError:  # what follows may be intact
+        return []
 
 
 class FrameBuffer:
@@ -170,7 +137,7 @@ class FrameBuffer:
     Args:
         capacity (int): Frames that may wait. At least stride + m - 1, so that a segment fits in
             wherever it begins.
-        starts_segment (callable): Tells if a segment starts at the frame of an index.
+        starts_segment (callable): Tests if a segment starts at the frame of an index.
         patience (float, optional): Seconds without a frame after which the stream counts as
             ended. Endless by default.
     """
@@ -181,8 +148,6 @@ class FrameBuffer:
         starts_segment: Callable[[int], bool],
         patience: Optional[float] = None,
     ) -> None:
-        if capacity < 1:
-            raise ValueError(f'capacity must be at least 1 frame, got {capacity}')
         self.capacity = capacity
         self.starts_segment = starts_segment
         self.patience = patience
@@ -229,7 +194,7 @@ class LiveSource:
     """A camera or network stream, read by a thread of its own; late frames are dropped.
 
     When the stream breaks off it is opened again after 0.5 s, 1 s, 2 s, … up to 30 s. The frames'
-    index then jumps, so that no segment spans the break; what the recognizer has stays.
+    index then jumps, so that no segment spans the break; the recognizer keeps its window.
 
     Args:
         address (int | str): Number of a camera or a network address.
@@ -339,13 +304,6 @@ def _capture(address):
     return cv2.VideoCapture(address)
 
 
-def _num_frames(address):
-    capture = _capture(address)
-    num_frames = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
-    capture.release()
-    return num_frames
-
-
 def _open(address, capture=_capture):
     opened = capture(address)
     if opened.isOpened():
@@ -358,6 +316,9 @@ def _open(address, capture=_capture):
             f'{redact_url(address)}: cannot be opened; check the address, the network and '
             'the password'
         )
+    if isinstance(address, str) and opened.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+        opened.release()
+        raise VideoError(f'{redact_url(address)}: is a file, no live stream; download it first')
     return opened
 
 

@@ -13,7 +13,7 @@ class ChannelsLastHook(Hook):
     """Lays weights and feature maps of the backbones channels-last: the same numbers, faster.
 
     For training on a processor, of any recognizer with a 2D or 3D backbone. How much faster is
-    measured in docs/performance.md. Checkpoints stay what they are.
+    measured in docs/performance.md. Checkpoints do not change.
     """
 
     def before_run(self, runner: Runner) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints of which one is always whole."""
+"""Checkpoints that a crash or a full disk cannot destroy."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ from pan_mm.utils.files import remove_stale
 
 
 class _RemovesLater:
-    """A file backend that removes nothing until it is told to, and then only files of this run."""
+    """A file backend that postpones removals, and removes only files of this run."""
 
     def __init__(self, backend):
         self.backend = backend
@@ -81,16 +81,16 @@ class SafeCheckpointHook(CheckpointHook):
                 remove_stale(part)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse to write what is not finite."""
+        """Refuse NaN and infinite numbers."""
         check_finite(training_state(checkpoint), f'epoch {runner.epoch + 1}, not saved')
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Save, then remove what is old."""
+        """Save, then remove the old checkpoints."""
         super().after_train_epoch(runner)
         self._remove_old()
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
-        """Save, then remove what is old."""
+        """Save, then remove the old checkpoints."""
         super().after_train_iter(runner, *args, **kwargs)
         self._remove_old()
 
@@ -134,8 +134,8 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
         work_dir (str): Folder of the run.
 
     Returns:
-        str, optional: What the file ``last_checkpoint`` names (in a folder that was copied or
-        moved, the file there of that name), or else the last ``epoch_N.pth`` or ``iter_N.pth``;
+        str, optional: The file that ``last_checkpoint`` names (in a folder that was copied or
+        moved, the file there of that name), or the last ``epoch_N.pth`` or ``iter_N.pth``;
         None where no checkpoint was written.
 
     Raises:

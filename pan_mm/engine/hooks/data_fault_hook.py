@@ -1,28 +1,24 @@
 """Skipping and counting data that cannot be read."""
 
-import functools
 from typing import Any, Optional
 
 from mmaction.registry import HOOKS
-from mmengine.dist import all_gather_object, get_world_size
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
-from pan_mm.datasets.checks.faults import ReadableBatches, being_read, samples_of, too_many, watch
+from pan_mm.datasets.checks.faults import being_read, check_number, samples_of, watch
 from pan_mm.utils.errors import DataError
 
 
 @HOOKS.register_module()
 class DataFaultHook(Hook):
-    """Skips and counts bad files in training; in validation and test only if it is asked to.
+    """Skips and counts bad files in training.
 
     - In training, a sample whose pipeline fails is replaced by another one, drawn at random. Each
-      bad file is logged once, the end of the training says how many there were, and more than
-      ``max_faults`` of them stop it.
-    - In validation and test the first fault stops, and names the clip: the results are complete.
-      With ``max_test_faults``, that many clips may be left out of them; each is logged, and the
-      number of them stands as ``left_out`` beside the accuracies. Only in one process: of
-      several, MMEngine would count clips twice.
+      bad file is logged once, and more than ``max_faults`` of them stop it.
+    - In validation and test the first fault stops: the results are complete.
     - A data worker that hangs for ``timeout`` seconds or dies stops either of them. Under
       ``CheckedRunner`` the error names the file that it was at.
 
@@ -32,30 +28,16 @@ class DataFaultHook(Hook):
         max_faults (int): Bad files that a training may skip. 0 stops at the first. Defaults to
             100.
         timeout (float): Seconds to wait for a batch of data workers. Defaults to 600.
-        max_test_faults (int): Bad clips that a validation or test may leave out. Defaults to 0:
-            the first one stops it.
 
     Raises:
-        ValueError: If an argument is out of its range, or clips would be left out of a test by
-            several processes.
-        DataError: Naming the files, if there are too many, or none of a test can be read.
+        DataError: Naming the files, if there are too many.
     """
 
-    def __init__(
-        self, max_faults: int = 100, timeout: float = 600, max_test_faults: int = 0
-    ) -> None:
-        if min(max_faults, max_test_faults) < 0 or timeout <= 0:
-            raise ValueError(
-                'max_faults and max_test_faults must not be negative and timeout must be '
-                f'positive, got {max_faults}, {max_test_faults} and {timeout}'
-            )
+    def __init__(self, max_faults: int = 100, timeout: float = 600) -> None:
         self.max_faults = max_faults
-        self.max_test_faults = max_test_faults
         self.timeout = timeout
-        self.skipped = {}  # path: message, of all processes from the end of each epoch
-        self.unreadable = {}  # path: message, of validation and test
-        self.left_out = []  # paths of the last validation or test
-        self._unshared = []
+        self.skipped: dict = {}  # path: message, of all processes from the end of each epoch
+        self._unshared: list = []
 
     def before_train(self, runner: Runner) -> None:
         """Watch the training data."""
@@ -63,60 +45,16 @@ class DataFaultHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Watch the validation data."""
-        self._watch_test(runner, runner.val_loop)
+        self._watch(runner.val_dataloader, 0)
 
     def before_test(self, runner: Runner) -> None:
         """Watch the test data."""
-        self._watch_test(runner, runner.test_loop)
+        self._watch(runner.test_dataloader, 0)
 
-    def _watch(self, dataloader, max_faults, test_mode=False):
-        watch(dataloader.dataset, max_faults, dataloader.num_workers, test_mode)
+    def _watch(self, dataloader: DataLoader, max_faults: int) -> None:
+        watch(dataloader.dataset, max_faults, dataloader.num_workers)
         if dataloader.num_workers and not dataloader.timeout:
             dataloader.timeout = self.timeout
-
-    def _watch_test(self, runner, loop):
-        self.left_out = []
-        if isinstance(loop.dataloader, ReadableBatches):
-            return
-        self._watch(loop.dataloader, self.max_test_faults, test_mode=True)
-        if not self.max_test_faults:
-            return
-        if get_world_size() > 1:
-            raise ValueError(
-                f'max_test_faults={self.max_test_faults} of DataFaultHook works only in one '
-                f'process, not in {get_world_size()}: clips that are left out would make others '
-                'count twice; test in one process, or take the clips from the annotation file'
-            )
-        report = functools.partial(self._leave_out, runner)
-        loop.dataloader = ReadableBatches(loop.dataloader, report)
-
-    def _leave_out(self, runner, unreadable):
-        for path, message in unreadable:
-            self.left_out.append(path)
-            if path not in self.unreadable:
-                self.unreadable[path] = message
-                number = len(self.unreadable)
-                runner.logger.warning(f'Data fault {number}, left out of the test: {message}')
-        if len(self.unreadable) > self.max_test_faults:
-            raise too_many(self.unreadable, self.max_test_faults, test_mode=True)
-
-    def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
-        """Say how many clips the accuracies lack."""
-        self._count_left_out(runner, metrics, 'val')
-
-    def after_test_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
-        """Say how many clips the accuracies lack."""
-        self._count_left_out(runner, metrics, 'test')
-
-    def _count_left_out(self, runner, metrics, split):
-        if not self.max_test_faults:
-            return
-        metrics['left_out'] = len(self.left_out)
-        runner.message_hub.update_scalar(f'{split}/left_out', len(self.left_out))
-        if self.left_out:
-            runner.logger.warning(
-                f'{len(self.left_out)} clips could not be read and are left out of these results'
-            )
 
     def after_train_iter(
         self,
@@ -144,18 +82,13 @@ class DataFaultHook(Hook):
                 f'{len(self.skipped)} files could not be read; other samples took their place: '
                 f'{", ".join(list(self.skipped)[:10])}{", …" if len(self.skipped) > 10 else ""}'
             )
-        loader = runner.train_dataloader
-        seen = not (loader.num_workers and isinstance(runner.train_loop, IterBasedTrainLoop))
-        if seen and not self.skipped:
-            runner.logger.info('All files that the training asked for could be read')
 
     def _log(self, runner, faults):
         for path, message in faults:
             if path not in self.skipped:
                 self.skipped[path] = message
                 runner.logger.warning(f'Data fault {len(self.skipped)}, skipped: {message}')
-        if len(self.skipped) > self.max_faults:
-            raise too_many(self.skipped, self.max_faults)
+        check_number(self.skipped, self.max_faults)
 
     def explain(self, error: RuntimeError, runner: Runner) -> Optional[DataError]:
         """The error that names the files of data workers that died or hang, if that is it."""

@@ -16,7 +16,7 @@ class EpochSeedHook(Hook):
 
     MMEngine resumes weights, optimizer, schedules and the order of the samples, but no state of a
     random generator: a resumed run repeats the crops and dropouts of the first epochs. With this
-    hook it draws what the undisturbed run draws, and ends with the same weights.
+    hook it draws the same as the undisturbed run, and ends with the same weights.
 
     Workers that persist keep their random state from epoch to epoch, so an exact resume needs
     ``persistent_workers=False`` or ``num_workers=0`` in ``train_dataloader``.

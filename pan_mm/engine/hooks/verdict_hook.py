@@ -1,4 +1,4 @@
-"""Saying at the end of a training what it has learned."""
+"""A verdict at the end of a training."""
 
 import json
 from collections import Counter
@@ -20,7 +20,7 @@ from pan_mm.utils.files import write_text
 
 @HOOKS.register_module()
 class VerdictHook(Hook):
-    """Tells how well a classifier knows its training and validation videos, and what to do next.
+    """Logs how well a classifier knows its training and validation videos, and the next step.
 
     At the end of a training it predicts training videos, prepared as in a validation, and logs
     :func:`pan_mm.engine.verdict.report`. The numbers are also in ``verdict.json`` of the work dir.

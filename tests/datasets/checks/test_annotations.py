@@ -5,6 +5,7 @@ import pytest
 
 from pan_mm.datasets import check_annotations
 from pan_mm.datasets.checks.dataset import check_list
+from pan_mm.utils.errors import DataError
 
 
 @pytest.fixture
@@ -56,8 +57,8 @@ def test_annotation_file_itself(tmp_path, text, message):
 
 def test_binary_file(tmp_path):
     (tmp_path / 'list.txt').write_bytes(b'\xff\xfe\x00\xd8')
-    (problem,) = check_annotations(str(tmp_path / 'list.txt'))
-    assert 'not a text file' in problem
+    with pytest.raises(DataError, match='list.txt: not a text file in UTF-8'):
+        check_annotations(str(tmp_path / 'list.txt'))
 
 
 def test_a_list_as_some_editors_save_it(tmp_path):

@@ -300,7 +300,7 @@ class TestCamera:
         for _ in range(LIMITS.cameras):
             name = client.post('/api/cameras').json()['camera']
         answer = client.post('/api/cameras')
-        check(answer, 503, 'as many cameras')
+        check(answer, 503, 'as many cameras as it can')
         assert answer.headers['retry-after'] == '5'
         client.delete(f'/api/cameras/{name}')
         assert client.post('/api/cameras').status_code == 201

@@ -3,10 +3,8 @@
 import contextlib
 import select
 import signal
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -57,41 +55,6 @@ def test_who_leaves_is_not_worked_for(server, heavy):
         connection.close()
     wait(lambda: server.metric('pan_mm_videos') == 0, 5)
     wait(lambda: len(_descendants(server.process.pid)) <= idle, 5)
-
-
-def test_playlists_lead_nowhere(server, videos):
-    """HLS, ffconcat, DASH and SDP, bare and behind the marks of a container."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_error(404)
-
-        def log_message(self, *args):
-            pass
-
-    other = HTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=other.serve_forever, daemon=True).start()
-    address = f'http://127.0.0.1:{other.server_port}/secret.ts'
-    local = videos / '0.mp4'
-    playlists = [
-        f'#EXTM3U\n#EXTINF:1,\n{local}\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n',
-        f"ffconcat version 1.0\nfile '{local}'\nfile '{address}'\n",
-        f'<MPD><Period><BaseURL>{address}</BaseURL></Period></MPD>',
-        'v=0\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n',
-    ]
-    try:
-        for playlist in playlists:
-            for mark in (b'', b'RIFF\0\0\0\0AVI ', b'\0\0\0\x20ftypisom', b'G' * 400):
-                status, answer = server.predict(mark + playlist.encode())
-                assert status == 422, answer
-                assert str(local) not in answer['error']
-                assert str(server.folder) not in answer['error']
-    finally:
-        other.shutdown()
-        other.server_close()
-    assert asked == []
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])

@@ -1,7 +1,6 @@
 """Small datasets in the published layouts."""
 
 import importlib.util
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -69,30 +68,11 @@ def make_video():
 
 @pytest.fixture
 def sthv1(tmp_path):
-    """Something-Something V1 with three videos."""
-    (tmp_path / 'annotations').mkdir()
-    for split, lines in dict(
-        train='7;Opening something\n9;Holding something\n', validation='8;Closing something\n'
-    ).items():
-        path = tmp_path / 'annotations' / f'something-something-v1-{split}.csv'
-        path.write_text(lines)
+    """Something-Something V1 with three videos, and lists of MMAction2's tool."""
     for video, number in (('7', 5), ('8', 6), ('9', 7)):
         write_frames(tmp_path / 'rawframes' / video, number)
-    return tmp_path
-
-
-@pytest.fixture
-def sthv2(tmp_path):
-    """Something-Something V2 with two videos."""
-    (tmp_path / 'annotations').mkdir()
-    for split, item in dict(
-        train=dict(id='3', label='opening a box', template='Opening [something]'),
-        validation=dict(id='4', label='holding a cup', template='Holding [something]'),
-    ).items():
-        path = tmp_path / 'annotations' / f'something-something-v2-{split}.json'
-        path.write_text(json.dumps([item]))
-    for video in ('3', '4'):
-        write_video(tmp_path / 'videos' / f'{video}.mp4')
+    (tmp_path / 'sthv1_train_list_rawframes.txt').write_text('7 5 5\n9 7 0\n')
+    (tmp_path / 'sthv1_val_list_rawframes.txt').write_text('8 6 11\n')
     return tmp_path
 
 

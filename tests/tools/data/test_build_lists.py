@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 
@@ -22,58 +21,6 @@ def second_a_step(request, monkeypatch):
     """A step costs a second, except where one is measured."""
     if 'budget' not in request.node.name:
         monkeypatch.setattr('pan_mm.engine.own_videos.seconds_per_step', lambda config, size: 1.0)
-
-
-def test_sthv1_labels_follow_the_label_map(tool, sthv1):
-    result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1)
-    assert result.returncode == 0, result.stderr
-    assert (sthv1 / 'sthv1_train_list_rawframes.txt').read_text() == '7 5 5\n9 7 0\n'
-    assert (sthv1 / 'sthv1_val_list_rawframes.txt').read_text() == '8 6 11\n'
-    dataset = RawframeDataset(
-        'sthv1_train_list_rawframes.txt', [], dict(img='rawframes'), data_root=str(sthv1)
-    )
-    assert dataset.get_data_info(0)['total_frames'] == 5
-
-
-def test_sthv2_templates_have_brackets(tool, sthv2):
-    result = tool('build_20bn_list.py', 'sthv2', '--data-root', sthv2)
-    assert result.returncode == 0, result.stderr
-    assert (sthv2 / 'sthv2_train_list_videos.txt').read_text() == '3.mp4 46\n'
-    assert (sthv2 / 'sthv2_val_list_videos.txt').read_text() == '4.mp4 16\n'
-    VideoDataset('sthv2_val_list_videos.txt', [], dict(video='videos'), data_root=str(sthv2))
-
-
-def test_jester_reads_csv(tool, sthv1):
-    for split, line in dict(train='7;Thumb Down', validation='8;Stop Sign').items():
-        (sthv1 / 'annotations' / f'jester-v1-{split}.csv').write_text(line + '\n')
-    result = tool('build_20bn_list.py', 'jester', '--data-root', sthv1)
-    assert result.returncode == 0, result.stderr
-    assert (sthv1 / 'jester_train_list_rawframes.txt').read_text() == '7 5 21\n'
-
-
-def test_missing_videos_are_named_and_nothing_is_written(tool, sthv1):
-    with (sthv1 / 'annotations' / 'something-something-v1-validation.csv').open('a') as file:
-        file.write('10;Closing something\n')
-    result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1)
-    assert result.returncode == 1
-    assert '1 of 2 val videos' in result.stderr and '10' in result.stderr
-    assert not list(sthv1.glob('*.txt*'))
-    result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1, '--skip-missing')
-    assert result.returncode == 0
-    assert (sthv1 / 'sthv1_val_list_rawframes.txt').read_text() == '8 6 11\n'
-
-
-def test_label_file_of_another_dataset_is_refused(tool, sthv1):
-    path = sthv1 / 'annotations' / 'something-something-v1-train.csv'
-    path.write_text('7;Thumb Down\n')
-    result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1)
-    assert result.returncode == 1 and "'Thumb Down'" in result.stderr
-    path.write_text('7\n')  # the test split has no labels
-    result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1)
-    assert result.returncode == 1 and 'expected "id;class"' in result.stderr
-    path.unlink()
-    result = tool('build_20bn_list.py', 'sthv1', '--data-root', sthv1)
-    assert result.returncode == 1 and 'No such file' in result.stderr
 
 
 def test_own_videos_get_lists_and_a_command(tool, own_videos):
