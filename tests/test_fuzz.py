@@ -101,9 +101,13 @@ LISTS = [
 )
 def test_annotation_lists(folder, content, rawframes, with_offset, prefix, **options):
     path = written(folder, content, '.txt')
-    problems = check_annotations(
-        str(path), prefix, rawframes=rawframes, with_offset=with_offset, **options
-    )
+    try:
+        problems = check_annotations(
+            str(path), prefix, rawframes=rawframes, with_offset=with_offset, **options
+        )
+    except DataError as error:
+        assert str(error) == f'{path}: not a text file in UTF-8'
+        return
     assert all(isinstance(problem, str) and str(path) in problem for problem in problems)
     form = [problem for problem in problems if ': no such ' not in problem]
     if not form and not rawframes and not options['multi_class']:
