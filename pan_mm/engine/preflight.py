@@ -32,6 +32,7 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
     if 'PANEnsemble' in str(model.get('type')):
         recognizers = [recognizer for recognizer, *_ in stream_configs(model).values()]
     problems = [p for each in recognizers for p in _check_statistics(each, preprocessor)]
+    problems += [p for each in recognizers for p in _check_loss(each.get('cls_head') or {})]
     for split in splits:
         dataloader = cfg.get(f'{split}_dataloader') or {}
         if not isinstance(dataloader, dict):
@@ -118,6 +119,19 @@ def _check_average(head: dict) -> Iterator[str]:
         yield (
             'model.cls_head.average_clips is not set, so that a video has a score of each clip and '
             "no metric can be computed; set 'prob' or 'score'"
+        )
+
+
+def _check_loss(head: dict) -> Iterator[str]:
+    """Check that weights of classes belong to a loss, and are as many as the classes."""
+    loss, where = head.get('loss_cls') or {}, 'model.cls_head.loss_cls'
+    if loss and 'type' not in loss:
+        yield f"{where} has no type; add type='CrossEntropyLoss'"
+    weights, classes = loss.get('class_weight'), head.get('num_classes')
+    if isinstance(weights, (list, tuple)) and len(weights) != classes:
+        yield (
+            f'{where}.class_weight has {len(weights)} weights, but num_classes={classes}; give one '
+            'for each class'
         )
 
 

@@ -145,6 +145,19 @@ def test_clips_that_nobody_averages(ann_file, videos):
     preflight(whole(ann_file, videos, **evaluated, **average), ('test',))
 
 
+def test_weights_of_classes(ann_file, videos):
+    cfg = whole(ann_file, videos)
+    for kind, weights, said in (
+        ({}, [1.0, 2.0], "loss_cls has no type; add type='CrossEntropyLoss'"),
+        (dict(type='CrossEntropyLoss'), [1.0], 'has 1 weights, but num_classes=3; give one for'),
+    ):
+        cfg.model.cls_head.loss_cls = dict(kind, class_weight=weights)
+        with pytest.raises(DataError, match=said):
+            preflight(cfg)
+    cfg.model.cls_head.loss_cls = dict(type='CrossEntropyLoss', class_weight=[1.0, 2.0, 1.0])
+    preflight(cfg)
+
+
 def test_labels_are_needed_where_they_are_used(ann_file, videos):
     ann_file.write_text('0.mp4\n')
     cfg = config(ann_file, videos)
