@@ -22,6 +22,7 @@ PAGES = (
     'docs/performance.md',
     'docs/reliability.md',
     'docs/results.md',
+    'docs/scaling.md',
     'docs/tutorials/1_own_videos.md',
     'model_zoo.md',
 )

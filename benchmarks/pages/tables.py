@@ -6,7 +6,7 @@ A document has a table between its mark, ``<!-- table: NAME -->``, and ``<!-- en
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -272,6 +272,72 @@ def stream() -> str:
     return table(['model', 'dataset', '', 'median, ms', '95 %', 'worst', 'dropped'], rows)
 
 
+def once_measured(make: Callable[[], str]) -> Callable[[], str]:
+    """Let a table say so while its result file is not there."""
+
+    @functools.wraps(make)
+    def make_if_measured():
+        try:
+            return make()
+        except FileNotFoundError as error:
+            return f'Not measured yet: `results/performance/{Path(error.filename).name}`.'
+
+    return make_if_measured
+
+
+@once_measured
+def ray() -> str:
+    """Predictions on a Ray cluster beside one process per core."""
+    report = read_report('ray')
+    names = dict(motionshapes='MotionShapes, 64 × 64', real='real files')
+    rows = [
+        (
+            name,
+            f'{own["inputs"]:,}',
+            f'{own["inputs"] / own["seconds_processes"]:.1f}',
+            f'{own["inputs"] / own["seconds_ray"]:.1f}',
+            f'{100 * own["overhead"]:+.0f} %'.replace('-', '−'),
+            f'{own["mib_third_quarter"]:,.0f}, {own["mib_last_quarter"]:,.0f}',
+        )
+        for name, own in ((names[key], report[key]) for key in names)
+    ]
+    head = ('videos', 'number', 'processes, videos/s', 'Ray, videos/s', 'time', 'memory, MiB')
+    return table(head, rows)
+
+
+@once_measured
+def ray_stages() -> str:
+    """Stages of a prediction by themselves and together."""
+    own = read_report('ray')['stages']
+    rows = [
+        ('only decoding, one core', f'{own["decoded_per_second"]:.1f}'),
+        ('the same, short side of 144 pixels', f'{own["decoded_per_second_smaller"]:.1f}'),
+        ('only the model, one core', f'{own["recognized_per_second"]:.1f}'),
+        ('both on Ray, a core each', f'{own["inputs"] / own["seconds"]:.1f}'),
+        ('both in turn, computed', f'{own["inputs"] / own["seconds_in_turn"]:.1f}'),
+    ]
+    return table(('real files', 'videos/s'), rows)
+
+
+@once_measured
+def ray_costs() -> str:
+    """Hours and cores for many clips, computed."""
+    costs = read_report('ray')['costs']
+    head = ('GPUs', 'clips', f'hours at {costs["gpu_clips_per_second"]:,.0f} clips/s')
+    rows = (
+        (
+            row['gpus'],
+            f'{row["clips"]:,}',
+            f'{row["hours"]:,.2g}' if row['hours'] < 100 else f'{row["hours"]:,.0f}',
+            f'{row["cores"]:,.0f}',
+            f'{row["cores_smaller"]:,.0f}',
+            f'{row["core_hours"]:,.0f}',
+        )
+        for row in costs['rows']
+    )
+    return table((*head, 'cores that decode', 'of smaller files', 'core-hours'), rows)
+
+
 def int8() -> str:
     """Accuracy, speed and size with eight bits."""
     report = read_report('int8_xeon-2-cores')
@@ -323,5 +389,5 @@ def _halves(memory):
 TABLES = {
     make.__name__: make
     for make in (overview, motionshapes, own_recipe, accuracy, lead_table, jhmdb, motion)
-    + (recognizer, pipeline, stream, int8, reliability)
+    + (recognizer, pipeline, stream, ray, ray_stages, ray_costs, int8, reliability)
 }

@@ -1,5 +1,6 @@
 """``python -m pan_mm predict``: name the actions in video files."""
 
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -9,7 +10,7 @@ from pan_mm.inference.predictions import (
     FEATURE_FORMATS,
     FORMATS,
     ResultLog,
-    fingerprint,
+    fingerprint_of,
     write_features,
     write_results,
 )
@@ -26,8 +27,8 @@ def add_arguments(parser):
     parser.epilog = """\
 Exit status: 0 if all videos were recognized, 1 if some failed or were not
 reached, 2 if nothing was done. The first interrupt (Ctrl-C, SIGTERM) ends it
-after the current batch and keeps the results. With --out NAME.jsonl the same
-command continues.
+after the current batch and keeps the results. With --out NAME.jsonl, and with
+--ray, the same command continues. With --ray, bad input ends it with 1.
 
 example:
   python -m pan_mm predict my_videos --topk 3 --out actions.csv"""
@@ -63,8 +64,21 @@ example:
     )
     parser.add_argument(
         '--format',
-        choices=(*FORMATS, 'npz'),
-        help='by default the suffix of --out, or table without --out',
+        choices=(*FORMATS, 'npz', 'parquet'),
+        help='by default the suffix of --out, or table without --out; with --ray parquet or jsonl',
+    )
+    cluster = parser.add_argument_group('on a Ray cluster, with --out FOLDER or an address')
+    cluster.add_argument(
+        '--ray',
+        nargs='?',
+        const='',
+        metavar='ADDRESS',
+        help='auto, HOST:PORT or ray://HOST:PORT; without it on this machine only. Sources and '
+        '--out may be addresses such as s3://BUCKET/FOLDER, and sources Parquet files',
+    )
+    cluster.add_argument('--num-gpus', type=float, default=0, help='GPUs of each model; 0: the CPU')
+    cluster.add_argument(
+        '--concurrency', type=int, help='models at most; by default as many as there is room for'
     )
     add_cfg_options(parser)
 
@@ -73,6 +87,8 @@ def run(args):
     stdout = sys.stdout
     stdout.reconfigure(errors=ENCODING_ERRORS)
     with redirect_stdout(sys.stderr):  # MMEngine logs there
+        if args.ray is not None:
+            return _run_on_ray(args)
         try:
             done, total = _recognize(args, stdout)
         except BrokenPipeError:
@@ -90,7 +106,7 @@ def run(args):
 def _recognize(args, stdout):
     """Tell of each video that is done whether it failed, and how many there are."""
     form = _format(args)
-    videos = find_videos([*args.videos, *([f'@{args.list}'] if args.list else [])])
+    videos = find_videos(_sources(args))
     if not videos:
         raise ValueError('no videos; name files, folders, globs, or a list with --list')
     workers = args.workers if len(videos) > 1 else 0  # a process takes time to start
@@ -112,7 +128,8 @@ def _recognize(args, stdout):
         print(known_classes(inferencer), file=sys.stderr)
     with noted_interrupts() as interrupted:
         if form == 'jsonl' and args.out:
-            with ResultLog(args.out, _fingerprint(args, inferencer, checkpoint)) as log:
+            model = fingerprint_of(inferencer, checkpoint, args.optimize, args.features)
+            with ResultLog(args.out, model) as log:
                 todo = [video for video in videos if video not in log.done]
                 if len(todo) < len(videos):
                     done = len(videos) - len(todo)
@@ -124,6 +141,48 @@ def _recognize(args, stdout):
         found = _until(interrupted, inferencer.iterate(videos, args.features), failed)
         _write(args.out or stdout, form, found, videos)
     return failed, len(videos)
+
+
+def _sources(args):
+    return [*args.videos, *([f'@{args.list}'] if args.list else [])]
+
+
+def _run_on_ray(args):
+    if not args.out or args.format not in (None, 'parquet', 'jsonl'):
+        raise ValueError('--ray writes Parquet or JSON lines: give --out FOLDER, or an address')
+    try:
+        from pan_mm.deploy import ray
+    except ModuleNotFoundError as error:
+        raise ImportError(f'--ray needs Ray ({error}); pip install "ray[data,serve]"') from error
+    config, checkpoint = chosen_model(args)
+    ray.connect(args.ray)
+    settings = dict(
+        config=config,
+        checkpoint=checkpoint,
+        batch_size=args.batch_size,
+        label_map=args.label_map and os.path.abspath(args.label_map),
+        topk=args.topk,
+        optimize=args.optimize,
+        reject=not args.no_reject,
+        **(dict(device=args.device) if args.device else {}),
+    )
+    try:
+        counts = ray.predict_videos(
+            _sources(args),
+            args.out,
+            settings,
+            args.features,
+            args.format or 'parquet',
+            args.num_gpus,
+            args.concurrency,
+        )
+    except KeyboardInterrupt:
+        print('interrupted: the same command continues', file=sys.stderr)
+        return 1
+    if counts['there']:
+        print(f'resuming: {counts["there"]} videos were done', file=sys.stderr)
+    print(f'{counts["written"]} videos, {counts["failed"]} failed', file=sys.stderr)
+    return 1 if counts['failed'] else 0
 
 
 def known_classes(inferencer: PANInferencer, shown: int = 30) -> str:
@@ -155,18 +214,6 @@ def _format(args):
     if args.out and not Path(args.out).absolute().parent.is_dir():
         raise ValueError(f'{args.out}: its folder does not exist')
     return form
-
-
-def _fingerprint(args, inferencer, checkpoint):
-    return fingerprint(
-        inferencer.config.pretty_text,
-        checkpoint if '://' in checkpoint else Path(checkpoint),
-        inferencer.classes,
-        inferencer.topk,
-        inferencer.threshold,
-        *(extra for extra in args.optimize or () if extra == 'half'),  # it changes scores
-        *(['features'] if args.features else []),
-    )
 
 
 def _write(out, form, results, videos):

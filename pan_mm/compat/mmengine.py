@@ -188,6 +188,25 @@ def _no_device_ids(runner):
     distributed.__init__ = __init__
 
 
+def _fsdp_arguments_by_place(fsdp):
+    state = {}
+    with mock.patch.object(fsdp.FSDP, 'optim_state_dict_to_load') as called:
+        fsdp.FSDPStrategy.load_optim_state_dict(mock.Mock(), state)
+    return called.call_args.args[:1] == (state,)
+
+
+def _fsdp_arguments_by_name(fsdp):
+    @functools.wraps(fsdp.FSDPStrategy.load_optim_state_dict)
+    def load_optim_state_dict(self, state_dict):
+        optimizer = self.optim_wrapper.optimizer
+        state_dict = fsdp.FSDP.optim_state_dict_to_load(
+            model=self.model, optim=optimizer, optim_state_dict=state_dict
+        )
+        self.optim_wrapper.load_state_dict(state_dict)
+
+    fsdp.FSDPStrategy.load_optim_state_dict = load_optim_state_dict
+
+
 # Packages -------------------------------------------------------------------------------
 
 
@@ -316,6 +335,15 @@ REPAIRS = (
         module='mmengine.runner.runner',
         needed=_passes_device_ids,
         apply=_no_device_ids,
+    ),
+    Repair(
+        name='fsdp-resume',
+        reason='FSDPStrategy passes the optimizer state to FSDP.optim_state_dict_to_load by place, '
+        'and torch 2.1 changed the places, so --resume fails (mmengine/_strategy/fsdp.py)',
+        until='FSDPStrategy.load_optim_state_dict passes its arguments by name',
+        module='mmengine._strategy.fsdp',
+        needed=_fsdp_arguments_by_place,
+        apply=_fsdp_arguments_by_name,
     ),
     Repair(
         name='package-look-up',

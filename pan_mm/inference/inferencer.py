@@ -134,22 +134,34 @@ class PANInferencer:
         """
         if features and isinstance(self.model, ExportedModel):
             raise ValueError(f'{self.model.path} gives only logits; give the checkpoint')
-        compute = self.features if features else self.probabilities
         read = read_videos(map(os.fspath, videos), self.pipeline, self.num_workers)
         while batch := list(itertools.islice(read, self.batch_size)):
-            results = {video: error for video, _, error in batch if error is not None}
-            good = [item for item in batch if item[2] is None]
-            # Frames of another shape or count would be padded, which changes the scores.
-            for _, group in groupby(sorted(good, key=_shape), key=_shape):
-                names, data, _ = zip(*group)
-                results.update(zip(names, compute(data)))
-            for video, _, error in batch:
-                if error is not None:
-                    yield dict(video=video, error=error)
-                elif features:
-                    yield dict(video=video, features=results[video].tolist())
-                else:
-                    yield dict(video=video, **self.result(results[video]))
+            yield from self.recognize(batch, features)
+
+    def recognize(self, batch: list, features: bool = False) -> Iterator[dict]:
+        """Recognize a batch of videos that :func:`~pan_mm.inference.videos.read_videos` read.
+
+        Args:
+            batch (list[tuple]): Name of a video, output of the pipeline or None, error or None.
+            features (bool): As of :meth:`iterate`. Defaults to False.
+
+        Yields:
+            dict: As :meth:`iterate`.
+        """
+        compute = self.features if features else self.probabilities
+        results = {}
+        good = [item for item in batch if item[2] is None]
+        # Frames of another shape or count would be padded, which changes the scores.
+        for _, group in groupby(sorted(good, key=_shape), key=_shape):
+            names, data, _ = zip(*group)
+            results.update(zip(names, compute(data)))
+        for video, _, error in batch:
+            if error is not None:
+                yield dict(video=video, error=error)
+            elif features:
+                yield dict(video=video, features=results[video].tolist())
+            else:
+                yield dict(video=video, **self.result(results[video]))
 
     @torch.no_grad()
     def probabilities(self, data: Iterable) -> torch.Tensor:

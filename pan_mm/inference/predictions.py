@@ -100,6 +100,26 @@ def fingerprint(*parts) -> str:
     return digest.hexdigest()[:16]
 
 
+def fingerprint_of(inferencer, checkpoint: str, optimize: Iterable, features: bool) -> str:
+    """Hash what makes the results of a :class:`PANInferencer`; later runs with it may add to them.
+
+    Args:
+        inferencer (PANInferencer): The model.
+        checkpoint (str): File or URL of its weights.
+        optimize (Iterable[str] | None): Its ``optimize``.
+        features (bool): Whether it gives features instead of classes.
+    """
+    return fingerprint(
+        inferencer.config.pretty_text,
+        checkpoint if '://' in checkpoint else Path(checkpoint),
+        inferencer.classes,
+        inferencer.topk,
+        inferencer.threshold,
+        *(extra for extra in optimize or () if extra == 'half'),  # it changes scores
+        *(['features'] if features else []),
+    )
+
+
 class ResultLog:
     """JSON lines that outlive a run that is killed: a whole line per video, as it comes.
 

@@ -9,6 +9,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import forkserver
+from typing import Optional
 
 import cv2
 import torch
@@ -24,7 +25,7 @@ AHEAD = 4  # videos that wait for a process, of each process
 TIMEOUT = 600  # seconds that a video may take
 
 
-def find_videos(inputs: Iterable) -> list:
+def find_videos(inputs: Iterable, expand: Optional[Callable] = None) -> list:
     """Expand inputs to files, each once, in a fixed order.
 
     Args:
@@ -32,6 +33,8 @@ def find_videos(inputs: Iterable) -> list:
             that is for the decoder to say), a folder (all its videos, however deep, or else all its
             folders of frames), a glob
             such as ``'clips/**/*.mp4'``, or ``@FILE``, a list with a file, folder or glob a line.
+        expand (Callable, optional): Takes one of these, no list, and gives its files. Defaults to
+            :func:`expand_local`.
 
     Returns:
         list[str]: The files.
@@ -50,11 +53,12 @@ def find_videos(inputs: Iterable) -> list:
                     f'{redact_url(name)}: name videos without a password; addresses are '
                     'for "stream"'
                 )
-            found.update(dict.fromkeys(_expand(name)))
+            found.update(dict.fromkeys((expand or expand_local)(name)))
     return list(found)
 
 
-def _expand(item: str) -> list:
+def expand_local(item: str) -> list:
+    """List the videos of a file, a folder or a glob on this machine."""
     if os.path.isdir(item):
         found = list(os.walk(item))
         paths = (os.path.join(folder, file) for folder, _, files in found for file in files)
@@ -116,10 +120,14 @@ def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Itera
                 yield _result(*ahead.popleft())
 
 
-def preload() -> None:
-    """Let the process that workers are forked from import what they need, meanwhile."""
+def preload(*modules: str) -> None:
+    """Let the process that workers are forked from import what they need, meanwhile.
+
+    Args:
+        *modules (str): What the main module imports besides: each worker runs that too.
+    """
     if os.name == 'posix':
-        multiprocessing.set_forkserver_preload([__name__, 'mmaction.datasets'])
+        multiprocessing.set_forkserver_preload([__name__, 'mmaction.datasets', *modules])
         forkserver.ensure_running()
 
 

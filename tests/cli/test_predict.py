@@ -203,6 +203,7 @@ def test_what_it_does_not_use_is_not_imported(golf):
         'from pan_mm.cli import main\n'
         "status = main(['predict', sys.argv[1], '--device', 'cpu'])\n"
         "unused = {'torch._dynamo', 'torch.distributed.fsdp', 'sympy', 'scipy.stats', 'timm'}\n"
+        "unused |= {'ray', 'pyarrow'}\n"
         'print(status, sorted(unused & sys.modules.keys()))\n'
     )
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.dist import utils as dist_utils
 from mmengine.fileio import LocalBackend
 from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import OPTIM_WRAPPERS
 
@@ -124,6 +125,26 @@ class TestProcesses:
             unwrap(MMDistributedDataParallel.__init__)(
                 upstream, module=torch.nn.Linear(2, 1), device_ids=[0]
             )
+
+
+    def test_optimizer_state_of_fsdp(self, environment, upstream_fault):
+        from mmengine._strategy.fsdp import FSDP, FSDPStrategy
+
+        dist_utils.init_dist('pytorch')
+        model = FSDP(torch.nn.Linear(2, 1), device_id=torch.device('cpu'))
+        strategy = object.__new__(FSDPStrategy)
+        strategy.model = model
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        strategy.optim_wrapper = OptimWrapper(optimizer)
+        strategy.optim_wrapper.update_params(model(torch.ones(1, 2)).sum())
+        state = FSDP.optim_state_dict(model, optimizer)
+        (momentum,) = (values['momentum_buffer'].clone() for values in optimizer.state.values())
+        optimizer.state.clear()
+        strategy.load_optim_state_dict(state)
+        (loaded,) = (values['momentum_buffer'] for values in optimizer.state.values())
+        assert torch.equal(loaded, momentum) and momentum.abs().sum() > 0
+        with upstream_fault('fsdp-resume', TypeError):
+            unwrap(FSDPStrategy.load_optim_state_dict)(strategy, state)
 
 
 class TestPackages:

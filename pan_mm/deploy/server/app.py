@@ -6,7 +6,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -36,7 +36,7 @@ from pan_mm.utils.errors import CheckpointError, VideoError
 from pan_mm.visualization import inspect_clip
 
 from .cameras import Camera, decode_picture
-from .decoding import Clip, Decoder
+from .decoding import Decoder
 from .limits import Limits
 from .middleware import RETRY, RequestMiddleware, error_json
 from .pictures import pictures
@@ -56,6 +56,7 @@ def create_app(
     token: Optional[str] = None,
     title: str = 'PAN',
     stride: int = 8,
+    batched: Optional[Callable] = None,
 ) -> Starlette:
     """Make the application: page, API, health and metrics; errors are JSON, ``{"error": …}``.
 
@@ -66,8 +67,10 @@ def create_app(
         token (str, optional): Token that the API requires.
         title (str): Title of the page. Defaults to 'PAN'.
         stride (int): Frames from one segment of a camera to the next. Defaults to 8.
+        batched (Callable, optional): Makes of a function of several clips a coroutine function of
+            one. By default the model recognizes one clip at a time, in a thread of its own.
     """
-    api = Api(inferencer, limits, title, stride)
+    api = Api(inferencer, limits, title, stride, batched)
     return Starlette(
         routes=[
             Route('/healthz', api.health),
@@ -92,7 +95,14 @@ def create_app(
 class Api:
     """The routes' functions; see :func:`create_app` for the arguments."""
 
-    def __init__(self, inferencer: PANInferencer, limits: Limits, title: str, stride: int) -> None:
+    def __init__(
+        self,
+        inferencer: PANInferencer,
+        limits: Limits,
+        title: str,
+        stride: int,
+        batched: Optional[Callable] = None,
+    ) -> None:
         self.inferencer = inferencer
         self.limits = limits
         self.title = title
@@ -105,6 +115,7 @@ class Api:
         # One thread each: the model, for the first who asks first, and what reads and draws.
         self.model_thread = ThreadPoolExecutor(1, 'model')
         self.picture_thread = ThreadPoolExecutor(1, 'pictures')
+        self.recognize = (batched or self._one_by_one)(self.recognize_clips)
 
     @asynccontextmanager
     async def lifespan(self, app):
@@ -155,25 +166,40 @@ class Api:
 
     async def _analyze(self, path, wants_pictures):
         async with self.decoder(path) as clip:
-            answer, seen = await _in(self.model_thread, self._recognize, clip, wants_pictures)
+            inputs = torch.from_numpy(clip.inputs)
+            answer = await self.recognize(inputs)
+            answer['seconds']['decoding'] = clip.seconds
+            seen = wants_pictures and await _in(self.model_thread, self._inspect, inputs)
         if wants_pictures:
             drawn = await _in(self.picture_thread, pictures, seen) if seen else []
             answer['pictures'] = drawn
         return answer
 
-    def _recognize(self, clip: Clip, wants_pictures: bool) -> tuple:
-        """Recognize a clip; return the answer and what its pictures are drawn from."""
+    def recognize_clips(self, clips: list) -> list:
+        """Give the answers about clips, the model's inputs, in one batch."""
         began = time.perf_counter()
-        inputs = torch.from_numpy(clip.inputs)
-        data = dict(inputs=inputs, data_samples=ActionDataSample())
-        (probabilities,) = self.inferencer.probabilities([data])
+        batch = [
+            (number, dict(inputs=inputs, data_samples=ActionDataSample()), None)
+            for number, inputs in enumerate(clips)
+        ]
+        results = list(self.inferencer.recognize(batch))
         took = round(time.perf_counter() - began, 4)
-        seen = None
-        if wants_pictures:
-            with suppress(ValueError):  # an exported file, or not a PAN
-                seen = inspect_clip(self.inferencer.model, inputs)
-        seconds = dict(decoding=clip.seconds, recognition=took)
-        return dict(self.inferencer.result(probabilities), seconds=seconds), seen
+        for result in results:
+            del result['video']
+            result['seconds'] = dict(recognition=took)
+        return results
+
+    def _one_by_one(self, recognize):
+        async def recognize_one(clip):
+            (answer,) = await _in(self.model_thread, recognize, [clip])
+            return answer
+
+        return recognize_one
+
+    def _inspect(self, inputs):
+        with suppress(ValueError):  # an exported file, or not a PAN
+            return inspect_clip(self.inferencer.model, inputs)
+        return None
 
     async def open_camera(self, request: Request) -> Response:
         """Follow another live camera, under an unguessable name."""

@@ -31,7 +31,6 @@ from pan_mm.utils.errors import VideoError
 
 from .limits import Limits
 
-PLACES = 2  # videos that are decoded, or wait decoded for the model
 CONTEXT = multiprocessing.get_context('forkserver')
 
 
@@ -59,7 +58,7 @@ class Decoder:
         preload()
         self._pipeline = pipeline
         self._limits = limits
-        self._places = asyncio.Semaphore(PLACES)
+        self._places = asyncio.Semaphore(limits.decoding)
 
     @asynccontextmanager
     async def __call__(self, path: Path) -> AsyncIterator[Clip]:

@@ -18,6 +18,7 @@ class Limits(NamedTuple):
         timeout (float): Seconds to send a request, and seconds to answer it, waiting included. A
             video may be decoded for half of them.
         waiting (int): Videos that wait while one is recognized.
+        decoding (int): Videos that are decoded, or wait decoded for the model.
         cameras (int): Live cameras followed at once.
     """
 
@@ -29,4 +30,5 @@ class Limits(NamedTuple):
     max_memory: int = 3 * 2**30
     timeout: float = 60.0
     waiting: int = 16
+    decoding: int = 2
     cameras: int = 4

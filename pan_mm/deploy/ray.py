@@ -1,0 +1,243 @@
+"""Predictions of many videos on a Ray cluster: Ray Data decodes, recognizes and writes them.
+
+    names ──► decode (tasks on CPUs) ──► recognize (actors, one batch a call) ──► shards in a folder
+
+Ray streams blocks of videos through these stages, holds back the decoders where the recognizers
+are slower, and repeats the blocks of a worker, an actor or a machine that is lost.
+"""
+
+import logging
+import os
+import pickle
+import socket
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Optional
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.data
+from mmengine.dataset import Compose
+from mmengine.utils import import_modules_from_strings
+
+from pan_mm.inference.inferencer import PANInferencer
+from pan_mm.inference.predictions import fingerprint_of
+from pan_mm.inference.recognizer import load_config
+from pan_mm.inference.videos import find_videos, preload, read_videos
+from pan_mm.inference.zoo import choose
+from pan_mm.utils.errors import PANError
+
+from .ray_storage import SCHEMA, Shards, expand, local_copy, read_contents, read_names
+
+FORMATS = ('parquet', 'jsonl')
+CLIPS = pa.schema(dict(video=pa.string(), clip=pa.large_binary(), error=pa.string()))
+BLOCK = 8, 128  # videos that are decoded, and lost and repeated, together: at least and at most
+SHARE = 0.5  # of a core for a stage that has no GPU, so that on one core there is room for two
+BLOCK_BYTES = 2**25  # decoded clips that go from stage to stage together
+
+
+def connect(address: Optional[str] = None) -> None:
+    """Connect to a Ray cluster, or start one on this machine only.
+
+    Args:
+        address (str, optional): ``auto`` for the cluster that this machine is part of,
+            ``HOST:PORT``, or ``ray://HOST:PORT``. Defaults to a new one.
+
+    Raises:
+        ValueError: If no cluster answers there.
+    """
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+    logging.getLogger('ray.data').setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
+    try:
+        if address and ':' in address:  # Ray itself would try for minutes
+            host, _, port = address.rpartition('//')[2].rpartition(':')
+            socket.create_connection((host, int(port)), timeout=5).close()
+        ray.init(
+            address or 'local',
+            include_dashboard=None if address else False,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition('\n')[0]
+        raise ValueError(
+            f'no Ray cluster answers at {address} ({reason}); start one with "ray start --head", '
+            'or give --ray without an address'
+        ) from error
+
+
+def predict_videos(
+    sources: Iterable,
+    out: str,
+    settings: dict,
+    features: bool = False,
+    form: str = 'parquet',
+    num_gpus: float = 0,
+    concurrency: Optional[int] = None,
+) -> dict:
+    """Recognize videos on the connected Ray cluster, as far as ``out`` does not hold them yet.
+
+    Results are those of :class:`PANInferencer`, a row per video in any order; a video that cannot
+    be recognized has a row with an ``error``. Workers read config, checkpoint and videos by the
+    same names as this process does.
+
+    Args:
+        sources (Iterable[str]): Files, folders, globs and lists as for
+            :func:`pan_mm.inference.videos.find_videos`, addresses such as ``s3://BUCKET/FOLDER``
+            of any filesystem of pyarrow, and Parquet files with the column ``video`` (names) and
+            optionally ``bytes`` (contents).
+        out (str): Folder or address, which gets files with the columns of ``SCHEMA``.
+        settings (dict): Arguments of :class:`PANInferencer`.
+        features (bool): Write features, C numbers per video, instead of classes.
+        form (str): One of ``FORMATS``.
+        num_gpus (float): GPUs of an actor; 0 runs the model on CPUs. Defaults to 0.
+        concurrency (int, optional): Actors at most. Defaults to what the cluster has room for.
+
+    Returns:
+        dict[str, int]: ``written`` rows, how many of these ``failed``, and how many were ``there``.
+
+    Raises:
+        OSError: If a source or ``out`` cannot be read.
+        ValueError: If there are no videos, or ``out`` holds other files or results of other
+            settings.
+    """
+    inferencer, settings = _on_driver(settings, 'cuda' if num_gpus else 'cpu')
+    list(inferencer.iterate([], features))  # refuses features of an exported model
+    identity = fingerprint_of(inferencer, settings['checkpoint'], settings['optimize'], features)
+    shards = Shards(out, form, identity)
+    there = shards.videos()
+    size = concurrency or _room(num_gpus)
+    videos, block = _videos(sources, there, size)
+    if videos is None:
+        return dict(written=0, failed=0, there=len(there))
+    shards.begin()
+    cores = 1 if num_gpus else SHARE
+    clips = videos.map_batches(
+        decode,
+        batch_size=block,
+        batch_format='pyarrow',
+        fn_kwargs=dict(pipeline=inferencer.pipeline),
+        num_cpus=cores,
+    )
+    results = clips.map_batches(
+        Recognizer,
+        batch_size=inferencer.batch_size,
+        batch_format='pyarrow',
+        fn_constructor_args=(settings, features),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size),
+        num_cpus=cores,
+        num_gpus=num_gpus,
+    )
+    results.context.target_max_block_size = BLOCK_BYTES
+    results.write_datasink(shards, ray_remote_args=dict(num_cpus=0))
+    return dict(written=shards.written, failed=shards.failed, there=len(there))
+
+
+def _on_driver(settings, device):
+    """Load the model once here, which checks it, and say what loads it on a worker."""
+    config, checkpoint = choose(settings.get('config'), settings.get('checkpoint'))
+    if checkpoint is None:
+        raise PANError('random weights would differ from actor to actor; give a checkpoint')
+    if '://' not in str(checkpoint):
+        checkpoint = os.path.abspath(checkpoint)
+    settings = dict(
+        {'device': device, 'optimize': None, **settings},
+        config=load_config(config),
+        checkpoint=str(checkpoint),
+    )
+    return PANInferencer(**dict(settings, device='cpu')), settings
+
+
+def _room(num_gpus):
+    """Actors that the cluster has room for now."""
+    resources = ray.cluster_resources()
+    room = int(resources.get('GPU', 0) / num_gpus if num_gpus else resources['CPU'])
+    if not room:
+        raise ValueError(
+            f'the cluster has {resources.get("GPU", 0):g} GPUs, and a model needs {num_gpus:g}; '
+            'give --concurrency where GPUs are still to come'
+        )
+    return room
+
+
+def _videos(sources, there, actors):
+    """Make the dataset of the videos that are left to do, and say how many make a block."""
+    found = find_videos(sources, expand)
+    if not found:
+        raise ValueError('no videos; name files, folders, globs, lists or Parquet files')
+    named, groups = read_names(found)
+    left = _left(named, there)
+    block = min(max(len(left) // (4 * actors), min(BLOCK)), max(BLOCK)) if len(left) else max(BLOCK)
+    blocks = [left.slice(start, block) for start in range(0, len(left), block)]
+    datasets = [ray.data.from_arrow(blocks)] if blocks else []
+    if len(groups):
+        # Ray's own reader wants whole cores, which actors may hold: a small cluster would wait.
+        contents = ray.data.from_arrow([groups.slice(number, 1) for number in range(len(groups))])
+        datasets.append(
+            contents.map_batches(
+                _read_left, batch_format='pyarrow', fn_kwargs=dict(there=there), num_cpus=SHARE
+            )
+        )
+    if datasets[1:]:
+        return datasets[0].union(*datasets[1:]), block
+    return next(iter(datasets), None), block
+
+
+def _read_left(groups, there):
+    for table in read_contents(groups):
+        yield _left(table, there)
+
+
+def _left(videos: pa.Table, there: pa.Array) -> pa.Table:
+    """Leave out the videos that have results."""
+    return videos.filter(pc.invert(pc.is_in(videos['video'], value_set=there)))
+
+
+def decode(videos: pa.Table, pipeline: Compose) -> Iterator[pa.Table]:
+    """Open and decode videos, each within the bounds of its test pipeline.
+
+    A process of its own does it, so that a video that crashes its decoder costs only itself.
+
+    Yields:
+        pa.Table: A row per video, with the columns of ``CLIPS``; ``clip`` is pickled.
+    """
+    preload('ray')  # does nothing where it has been done
+    rows, failed = videos.to_pylist(), {}
+    with TemporaryDirectory(prefix='pan_mm-ray-') as folder:
+        copies = (local_copy(row, folder, failed) for row in rows)
+        for row, (path, clip, error) in zip(rows, read_videos(copies, pipeline, workers=1)):
+            name = row['video']
+            if path != name:
+                error = failed.get(path) or (error and error.replace(path, 'the file'))
+                Path(path).unlink(missing_ok=True)
+            packed = None if error else pickle.dumps(clip, pickle.HIGHEST_PROTOCOL)
+            yield pa.Table.from_pylist([dict(video=name, clip=packed, error=error)], CLIPS)
+
+
+class Recognizer:
+    """An actor's model; see :func:`predict_videos` for the arguments."""
+
+    def __init__(self, settings: dict, features: bool) -> None:
+        import_modules_from_strings(**settings['config'].get('custom_imports', {}))
+        self.inferencer = PANInferencer(**settings)
+        self.features = features
+
+    def __call__(self, clips: pa.Table) -> pa.Table:
+        """Recognize the clips of :func:`decode` in one batch; gives the columns of ``SCHEMA``."""
+        batch = [
+            (row['video'], row['clip'] and pickle.loads(row['clip']), row['error'])
+            for row in clips.to_pylist()
+        ]
+        rows = map(_row, self.inferencer.recognize(batch, self.features))
+        return pa.Table.from_pylist(list(rows), SCHEMA)
+
+
+def _row(result):
+    top = result.pop('top', None)
+    if top is not None:
+        for key in ('label', 'name', 'score'):
+            result[f'{key}s'] = [each[key] for each in top]
+    return result

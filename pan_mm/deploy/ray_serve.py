@@ -1,0 +1,120 @@
+"""The HTTP API of ``serve`` on Ray Serve: many replicas, each with its model, clips in batches.
+
+    serve run pan_mm.deploy.ray_serve:app num_gpus=1 num_replicas=2
+
+Ray Serve starts, watches, scales and replaces the replicas; what a request gets is answered by
+:mod:`pan_mm.deploy.server.app`, as with one process. Live cameras are off, because the frames of
+one would reach several replicas.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Optional
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+from ray import serve
+from starlette.applications import Starlette
+
+from pan_mm.deploy.server.app import create_app
+from pan_mm.deploy.server.decoding import Decoder
+from pan_mm.deploy.server.limits import Limits
+from pan_mm.inference.inferencer import PANInferencer
+from pan_mm.inference.zoo import choose
+
+
+class Options(BaseModel):
+    """Arguments of :func:`app`, on the command line of ``serve run`` or under ``args`` in a file.
+
+    Those of the command ``serve`` mean the same here; files are read where the replicas run.
+
+    Attributes:
+        model, config, checkpoint, device, label_map, optimize, reject: The model.
+        token_file, hosts, title, max_mib, max_seconds, timeout: The server; all ``hosts`` are
+            answered by default.
+        batch_size (int): Clips in a batch, and decoders of a replica. Defaults to 8.
+        batch_wait (float): Seconds that a clip waits for others. Defaults to 0.01.
+        num_replicas (int): Replicas. Defaults to 1.
+        num_gpus (float): GPUs of a replica. Defaults to 0.
+        max_ongoing_requests (int): Requests in a replica; more wait in the proxy. Defaults to 16.
+    """
+
+    model_config = ConfigDict(extra='forbid')
+
+    model: Optional[str] = None
+    config: Optional[str] = None
+    checkpoint: Optional[str] = None
+    device: Optional[str] = None
+    label_map: Optional[str] = None
+    optimize: Optional[list] = None
+    reject: bool = True
+    token_file: Optional[str] = None
+    hosts: list = ['*']
+    title: str = 'PAN'
+    max_mib: PositiveFloat = 64
+    max_seconds: PositiveFloat = 600
+    timeout: PositiveFloat = 60
+    batch_size: PositiveInt = 8
+    batch_wait: float = 0.01
+    num_replicas: PositiveInt = 1
+    num_gpus: float = 0
+    max_ongoing_requests: PositiveInt = 16
+
+
+def app(options: Options) -> serve.Application:
+    """Build the application that ``serve run`` or a ``RayService`` deploys."""
+    return Server.options(  # type: ignore[operator,misc]  # a decorated class
+        num_replicas=options.num_replicas,
+        max_ongoing_requests=options.max_ongoing_requests,
+        ray_actor_options=dict(num_gpus=options.num_gpus),
+        graceful_shutdown_timeout_s=options.timeout,
+    ).bind(options.model_dump())
+
+
+@serve.deployment
+@serve.ingress()
+class Server:
+    """A replica; its :class:`Options` as a dict."""
+
+    def __init__(self, options: dict) -> None:
+        self.options = Options(**options)
+
+    def __serve_build_asgi_app__(self) -> Starlette:
+        o = self.options
+        config, checkpoint = choose(o.model or o.config, o.checkpoint)
+        inferencer = PANInferencer(
+            config,
+            checkpoint,
+            device=o.device,
+            label_map=o.label_map,
+            optimize=o.optimize,
+            reject=o.reject,
+        )
+        limits = Limits(
+            max_bytes=round(o.max_mib * 2**20),
+            max_seconds=o.max_seconds,
+            timeout=o.timeout,
+            waiting=o.max_ongoing_requests,
+            decoding=o.batch_size,
+            cameras=0,
+        )
+        token = o.token_file and Path(o.token_file).read_text(encoding='utf-8').strip()
+        self.decoder = Decoder(inferencer.pipeline, limits)
+        return create_app(inferencer, limits, o.hosts, token, o.title, batched=self.batched)
+
+    def batched(self, recognize: Callable) -> Callable:
+        """Let Ray Serve gather the clips of several requests for a call of the model."""
+        thread = ThreadPoolExecutor(1, 'model')
+
+        @serve.batch(
+            max_batch_size=self.options.batch_size, batch_wait_timeout_s=self.options.batch_wait
+        )
+        async def recognize_batch(clips: list) -> Any:
+            return await asyncio.get_running_loop().run_in_executor(thread, recognize, clips)
+
+        return recognize_batch
+
+    async def check_health(self) -> None:
+        """Start a process that decodes; Ray replaces a replica where that fails."""
+        await self.decoder.check()
