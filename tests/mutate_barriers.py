@@ -18,8 +18,8 @@ import torch
 from cuda_emulator import SOURCE, Emulator
 from ops.test_cuda import BF16, F16, F32, U8, check, random_frames, random_weight
 
-from benchmarks.timing import write_report
 from pan_mm.ops import cuda
+from pan_mm.utils.files import write_text
 
 BARRIER = '__syncthreads();'
 SHAPE = (1, 3, 3, 40, 56)  # of which each warp has columns
@@ -66,7 +66,7 @@ def main(path: str) -> None:
             print(rows[-1], flush=True)
     report = json.loads(Path(path).read_text('utf-8'))
     report['barriers'] = [dict(row, why=EXCEPTIONS.get(row['barrier'], '')) for row in rows]
-    write_report(Path(path), report)
+    write_text(path, json.dumps(report, indent=1, ensure_ascii=False) + '\n')
     unnoticed = {row['barrier'] for row in rows if not row['noticed']}
     if unnoticed - EXCEPTIONS.keys():
         sys.exit(f'not noticed: {", ".join(sorted(unnoticed))}')

@@ -55,8 +55,13 @@ def _check_dataset(recognizers: list, dataset: dict, labeled: bool) -> Iterator[
     for recognizer in recognizers:
         found = list(_check_sampling(recognizer, dataset))
         yield from found or _check_shapes(recognizer, dataset)
+    num_classes = (recognizers[0].get('cls_head') or {}).get('num_classes')
+    if dataset.get('multi_class') and dataset.get('num_classes') != num_classes:
+        yield (
+            f'num_classes={dataset.get("num_classes")} of {dataset["type"]} but '
+            f'model.cls_head.num_classes={num_classes}; set both to the same number'
+        )
     if has_list(dataset):  # others check their own annotations
-        num_classes = (recognizers[0].get('cls_head') or {}).get('num_classes')
         yield from check_list(dataset, num_classes, labeled)
 
 

@@ -327,7 +327,7 @@ def _prefers_plain(frames: Tensor, weight: Tensor, precision: torch.dtype) -> bo
 
 def _preferred(frames: Tensor, weight: Tensor, precision: torch.dtype) -> str:
     """The fastest path for these tensors; it may have an obstacle."""
-    device, free = frames.device.type, None
+    device, free = 'cuda' if frames.is_cuda else frames.device.type, None
     is_real = frames.is_cuda and _has_data(frames) and not torch.compiler.is_compiling()
     if is_real:
         free = free_memory(frames.device, frames.shape)

@@ -3,7 +3,7 @@
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Optional
 
 import torch
@@ -83,12 +83,12 @@ def may_measure() -> bool:
 
 
 def fastest_measured(
-    functions: dict[str, Callable], known: str, seconds: Optional[Callable] = None
+    functions: Mapping[str, Callable], known: str, seconds: Optional[Callable] = None
 ) -> str:
     """Name the fastest of some functions.
 
     Args:
-        functions (dict[str, Callable]): By name, without arguments, ``known`` among them.
+        functions (Mapping[str, Callable]): By name, without arguments, ``known`` among them.
         known (str): What the records name; another has to take less than 90 % of its time.
         seconds (Callable, optional): Times a function. Defaults to :func:`gpu_seconds`.
 

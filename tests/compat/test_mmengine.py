@@ -126,7 +126,6 @@ class TestProcesses:
                 upstream, module=torch.nn.Linear(2, 1), device_ids=[0]
             )
 
-
     def test_optimizer_state_of_fsdp(self, environment, upstream_fault):
         from mmengine._strategy.fsdp import FSDP, FSDPStrategy
 

@@ -20,9 +20,7 @@ pytestmark = pytest.mark.slow
 def test_they_give_the_same_scores(videos, tmp_path):
     onnx = pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
-    text = (
-        (ROOT / 'docs/deployment.md').read_text('utf-8').partition('### Without this package')[2]
-    )
+    text = (ROOT / 'docs/deployment.md').read_text('utf-8').partition('### Without this package')[2]
     lines = re.search(r'```python\n(.*?)```', text, re.S)[1]
     assert 'pan_mm' not in re.findall(r'^(?:import|from) (\w+)', lines, re.M)
     video = sorted(path for path in videos.iterdir() if path.suffix == '.mp4')[0]
