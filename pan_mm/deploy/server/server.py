@@ -30,6 +30,7 @@ def run_server(app: Starlette, host: str, port: int) -> None:
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,
+        loop='asyncio',  # uvloop's transports have no max_size
         ws='none',
         lifespan='on',
         log_level='warning',
