@@ -174,6 +174,8 @@ def _check_part(place: str, part: dict) -> Iterator[str]:
         if isinstance(kind, str) and difflib.get_close_matches(kind, names, 1, NEAR):
             yield f'{place}.type: {kind!r} is not registered; {nearest(kind, names)}'
         return
+    if part.get('with_cp') and part.get('depth') in (18, 34):  # MMAction2 only asserts it
+        yield f'{place}.with_cp: blocks of depth {part["depth"]} cannot recompute; leave it out'
     taken = {name: each for cls in reversed(classes) for name, each in arguments(cls).items()}
     for name, value in part.items():
         if name in taken or name in ALWAYS_NUMBERS:

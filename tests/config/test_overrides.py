@@ -91,6 +91,7 @@ def test_what_may_be_set(cfg, runner):
         ('train_dataloader.dataset.pipeline.1.clip_lenn=1', 'the nearest: clip_len'),
         ('randomness.sed=1', 'set_randomness .*; the nearest: seed'),
         ('default_hooks.logger.intervall=1', 'LoggerHook .*; the nearest: interval'),
+        ('model.backbone.backbone.with_cp=True', 'blocks of depth 18 cannot recompute'),
         ('model.backbone.type=PANBackbon', "'PANBackbon' is not registered; the nearest: PANBack"),
     ],
 )
