@@ -208,7 +208,8 @@ def _format(args):
     form = args.format or default
     if form not in formats:
         what = 'features are' if args.features else 'results are'
-        raise ValueError(f'{args.out}: {what} written as {", ".join(formats)}; give --format')
+        name = args.out or 'results'
+        raise ValueError(f'{name}: {what} written as {", ".join(formats)}; give --format')
     if form == 'npz' and not (args.out and args.out.endswith('.npz')):
         raise ValueError('arrays are written to files: give --out NAME.npz')
     if args.out and not Path(args.out).absolute().parent.is_dir():
