@@ -135,6 +135,10 @@ class TestDecode:
             dict(video='none', bytes=b''),
             dict(video='text', bytes=b'a text'),
             dict(video=(videos / '0.mp4').as_uri()),
+            dict(video='long', bytes=bytes(11)),
+            dict(video='file:///dev/zero'),
+            dict(video='file:///proc/cpuinfo'),  # says that it has 0 bytes
+            dict(video='s3://me:***@bucket/a.mp4'),
         )
         wrong = [
             'no such file',
@@ -142,7 +146,12 @@ class TestDecode:
             'empty file',
             'is not a video',
             'more than 10 bytes',
+            'more than 10 bytes',
+            'is not a regular file',
+            'more than 10 bytes',
+            'without a password',
         ]
+        assert len(rows) == len(wrong)
         for row, text in zip(rows, wrong):
             assert text in row['error'] and row['clip'] is None
             assert 'pan_mm-ray' not in row['error']
@@ -182,7 +191,7 @@ class TestSources:
             pq.write_table(pa.table(table), path)
         names, groups = ray_storage.read_names(['a', *paths])
         assert names['video'].to_pylist() == ['a', 'b', 'c']
-        assert groups.to_pylist() == [dict(table=paths[1], group=0)]
+        assert groups.to_pylist() == [dict(table=paths[1], group=0, names=['d'], rows=[0])]
         (contents,) = ray_storage.read_contents(groups)
         assert contents.to_pylist() == [dict(video='d', bytes=b'd')]
 
@@ -190,6 +199,41 @@ class TestSources:
         pq.write_table(pa.table(dict(path=['a.mp4'])), tmp_path / 'a.parquet')
         with pytest.raises(ValueError, match='no column "video", only path'):
             ray_storage.read_names([str(tmp_path / 'a.parquet')])
+
+    def test_rows_without_a_name_or_with_one_that_was_there(self, tmp_path):
+        path = str(tmp_path / 'a.parquet')
+        names = [None, 'a', 'b', 's3://me:secret@c/d', 'b', 'e']
+        contents = [b'0', b'1', b'2', b'3', b'4', None]
+        table = pa.table(dict(video=pa.array(names).dictionary_encode(), bytes=contents))
+        pq.write_table(table, path, row_group_size=3)
+        left, groups = ray_storage.read_names([path, 'a'])
+        assert left['video'].to_pylist() == ['a']
+        rows = pa.concat_tables(ray_storage.read_contents(groups)).to_pylist()
+        assert [(row['video'], row['bytes']) for row in rows] == [
+            ('b', b'2'),
+            ('s3://me:***@c/d', b'3'),
+            ('e', None),
+        ]
+        pq.write_table(table.select(['video']), path)
+        left, groups = ray_storage.read_names([path])
+        assert left['video'].to_pylist() == ['a', 'b', 's3://me:***@c/d', 'e']
+        assert len(groups) == 0
+
+    @pytest.mark.parametrize(
+        ('columns', 'message'),
+        [
+            (dict(video=[1]), 'column "video" is int64, and must be string'),
+            (dict(video=[['a']]), 'column "video" is list<.*>, and must be string'),
+            (dict(video=['a'], bytes=['a']), 'column "bytes" is string, and must be binary'),
+            (dict(video=['a' * 200]), 'row group of [0-9]+ bytes, and at most 200 are allowed'),
+        ],
+    )
+    def test_parquet_that_is_refused(self, tmp_path, monkeypatch, columns, message):
+        monkeypatch.setattr(ray_storage, 'GROUP_BYTES', 200)
+        path = tmp_path / 'a.parquet'
+        pq.write_table(pa.table(columns), path)
+        with pytest.raises(ValueError, match=f'^{path}: .*{message}'):
+            ray_storage.read_names([str(path)])
 
 
 @pytest.mark.slow
