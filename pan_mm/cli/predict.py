@@ -179,10 +179,14 @@ def _run_on_ray(args):
     except KeyboardInterrupt:
         print('interrupted: the same command continues', file=sys.stderr)
         return 1
-    if counts['there']:
-        print(f'resuming: {counts["there"]} videos were done', file=sys.stderr)
+    done, failed = counts['there'], counts['failed_there']
+    if done:
+        print(f'resuming: {done} videos were done, {failed} of them failed', file=sys.stderr)
     print(f'{counts["written"]} videos, {counts["failed"]} failed', file=sys.stderr)
-    return 1 if counts['failed'] else 0
+    failed += counts['failed']
+    if failed:
+        print('the column "error" of the results tells why', file=sys.stderr)
+    return 1 if failed else 0
 
 
 def known_classes(inferencer: PANInferencer, shown: int = 30) -> str:

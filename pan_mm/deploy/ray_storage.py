@@ -5,8 +5,10 @@ import io
 import json
 import os
 import posixpath
+import re
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from pan_mm.utils.errors import VideoError
 
 ROWS = 256  # results of a file, as far as there are so many
 SETTINGS = '_settings.json'  # readers of a folder of results skip names that begin with _
+SETTINGS_BYTES = 500  # at most
 GROUP_BYTES = 2**31  # of a row group, which a task reads as a whole, at most
 CHUNK = 2**20  # bytes that are copied together
 COLUMNS = dict(
@@ -202,12 +205,20 @@ class Shards(Datasink):
         form (str): 'parquet' or 'jsonl'.
         model (str): Fingerprint of what makes the results.
 
+    Raises:
+        ValueError: If ``out`` holds a password.
+
     Attributes:
         written (int): Rows, when the job is done.
         failed (int): Those with an error.
     """
 
     def __init__(self, out: str, form: str, model: str) -> None:
+        if redact_url(out) != out:
+            raise ValueError(
+                f'{redact_url(out)}: give --out without a password; take credentials from the '
+                'environment'
+            )
         self.out, self.form = out, form
         self.settings = dict(model=model, format=form)
         self.filesystem, self.folder = FileSystem.from_uri(
@@ -221,35 +232,57 @@ class Shards(Datasink):
         """Rows that Ray gathers for a file."""
         return ROWS
 
-    def videos(self) -> pa.Array:
-        """Read which videos have results.
+    def videos(self) -> pa.Table:
+        """Read which videos have results: ``video``, and ``error`` or null.
 
         Raises:
-            ValueError: If the folder holds anything else, or results of other settings.
+            ValueError: If ``out`` is a file, holds anything else, or results of other settings.
         """
+        kind = self.filesystem.get_file_info(self.folder).type
+        if kind not in (FileType.Directory, FileType.NotFound):
+            raise ValueError(
+                f'{self.out}: is a file, and with --ray --out is a folder; for JSON lines in it, '
+                'give --format jsonl'
+            )
         selector = FileSelector(self.folder, allow_not_found=True)
-        files = [info.path for info in self.filesystem.get_file_info(selector)]
-        names = set(map(posixpath.basename, files))
-        if names and SETTINGS not in names:
+        files = {info.base_name: info for info in self.filesystem.get_file_info(selector)}
+        if files:
+            self._check_settings(files.get(SETTINGS))
+        return self._read([info.path for name, info in files.items() if not name.startswith('_')])
+
+    def _check_settings(self, info):
+        if info is None:
             raise ValueError(f'{self.out}: holds other files; give --out a new folder')
-        if not names:
-            return pa.array([], pa.string())
-        with self.filesystem.open_input_file(f'{self.folder}/{SETTINGS}') as file:
-            if json.loads(file.read()) != self.settings:
-                raise ValueError(
-                    f'{self.out} holds results of another config, checkpoint, label map, top-k or '
-                    'format; give another --out, or remove it'
-                )
-        shards = [path for path in files if not posixpath.basename(path).startswith('_')]
+        settings = None
+        if info.type is FileType.File:  # reading anything else might never end
+            with self.filesystem.open_input_file(info.path) as file, suppress(ValueError):
+                settings = json.loads(file.read(SETTINGS_BYTES))
+        if not isinstance(settings, dict) or settings.keys() != self.settings.keys():
+            raise ValueError(f'{info.path}: not written by predict; give --out a new folder')
+        if settings != self.settings:
+            raise ValueError(
+                f'{self.out} holds results of another config, checkpoint, label map, top-k or '
+                'format; give another --out, or remove it'
+            )
+
+    def _read(self, shards):
         kind = dict(parquet='parquet', jsonl='json')[self.form]
-        there = pads.dataset(shards, SCHEMA, kind, self.filesystem).to_table(['video'])
-        return there['video'].combine_chunks()
+        dataset = pads.dataset(shards, SCHEMA, kind, self.filesystem)
+        there = dataset.to_table(['video', 'error'])
+        if there['video'].null_count:
+            parts = dataset.get_fragments()
+            other = (part.path for part in parts if 'video' not in part.physical_schema.names)
+            raise ValueError(
+                f'{next(other, self.out)}: has rows without "video"; remove it, or give --out a '
+                'new folder'
+            )
+        return there
 
     def begin(self) -> None:
         """Make the folder, and remove what a killed run left unfinished."""
         self.filesystem.create_dir(self.folder, recursive=True)
         for info in self.filesystem.get_file_info(FileSelector(self.folder)):
-            if info.base_name.startswith('_') and info.base_name != SETTINGS:
+            if re.fullmatch(rf'_[0-9a-f]{{12}}-[0-9]{{6,}}\.{self.form}', info.base_name):
                 self.filesystem.delete_file(info.path)
         self._write(SETTINGS, lambda file: file.write(json.dumps(self.settings).encode()))
 
