@@ -51,7 +51,7 @@ def connect(address: Optional[str] = None) -> None:
     """
     host, colon, port = (address or '').rpartition('//')[2].rpartition(':')
     if colon and not (port.isdecimal() and int(port) < 2**16):
-        raise ValueError(f'{address}: the port is no number up to 65535; give HOST:PORT')
+        raise ValueError(f'{address}: the port is not a number up to 65535; give HOST:PORT')
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
     logging.getLogger('ray.data').setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()

@@ -272,7 +272,7 @@ class TestShards:
         with pytest.raises(ValueError, match='_settings.json: not written by predict'):
             shards.videos()
 
-    def test_settings_that_are_no_file(self, shards, tmp_path):
+    def test_settings_that_are_not_a_file(self, shards, tmp_path):
         (tmp_path / 'out').mkdir()
         os.mkfifo(tmp_path / 'out' / ray_storage.SETTINGS)
         with pytest.raises(ValueError, match='_settings.json: not written by predict'):
@@ -420,10 +420,10 @@ class TestBadInput:
         line = self._fails(model, capfd, tmp_path / 'out', 'a.mp4', '--ray', address)
         assert line.startswith(f'error: no Ray cluster answers at {address} (')
 
-    def test_port_that_is_no_number(self, model, capfd, tmp_path):
+    def test_port_that_is_not_a_number(self, model, capfd, tmp_path):
         for address in ('foo:bar', 'ray://foo:99999'):
             line = self._fails(model, capfd, tmp_path / 'out', 'a.mp4', '--ray', address)
-            assert line == f'error: {address}: the port is no number up to 65535; give HOST:PORT'
+            assert line == f'error: {address}: the port is not a number up to 65535; give HOST:PORT'
 
     @pytest.mark.slow  # it tries for seconds
     def test_bucket_that_cannot_be_read(self):
