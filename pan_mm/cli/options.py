@@ -32,11 +32,12 @@ def chosen_model(args: Namespace) -> tuple:
     if args.model and args.config:
         raise PANError('--model and --config name two models; give one of them')
     config, checkpoint = choose(args.model or args.config, args.checkpoint)
+    config = load_config(config, getattr(args, 'cfg_options', None))
     if checkpoint is None:
         raise PANError(
             f'no weights of {args.model or args.config} come with pan_mm; give --checkpoint'
         )
-    return load_config(config, getattr(args, 'cfg_options', None)), str(checkpoint)
+    return config, str(checkpoint)
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:

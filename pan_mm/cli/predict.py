@@ -179,10 +179,14 @@ def _run_on_ray(args):
     except KeyboardInterrupt:
         print('interrupted: the same command continues', file=sys.stderr)
         return 1
-    if counts['there']:
-        print(f'resuming: {counts["there"]} videos were done', file=sys.stderr)
+    done, failed = counts['there'], counts['failed_there']
+    if done:
+        print(f'resuming: {done} videos were done, {failed} of them failed', file=sys.stderr)
     print(f'{counts["written"]} videos, {counts["failed"]} failed', file=sys.stderr)
-    return 1 if counts['failed'] else 0
+    failed += counts['failed']
+    if failed:
+        print('the column "error" of the results tells why', file=sys.stderr)
+    return 1 if failed else 0
 
 
 def known_classes(inferencer: PANInferencer, shown: int = 30) -> str:
@@ -208,7 +212,8 @@ def _format(args):
     form = args.format or default
     if form not in formats:
         what = 'features are' if args.features else 'results are'
-        raise ValueError(f'{args.out}: {what} written as {", ".join(formats)}; give --format')
+        name = args.out or 'results'
+        raise ValueError(f'{name}: {what} written as {", ".join(formats)}; give --format')
     if form == 'npz' and not (args.out and args.out.endswith('.npz')):
         raise ValueError('arrays are written to files: give --out NAME.npz')
     if args.out and not Path(args.out).absolute().parent.is_dir():

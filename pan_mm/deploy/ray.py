@@ -49,12 +49,14 @@ def connect(address: Optional[str] = None) -> None:
     Raises:
         ValueError: If no cluster answers there.
     """
+    host, colon, port = (address or '').rpartition('//')[2].rpartition(':')
+    if colon and not (port.isdecimal() and int(port) < 2**16):
+        raise ValueError(f'{address}: the port is not a number up to 65535; give HOST:PORT')
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
     logging.getLogger('ray.data').setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
     try:
-        if address and ':' in address:  # Ray itself would try for minutes
-            host, _, port = address.rpartition('//')[2].rpartition(':')
+        if colon:  # Ray itself would try for minutes
             socket.create_connection((host, int(port)), timeout=5).close()
         ray.init(
             address or 'local',
@@ -97,7 +99,8 @@ def predict_videos(
         concurrency (int, optional): Actors at most. Defaults to what the cluster has room for.
 
     Returns:
-        dict[str, int]: ``written`` rows, how many of these ``failed``, and how many were ``there``.
+        dict[str, int]: ``written`` rows, how many of these ``failed``, how many were ``there``, and
+        ``failed_there``, how many of those had failed.
 
     Raises:
         OSError: If a source or ``out`` cannot be read.
@@ -110,9 +113,10 @@ def predict_videos(
     shards = Shards(out, form, identity)
     there = shards.videos()
     size = concurrency or _room(num_gpus)
-    videos, block = _videos(sources, there, size)
+    videos, block = _videos(sources, there['video'].combine_chunks(), size)
+    before = dict(there=len(there), failed_there=len(there) - there['error'].null_count)
     if videos is None:
-        return dict(written=0, failed=0, there=len(there))
+        return dict(written=0, failed=0, **before)
     shards.begin()
     cores = 1 if num_gpus else SHARE
     clips = videos.map_batches(
@@ -133,7 +137,7 @@ def predict_videos(
     )
     results.context.target_max_block_size = BLOCK_BYTES
     results.write_datasink(shards, ray_remote_args=dict(num_cpus=0))
-    return dict(written=shards.written, failed=shards.failed, there=len(there))
+    return dict(written=shards.written, failed=shards.failed, **before)
 
 
 def _on_driver(settings, device):

@@ -1,12 +1,14 @@
 """Videos at addresses, and results of a Ray cluster, on any filesystem of pyarrow."""
 
 import glob
+import io
 import json
 import os
 import posixpath
-import shutil
+import re
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,18 @@ from ray.data import Datasink
 
 from pan_mm.datasets.container import DEFAULT
 from pan_mm.inference.videos import expand_local, is_video
+from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import VideoError
 
 ROWS = 256  # results of a file, as far as there are so many
 SETTINGS = '_settings.json'  # readers of a folder of results skip names that begin with _
+SETTINGS_BYTES = 500  # at most
+GROUP_BYTES = 2**31  # of a row group, which a task reads as a whole, at most
+CHUNK = 2**20  # bytes that are copied together
+COLUMNS = dict(
+    video=(pa.string(), pa.large_string(), pa.string_view()),
+    bytes=(pa.binary(), pa.large_binary(), pa.binary_view()),
+)
 SCHEMA = pa.schema(
     dict(
         video=pa.string(),
@@ -45,32 +55,64 @@ def read_names(found: list) -> tuple:
         found (list[str]): Names of videos and of Parquet files with a column ``video``.
 
     Returns:
-        tuple: A table with the column ``video``, and one of the row groups, ``table`` and
-        ``group``, of those files that have a column ``bytes`` too, for :func:`read_contents`.
+        tuple: A table with the column ``video``, and one of those row groups whose file has a
+        column ``bytes`` too, for :func:`read_contents`. Each name is there once, with ``***`` for
+        a password in it; rows without a name are left out.
 
     Raises:
-        ValueError: If a Parquet file has no column ``video``.
+        ValueError: If a Parquet file has no column ``video``, columns of other types, or too
+            large row groups.
     """
-    names = pa.table(dict(video=pa.array((n for n in found if not _is_table(n)), pa.string())))
-    groups = []
+    names = dict.fromkeys(name for name in found if not _is_table(name))
+    seen, groups = set(names), []
     for name in filter(_is_table, found):
         with _open_table(name) as table:
-            columns = table.schema_arrow.names
-            if 'video' not in columns:
-                raise ValueError(f'{name}: has no column "video", only {", ".join(columns)}')
-            if 'bytes' in columns:
-                groups += [dict(table=name, group=n) for n in range(table.num_row_groups)]
-            else:
-                more = table.read(columns=['video']).cast(names.schema)
-                names = pa.concat_tables([names, more])
-    return names, pa.Table.from_pylist(groups)
+            _check_table(name, table)
+            has_contents = 'bytes' in table.schema_arrow.names
+            for group in range(table.num_row_groups):
+                rows = _new_rows(table.read_row_group(group, ['video'])['video'], seen)
+                if not has_contents:
+                    names.update(dict.fromkeys(rows))
+                elif rows:
+                    more = dict(names=list(rows), rows=list(rows.values()))
+                    groups.append(dict(table=name, group=group, **more))
+    return pa.table(dict(video=pa.array(names, pa.string()))), pa.Table.from_pylist(groups)
+
+
+def _check_table(name, table):
+    schema, metadata = table.schema_arrow, table.metadata
+    if 'video' not in schema.names:
+        raise ValueError(f'{name}: has no column "video", only {", ".join(schema.names)}')
+    for column in set(COLUMNS).intersection(schema.names):
+        kind = schema.field(column).type
+        if (kind.value_type if pa.types.is_dictionary(kind) else kind) not in COLUMNS[column]:
+            expected = COLUMNS[column][0]
+            raise ValueError(f'{name}: the column "{column}" is {kind}, and must be {expected}')
+    sizes = (metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
+    if (size := max(sizes, default=0)) > GROUP_BYTES:
+        raise ValueError(
+            f'{name}: has a row group of {size:,} bytes, and at most {GROUP_BYTES:,} are allowed; '
+            'write it with smaller row groups'
+        )
+
+
+def _new_rows(column, seen):
+    """Find the row of each name that is not among those seen, and add it to them."""
+    rows = {}
+    for row, name in enumerate(map(redact_url, column.cast(pa.string()).fill_null('').to_pylist())):
+        if name and name not in seen:
+            rows[name] = row
+            seen.add(name)
+    return rows
 
 
 def read_contents(groups: pa.Table) -> Iterator[pa.Table]:
     """Read row groups that :func:`read_names` listed; yields ``video`` and ``bytes`` of each."""
     for row in groups.to_pylist():
         with _open_table(row['table']) as table:
-            yield table.read_row_group(row['group'], columns=['video', 'bytes'])
+            contents = table.read_row_group(row['group'], ['bytes']).take(row['rows'])
+            contents = contents.cast(pa.schema(dict(bytes=pa.large_binary())))
+            yield contents.add_column(0, 'video', [row['names']])
 
 
 def _open_table(name):
@@ -122,24 +164,34 @@ def local_copy(row: dict, folder: str, failed: dict) -> str:
         return name
     path = f'{folder}/{uuid.uuid4().hex}.mp4'  # MMAction2 wants a suffix
     try:
-        if content is None:
-            _fetch(name, path)
-        else:
-            Path(path).write_bytes(content)
-    except (OSError, VideoError, ValueError) as error:  # of any filesystem
+        if '://' in name and '***' in name:  # as read_names shows it
+            raise VideoError('name videos without a password, which results would show')
+        with _fetch(name) if content is None else io.BytesIO(content) as source:
+            _copy(source, path)
+    except (OSError, ValueError) as error:  # of any filesystem
         failed[path] = str(error).partition('\n')[0]
+        Path(path).unlink(missing_ok=True)
     return path
 
 
-def _fetch(address, path):
+def _fetch(address):
     parts = urlsplit(address)
     folder, name = posixpath.split(parts.path)
     filesystem, place = _filesystem(urlunsplit(parts._replace(path=folder)))
-    with filesystem.open_input_file(f'{place}/{unquote(name)}') as source:
-        if source.size() > DEFAULT.max_bytes:
-            raise VideoError(f'more than {DEFAULT.max_bytes:,} bytes; cut it')
-        with open(path, 'wb') as copy:
-            shutil.copyfileobj(source, copy)
+    place = f'{place}/{unquote(name)}'
+    if filesystem.get_file_info(place).type not in (FileType.File, FileType.NotFound):
+        raise VideoError('is not a regular file')
+    return filesystem.open_input_file(place)
+
+
+def _copy(source, path):
+    left = DEFAULT.max_bytes  # counted, as a file need not have the size that it says
+    with open(path, 'wb') as copy:
+        while chunk := source.read(CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise VideoError(f'more than {DEFAULT.max_bytes:,} bytes; cut it')
+            copy.write(chunk)
 
 
 _filesystem = lru_cache(FileSystem.from_uri)  # connecting to a storage takes a while
@@ -153,12 +205,20 @@ class Shards(Datasink):
         form (str): 'parquet' or 'jsonl'.
         model (str): Fingerprint of what makes the results.
 
+    Raises:
+        ValueError: If ``out`` holds a password.
+
     Attributes:
         written (int): Rows, when the job is done.
         failed (int): Those with an error.
     """
 
     def __init__(self, out: str, form: str, model: str) -> None:
+        if redact_url(out) != out:
+            raise ValueError(
+                f'{redact_url(out)}: give --out without a password; take credentials from the '
+                'environment'
+            )
         self.out, self.form = out, form
         self.settings = dict(model=model, format=form)
         self.filesystem, self.folder = FileSystem.from_uri(
@@ -172,35 +232,57 @@ class Shards(Datasink):
         """Rows that Ray gathers for a file."""
         return ROWS
 
-    def videos(self) -> pa.Array:
-        """Read which videos have results.
+    def videos(self) -> pa.Table:
+        """Read which videos have results: ``video``, and ``error`` or null.
 
         Raises:
-            ValueError: If the folder holds anything else, or results of other settings.
+            ValueError: If ``out`` is a file, holds anything else, or results of other settings.
         """
+        kind = self.filesystem.get_file_info(self.folder).type
+        if kind not in (FileType.Directory, FileType.NotFound):
+            raise ValueError(
+                f'{self.out}: is a file, and with --ray --out is a folder; for JSON lines in it, '
+                'give --format jsonl'
+            )
         selector = FileSelector(self.folder, allow_not_found=True)
-        files = [info.path for info in self.filesystem.get_file_info(selector)]
-        names = set(map(posixpath.basename, files))
-        if names and SETTINGS not in names:
+        files = {info.base_name: info for info in self.filesystem.get_file_info(selector)}
+        if files:
+            self._check_settings(files.get(SETTINGS))
+        return self._read([info.path for name, info in files.items() if not name.startswith('_')])
+
+    def _check_settings(self, info):
+        if info is None:
             raise ValueError(f'{self.out}: holds other files; give --out a new folder')
-        if not names:
-            return pa.array([], pa.string())
-        with self.filesystem.open_input_file(f'{self.folder}/{SETTINGS}') as file:
-            if json.loads(file.read()) != self.settings:
-                raise ValueError(
-                    f'{self.out} holds results of another config, checkpoint, label map, top-k or '
-                    'format; give another --out, or remove it'
-                )
-        shards = [path for path in files if not posixpath.basename(path).startswith('_')]
+        settings = None
+        if info.type is FileType.File:  # reading anything else might never end
+            with self.filesystem.open_input_file(info.path) as file, suppress(ValueError):
+                settings = json.loads(file.read(SETTINGS_BYTES))
+        if not isinstance(settings, dict) or settings.keys() != self.settings.keys():
+            raise ValueError(f'{info.path}: not written by predict; give --out a new folder')
+        if settings != self.settings:
+            raise ValueError(
+                f'{self.out} holds results of another config, checkpoint, label map, top-k or '
+                'format; give another --out, or remove it'
+            )
+
+    def _read(self, shards):
         kind = dict(parquet='parquet', jsonl='json')[self.form]
-        there = pads.dataset(shards, SCHEMA, kind, self.filesystem).to_table(['video'])
-        return there['video'].combine_chunks()
+        dataset = pads.dataset(shards, SCHEMA, kind, self.filesystem)
+        there = dataset.to_table(['video', 'error'])
+        if there['video'].null_count:
+            parts = dataset.get_fragments()
+            other = (part.path for part in parts if 'video' not in part.physical_schema.names)
+            raise ValueError(
+                f'{next(other, self.out)}: has rows without "video"; remove it, or give --out a '
+                'new folder'
+            )
+        return there
 
     def begin(self) -> None:
         """Make the folder, and remove what a killed run left unfinished."""
         self.filesystem.create_dir(self.folder, recursive=True)
         for info in self.filesystem.get_file_info(FileSelector(self.folder)):
-            if info.base_name.startswith('_') and info.base_name != SETTINGS:
+            if re.fullmatch(rf'_[0-9a-f]{{12}}-[0-9]{{6,}}\.{self.form}', info.base_name):
                 self.filesystem.delete_file(info.path)
         self._write(SETTINGS, lambda file: file.write(json.dumps(self.settings).encode()))
 

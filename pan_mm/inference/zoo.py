@@ -101,9 +101,12 @@ def choose(
         tuple: A config file or ``Config``, and a checkpoint or None.
 
     Raises:
-        PANError: If there is no such model, or a checkpoint without a config.
+        PANError: If there is no such model, a checkpoint without a config, or one that does
+            not exist.
     """
     if config is None and checkpoint is not None:
+        if '://' not in str(checkpoint) and not Path(checkpoint).exists():
+            raise PANError(f'{checkpoint}: no such file')
         raise PANError(f'{checkpoint}: name the config, or the model, that it was trained with')
     if config is not None and (not isinstance(config, str) or is_path(config)):
         return config, checkpoint

@@ -7,10 +7,13 @@ from typing import Any
 _SECRETS = (
     # rtsp://user:PASSWORD@host; the last @ before the path ends it, as passwords may hold one
     (re.compile(r'(\w://[^/?#\s:@]*:)[^/?#\s]*(?=@)'), r'\1***'),
+    # the same with a / in the password; host:554/a@b has none
+    (re.compile(r'(\w://[^/?#\s:@\[]*:)(?!\d*/)[^?#\s@]*(?=@)'), r'\1***'),
     # ?password=…, and the form that cameras use: /user=admin&password=…
     (
         re.compile(
-            r'([/?&;](?:[\w-]{0,32}(?:pass|pwd|token|secret|signature)[\w-]{0,32}|key|apikey|api_key|sig)=)'
+            r'([/?&;](?:[\w-]{0,32}(?:pass|pwd|token|secret|signature|credential)[\w-]{0,32}'
+            r'|(?:(?:account|access|api)_?)?key|sas|sig)=)'
             r'[^&;#\s]+',
             re.IGNORECASE,
         ),

@@ -154,6 +154,7 @@ class TestNothingDone:
             (['a.mp4', '--out', 'nowhere/a.csv'], 'folder does not exist'),
             (['a.mp4', '--list', 'nowhere.txt'], 'nowhere.txt'),
             (['a.mp4', '--features', '--out', 'a.csv'], 'features are written as npz'),
+            (['a.mp4', '--features', '--format', 'csv'], 'error: results: features are written'),
             (['a.mp4', '--out', 'a.npz'], 'results are written as table'),
             (['a.mp4', '--features', '--format', 'npz'], 'give --out NAME.npz'),
             (['a.mp4', '--topk', '0'], 'topk must be at least 1'),

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -135,6 +136,10 @@ class TestDecode:
             dict(video='none', bytes=b''),
             dict(video='text', bytes=b'a text'),
             dict(video=(videos / '0.mp4').as_uri()),
+            dict(video='long', bytes=bytes(11)),
+            dict(video='file:///dev/zero'),
+            dict(video='file:///proc/cpuinfo'),  # says that it has 0 bytes
+            dict(video='s3://me:***@bucket/a.mp4'),
         )
         wrong = [
             'no such file',
@@ -142,7 +147,12 @@ class TestDecode:
             'empty file',
             'is not a video',
             'more than 10 bytes',
+            'more than 10 bytes',
+            'is not a regular file',
+            'more than 10 bytes',
+            'without a password',
         ]
+        assert len(rows) == len(wrong)
         for row, text in zip(rows, wrong):
             assert text in row['error'] and row['clip'] is None
             assert 'pan_mm-ray' not in row['error']
@@ -182,7 +192,7 @@ class TestSources:
             pq.write_table(pa.table(table), path)
         names, groups = ray_storage.read_names(['a', *paths])
         assert names['video'].to_pylist() == ['a', 'b', 'c']
-        assert groups.to_pylist() == [dict(table=paths[1], group=0)]
+        assert groups.to_pylist() == [dict(table=paths[1], group=0, names=['d'], rows=[0])]
         (contents,) = ray_storage.read_contents(groups)
         assert contents.to_pylist() == [dict(video='d', bytes=b'd')]
 
@@ -190,6 +200,101 @@ class TestSources:
         pq.write_table(pa.table(dict(path=['a.mp4'])), tmp_path / 'a.parquet')
         with pytest.raises(ValueError, match='no column "video", only path'):
             ray_storage.read_names([str(tmp_path / 'a.parquet')])
+
+    def test_rows_without_a_name_or_with_one_that_was_there(self, tmp_path):
+        path = str(tmp_path / 'a.parquet')
+        names = [None, 'a', 'b', 's3://me:secret@c/d', 'b', 'e']
+        contents = [b'0', b'1', b'2', b'3', b'4', None]
+        table = pa.table(dict(video=pa.array(names).dictionary_encode(), bytes=contents))
+        pq.write_table(table, path, row_group_size=3)
+        left, groups = ray_storage.read_names([path, 'a'])
+        assert left['video'].to_pylist() == ['a']
+        rows = pa.concat_tables(ray_storage.read_contents(groups)).to_pylist()
+        assert [(row['video'], row['bytes']) for row in rows] == [
+            ('b', b'2'),
+            ('s3://me:***@c/d', b'3'),
+            ('e', None),
+        ]
+        pq.write_table(table.select(['video']), path)
+        left, groups = ray_storage.read_names([path])
+        assert left['video'].to_pylist() == ['a', 'b', 's3://me:***@c/d', 'e']
+        assert len(groups) == 0
+
+    @pytest.mark.parametrize(
+        ('columns', 'message'),
+        [
+            (dict(video=[1]), 'column "video" is int64, and must be string'),
+            (dict(video=[['a']]), 'column "video" is list<.*>, and must be string'),
+            (dict(video=['a'], bytes=['a']), 'column "bytes" is string, and must be binary'),
+            (dict(video=['a' * 200]), 'row group of [0-9]+ bytes, and at most 200 are allowed'),
+        ],
+    )
+    def test_parquet_that_is_refused(self, tmp_path, monkeypatch, columns, message):
+        monkeypatch.setattr(ray_storage, 'GROUP_BYTES', 200)
+        path = tmp_path / 'a.parquet'
+        pq.write_table(pa.table(columns), path)
+        with pytest.raises(ValueError, match=f'^{path}: .*{message}'):
+            ray_storage.read_names([str(path)])
+
+
+class TestShards:
+    @pytest.fixture(params=pan_ray.FORMATS)
+    def shards(self, request, tmp_path):
+        return ray_storage.Shards(str(tmp_path / 'out'), request.param, 'model')
+
+    @staticmethod
+    def write(shards, *rows, task=0):
+        blocks = [pa.Table.from_pylist(list(rows), ray_storage.SCHEMA)]
+        return shards.write(blocks, SimpleNamespace(task_idx=task))
+
+    def test_videos_that_are_there(self, shards):
+        assert len(shards.videos()) == 0
+        shards.begin()
+        assert self.write(shards, dict(video='a', error='no such file'), dict(video='b')) == (2, 1)
+        assert self.write(shards, dict(video='c'), task=1) == (1, 0)
+        again = ray_storage.Shards(shards.out, shards.form, 'model').videos()
+        assert sorted(again['video'].to_pylist()) == ['a', 'b', 'c']
+        assert again['error'].null_count == 2
+
+    def test_only_unfinished_parts_of_its_own_are_removed(self, shards, tmp_path):
+        shards.begin()
+        mine = ['_notes.txt', '_SUCCESS', f'_half.{shards.form}', '_0123456789ab-000000.csv']
+        for name in (*mine, f'_0123456789ab-000000.{shards.form}'):
+            (tmp_path / 'out' / name).touch()
+        shards.begin()
+        there = {path.name for path in (tmp_path / 'out').iterdir()}
+        assert there == {ray_storage.SETTINGS, *mine}
+
+    @pytest.mark.parametrize('content', [b'', b'[]', b'{"model": "model"}', b'\xff', b'[' * 10**6])
+    def test_settings_of_others(self, shards, tmp_path, content):
+        (tmp_path / 'out').mkdir()
+        (tmp_path / 'out' / ray_storage.SETTINGS).write_bytes(content)
+        with pytest.raises(ValueError, match='_settings.json: not written by predict'):
+            shards.videos()
+
+    def test_settings_that_are_not_a_file(self, shards, tmp_path):
+        (tmp_path / 'out').mkdir()
+        os.mkfifo(tmp_path / 'out' / ray_storage.SETTINGS)
+        with pytest.raises(ValueError, match='_settings.json: not written by predict'):
+            shards.videos()
+
+    def test_results_without_videos(self, shards, tmp_path):
+        shards.begin()
+        self.write(shards, dict(video='a'))
+        other = tmp_path / 'out' / f'other.{shards.form}'
+        if shards.form == 'parquet':
+            pq.write_table(pa.table(dict(path=['a'])), other)
+        else:
+            other.write_text('{"path": "a"}\n')
+        with pytest.raises(ValueError, match=f'^{other}: has rows without "video"'):
+            shards.videos()
+
+    def test_file_or_password_as_out(self, tmp_path):
+        (tmp_path / 'a.jsonl').touch()
+        with pytest.raises(ValueError, match='a.jsonl: is a file.*give --format jsonl'):
+            ray_storage.Shards(str(tmp_path / 'a.jsonl'), 'jsonl', 'model').videos()
+        with pytest.raises(ValueError, match=r'^s3://me:\*\*\*@bucket: give --out without'):
+            ray_storage.Shards('s3://me:secret@bucket', 'jsonl', 'model')
 
 
 @pytest.mark.slow
@@ -202,10 +307,10 @@ class TestCluster:
         (tmp_path / 'list.txt').write_text(f'{names[2]}\n{tmp_path / "a.parquet"}\n')
         out = str(tmp_path / 'out')
         first = pan_ray.predict_videos([names[2]], out, model, concurrency=1)
-        assert first == dict(written=1, failed=0, there=0)
+        assert first == dict(written=1, failed=0, there=0, failed_there=0)
         sources = [f'@{tmp_path / "list.txt"}']
         again = pan_ray.predict_videos(sources, out, model)
-        assert again == dict(written=2, failed=0, there=1)
+        assert again == dict(written=2, failed=0, there=1, failed_there=0)
         rows = read(out)
         for number, name in enumerate(['zero', table['video'][1].as_py(), names[2]]):
             scores = [each['score'] for each in expected[f'{number}.mp4']]
@@ -260,7 +365,7 @@ class TestCluster:
         counts = pan_ray.predict_videos([str(folder)], str(out), model)
         killer.join(60)
         assert len(killed) == 2
-        assert counts == dict(written=MANY + 1, failed=1, there=0)
+        assert counts == dict(written=MANY + 1, failed=1, there=0, failed_there=0)
         check(read(out), folder, expected)
         cluster.add_node(**NODE)  # for the next test
 
@@ -280,7 +385,7 @@ class TestCluster:
         _wait(lambda: len(list(out.glob('[!_]*'))) > 2)
         command.kill()
         command.wait()
-        (out / '_half.parquet').write_bytes(b'PAR1')
+        (out / '_0123456789ab-000000.parquet').write_bytes(b'PAR1')
         first = {path: path.read_bytes() for path in out.glob('[!_]*')}
         there = len(read(out))
         assert 0 < there < MANY + 1
@@ -314,6 +419,11 @@ class TestBadInput:
         address = f'{scheme}127.0.0.1:{free_port()}'
         line = self._fails(model, capfd, tmp_path / 'out', 'a.mp4', '--ray', address)
         assert line.startswith(f'error: no Ray cluster answers at {address} (')
+
+    def test_port_that_is_not_a_number(self, model, capfd, tmp_path):
+        for address in ('foo:bar', 'ray://foo:99999'):
+            line = self._fails(model, capfd, tmp_path / 'out', 'a.mp4', '--ray', address)
+            assert line == f'error: {address}: the port is not a number up to 65535; give HOST:PORT'
 
     @pytest.mark.slow  # it tries for seconds
     def test_bucket_that_cannot_be_read(self):

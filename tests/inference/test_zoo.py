@@ -111,7 +111,9 @@ class TestCommands:
             (['--model', SMALL], f'no weights of {SMALL} come with pan_mm; give --checkpoint'),
             (['--model', SMALL, '--config', 'x.py'], '--model and --config name two models'),
             (['--config', 'x.py', '--checkpoint', 'x.pth'], 'x.py: no such config file'),
-            (['--checkpoint', 'x.pth'], 'x.pth: name the config, or the model'),
+            (['--config', 'x.py'], 'x.py: no such config file'),
+            (['--checkpoint', 'x.pth'], 'x.pth: no such file'),
+            (['--checkpoint', __file__], f'{__file__}: name the config, or the model'),
         ],
     )
     def test_bad_input(self, model, message, trained, capsys):

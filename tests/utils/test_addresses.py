@@ -13,6 +13,12 @@ from pan_mm.utils.addresses import redact_url
         ('https://host/v?X-Amz-Signature=secret#t', 'https://host/v?X-Amz-Signature=***#t'),
         ('cannot open rtsp://me:secret@host/: 401', 'cannot open rtsp://me:***@host/: 401'),
         ('rtsp://me@host:554/live?keyframe=1', 'rtsp://me@host:554/live?keyframe=1'),
+        ('s3://me:sec/r/et@bucket/a@b', 's3://me:***@bucket/a@b'),
+        ('http://host:554/a@b', 'http://host:554/a@b'),
+        ('http://[::1]:554/a@b', 'http://[::1]:554/a@b'),
+        ('abfs://c/v?account_key=a/b=&x=1', 'abfs://c/v?account_key=***&x=1'),
+        ('gs://b/v?credential_json={}&sas=s', 'gs://b/v?credential_json=***&sas=***'),
+        ('s3://bucket/sort_key=3/a.mp4', 's3://bucket/sort_key=3/a.mp4'),
         ('clips/a:b@c/x.mp4', 'clips/a:b@c/x.mp4'),
     ],
 )
