@@ -44,7 +44,7 @@ class ExportedModel(nn.Module):
             self.average_clips = metadata['average_clips']
             self.multi_class = metadata.get('multi_class', False)
             self.frames = tuple(metadata['frames'])  # (T·m, 3, H, W)
-            self.dtype = DTYPES[metadata['dtype']]
+            self.dtype = DTYPES.get(metadata['dtype'])
         except Exception as error:  # the runtime has errors of its own
             raise CheckpointError(
                 f'{path} is not a model that `python -m pan_mm export` wrote, or is damaged '
@@ -60,6 +60,8 @@ class ExportedModel(nn.Module):
         problem = ''
         if len(self.frames) != 4 or not are_sizes:
             problem = f'its frames are {shown(self.frames)}, not four positive whole numbers'
+        elif self.dtype is None:
+            problem = f'the dtype of its frames is not one of {", ".join(DTYPES)}'
         elif inputs != ['frames']:
             problem = f'its inputs are {shown(inputs)}, not frames'
         elif logits[1:] != [self.num_classes]:

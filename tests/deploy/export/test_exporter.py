@@ -122,8 +122,8 @@ class TestOnnx:
     @pytest.mark.parametrize(
         ('key', 'value', 'message'),
         [
-            ('dtype', 'load', "KeyError: 'load'"),
-            ('dtype', 'int64', "KeyError: 'int64'"),
+            ('dtype', 'load', 'the dtype of its frames is not one of uint8, float32'),
+            ('dtype', 'int64', 'the dtype of its frames is not one of uint8, float32'),
             ('frames', [0, 3, 64, 64], r'its frames are \(0, 3, 64, 64\), not four positive whole'),
             ('frames', 'abcd', 'its frames are .*, not four positive whole numbers'),
             ('frames', [16, 3, 64], 'its frames are .*, not four positive whole numbers'),
