@@ -19,6 +19,7 @@ from mmengine.registry import init_default_scope
 from pan_mm.config.find import without
 from pan_mm.config.overrides import arguments
 from pan_mm.config.pipelines import VideoPipeline, kind_of
+from pan_mm.models.backbone_2d import is_classification
 from pan_mm.models.pan_ensemble import stream_configs
 from pan_mm.utils.errors import CheckpointError, PANError, shown
 from pan_mm.utils.safetensors import read_shapes
@@ -30,6 +31,7 @@ CONFIG_BYTES = 2**20
 # of all views (32 frames at 2,048 x 2,048).
 MOST_LEVELS, MOST_ITEMS, MOST, MOST_PIXELS = 10, 10_000, 100_000, 2**27
 MOST_STREAMS = 16
+COUNTS, MOST_FRAMES = {'num_segments', 'clip_len', 'num_clips'}, 1_024
 STREAM_KEYS = {'backbone', 'cls_head', 'test_cfg', 'weight'}
 
 _BACKBONES_2D = {
@@ -211,7 +213,7 @@ def _check_part(cfg: Any, slot: str, place: str) -> None:
     """Refuse all but the parts allowed at this place, with their arguments."""
     _require(isinstance(cfg, dict), place, f'is {shown(cfg)}, not a part')
     kind = cfg.get('type')
-    is_library = slot == 'backbone.backbone' and LIBRARY.fullmatch(str(kind))
+    is_library = slot == 'backbone.backbone' and _is_network(str(kind))
     is_known = is_library or kind in list(PARTS[slot])  # it may be a list
     _require(is_known, place, f'names {shown(kind)}, which is not a part that may be built')
     if kind is not None:
@@ -220,6 +222,8 @@ def _check_part(cfg: Any, slot: str, place: str) -> None:
         _check_streams(cfg, place)
         return
     for key, value in cfg.items():
+        is_allowed = key not in COUNTS or _is_count(value)
+        _require(is_allowed, place, f'has {key}={shown(value)}, not 1 to {MOST_FRAMES:,}')
         inner = 'backbone.backbone' if slot == key == 'backbone' else key
         for each in value if isinstance(value, list) else [value]:
             if inner in PARTS and each is not None:
@@ -227,6 +231,10 @@ def _check_part(cfg: Any, slot: str, place: str) -> None:
             elif key != 'type':
                 is_allowed = _is_plain_argument(key, each)
                 _require(is_allowed, place, f'has {key}={shown(each)}, which is not allowed')
+
+
+def _is_network(kind: str) -> bool:
+    return LIBRARY.fullmatch(kind) is not None and is_classification(kind)
 
 
 def _refuse_keys(keys: Iterable[str], place: str) -> None:
@@ -251,6 +259,10 @@ def _is_plain_argument(key: str, value: Any) -> bool:
     # Lists of numbers, and lists of such lists.
     values = value if isinstance(value, list) else [value]
     return all(isinstance(each, (int, float, type(None))) for each in values)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= MOST_FRAMES
 
 
 def _check_streams(model: dict, place: str) -> None:
@@ -286,6 +298,8 @@ def _checked_transform(transform: Any, place: str) -> dict:
 def _is_setting(key: str, value: Any) -> bool:
     if key == 'input_format':
         return value == 'NCHW'
+    if key in COUNTS:
+        return _is_count(value)
     if key in ('twice_sample', 'test_mode', 'keep_ratio'):
         return isinstance(value, bool)
     numbers = value if isinstance(value, list) and key in ('scale', 'crop_size') else [value]

@@ -105,6 +105,22 @@ def pixel_statistics(kind: Any) -> Optional[tuple]:
     return [255 * value for value in mean], [255 * value for value in std]
 
 
+def is_classification(kind: str) -> bool:
+    """Tell whether a network is for pictures' classes, as all are but some of torchvision's.
+
+    Args:
+        kind (str): ``type`` of a 2D backbone in a config.
+
+    Raises:
+        ImportError: If torchvision is needed and missing.
+    """
+    library, name = split_type(kind)
+    if library != 'torchvision':
+        return True
+    models = _import('torchvision.models')
+    return name in models.list_models(module=models)
+
+
 def same_statistics(one: Iterable[float], other: Iterable[float]) -> bool:
     """Compare means or standard deviations except for rounding (127 and 127.5)."""
     one, other = list(one), list(other)
@@ -157,7 +173,10 @@ def _from_torchvision(library, name, cfg, own):
     known = models.get_model_weights(_known(library, name, models.list_models())).__members__
     if weights and weights not in known:
         raise ValueError(f'torchvision.{name} has no weights {weights!r}, only {", ".join(known)}')
-    network = models.get_model(name, weights=None, **cfg)
+    # Some builders fetch weights of the network inside unless they are told not to.
+    fetched = {'weights', 'weights_backbone'}
+    builder = inspect.signature(models.get_model_builder(name)).parameters
+    network = models.get_model(name, **{**cfg, **dict.fromkeys(fetched & builder.keys())})
     module = _until_pooling(network)
     if module is None:
         raise ValueError(

@@ -23,14 +23,13 @@ from mmengine.fileio.handlers import file_handlers
 from mmengine.logging import HistoryBuffer
 from torch import serialization
 
-from .errors import CheckpointError, DataError
+from .errors import CheckpointError, DataError, shown
+from .opcodes import Refused, check_pickles
 
+# Bounds of what a file holds: containers in one another, and characters of a key in names.
+MOST_LEVELS, MOST_CHARACTERS = 100, 80
 # safe_globals changes one list for the whole process; a tensor in a pickle is read within.
 _lock = threading.RLock()
-
-
-class _Refused(Exception):
-    """Says what a file holds that it may not."""
 
 
 class _Dtype:
@@ -38,12 +37,12 @@ class _Dtype:
 
     def __init__(self, code, *_):
         if not isinstance(code, str) or re.fullmatch(r'[biufcSU]\d+', code) is None:
-            raise _Refused(f'it holds a NumPy dtype {code!r}, which is not plain data')
+            raise Refused(f'it holds a NumPy dtype {code!r}, which is not plain data')
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state):
         if any(part is not None for part in state[2:5]):
-            raise _Refused('it holds a NumPy dtype that is not plain data')
+            raise Refused('it holds a NumPy dtype that is not plain data')
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
@@ -64,7 +63,7 @@ class _History(HistoryBuffer):
     def __setstate__(self, state):
         lists = list(state['_log_history']), list(state['_count_history'])
         if not all(isinstance(value, (int, float)) for values in lists for value in values):
-            raise _Refused('its message hub holds other than numbers')
+            raise Refused('its message hub holds other than numbers')
         super().__init__(*lists, int(state['max_length']))
         self.__class__ = HistoryBuffer
 
@@ -87,11 +86,6 @@ _CHECKPOINT: list = [
     # NumPy 2 and NumPy 1 write different names for the same thing.
     *((lambda *_: _Array(), f'numpy.{core}.multiarray._reconstruct') for core in ('_core', 'core')),
     *((_scalar, f'numpy.{core}.multiarray.scalar') for core in ('_core', 'core')),
-]
-_PICKLE: list = [
-    (_empty_bytes, 'builtins.bytes'),
-    # PyTorch's own would unpickle whatever the bytes of a tensor contain.
-    (lambda data: load_torch(io.BytesIO(data), 'a tensor'), 'torch.storage._load_from_bytes'),
 ]
 
 
@@ -121,8 +115,26 @@ def load_pickle(file: BinaryIO, source: str) -> Any:
     # As torch.save wrote files before 1.6: three pickles, the data, and the keys of storages.
     before = (serialization.MAGIC_NUMBER, serialization.PROTOCOL_VERSION, {})
     head, tail = b''.join(pickle.dumps(part, 2) for part in before), pickle.dumps([], 2)
-    whole = io.BytesIO(head + file.read() + tail)
-    return _load(whole, _PICKLE, source, 'plain data in a pickle of protocol 2', DataError)
+    content = file.read()
+    allowed = [
+        (_empty_bytes, 'builtins.bytes'),
+        (_tensors_within(len(content)), 'torch.storage._load_from_bytes'),
+    ]
+    whole = io.BytesIO(head + content + tail)
+    return _load(whole, allowed, source, 'plain data in a pickle of protocol 2', DataError)
+
+
+def _tensors_within(size: int) -> Callable:
+    """Make a reader of tensors of ``size`` bytes in all; PyTorch's own would unpickle anything."""
+
+    def load(data):
+        nonlocal size
+        size -= len(data)
+        if size < 0:
+            raise Refused('its tensors claim more numbers than the file holds')
+        return load_torch(io.BytesIO(data), 'a tensor')
+
+    return load
 
 
 class _PlainHandler(PickleHandler):
@@ -150,13 +162,11 @@ def _load(
     size = file.seek(0, os.SEEK_END)
     try:
         for content in _pickles_of(file, size):
-            # PyTorch's reader lets a pickle create one of any size.
-            if b'builtins\nbytearray\n' in content or b'__builtin__\nbytearray\n' in content:
-                raise _Refused("it asks for 'bytearray', which is not plain data")
+            check_pickles(content)
         file.seek(0)
         with _lock, serialization.safe_globals(allowed):
             value = torch.load(file, map_location=_bounded(size), weights_only=True)
-        _refuse_overlaps(value)
+        _check_values(value)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # a damaged file can make the unpickler fail in any way
@@ -166,7 +176,7 @@ def _load(
 
 def _reason(error: Exception, what: str) -> str:
     """Complete 'FILE …' with what an error of the unpickler means."""
-    if isinstance(error, (_Refused, CheckpointError)):
+    if isinstance(error, (Refused, CheckpointError)):
         return f'was refused: {error}'
     if found := re.search(r'GLOBAL (.+?)(?: was not an allowed| whose module|$)', str(error), re.M):
         return (
@@ -189,16 +199,16 @@ def _pickles_of(file: BinaryIO, size: int) -> Iterator[bytes]:
     entries = archive.infolist()
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise _Refused(f'its entry {entry.filename!r} is compressed, as torch.save never does')
+            raise Refused(f'its entry {entry.filename!r} is compressed, as torch.save never does')
     # PyTorch reads the directory where the file says it is, zipfile at the end; and of two entries
     # of a name, in which PyTorch takes A for a, each may read another one.
     names = {entry.filename.lower() for entry in entries}
     begins = min((entry.header_offset for entry in entries), default=None) == 0
     if not begins or len(names) < len(entries) or sum(e.file_size for e in entries) > size:
-        raise _Refused('it does not begin with its zip, or entries overlap or have one name')
+        raise Refused('it does not begin with its zip, or entries overlap or have one name')
     if damaged := archive.testzip():
         raise zipfile.BadZipFile(f'the CRC of {damaged} differs')
-    yield from (archive.read(name) for name in archive.namelist() if name.endswith('.pkl'))
+    yield from (archive.read(name) for name in archive.namelist() if name.lower().endswith('.pkl'))
 
 
 def _bounded(size: int) -> Callable:
@@ -208,7 +218,7 @@ def _bounded(size: int) -> Callable:
         nonlocal size
         size -= storage.nbytes()
         if size < 0:
-            raise _Refused('its tensors claim more numbers than the file holds')
+            raise Refused('its tensors claim more numbers than the file holds')
         if storage.resizable():  # in the pre-1.6 format, where it is filled later
             return torch.from_numpy(np.empty(storage.nbytes(), np.uint8)).untyped_storage()
         return storage
@@ -216,24 +226,47 @@ def _bounded(size: int) -> Callable:
     return place
 
 
-def _refuse_overlaps(value: Any) -> None:
-    """Refuse tensors that show the same few numbers many times, which a copy would write out."""
+def _check_values(value: Any) -> None:
+    """Refuse dicts whose methods are replaced, and tensors that show the same numbers often."""
     claimed, held = 0, {}
-    for _, tensor in leaves(value):
-        if torch.is_tensor(tensor) and tensor.layout == torch.strided and not tensor.is_meta:
-            claimed += tensor.numel() * tensor.element_size()
-            storage = tensor.untyped_storage()
+    for _, each in _walk(value):
+        if isinstance(each, dict):
+            others = getattr(each, '__dict__', {}).keys() - {'_metadata'}
+            if others:
+                raise Refused(f'it holds a dict with attributes of its own, {shown(others)}')
+        if torch.is_tensor(each) and each.layout == torch.strided and not each.is_meta:
+            claimed += each.numel() * each.element_size()
+            storage = each.untyped_storage()
             held[storage.data_ptr()] = storage.nbytes()
     if claimed > 2 * sum(held.values()) + 2**24:  # tied weights have two names
-        raise _Refused('its tensors claim more numbers than the file holds')
+        raise Refused('its tensors claim more numbers than the file holds')
 
 
-def leaves(value: Any, name: str = '', seen: Optional[set] = None) -> Iterator[tuple]:
-    """Yield (dotted name, value) of all that is in dicts, lists and tuples, each of them once."""
+def leaves(value: Any) -> Iterator[tuple]:
+    """Yield (dotted name, value) of all that is in dicts, lists and tuples, each of them once.
+
+    Args:
+        value (Any): The outermost of them. Keys are cut to 80 characters in names.
+    """
+    return (each for each in _walk(value) if not isinstance(each[1], (dict, list, tuple)))
+
+
+def _walk(value: Any, path: tuple = (), seen: Optional[set] = None) -> Iterator[tuple]:
+    """Yield (dotted name, value) of all that is in a value, containers too, each of them once."""
     seen = set() if seen is None else seen
+    if id(value) in seen:
+        return
+    yield '.'.join(path), value
     if not isinstance(value, (dict, list, tuple)):
-        yield name, value
-    elif id(value) not in seen:
-        seen.add(id(value))
-        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from leaves(each, f'{name}.{key}' if name else str(key), seen)
+        return
+    if len(path) > MOST_LEVELS:
+        raise Refused(f'it nests more than {MOST_LEVELS} dicts and lists')
+    seen.add(id(value))
+    # A dict from a file may have a method of another kind.
+    for key, each in dict.items(value) if isinstance(value, dict) else enumerate(value):
+        name = shown(key) if isinstance(key, tuple) else str(key)
+        yield from _walk(each, (*path, name[:MOST_CHARACTERS]), seen)
+    # Versions of modules, in a dict of weights.
+    yield from _walk(
+        getattr(value, '__dict__', {}).get('_metadata', ()), (*path, '_metadata'), seen
+    )

@@ -266,6 +266,12 @@ class TestErrors:
         with pytest.raises(ValueError, match='of any size|one after another up to a feature map'):
             build(kind)
 
+    def test_nothing_is_fetched_for_another_kind_of_network(self, monkeypatch):
+        monkeypatch.setattr(torchvision.models._api, 'load_state_dict_from_url', None)
+        for kind in ('fcn_resnet50', 'fasterrcnn_mobilenet_v3_large_fpn'):
+            with pytest.raises(ValueError, match='one after another up to a feature map'):
+                build(f'torchvision.{kind}')
+
     def test_no_weights_of_its_own(self):
         with pytest.raises(ValueError, match='ResNetTSM has no weights of its own for pretrained='):
             PANBackbone(dict(type='ResNetTSM', depth=18, pretrained=True))

@@ -4,14 +4,16 @@ import io
 import os
 import pickle
 import struct
+import time
+import zipfile
 
 import mmengine
 import pytest
 import torch
 from mmengine.fileio.handlers import file_handlers
 
-from pan_mm.utils.errors import DataError
-from pan_mm.utils.plain_data import load_pickle, plain_pickles
+from pan_mm.utils.errors import CheckpointError, DataError
+from pan_mm.utils.plain_data import leaves, load_pickle, load_torch, plain_pickles
 
 
 class RunsCode:
@@ -52,3 +54,137 @@ def test_small_files_take_little_memory(tmp_path):
 def test_another_protocol_is_named(tmp_path):
     with pytest.raises(DataError, match='a.pkl is not plain data in a pickle of protocol 2'):
         load_pickle(io.BytesIO(pickle.dumps([1], 4)), 'a.pkl')
+
+
+def name_of(module, name):
+    return f'c{module}\n{name}\n'.encode()
+
+
+def text(value):
+    return b'X' + struct.pack('<I', len(value.encode())) + value.encode()
+
+
+def saved(body, name='data.pkl', weight=1.0):
+    """Write what torch.save does, with opcodes of one's own."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED) as archive:
+        archive.writestr(f'archive/{name}', b'\x80\x02' + body + b'.')
+        archive.writestr('archive/version', '3\n')
+        archive.writestr('archive/byteorder', 'little')
+        archive.writestr('archive/data/0', struct.pack('<f', weight))
+    return file.getvalue()
+
+
+def doubled(times):
+    """A tuple of itself, twice, and so on."""
+    return b')' + b'q\x09h\x09\x86' * times
+
+
+def hex_of(times):
+    encode = name_of('_codecs', 'encode')
+    data = encode + text('a' * 1000) + text('latin1') + b'\x86R'
+    return encode * times + data + (text('hex') + b'\x86R') * times
+
+
+EMPTY_DICT = name_of('collections', 'OrderedDict') + b')R'
+ENCODE = name_of('_codecs', 'encode')
+STORAGE = b'(' + text('storage') + name_of('torch', 'FloatStorage') + text('0') + text('cpu')
+WEIGHT = (
+    *(name_of('torch._utils', '_rebuild_tensor_v2'), b'(', STORAGE, b'K\x01tQ'),
+    *(b'K\x00K\x01\x85K\x01\x85\x89', EMPTY_DICT, b'tR'),
+)
+TENSOR = name_of('torch', 'FloatTensor')
+ATTRIBUTES = (
+    *(name_of('torch._tensor', '_rebuild_from_type_v2'), b'('),
+    *(name_of('torch._utils', '_rebuild_tensor_v2'), name_of('torch', 'Tensor')),
+    b')}' + text('isfinite') + ENCODE + b'stR',
+)
+SHADOWED = b'}' + text('items') + ENCODE + b'sb'
+HUGE = pickle.dumps(2**30, 2)[2:-1]
+OPCODES = {
+    'tuples in one another': (b'})' + b'\x85' * 10**6 + b'Ns', 'nests tuples of more than 1,000'),
+    'tuples of the same': (b'}' + doubled(60) + b'Ns', 'nests tuples of more than 1,000 items'),
+    'a set of them': (name_of('builtins', 'set') + b'](' + doubled(60) + b'e\x85R', 'nests tuples'),
+    'a long key': (b'}(' + b'N' * 1001 + b'tNs', 'nests tuples'),
+    'long tuples in a list': (b']((' + b'N' * 1001 + b'te', 'nests tuples'),
+    'codecs': (hex_of(24), 'nests more than 6 calls'),
+    'bytearray': (name_of('builtins', 'bytearray') + HUGE + b'\x85R', "asks for 'bytearray'"),
+    'a tensor without data': (TENSOR + HUGE + b'\x85R', "asks for 'FloatTensor'"),
+    'a tensor of attributes': (b''.join(ATTRIBUTES), "asks for '_rebuild_from_type_v2'"),
+    'a dict of attributes': (
+        EMPTY_DICT + SHADOWED,
+        r"a dict with attributes of its own, \{'items'",
+    ),
+    'lists in lists': (b']' * 10**5 + b'a' * (10**5 - 1), 'more than 100 dicts and lists'),
+}
+
+
+@pytest.mark.parametrize('opcodes', OPCODES)
+@pytest.mark.parametrize('form', ['checkpoint', 'pickle'])
+def test_opcodes_without_bounds(opcodes, form):
+    body, message = OPCODES[opcodes]
+    begin = time.perf_counter()
+    if form == 'checkpoint':
+        with pytest.raises(CheckpointError, match=f'^a was refused: .*{message}'):
+            load_torch(io.BytesIO(saved(body)), 'a')
+    else:
+        with pytest.raises(DataError, match=f'^a was refused: .*{message}'):
+            load_pickle(io.BytesIO(b'\x80\x02' + body + b'.'), 'a')
+    assert time.perf_counter() - begin < 1
+
+
+def test_every_pickle_of_a_zip_is_checked():
+    body, message = OPCODES['bytearray']
+    with pytest.raises(CheckpointError, match=message):
+        load_torch(io.BytesIO(saved(body, 'DATA.PKL')), 'a')
+
+
+def test_dicts_of_weights_hide_nothing():
+    """Their versions of modules, which PyTorch notes on them, are read and checked too."""
+    named = EMPTY_DICT + text('w') + b''.join(WEIGHT) + b's'
+    value = load_torch(io.BytesIO(saved(named, weight=2.0)), 'a')
+    assert value['w'].tolist() == [2.0]
+    inner = EMPTY_DICT + SHADOWED
+    with pytest.raises(CheckpointError, match='attributes of its own'):
+        load_torch(io.BytesIO(saved(named + b'}' + text('_metadata') + inner + b'sb')), 'a')
+    file = io.BytesIO()
+    weights = torch.nn.Linear(2, 1).state_dict()
+    torch.save(weights, file)
+    assert load_torch(file, 'a')._metadata == weights._metadata
+
+
+@pytest.mark.parametrize('is_zip', [True, False])
+def test_what_training_saves_is_within_the_bounds(is_zip):
+    names = tuple(f'class {i}' for i in range(3142))
+    numbers = [i + 0.5 for i in range(100_000)]
+    inner = dict(names=names, numbers=numbers, shapes=[(1, 2), (3, (4, 5))])
+    # As bytes of a tensor, opcodes mean nothing.
+    weight = torch.full((10**6,), 0x85, dtype=torch.uint8)
+    file = io.BytesIO()
+    torch.save(dict(meta=inner, w=weight), file, _use_new_zipfile_serialization=is_zip)
+    begin = time.perf_counter()
+    value = load_torch(file, 'a')
+    assert time.perf_counter() - begin < 2
+    assert value['meta'] == inner
+    assert torch.equal(value['w'], weight)
+
+
+def test_tensors_of_a_pickle_claim_no_more_than_the_file():
+    file = io.BytesIO()
+    torch.save(torch.zeros(50_000), file, _use_new_zipfile_serialization=False)
+    data = ENCODE + text(file.getvalue().decode('latin1')) + text('latin1') + b'\x86R'
+    tensor = name_of('torch.storage', '_load_from_bytes') + b'h\x01\x85R'
+    begin = time.perf_counter()
+    content = b'\x80\x02](' + data + b'q\x01' + tensor * 2000 + b'e.'
+    with pytest.raises(DataError, match='its tensors claim more numbers than the file holds'):
+        load_pickle(io.BytesIO(content), 'a')
+    assert time.perf_counter() - begin < 1
+    value = load_pickle(io.BytesIO(b'\x80\x02](' + data + b'q\x01' + tensor + b'e.'), 'a')
+    assert torch.equal(value[1], torch.zeros(50_000))
+
+
+def test_names_of_leaves_are_short():
+    key = 'k' * 1000
+    names = dict(leaves({key: [1, {('a',) * 1000: 2.5}], 'b': (None,)}))
+    long, short = f'{key[:80]}.0', "('a', 'a', 'a', 'a', 'a', 'a', ...)"
+    assert names == {long: 1, f'{key[:80]}.1.{short}': 2.5, 'b.0': None}

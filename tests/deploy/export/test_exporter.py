@@ -1,5 +1,6 @@
 """Exported files, run by the runtimes that will run them."""
 
+import json
 import os
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from pan_mm.cli import main
 from pan_mm.deploy.export import exporter as module
 from pan_mm.deploy.export.exporter import export, random_frames
 from pan_mm.inference.recognizer import load_recognizer
-from pan_mm.inference.runtime import ExportedModel
+from pan_mm.inference.runtime import METADATA, ExportedModel
+from pan_mm.utils.errors import CheckpointError
 
 ROOT = Path(__file__).resolve().parents[3]
 SHAPE = (16, 3, 64, 64)
@@ -116,6 +118,39 @@ class TestOnnx:
         sizes = frames.type.tensor_type.shape.dim
         assert frames.type.tensor_type.elem_type == onnx.TensorProto.UINT8
         assert [size.dim_value for size in sizes] == [0, *SHAPE]
+
+    @pytest.mark.parametrize(
+        ('key', 'value', 'message'),
+        [
+            ('dtype', 'load', 'the dtype of its frames is not one of uint8, float32'),
+            ('dtype', 'int64', 'the dtype of its frames is not one of uint8, float32'),
+            ('frames', [0, 3, 64, 64], r'its frames are \(0, 3, 64, 64\), not four positive whole'),
+            ('frames', 'abcd', 'its frames are .*, not four positive whole numbers'),
+            ('frames', [16, 3, 64], 'its frames are .*, not four positive whole numbers'),
+            ('classes', ['a'] * 3, r'it has 3 classes, but logits of shape \[.*, 19\]'),
+        ],
+    )
+    def test_metadata_of_another_model(self, exported, tmp_path, key, value, message):
+        onnx = pytest.importorskip('onnx')
+        proto = onnx.load(exported('.onnx'))
+        (entry,) = (entry for entry in proto.metadata_props if entry.key == METADATA)
+        metadata = json.loads(entry.value)
+        metadata[METADATA][key] = value
+        entry.value = json.dumps(metadata)
+        onnx.save(proto, tmp_path / 'a.onnx')
+        with pytest.raises(CheckpointError, match=f'a.onnx is not a model .*{message}') as caught:
+            ExportedModel(tmp_path / 'a.onnx')
+        assert '\n' not in str(caught.value)
+
+    def test_another_input(self, exported, tmp_path):
+        onnx = pytest.importorskip('onnx')
+        proto = onnx.load(exported('.onnx'))
+        proto.graph.input[0].name = 'pixels'
+        for node in proto.graph.node:
+            node.input[:] = ['pixels' if name == 'frames' else name for name in node.input]
+        onnx.save(proto, tmp_path / 'a.onnx')
+        with pytest.raises(CheckpointError, match=r"its inputs are \['pixels'\], not frames"):
+            ExportedModel(tmp_path / 'a.onnx')
 
     def test_other_config_is_refused(self, exported, make_config):
         larger = make_config(more="test_pipeline[4] = dict(type='CenterCrop', crop_size=72)\n")

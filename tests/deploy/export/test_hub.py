@@ -240,7 +240,12 @@ class TestUntrusted:
             ('test_pipeline.1', dict(type='VideoDecode'), 'must sample frames once'),
             ('test_pipeline.1.clip_len', 0, 'has clip_len'),
             ('test_pipeline.1.num_clips', dict(type='x'), 'has num_clips'),
-            ('test_pipeline.1.num_clips', 50_000, 'out of bounds'),
+            ('test_pipeline.1.num_clips', 1_025, 'has num_clips=1025'),
+            ('model.backbone.num_segments', 1_025, r'num_segments=1025, not 1 to 1,024'),
+            ('model.backbone.num_segments', [8], r'num_segments=\[8\], not 1 to 1,024'),
+            ('model.backbone.num_segments', 8.0, 'num_segments=8.0, not 1 to 1,024'),
+            ('model.cls_head.num_segments', 0, 'num_segments=0, not 1 to 1,024'),
+            ('model.backbone.clip_len', -1, 'clip_len=-1, not 1 to 1,024'),
             ('test_pipeline.1.twice_sample', 1, 'has twice_sample'),
             ('test_pipeline.3.lazy', True, 'has lazy'),
             ('test_pipeline.3', {'type': 'Resize', 'scale.0': 64}, 'has scale.0'),
@@ -255,6 +260,17 @@ class TestUntrusted:
     def test_what_could_run_code_is_refused(self, place, value, message, change):
         with pytest.raises(PANError, match=message):
             change(place, value)
+
+    @pytest.mark.parametrize('name', ['fasterrcnn_resnet50_fpn', 'fcn_resnet50', 'r3d_18'])
+    def test_networks_of_torchvision_are_of_pictures_classes(self, name, change, monkeypatch):
+        """Builders of the others may fetch weights, whatever their config says."""
+        monkeypatch.setattr('torch.hub.download_url_to_file', None)
+        for kind in (f'torchvision.{name}', f'torchvision/{name}'):
+            with pytest.raises(PANError, match=f"names '{kind}', which is not a part .*") as caught:
+                change('model.backbone.backbone', dict(type=kind))
+            assert '\n' not in str(caught.value)
+        with pytest.raises(CheckpointError, match='has the shape'):
+            change('model.backbone.backbone', dict(type='torchvision.resnet50'))
 
     @pytest.mark.parametrize(
         ('stream', 'message'),
