@@ -15,6 +15,7 @@ IN_A_FOLDER_OF_THEIR_OWN = (
     ('deploy/export/exporter.py', '_write_onnx'),
     ('deploy/export/quantization.py', 'quantize'),
     ('deploy/server/', ''),
+    ('deploy/ray_storage.py', 'copy'),
 )
 WRITERS = {
     *('write_text', 'write_bytes', 'imwrite', 'savez', 'savez_compressed', 'savefig', 'save_file'),

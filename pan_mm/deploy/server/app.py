@@ -168,7 +168,7 @@ class Api:
         async with self.decoder(path) as clip:
             inputs = torch.from_numpy(clip.inputs)
             answer = await self.recognize(inputs)
-            answer['seconds']['decoding'] = clip.seconds
+            answer['seconds'] = dict(decoding=clip.seconds, **answer['seconds'])
             seen = wants_pictures and await _in(self.model_thread, self._inspect, inputs)
         if wants_pictures:
             drawn = await _in(self.picture_thread, pictures, seen) if seen else []

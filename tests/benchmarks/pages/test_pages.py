@@ -137,13 +137,6 @@ def gpu(file, method, other, part='methods', key='frames_per_second'):
     return rows[method] / rows[other]
 
 
-def tile(file):
-    """Time of the tile that ships over the time of the fastest one."""
-    tuning = read_report(file)['results'][0]['tuning']
-    ms = {(t['block'], t['rows'], t['warps']): t['ms'] for t in tuning if 'ms' in t}
-    return ms[64, 4, 4] / min(ms.values())
-
-
 H16, H32 = 'motion_h200-bfloat16', 'motion_h200-float32'
 IN_RESULTS = {
     'PAN PA leads TSM by {:.1f} points and PAN RGB, which has the same head, by {:.1f}.': lambda: (
@@ -223,10 +216,6 @@ IN_PERFORMANCE = {
     'times': lambda: (
         gpu(H32, 'reference', 'triton'),
         gpu(H32, 'triton', 'reference', 'training', 'ms'),
-    ),
-    'The tiles that ship take {:.0f} to {:.0f} % longer': lambda: (
-        100 * tile(H16) - 100,
-        100 * tile('motion_h200-float16') - 100,
     ),
     '{} of the {} give the same input.': lambda: (
         len(read_report('pipeline_epyc-2-cores')['equal']),
