@@ -112,6 +112,39 @@ def _count_feature_maps(recognizer2d):
     recognizer2d.Recognizer2D.extract_feat = with_segments
 
 
+# Backbones --------------------------------------------------------------------------------
+
+
+def _loads_weights_from_none(cls):
+    def needed(module):
+        try:
+            getattr(module, cls).load_original_weights(SimpleNamespace(pretrained=None), None)
+        except TypeError:
+            return True
+        except AttributeError:
+            return False
+        return False
+
+    return needed
+
+
+def _none_means_from_scratch(cls):
+    def apply(module):
+        backbone = getattr(module, cls)
+        init_weights = backbone.init_weights
+
+        @functools.wraps(init_weights)
+        def init_or_load(self):
+            if self.pretrained is None:
+                super(backbone, self).init_weights()
+            else:
+                init_weights(self)
+
+        backbone.init_weights = init_or_load
+
+    return apply
+
+
 # Visualization ----------------------------------------------------------------------------
 
 
@@ -221,6 +254,18 @@ REPAIRS = (
         module='mmaction.models.recognizers.recognizer2d',
         needed=_counts_frames,
         apply=_count_feature_maps,
+    ),
+    *(
+        Repair(
+            name=f'{name}-from-scratch',
+            reason=f'{cls}(pretrained=None) loads weights from None unless pretrained2d=False '
+            f'(mmaction/models/backbones/{name}.py)',
+            until='pretrained=None means random weights',
+            module=f'mmaction.models.backbones.{name}',
+            needed=_loads_weights_from_none(cls),
+            apply=_none_means_from_scratch(cls),
+        )
+        for name, cls in (('resnet_tsm', 'ResNetTSM'), ('mobilenet_v2_tsm', 'MobileNetV2TSM'))
     ),
     Repair(
         name='visualization-hook',

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mmaction.engine.hooks import VisualizationHook
-from mmaction.models import Recognizer2D, TSNHead
+from mmaction.models import MobileNetV2TSM, Recognizer2D, ResNetTSM, TSNHead
 from mmaction.models.heads import BaseHead
 from mmaction.models.localizers import DRN
 from mmaction.registry import MODELS
@@ -154,6 +154,26 @@ def test_heads_count_feature_maps(upstream_fault):
         assert model.extract_feat(frames)[1]['num_segs'] == 8
         with upstream_fault('feature-maps', RuntimeError, 'invalid for input|is invalid'):
             unwrap(Recognizer2D.extract_feat)(model, frames, stage='head')
+
+
+class TestFromScratch:
+    @pytest.mark.parametrize(
+        'build', [lambda: ResNetTSM(18, pretrained=None), lambda: MobileNetV2TSM(pretrained=None)]
+    )
+    def test_none(self, build, upstream_fault):
+        backbone = build()
+        before = [parameter.clone() for parameter in backbone.parameters()]
+        backbone.init_weights()
+        assert any(not torch.equal(a, b) for a, b in zip(before, backbone.parameters()))
+        with upstream_fault(f'{type(backbone).__name__} from scratch', TypeError):
+            unwrap(type(backbone).init_weights)(backbone)
+
+    def test_weights_still_load(self, tmp_path):
+        source = ResNetTSM(18, is_shift=False)
+        torch.save(source.state_dict(), tmp_path / 'r18.pth')
+        backbone = ResNetTSM(18, is_shift=False, pretrained=str(tmp_path / 'r18.pth'))
+        backbone.init_weights()
+        torch.testing.assert_close(backbone.conv1.conv.weight, source.conv1.conv.weight)
 
 
 class TestVisualizationHook:

@@ -269,7 +269,7 @@ def test_compiles_for_a_gpu_within_its_registers(capability, is_backward):
         spilled = int(re.search(r'(\d+) bytes spill stores', text)[1])
         registers = int(re.search(r'Used (\d+) registers', text)[1])
         blocks = variant.blocks
-        assert spilled <= (96 if is_backward else 0), (dtype, layout, precision, spilled)
+        assert spilled <= (160 if is_backward else 0), (dtype, layout, precision, spilled)
         assert registers * variant.threads(name) * blocks <= 65536
         assert (variant.shared_bytes(name) + 1024) * blocks <= shared_of_a_processor
         assert variant.shared_bytes(name) <= 48 * 1024  # more needs a setting of the driver
