@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 MOST_ITEMS, MOST_CALLS = 1_000, 6
 PICKLES = 5  # at most, in a file of PyTorch before 1.6; the bytes of its tensors follow
-# Each takes memory without bounds, or makes a tensor with attributes of its own.
+# Each takes memory without bounds.
 REFUSED_NAMES = re.compile(
-    r'(builtins|__builtin__) bytearray|torch[.\w]* \w*Tensor|torch\._tensor _rebuild_from_type_v2|'
+    r'(builtins|__builtin__) bytearray|torch[.\w]* \w+Tensor|'
     r'torch\._utils _rebuild_device_tensor_from_cpu_tensor'
 )
 # The stack holds for each value the items of a tuple, with those of tuples in it, and the calls

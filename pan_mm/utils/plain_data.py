@@ -227,13 +227,15 @@ def _bounded(size: int) -> Callable:
 
 
 def _check_values(value: Any) -> None:
-    """Refuse dicts whose methods are replaced, and tensors that show the same numbers often."""
+    """Refuse what has other methods, and tensors that show the same numbers often."""
     claimed, held = 0, {}
     for _, each in _walk(value):
         if isinstance(each, dict):
             others = getattr(each, '__dict__', {}).keys() - {'_metadata'}
             if others:
                 raise Refused(f'it holds a dict with attributes of its own, {shown(others)}')
+        if torch.is_tensor(each) and any(hasattr(torch.Tensor, name) for name in vars(each)):
+            raise Refused('it holds a tensor whose methods are replaced')
         if torch.is_tensor(each) and each.layout == torch.strided and not each.is_meta:
             claimed += each.numel() * each.element_size()
             storage = each.untyped_storage()
