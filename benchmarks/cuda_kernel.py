@@ -14,8 +14,6 @@ import argparse
 import io
 import json
 import re
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -24,6 +22,7 @@ import torch
 
 from pan_mm.ops.cuda import MARGIN, Variant, choose_variant, compile_program
 
+from .kernel_counts import cuobjdump, instructions_of
 from .timing import environment, show, write_report
 
 CAPABILITIES = ((8, 0), (9, 0), (10, 0))
@@ -59,18 +58,8 @@ class Instruction(NamedTuple):
 
 def disassemble(code: bytes, kernel: str) -> list:
     """The instructions of a kernel of a program."""
-    import triton
-
-    tool = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'
-    with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
-        file.write(code)
-        file.flush()
-        command = [tool, '-sass', '-fun', kernel, file.name]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    lines = re.findall(
-        r'^\s+/\*([0-9a-f]{4,5})\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)(.*?);', text, re.MULTILINE
-    )
-    return [Instruction(int(address, 16), *rest) for address, *rest in lines]
+    text = cuobjdump(code, '-sass', '-fun', kernel)
+    return [Instruction(*each) for each in instructions_of(text)]
 
 
 def loops(instructions: list) -> Iterator[list]:

@@ -91,25 +91,34 @@ def compile_kernel(
     return compile_triton(source, target=target, options=options), settings
 
 
-def disassemble(compiled: Any) -> tuple[list, int]:
-    """Instructions (address, name, operands) of a kernel, and its registers."""
+def cuobjdump(code: bytes, *options: str) -> str:
+    """What NVIDIA's tool, which comes with Triton, prints of machine code."""
     import triton
 
     tool = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'
     with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
-        file.write(compiled.asm['cubin'])
+        file.write(code)
         file.flush()
-        text, usage = (
-            subprocess.run([tool, option, file.name], capture_output=True, text=True, check=True)
-            for option in ('-sass', '-res-usage')
-        )
+        command = [tool, *options, file.name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
+
+
+def instructions_of(text: str) -> list:
+    """Instructions (address, name, operands) in what :func:`cuobjdump` prints."""
     lines = re.findall(
-        r'^\s+/\*([0-9a-f]{4,5})\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)(.*?);', text.stdout, re.MULTILINE
+        r'^\s+/\*([0-9a-f]{4,5})\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)(.*?);', text, re.MULTILINE
     )
-    instructions = [(int(address, 16), name, rest) for address, name, rest in lines]
+    return [(int(address, 16), name, rest) for address, name, rest in lines]
+
+
+def disassemble(compiled: Any) -> tuple[list, int]:
+    """Instructions of a kernel, and its registers."""
+    code = compiled.asm['cubin']
+    instructions = instructions_of(cuobjdump(code, '-sass'))
     while instructions and instructions[-1][1] in ('NOP', 'BRA'):  # padding of the last line
         instructions.pop()
-    return instructions, int(re.search(r'REG:(\d+)', usage.stdout + usage.stderr)[1])
+    return instructions, int(re.search(r'REG:(\d+)', cuobjdump(code, '-res-usage'))[1])
 
 
 def loop(instructions: list) -> list:

@@ -112,23 +112,13 @@ def _recognize(args, stdout):
     workers = args.workers if len(videos) > 1 else 0  # a process takes time to start
     if workers:
         preload()
-    config, checkpoint = chosen_model(args)
-    inferencer = PANInferencer(
-        config,
-        checkpoint,
-        device=args.device,
-        batch_size=args.batch_size,
-        label_map=args.label_map,
-        topk=args.topk,
-        num_workers=workers,
-        optimize=args.optimize,
-        reject=not args.no_reject,
-    )
+    settings = _settings(args)
+    inferencer = PANInferencer(**settings, num_workers=workers)
     if not args.features:
         print(known_classes(inferencer), file=sys.stderr)
     with noted_interrupts() as interrupted:
         if form == 'jsonl' and args.out:
-            model = fingerprint_of(inferencer, checkpoint, args.optimize, args.features)
+            model = fingerprint_of(inferencer, settings['checkpoint'], args.optimize, args.features)
             with ResultLog(args.out, model) as log:
                 todo = [video for video in videos if video not in log.done]
                 if len(todo) < len(videos):
@@ -143,6 +133,21 @@ def _recognize(args, stdout):
     return failed, len(videos)
 
 
+def _settings(args):
+    """Arguments of a PANInferencer."""
+    config, checkpoint = chosen_model(args)
+    return dict(
+        config=config,
+        checkpoint=checkpoint,
+        device=args.device,
+        batch_size=args.batch_size,
+        label_map=args.label_map,
+        topk=args.topk,
+        optimize=args.optimize,
+        reject=not args.no_reject,
+    )
+
+
 def _sources(args):
     return [*args.videos, *([f'@{args.list}'] if args.list else [])]
 
@@ -154,18 +159,12 @@ def _run_on_ray(args):
         from pan_mm.deploy import ray
     except ModuleNotFoundError as error:
         raise ImportError(f'--ray needs Ray ({error}); pip install "ray[data,serve]"') from error
-    config, checkpoint = chosen_model(args)
+    settings = _settings(args)
     ray.connect(args.ray)
-    settings = dict(
-        config=config,
-        checkpoint=checkpoint,
-        batch_size=args.batch_size,
-        label_map=args.label_map and os.path.abspath(args.label_map),
-        topk=args.topk,
-        optimize=args.optimize,
-        reject=not args.no_reject,
-        **(dict(device=args.device) if args.device else {}),
-    )
+    if args.device is None:
+        del settings['device']  # it follows from --num-gpus
+    if args.label_map:
+        settings['label_map'] = os.path.abspath(args.label_map)
     try:
         counts = ray.predict_videos(
             _sources(args),

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pan_mm.apis import PANInferencer
 from pan_mm.deploy.server.limits import Limits
+from pan_mm.deploy.server.token import read_token
 from pan_mm.inference.zoo import find_model
 
 from .options import add_cfg_options, add_model, add_optimize, chosen_model
 
 EXTRA = 'demo'
-LEAST_TOKEN = 16  # characters
 
 
 def add_arguments(parser):
@@ -103,22 +103,3 @@ def run(args):
         hosts = [*own_names(args.host), *args.host_name]
         app = create_app(inferencer, limits, hosts, token, title, args.stride)
     run_server(app, args.host, args.port)
-
-
-def read_token(path):
-    """Read the token in a file, without the space around it.
-
-    Raises:
-        ValueError: If it is too short, or has characters that a header cannot hold.
-    """
-    if path is None:
-        return None
-    token = Path(path).read_text(encoding='utf-8').strip()
-    if Path(path).stat().st_mode & 0o077:
-        print(f'warning: others can read the token; chmod 600 {path}', file=sys.stderr)
-    if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or ' ' in token:
-        raise ValueError(
-            f'{path} must hold a token of {LEAST_TOKEN} characters or more, without spaces; '
-            'openssl rand -hex 32 makes one'
-        )
-    return token

@@ -10,7 +10,6 @@ one would reach several replicas.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Optional
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
@@ -20,6 +19,7 @@ from starlette.applications import Starlette
 from pan_mm.deploy.server.app import create_app
 from pan_mm.deploy.server.decoding import Decoder
 from pan_mm.deploy.server.limits import Limits
+from pan_mm.deploy.server.token import read_token
 from pan_mm.inference.inferencer import PANInferencer
 from pan_mm.inference.zoo import choose
 
@@ -99,7 +99,7 @@ class Server:
             decoding=o.batch_size,
             cameras=0,
         )
-        token = o.token_file and Path(o.token_file).read_text(encoding='utf-8').strip()
+        token = read_token(o.token_file)
         self.decoder = Decoder(inferencer.pipeline, limits)
         return create_app(inferencer, limits, o.hosts, token, o.title, batched=self.batched)
 

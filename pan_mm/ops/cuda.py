@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from . import plain
+from .kernels import filters_obstacle, on_device
 
-SIZES, MAX_FILTERS, MAX_CHANNELS = (3, 5, 7), 8, 3
+MAX_FILTERS, MAX_CHANNELS = 8, 3
 SHARES = 64  # blocks that look for the largest gradient
 PLANAR, INTERLEAVED, ANY = range(3)
 DTYPES = {
@@ -32,12 +33,8 @@ SOURCES = ('primitives.cuh', 'persistence.cu')
 
 def obstacle(frames: Tensor, weight: Tensor) -> Optional[str]:
     """Why these kernels cannot take these tensors, None where they can."""
-    num_filters, channels, size, _ = weight.shape
-    if size not in SIZES or num_filters > MAX_FILTERS or channels > MAX_CHANNELS:
-        return (
-            f'takes up to {MAX_FILTERS} filters of 3 × 3, 5 × 5 or 7 × 7 over up to '
-            f'{MAX_CHANNELS} channels, got weight {tuple(weight.shape)}'
-        )
+    if reason := filters_obstacle(weight, MAX_FILTERS, MAX_CHANNELS):
+        return reason
     if frames.dtype not in DTYPES or weight.dtype == torch.float64:
         return 'has no float64'
     return None
@@ -56,7 +53,7 @@ def forward(
     variant = choose_variant(frames, precision, dtype)
     maps = frames.new_empty((batch, num_frames - 1, height, width), dtype=dtype)
     fragments = _prepare(variant, weight, std)
-    with _on(frames):
+    with on_device(frames):
         load('forward', variant, frames.device)(
             (batch * variant.tiles(height, width), num_frames - 1),
             *_pointers(maps, frames, fragments),
@@ -109,7 +106,7 @@ def _filters_gradient(
     blocks = min(units, kernel.capacity)
     partial = frames.new_empty((blocks, 7 * channels, 128), dtype=torch.float32)
     grad_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
-    with _on(frames):
+    with on_device(frames):
         kernel(
             (blocks, 1),
             *_pointers(partial, grad_maps, frames, fragments),
@@ -218,7 +215,7 @@ def _prepare(
     shares = 0 if grad_maps is None else SHARES
     fragments = weight.new_empty(variant.fragments + 1 + shares, dtype=torch.int32)
     gradients, count = (0, 0) if grad_maps is None else (grad_maps.data_ptr(), grad_maps.numel())
-    with _on(weight):
+    with on_device(weight):
         load('prepare', variant, weight.device)(
             (1 + shares, 1),
             *_pointers(fragments, weight),
@@ -237,10 +234,6 @@ def _pointers(*tensors: Tensor) -> list:
 def _deviations(std: Optional[Sequence[float]]) -> list:
     values = [1.0] * MAX_CHANNELS if std is None else [*std, 1.0, 1.0][:MAX_CHANNELS]
     return [c_float(value) for value in values]
-
-
-def _on(tensor: Tensor) -> Any:
-    return torch.cuda.device(tensor.device if tensor.is_cuda else -1)  # -1: none
 
 
 # ---- Compiling and starting

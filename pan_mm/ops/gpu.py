@@ -30,7 +30,6 @@ result divided by it. float32 frames are multiplied as three products of TF32.
 
 import inspect
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Optional
 
 import torch
@@ -39,8 +38,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .kernels import filters_obstacle, on_device
+
 COLUMNS, OUTPUTS = 16, 8  # width of a window, of a cell
-SIZES = (3, 5, 7)
 MAX_FILTERS, MAX_CHANNELS = 16, 8
 PROGRAMS = 256  # partial sums of a channel's filters' gradient
 CHUNK = 2**24  # most features whose gradient is held at a time
@@ -78,12 +78,8 @@ _TRITON_DTYPE = {
 
 def obstacle(frames: Tensor, weight: Tensor) -> Optional[str]:
     """Why these kernels cannot take these tensors, None where they can."""
-    num_filters, channels, size, _ = weight.shape
-    if size not in SIZES or num_filters > MAX_FILTERS or channels > MAX_CHANNELS:
-        return (
-            f'takes up to {MAX_FILTERS} filters of 3 × 3, 5 × 5 or 7 × 7 over up to '
-            f'{MAX_CHANNELS} channels, got weight {tuple(weight.shape)}'
-        )
+    if reason := filters_obstacle(weight, MAX_FILTERS, MAX_CHANNELS):
+        return reason
     if torch.float64 in (frames.dtype, weight.dtype):
         return 'has no float64'
     return None
@@ -194,7 +190,7 @@ def _filled(
         DTYPE=_TRITON_DTYPE[toeplitz.dtype],
     )
     std = None if std is None else tuple(std)
-    with _device(frames):
+    with on_device(frames):
         KERNELS['toeplitz'][(channels * rows,)](
             toeplitz, scale, weight, std, *weight.stride(), len(weight), **constants
         )
@@ -292,14 +288,10 @@ def _launcher(frames: Tensor, weight: Tensor, toeplitz: Tensor) -> Callable:
             partial = args[0]
             grid = (len(partial), len(partial[0]) * partial.shape[2] // options['STEP'])
             args = (*args[:2], units * triton.cdiv(cells, options['BLOCK']), *args[2:])
-        with _device(frames):
+        with on_device(frames):
             KERNELS[name][grid](*args, **options)
 
     return launch
-
-
-def _device(frames: Tensor) -> AbstractContextManager:
-    return torch.cuda.device(frames.device) if frames.is_cuda else nullcontext()
 
 
 # Do not compile again for another batch size: no integer is specialized.
