@@ -37,8 +37,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -76,7 +75,6 @@ class Run(NamedTuple):
     draw: int
     model: str
     budget: int
-    test: bool
 
     @property
     def name(self) -> str:
@@ -163,13 +161,12 @@ def draw_clips(root: Path, run: Run) -> tuple:
     return [names[label] for label in chosen], {**parts, 'train': train}
 
 
-def runs_of(stage: dict, leaders: Sequence = ()) -> list:
+def runs_of(stage: dict) -> list:
     """Runs of a stage of the list, in order."""
-    models = leaders if stage['models'] == 'leaders' else stage['models']
     return [
-        Run(dataset, stage['setting'], draw, model, stage['budget'], stage.get('test', True))
+        Run(dataset, stage['setting'], draw, model, stage['budget'])
         for draw in stage['draws']
-        for model in models
+        for model in stage['models']
         for dataset in DATASETS
     ]
 
@@ -205,23 +202,8 @@ class Bench:
         return json.loads(self.costs_path.read_text()) if self.costs_path.exists() else {}
 
     def runs(self) -> list:
-        """All runs in order; those of leaders have the model None until the results decide."""
-        leaders = self._leaders()
-        return [run for stage in self.stages for run in runs_of(stage, leaders)]
-
-    def _leaders(self):
-        rows = {row['run']: row for row in self.rows}
-        accuracy = defaultdict(list)
-        screening = [stage for stage in self.stages if stage.get('screening')]
-        for run in (run for stage in screening for run in runs_of(stage)):
-            if run.name not in rows:
-                return [None] * 4
-            accuracy[run.model].append(float(rows[run.name]['val_accuracy']))
-        order = sorted(accuracy, key=lambda model: -np.mean(accuracy[model]))
-        rest = order[3:]
-        if not any(model.startswith('tsm') for model in order[:3]):
-            rest = [model for model in rest if model.startswith('tsm')]
-        return order[:3] + rest[:1]
+        """All runs in order."""
+        return [run for stage in self.stages for run in runs_of(stage)]
 
     def print_plan(self) -> None:
         """Print the runs in order, and the hours that are left."""
@@ -229,7 +211,7 @@ class Bench:
         hours = 0
         for number, run in enumerate(self.runs(), 1):
             state = 'done' if run.name in done else f'from hour {hours:.1f}'
-            print(f'{number:3} {run.name.replace("None", "leader"):64} {state}')
+            print(f'{number:3} {run.name:64} {state}')
             hours += 0 if run.name in done else (run.budget + OVERHEAD) / 3600
         print(f'{hours:.1f} hours of one core are left', flush=True)
 
@@ -245,14 +227,13 @@ class Bench:
 
     def _todo(self, failed):
         gone = failed | {row['run'] for row in self.rows}
-        return [run for run in self.runs() if run.model and run.name not in gone]
+        return [run for run in self.runs() if run.name not in gone]
 
     def _do(self, run):
         folder = self.work_dirs / run.name
         folder.mkdir(parents=True, exist_ok=True)
         classes, parts = draw_clips(self.data, run)
-        tested = {key: parts[key] for key in ('train', 'val', 'test') if run.test or key != 'test'}
-        for key, clips in dict(train=parts['train'], tested=sum(tested.values(), [])).items():
+        for key, clips in dict(train=parts['train'], tested=sum(parts.values(), [])).items():
             text = ''.join(f'{clip.path} {clip.label}\n' for clip in clips)
             (folder / f'{key}.txt').write_text(text, encoding='utf-8')
         cost = self._cost_of(run)
@@ -276,7 +257,7 @@ class Bench:
             resumed=resumed,
             train_loss=last_loss(folder),
             ln_classes=round(math.log(CLASSES), 3),
-            **self._accuracies(run, folder, tested),
+            **self._accuracies(run, folder, parts),
             classes=';'.join(classes),
             seed=run.draw,
             **environment(),
@@ -357,13 +338,13 @@ class Bench:
             backbone=backbone, pixels=size, batch=BATCH, learning_rate=rate, dtype='bfloat16'
         )
 
-    def _accuracies(self, run, folder, tested):
+    def _accuracies(self, run, folder, parts):
         """Accuracy of each part, right ones per class; writes the scores."""
         with open(folder / 'scores.pkl', 'rb') as file:
             samples = pickle.load(file)
         scores = np.stack([sample['pred_score'].float().numpy() for sample in samples])
-        part = np.repeat(list(tested), [len(clips) for clips in tested.values()])
-        clips = sum(tested.values(), [])
+        part = np.repeat(list(parts), [len(clips) for clips in parts.values()])
+        clips = sum(parts.values(), [])
         labels = np.array([clip.label for clip in clips])
         if [int(sample['gt_label']) for sample in samples] != labels.tolist():
             raise ValueError(f'{folder}/scores.pkl has the labels of other clips')
@@ -380,7 +361,7 @@ class Bench:
                 for c in range(CLASSES)
             ]
             result[f'{key}_right'] = ' '.join(f'{a}/{b}' for a, b in counts) if own.any() else ''
-            result[f'{key}_groups'] = len({c.group for c in tested.get(key, []) if c.group}) or ''
+            result[f'{key}_groups'] = len({c.group for c in parts[key] if c.group}) or ''
         return result
 
     def _append(self, row):

@@ -120,7 +120,7 @@ def motionshapes() -> str:
 
 def own_recipe() -> str:
     """Test accuracy of models trained for the same time on ten clips a class."""
-    rows = pd.read_csv(RESULTS / 'own_recipe' / 'own_recipe.csv').query('test')
+    rows = pd.read_csv(RESULTS / 'own_recipe' / 'own_recipe.csv')
     cells = rows['test_accuracy'].map('{:.1f}'.format) + ' of ' + rows['test_clips'].astype(str)
     keys = ['draw', 'budget', 'model']
     columns = rows.assign(cell=cells).pivot(index=keys, columns='dataset', values='cell').dropna()
