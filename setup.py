@@ -20,7 +20,7 @@ MIM_FILES = ('configs', 'tools', 'model-index.yml', 'dataset-index.yml')
 def read_version():
     names = {}
     exec((ROOT / 'pan_mm' / 'version.py').read_text(encoding='utf-8'), names)
-    return names['__version__']
+    return names['__version__'], names['ADDRESS']
 
 
 def read_requirements(name):
@@ -85,9 +85,11 @@ def read_long_description():
     return readme.read_text(encoding='utf-8') if readme.exists() else ''
 
 
+version, address = read_version()
 setup(
     name='pan_mm',
-    version=read_version(),
+    version=version,
+    **(dict(url=address) if '://' in address else {}),
     description='PAN (Persistent Appearance Network) for action recognition with MMAction2',
     long_description=read_long_description(),
     long_description_content_type='text/markdown',

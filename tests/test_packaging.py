@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pan_mm.version import ADDRESS, __version__
+
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ('benchmarks', 'configs', 'pan_mm', 'projects', 'requirements', 'tests', 'tools')
 pytestmark = pytest.mark.slow
@@ -77,6 +79,39 @@ def test_wheel_holds_the_package_and_what_mim_looks_up(built, checkout):
     wanted |= {f'pan_mm/.mim/{name}' for name in indices}
     assert {name for name in names if 'dist-info' not in name} == wanted
     assert not any('mmcv' in line or 'torchvision' in line for line in needs), needs
+
+
+def test_metadata_are_as_the_index_wants_them(built):
+    """The README is rendered as the index would render it."""
+    pytest.importorskip('twine')
+    files = map(str, sorted(built.iterdir()))
+    done = subprocess.run(
+        [sys.executable, '-m', 'twine', 'check', '--strict', *files], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count('PASSED') == 2, done.stdout
+
+
+def test_the_wheel_recognizes_from_an_empty_folder(built, linked_environment, tmp_path, videos):
+    environment = linked_environment()
+    (wheel,) = built.glob('*.whl')
+    for arguments in (
+        ('-m', 'pip', '--disable-pip-version-check', 'install', '--no-deps', wheel),
+        ('-m', 'pan_mm', 'predict', videos / '3.mp4', '--topk', '1', '--device', 'cpu'),
+    ):
+        done = environment.run(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert '3.mp4' in done.stdout
+    done = environment.run('-c', 'import pan_mm; print(pan_mm.__file__)')
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path), done
+
+
+def test_the_address_is_the_same_everywhere():
+    text = {name: (ROOT / name).read_text('utf-8') for name in ('README.md', 'CITATION.cff')}
+    assert f'git clone {ADDRESS}' in text['README.md']
+    # A comment until there is one: the format asks for a URL.
+    assert f'repository-code: {ADDRESS}\n' in text['CITATION.cff']
+    assert f'version: {__version__}\n' in text['CITATION.cff']
 
 
 def test_constraints_cover_what_the_readme_installs():

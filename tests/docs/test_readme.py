@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 import pan_mm
@@ -13,7 +14,7 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 
 
 def test_it_is_short():
-    assert len(README.splitlines()) <= 150
+    assert len(README.splitlines()) <= 130
 
 
 def test_badges():
@@ -40,6 +41,21 @@ def test_it_says_how_good_the_model_is_that_comes_along():
     text = f'{row[1]} % top-1 and {row[2]} % top-5'
     assert text in README and weights.with_suffix('.md').name in README
     assert weights.stat().st_size < 10e6
+
+
+@pytest.mark.slow
+def test_its_example_is_what_the_command_prints(tmp_path, clips_dir, run_tool):
+    sources = ('hmdb51_golf.avi', 'hmdb51_shoot_bow.avi', 'mit_juggling.mp4')
+    (command,) = re.findall(r'^python -m (pan_mm predict .*)$', README, re.M)
+    module, *words = command.split()
+    names = [word for word in words if '.' in word]
+    for name, source in zip(names, sources):
+        (tmp_path / name).symlink_to(clips_dir / 'labelled' / source)
+    (shown,) = re.findall(r'^```text\n(.*?)```', README, re.M | re.S)
+    printed = run_tool(module, *words, '--device', 'cpu', cwd=tmp_path, check=True).stdout
+    assert re.sub(r'[\d.]+ %', '%', printed).split() == re.sub(r'[\d.]+ %', '%', shown).split()
+    scores = [[float(x) for x in re.findall(r'([\d.]+) %', text)] for text in (printed, shown)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.5)  # processors differ
 
 
 def test_pictures_exist():
