@@ -14,6 +14,8 @@ import argparse
 import io
 import json
 import re
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -22,7 +24,6 @@ import torch
 
 from pan_mm.ops.cuda import MARGIN, Variant, choose_variant, compile_program
 
-from .kernel_counts import cuobjdump, instructions_of
 from .timing import environment, show, write_report
 
 CAPABILITIES = ((8, 0), (9, 0), (10, 0))
@@ -57,9 +58,17 @@ class Instruction(NamedTuple):
 
 
 def disassemble(code: bytes, kernel: str) -> list:
-    """The instructions of a kernel of a program."""
-    text = cuobjdump(code, '-sass', '-fun', kernel)
-    return [Instruction(*each) for each in instructions_of(text)]
+    """Take a kernel of a program apart, by NVIDIA's tool, which comes with Triton."""
+    import triton
+
+    tool = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'
+    with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
+        file.write(code)
+        file.flush()
+        command = [tool, '-sass', '-fun', kernel, file.name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    line = r'^\s+/\*([0-9a-f]{4,5})\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)(.*?);'
+    return [Instruction(int(a, 16), name, rest) for a, name, rest in re.findall(line, text, re.M)]
 
 
 def loops(instructions: list) -> Iterator[list]:

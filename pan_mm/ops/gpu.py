@@ -46,8 +46,8 @@ PROGRAMS = 256  # partial sums of a channel's filters' gradient
 CHUNK = 2**24  # most features whose gradient is held at a time
 
 # How kernels run, by the dtype of the products: cells of a block, rows of a window in a product,
-# warps of a program. Chosen among their neighbors by what `python -m benchmarks.kernel_counts`
-# counts: no spilled registers in 16 bits, then fewest instructions.
+# warps of a program. Chosen among their neighbors: no spilled registers in 16 bits, then fewest
+# instructions.
 TILES = {
     'features': {
         torch.float16: (64, 4, 4),

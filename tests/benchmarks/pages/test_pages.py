@@ -361,8 +361,6 @@ def test_what_performance_says_of_a_gpu():
     rows = read_report('recognizer_epyc-2-cores_compiled')['inference']
     ms = {row['variant']: row['ms'] for row in rows if row['model'] == 'PAN_Lite'}
     assert ms['autocast'] / ms['plain'] == pytest.approx(20, abs=0.5)
-    kernels = read_report('kernels_triton-3.9.0')['kernels']
-    assert {row['capability'] for row in kernels} == {8.0, 9.0, 10.0}
 
 
 NAMED = sorted(
