@@ -42,6 +42,38 @@ def test_equals_the_authors_code(parity_dir):
     assert checked >= 160
 
 
+MIDDLES = [2, 6, 11, 16, 20, 25, 30, 34]  # int(tick / 2 + tick * i), tick = (40 - 4 + 1) / 8
+STARTS = [0, 4, 9, 13, 18, 23, 27, 32]  # int(tick * i)
+
+
+@pytest.mark.parametrize(('twice', 'starts'), [(False, MIDDLES), (True, MIDDLES + STARTS)])
+def test_test_segments_by_hand(twice, starts):
+    results = dict(total_frames=40, start_index=0)
+    results = PANSampleFrames(clip_len=4, test_mode=True, twice_sample=twice)(results)
+    frames = [start + frame for start in starts for frame in range(4)]
+    assert results['frame_inds'].tolist() == frames and results['frame_inds'].dtype == np.int32
+    shape = results['clip_len'], results['num_clips'], results['frame_interval']
+    assert shape == (4, len(starts), 1)
+
+
+@pytest.mark.parametrize(
+    ('num_frames', 'train', 'test'),
+    [
+        (2, [0, 1, 1, 1], [0, 1, 1, 1]),  # shorter than a segment: its last frame is repeated
+        (4, [0, 1, 2, 3], [0, 1, 2, 3]),
+    ],
+)
+def test_very_short_videos_by_hand(num_frames, train, test):
+    for test_mode, expected in ((False, train), (True, test)):
+        assert sample(num_frames, clip_len=4, test_mode=test_mode).tolist() == 8 * expected
+
+
+@pytest.mark.parametrize('num_frames', [7, 8])
+def test_training_videos_of_at_most_a_frame_a_segment_start_with_the_first(num_frames):
+    np.random.seed(0)
+    assert sample(num_frames, clip_len=2)[::2].tolist() == [0] * 8
+
+
 def test_raw_frames_count_from_their_start_index():
     zero, one = (sample(40, clip_len=4, test_mode=True, start_index=i) for i in (0, 1))
     assert (one == zero + 1).all()
@@ -57,9 +89,9 @@ def test_training_starts_lie_in_equal_parts():
 
 def test_short_training_videos_get_sorted_starts():
     np.random.seed(0)
-    starts = sample(10, clip_len=4)[::4]
-    assert (np.diff(starts) >= 0).all()
-    assert starts.max() <= 6
+    starts = np.array([sample(10, clip_len=4)[::4] for _ in range(50)])
+    assert (np.diff(starts, axis=1) >= 0).all()
+    assert set(starts.flat) == set(range(7))
 
 
 @given(
@@ -93,6 +125,11 @@ class TestErrors:
     def test_twice_sample_in_training(self):
         with pytest.raises(ValueError, match='test_mode=True'):
             PANSampleFrames(clip_len=4, twice_sample=True)
+
+    def test_twice_sample_in_a_test_is_fine(self):
+        assert 'clip_len=4, num_clips=8, twice_sample=True' in repr(
+            PANSampleFrames(clip_len=4, test_mode=True, twice_sample=True)
+        )
 
     def test_no_frames(self):
         results = dict(total_frames=0, start_index=0, filename='empty.mp4')

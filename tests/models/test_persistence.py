@@ -28,6 +28,20 @@ class TestShapes:
         assert sum(p.numel() for p in pa.parameters()) == 4 * 9
 
 
+class TestStart:
+    def test_filters_are_the_papers_and_small(self):
+        weight = PersistenceOfAppearance().conv.weight
+        assert weight.shape == (8, 3, 7, 7) and PersistenceOfAppearance().conv.bias is None
+        assert weight.std().item() == pytest.approx(0.001, rel=0.1)
+        assert weight.mean().abs() < 0.0002
+
+    def test_with_a_delta_it_is_the_norm_of_the_differences(self):
+        pa = PersistenceOfAppearance(init_std=0, init_delta=2, eps=0)
+        frames = torch.randn(1, 2, 3, 5, 6)
+        expected = 2 * (frames[:, 0] - frames[:, 1]).norm(dim=1, keepdim=True)
+        torch.testing.assert_close(pa(frames), expected)
+
+
 class TestOptions:
     def test_raw_frames_give_the_maps_of_normalized_ones(self):
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((120.0, 110.0, 100.0), (58, 57, 56)))

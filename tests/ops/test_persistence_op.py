@@ -103,15 +103,6 @@ class TestEqualsReference:
         weight = weight.contiguous(memory_format=torch.channels_last)
         assert_equals_reference(frames, weight, backend, BOUNDS[torch.float32])
 
-    def test_one_pixel_by_hand(self):
-        frames = torch.zeros(1, 2, 1, 3, 3)
-        frames[0, 0, 0, 1, 1] = 2.0
-        weight = torch.tensor([3.0, 4.0]).view(2, 1, 1, 1)
-        maps = persistence_of_appearance(frames, weight, eps=0.0)
-        expected = torch.zeros(1, 1, 3, 3)
-        expected[0, 0, 1, 1] = 10.0  # ‖(2·3, 2·4)‖
-        torch.testing.assert_close(maps, expected)
-
     def test_equals_the_formula_on_every_frame(self):
         """The difference-first form equals features first, with a bias, differences after."""
         frames, weight = make_inputs((2, 4, 3, 9, 11))

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Change PA, VAP and the sampler in every small way, and see whether a fast test notices.
+
+    python tests/mutate_values.py results/reliability.json
+
+cosmic-ray makes the mutants, in a copy of this checkout without the authors' numbers beside it.
+Each is tested in a fork of this process, which has imported what pan_mm imports. The file gets what
+was made, what was noticed, and what was not, with the reason; it ends with an error if a mutant is
+not noticed that is not in EXCEPTIONS.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import mmaction.registry  # noqa: F401  in each fork
+import mmcv.transforms  # noqa: F401
+import mmengine.runner  # noqa: F401
+import pytest
+import torch
+from cosmic_ray.commands.init import init
+from cosmic_ray.mutating import use_mutation
+from cosmic_ray.plugins import get_operator
+from cosmic_ray.work_db import WorkDB, use_db
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = (
+    'pan_mm/ops/reference.py',
+    'pan_mm/models/aggregation.py',
+    'pan_mm/models/persistence.py',
+    'pan_mm/datasets/sampling.py',
+)
+TESTS = (
+    'tests/ops/test_reference.py',
+    'tests/models/test_aggregation.py',
+    'tests/models/test_persistence.py',
+    'tests/datasets/test_sampling.py',
+)
+SECONDS = 120  # of a mutant that does not end
+# Mutants that change no number, by the line and what the operator does to it.
+EXCEPTIONS: dict = {}
+
+
+def is_noticed() -> bool:
+    """Run the tests in a fork; tells whether one fails, or they do not end."""
+    pid = os.fork()
+    if not pid:
+        signal.alarm(SECONDS)
+        torch.set_num_threads(1)
+        with open(os.devnull, 'w') as null:
+            os.dup2(null.fileno(), 1)
+            os.dup2(null.fileno(), 2)
+        os._exit(pytest.main(['-x', '-q', '-p', 'no:cacheprovider', *TESTS]))
+    return os.waitpid(pid, 0)[1] != 0
+
+
+def mutants() -> list:
+    """All mutants of the modules."""
+    with use_db(':memory:', WorkDB.Mode.create) as db:
+        init(list(map(Path, MODULES)), db, {})
+        return [item.mutations[0] for item in db.work_items]
+
+
+def name_of(mutant, code: str) -> str:
+    """The line and the operator."""
+    line = code.splitlines()[mutant.start_pos[0] - 1].strip()
+    return f'{mutant.module_path.name}: {line} [{mutant.operator_name.partition("/")[2]}]'
+
+
+def main(path: str) -> None:
+    out = Path(path).resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        for part in ('pan_mm', 'tests', 'configs', 'pyproject.toml'):
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, Path(folder, part))
+        os.chdir(folder)
+        sys.dont_write_bytecode = True
+        if is_noticed():
+            raise SystemExit('the tests fail without a change')
+        made, survived = Counter(), []
+        for mutant in mutants():
+            operator = get_operator(mutant.operator_name)(**mutant.operator_args)
+            module = str(mutant.module_path)
+            made[module] += 1
+            with use_mutation(mutant.module_path, operator, mutant.occurrence) as (code, _):
+                if not is_noticed():
+                    survived.append(name_of(mutant, code))
+                    print(survived[-1], flush=True)
+    rows = [dict(mutant=name, reason=EXCEPTIONS.get(name)) for name in sorted(set(survived))]
+    report = json.loads(out.read_text('utf-8')) if out.exists() else {}
+    report['mutants'] = dict(made=dict(made), noticed=made.total() - len(survived), others=rows)
+    out.write_text(json.dumps(report, indent=1) + '\n', 'utf-8')
+    if missing := [row['mutant'] for row in rows if not row['reason']]:
+        raise SystemExit('not noticed:\n' + '\n'.join(missing))
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])
