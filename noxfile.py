@@ -57,6 +57,13 @@ def barriers(session):
     session.run('python', 'tests/mutate_barriers.py', 'results/performance/cuda_kernel.json')
 
 
+@nox.session(python='3.11')
+def mutants(session):
+    """Each small change of PA, VAP and the sampler: does a fast test notice?"""
+    session.install('-e', '.[lite,tests]', 'cosmic-ray', '-c', CONSTRAINTS)
+    session.run('python', 'tests/mutate_values.py', 'results/reliability.json')
+
+
 @nox.session
 def constraints(session):
     """Choose the versions of requirements/constraints.txt anew, for every system and Python."""

@@ -42,7 +42,7 @@ TESTS = (
     'tests/datasets/test_sampling.py',
 )
 SECONDS = 120  # of a mutant that does not end
-# Mutants that change no number, by the line and what the operator does to it.
+# Mutants that change no number.
 EXCEPTIONS: dict = {}
 
 
@@ -66,10 +66,9 @@ def mutants() -> list:
         return [item.mutations[0] for item in db.work_items]
 
 
-def name_of(mutant, code: str) -> str:
-    """The line and the operator."""
-    line = code.splitlines()[mutant.start_pos[0] - 1].strip()
-    return f'{mutant.module_path.name}: {line} [{mutant.operator_name.partition("/")[2]}]'
+def name_of(mutant, mutated: str) -> str:
+    """The module, and the first line that was changed, as it was changed to."""
+    return f'{mutant.module_path.name}: {mutated.splitlines()[mutant.start_pos[0] - 1].strip()}'
 
 
 def main(path: str) -> None:
@@ -87,9 +86,9 @@ def main(path: str) -> None:
             operator = get_operator(mutant.operator_name)(**mutant.operator_args)
             module = str(mutant.module_path)
             made[module] += 1
-            with use_mutation(mutant.module_path, operator, mutant.occurrence) as (code, _):
+            with use_mutation(mutant.module_path, operator, mutant.occurrence) as (_, mutated):
                 if not is_noticed():
-                    survived.append(name_of(mutant, code))
+                    survived.append(name_of(mutant, mutated))
                     print(survived[-1], flush=True)
     rows = [dict(mutant=name, reason=EXCEPTIONS.get(name)) for name in sorted(set(survived))]
     report = json.loads(out.read_text('utf-8')) if out.exists() else {}
