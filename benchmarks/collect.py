@@ -203,7 +203,7 @@ def _cost(cfg):
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     pipeline = VideoPipeline(cfg)
     shape = pipeline.view_shape()
-    total = get_complexity(MODELS.build(cfg.model), shape)[-1]
+    total = get_complexity(MODELS.build(cfg.model), shape)
     gmacs = round(pipeline.num_views * total.macs / 1e9, 2)
     return dict(pixels=shape[-1], gmacs=gmacs, params=round(total.params / 1e6, 2))
 

@@ -11,6 +11,9 @@ from mmengine.registry import init_default_scope
 from pan_mm.config.overrides import argument
 
 SIZES = {'scale', 'scale_range', 'input_size', 'crop_size'}
+NOTHING_OPENS = (
+    "has no test_pipeline that opens videos; add one that begins with dict(type='VideoInit')"
+)
 
 
 def leaf_datasets(dataset: Optional[dict]) -> Iterator[dict]:
@@ -65,13 +68,7 @@ def pipelines_of(config: dict) -> list:
 
 
 def set_arguments(config: dict, kind: str, **arguments: Any) -> None:
-    """Set arguments of a transform in all pipelines; for base configs, where ``_base_`` is one.
-
-    Args:
-        config (dict): Changed in place.
-        kind (str): Type of the transform.
-        **arguments: Such as ``clip_len=1``.
-    """
+    """Set arguments of the transforms of a type in all pipelines, in place; for base configs."""
     for pipeline in pipelines_of(config):
         for transform in pipeline:
             if transform['type'] == kind:
@@ -79,12 +76,9 @@ def set_arguments(config: dict, kind: str, **arguments: Any) -> None:
 
 
 def read_frames(config: dict) -> None:
-    """Let the datasets read folders of frames, not video files; for base configs.
+    """Let the datasets read folders of frames, not video files, in place; for base configs.
 
     ``test_pipeline``, for single videos, remains the one that opens a file.
-
-    Args:
-        config (dict): Changed in place.
     """
     for split in ('train', 'val', 'test'):
         for dataset in leaf_datasets((config.get(f'{split}_dataloader') or {}).get('dataset')):
@@ -96,10 +90,10 @@ def read_frames(config: dict) -> None:
 
 
 def set_sizes(config: dict, sizes: Mapping[int, int]) -> None:
-    """Exchange sizes of frames in all pipelines; for base configs, where ``_base_`` is one.
+    """Exchange sizes of frames in all pipelines, in place; for base configs.
 
     Args:
-        config (dict): Changed in place.
+        config (dict): The config.
         sizes (Mapping[int, int]): The new number of pixels for an old one.
     """
     for pipeline in pipelines_of(config):
@@ -134,11 +128,7 @@ class VideoPipeline:
         self.transforms = next(filter(None, [*opening, *pipelines]), [])
         self.scope = config.get('default_scope') or 'mmaction'
         if not self.transforms:
-            raise ValueError(f'{self.name} {self._nothing_opens}')
-
-    _nothing_opens = (
-        "has no test_pipeline that opens videos; add one that begins with dict(type='VideoInit')"
-    )
+            raise ValueError(f'{self.name} {NOTHING_OPENS}')
 
     def of_kind(self, *kinds: str) -> list:
         """Configs of the transforms of these kinds, see :func:`kind_of`."""
@@ -151,7 +141,7 @@ class VideoPipeline:
             ValueError: If it does not open videos.
         """
         if not self.of_kind('open'):
-            raise ValueError(f'{self.name} {self._nothing_opens}')
+            raise ValueError(f'{self.name} {NOTHING_OPENS}')
         return self._compose(self.transforms)
 
     def frame_transforms(self) -> Compose:

@@ -1,16 +1,15 @@
 """Opening video files: which of them may be opened, and with which demuxer.
 
-FFmpeg guesses a file's format from its contents and its name, and follows playlists (HLS, DASH,
-ffconcat, SDP) to other files and to the network. So a file is opened here only if it is regular,
-begins as one of ``CONTAINERS`` and is within limits; PyAV gets a fixed demuxer and may open nothing
-else.
+FFmpeg guesses a file's format, and follows playlists (HLS, DASH, ffconcat, SDP) to other files and
+to the network. So a file is opened here only if it is regular, begins as one of ``CONTAINERS`` and
+is within limits; PyAV gets a fixed demuxer and may open nothing else.
 """
 
 import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Optional, Union
 
@@ -42,11 +41,7 @@ LEAST = 256 * 256  # minimum pixels counted per frame: tiny frames take memory t
 MOST_SLENDER = 32  # long side to short side: scaling by the short side makes slender frames huge
 
 
-class RefusedVideoError(VideoError):
-    """A video that may not be opened."""
-
-
-class VideoTooLargeError(RefusedVideoError):
+class VideoTooLargeError(VideoError):
     """A video that exceeds the limits."""
 
 
@@ -69,28 +64,8 @@ class Limits(NamedTuple):
 DEFAULT = Limits()
 
 
-class _Seek:
-    """FFmpeg may ask for a place that cannot be; of an exception PyAV would print the traceback."""
-
-    def seek(self, offset, whence=os.SEEK_SET):
-        try:
-            return super().seek(offset, whence)
-        except (OSError, ValueError, OverflowError):
-            return -1
-
-
-class _File(_Seek, io.FileIO):
-    pass
-
-
-class _Bytes(_Seek, io.BytesIO):
-    pass
-
-
 class VideoFile:
-    """An open file that is regular, begins as a known container, and is not too large.
-
-    It is a context manager, which closes the file. :func:`open_video` returns it.
+    """An open file that begins as a known container; a context manager, which closes the file.
 
     Attributes:
         name (str): Its name in messages.
@@ -115,16 +90,16 @@ class VideoFile:
             av.container.InputContainer: With at least one stream of video.
 
         Raises:
-            RefusedVideoError: If it is not a video.
+            VideoError: If it is not a video.
             VideoTooLargeError: If its frames are too large.
         """
         self.file.seek(0)
         options = dict(protocol_whitelist='none', max_pixels=str(self.limits.max_frame_pixels))
-        with self._refusing('opened as a video'):
+        with self._naming('opened as a video'):
             container = av.open(self.file, format=self.demuxer, options=options)
         codec = getattr(video_stream(container), 'codec_context', None)
         if codec is None:
-            raise RefusedVideoError(
+            raise VideoError(
                 f'{self.name}: it has no video stream of a known codec; remove or replace it, or '
                 'convert it with ffmpeg'
             )
@@ -158,27 +133,24 @@ class VideoFile:
         """
         stream = video_stream(container)
         width, height = stream.codec_context.width, stream.codec_context.height
-        left = self.limits.max_pixels
-        for packet in self._demux(container, stream):
-            if left is not None:
-                left -= max(LEAST, width * height)
-                if left < 0:
+        most, pixels = self.limits.max_pixels, 0
+        with self._naming('read to its end'):
+            for packet in container.demux(stream):
+                pixels += max(LEAST, width * height) if packet.size else 0
+                if most is not None and pixels > most:
                     raise VideoTooLargeError(
-                        f'{self.name}: its frames of {width} × {height} have more than '
-                        f'{self.limits.max_pixels:,} pixels in all; cut it, or raise max_pixels'
+                        f'{self.name}: its frames of {width} × {height} have more than {most:,} '
+                        'pixels in all; cut it, or raise max_pixels'
                     )
-            yield packet
-
-    def _demux(self, container, stream):
-        with self._refusing('read to its end'):
-            yield from (packet for packet in container.demux(stream) if packet.size)
+                if packet.size:
+                    yield packet
 
     @contextmanager
-    def _refusing(self, done):
+    def _naming(self, done):
         try:
             yield
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise RefusedVideoError(
+        except (av.error.FFmpegError, OSError) as error:
+            raise VideoError(
                 f'{self.name}: cannot be {done} ({reason_of(error)}); it is damaged or cut off, '
                 'remove or replace the file'
             ) from error
@@ -204,21 +176,27 @@ def open_video(
         VideoFile: Close it, or use it in a ``with`` block.
 
     Raises:
-        RefusedVideoError: If there is no such file (then from a ``FileNotFoundError``), it may
-            not be read, is a folder, pipe or device, is empty, or does not begin as a video.
+        VideoError: If there is no such file (then from a ``FileNotFoundError``), it may not be
+            read, is no regular file, or does not begin as a video.
         VideoTooLargeError: If it has more than ``limits.max_bytes``.
     """
     if isinstance(source, bytes):
-        file, size, name = _Bytes(source), len(source), name or 'the video'
+        name, size, file = name or 'the video', len(source), io.BytesIO(source)
     else:
         name = name or redact_url(os.fspath(source))
-        file = _open_regular(source, name)
-        size = os.fstat(file.fileno()).st_size
-    with ExitStack() as refused:
-        refused.callback(file.close)
-        video = VideoFile(name, file, _demuxer_of(file, size, name, limits), limits)
-        refused.pop_all()  # it stays open
-    return video
+        size, file = _open_regular(source, name)
+    if limits.max_bytes is not None and size > limits.max_bytes:
+        file.close()
+        raise VideoTooLargeError(
+            f'{name}: has {size:,} bytes, and at most {limits.max_bytes:,} are allowed; cut it, or '
+            'raise max_bytes'
+        )
+    demuxer = _recognize(file.read(1024))
+    if demuxer is None:
+        file.close()
+        problem = f'is not a video ({KINDS}) by its first bytes' if size else 'empty file'
+        raise VideoError(f'{name}: {problem}; remove or replace it')
+    return VideoFile(name, file, demuxer, limits)
 
 
 def fetch_video(
@@ -234,7 +212,7 @@ def fetch_video(
         **kwargs: Arguments of the backend.
 
     Raises:
-        RefusedVideoError: As :func:`open_video`; errors of the backend pass.
+        VideoError: As :func:`open_video`; errors of the backend pass.
     """
     if io_backend in ('disk', 'local'):
         return open_video(filename, limits)
@@ -242,39 +220,17 @@ def fetch_video(
     return open_video(bytes(content), limits, redact_url(filename))
 
 
-def _demuxer_of(file, size, name, limits):
-    if not size:
-        raise RefusedVideoError(f'{name}: empty file, remove or replace it')
-    if limits.max_bytes is not None and size > limits.max_bytes:
-        raise VideoTooLargeError(
-            f'{name}: has {size:,} bytes, and at most {limits.max_bytes:,} are allowed; cut '
-            'it, or raise max_bytes'
-        )
-    demuxer = _recognize(file.read(1024))
-    if demuxer is None:
-        raise RefusedVideoError(
-            f'{name}: is not a video ({KINDS}) by its first bytes; remove or replace it'
-        )
-    return demuxer
-
-
-def _open_regular(path, name):
+def _open_regular(path: Union[str, Path], name: str) -> tuple:
+    """Open a file, but no pipe or device, which would wait; give its size, too."""
     try:
-        mode = os.stat(path).st_mode  # opening a device may have side effects
-        if stat.S_ISREG(mode):
-            flags = os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0)
-            file = _File(os.open(path, flags), 'rb')
-            mode = os.fstat(file.fileno()).st_mode  # the file may have been replaced
-            if stat.S_ISREG(mode):
-                return file
-            file.close()
+        found = os.stat(path)
+        if stat.S_ISREG(found.st_mode):
+            return found.st_size, open(path, 'rb')  # noqa: SIM115, a VideoFile closes it
     except FileNotFoundError as error:
-        raise RefusedVideoError(f'{name}: no such file') from error
+        raise VideoError(f'{name}: no such file') from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise RefusedVideoError(f'{name}: cannot be opened ({reason_of(error)})') from error
-    kinds = dict(S_ISDIR='folder', S_ISFIFO='pipe', S_ISSOCK='socket')
-    what = next((kind for test, kind in kinds.items() if getattr(stat, test)(mode)), 'device')
-    raise RefusedVideoError(f'{name}: is a {what}, not a regular file')
+        raise VideoError(f'{name}: cannot be opened ({reason_of(error)})') from error
+    raise VideoError(f'{name}: is not a regular file')
 
 
 def reason_of(error):

@@ -88,19 +88,15 @@ class SparseReader:
             ValueError: If a frame cannot be decoded.
         """
         indices = [int(index) for index in indices]
-        if indices and not 0 <= min(indices) <= max(indices) < len(self):
-            raise IndexError(
-                f'there are {len(self)} frames, asked for {min(indices)} … {max(indices)}'
-            )
+        if max(indices, default=0) >= len(self):
+            raise IndexError(f'there are {len(self)} frames, asked for {max(indices)}')
         wanted = sorted(set(indices))
         frames = self._by_time(wanted) if self._is_indexed else {}
         if len(frames) < len(wanted):  # the decoder returns frames that the container does not list
             frames = self._by_count(wanted)
-        images, used = [], set()
-        for index in indices:
-            images.append(frames[index].copy() if index in used else frames[index])
-            used.add(index)
-        return images
+        return [
+            frames[index].copy() if indices.count(index) > 1 else frames[index] for index in indices
+        ]
 
     def _by_time(self, wanted):
         indices = {self._times[index]: index for index in wanted}
@@ -210,8 +206,6 @@ class VideoInit(BaseTransform):
     """Open a video for :class:`VideoDecode`.
 
     Required key: filename. Added keys: video_reader, total_frames, avg_fps.
-
-    Which files may be opened, :mod:`pan_mm.datasets.container` decides.
 
     Args:
         backend (str): 'pyav'; 'auto' is the same. Defaults to 'auto'.

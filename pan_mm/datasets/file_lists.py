@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional, Union
 from pan_mm.utils.errors import DataError
 from pan_mm.utils.files import write_text
 
-from .checks.annotations import read_lines
+from .checks import read_lines
 from .container import VIDEO_SUFFIXES
 
 FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')
@@ -93,8 +93,8 @@ def list_folder(root: str) -> tuple:
     entries = [entry for top in tops for entry in top.iterdir() if entry.name[0] != '.']
     classes = sorted({entry.name for entry in entries if entry.is_dir()})
     if len(classes) < 2:
-        found = f'found one, {classes[0]}' if classes else 'found none'
-        raise DataError(f'{root}: must hold a folder of videos for each of two classes; {found}')
+        found = ', '.join(classes) or 'none'
+        raise DataError(f'{root}: must hold a folder for each of two classes; found {found}')
     return classes, [
         Video(path.relative_to(root).as_posix(), label, num_frames)
         for label, name in enumerate(classes)
@@ -130,18 +130,22 @@ def frame_names(root: str, videos: Sequence[Video]) -> Optional[FrameNames]:
         kind = count_frames(Path(root, video.path))[0] if is_folder else None
         kinds.setdefault(kind, video.path)
     if len(kinds) > 1:
-        found = ', '.join(
-            f'{f"{kind[0]} from {kind[1]} on" if kind else "a video"} in {path}'
-            for kind, path in list(kinds.items())[:3]
-        )
+        found = ', '.join(list(kinds.values())[:3])
         raise DataError(
-            f'{root}: keep one kind, videos or frames that are called the same; found {found}'
+            f'{root}: keep one kind, videos or frames that are called the same; differs in {found}'
         )
     return next(iter(kinds), None)
 
 
 def count_frames(folder: Path) -> tuple:
-    """Find the names and the number of frames; with optical flow next to them, of ``img_*``."""
+    """Find the names and the number of frames; with optical flow next to them, of ``img_*``.
+
+    Returns:
+        tuple[FrameNames, int]: The names, and how many there are.
+
+    Raises:
+        DataError: If they are not of one kind, numbered without gaps.
+    """
     kinds: dict = {}
     for name in _images(folder):
         match = re.fullmatch(r'(.*?)(\d+)(\.\w+)', name)
@@ -172,11 +176,9 @@ def delimiter_of(videos: Sequence[Video]) -> str:
         DataError: If a path has white space that no list can hold.
     """
     for video in videos:
+        # RawframeDataset splits lines at any white space.
         if re.search(r'\s' if video.num_frames else r'^\s|[\t\r\n]', video.path):
-            reason = 'a list cannot hold its white space'
-            if video.num_frames:
-                reason = 'RawframeDataset splits lines at any white space'
-            raise DataError(f'{video.path!r}: {reason}; rename it')
+            raise DataError(f'{video.path!r}: a list cannot hold its white space; rename it')
     return '\t' if any(' ' in video.path for video in videos) else ' '
 
 

@@ -7,12 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pan_mm.utils.errors import CheckpointError, DataError
+from pan_mm.utils.errors import CheckpointError
 
 from .scores import load_scores, scores_and_labels
 
 COVERAGE = 0.6  # share of validation videos above the threshold
-BINS = 15  # of the expected calibration error
 
 
 class Calibration(NamedTuple):
@@ -59,17 +58,13 @@ def calibrate(path: Union[str, Path], coverage: float = COVERAGE) -> Calibration
 
     Args:
         path (str | Path): Scores that ``tools/test.py --dump`` wrote.
-        coverage (float): Share of these videos that reach the threshold.
+        coverage (float): Share of these videos that reach the threshold, 0 to 1.
 
     Raises:
         DataError: If the videos have several labels.
-        ValueError: If ``coverage`` is not between 0 and 1.
+        ValueError: If ``coverage`` is out of range.
     """
-    if not 0 < coverage <= 1:
-        raise ValueError(f'coverage must be above 0 and at most 1, got {coverage}')
     scores, labels = scores_and_labels(load_scores(path))
-    if labels.ndim != 1:
-        raise DataError(f'{path}: a temperature is for one label per video')
     return fit_calibration(as_probabilities(scores), labels, coverage)
 
 
@@ -111,14 +106,6 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
         return torch.nn.functional.cross_entropy(logs / np.exp(log_temperature), targets).item()
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method='bounded').x))
-
-
-def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean distance of confidence and accuracy, over bins of equal width, weighted by videos."""
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, right - confidence)  # summed over each bin
-    return float(np.abs(gaps).sum() / len(labels))
 
 
 def threshold_for(probabilities: np.ndarray, coverage: float) -> float:

@@ -10,12 +10,13 @@ from mmaction.apis import init_recognizer
 from mmaction.models.heads import BaseHead
 from mmengine.config import Config
 from mmengine.device import get_device
-from torch import Tensor, nn
+from torch import nn
 
 from pan_mm.config.find import config_path, require_config
 from pan_mm.config.pipelines import dataset_of
 from pan_mm.config.scale import apply_scale
 from pan_mm.datasets.file_lists import read_label_map
+from pan_mm.models.backbone_2d import same_statistics
 from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
 from pan_mm.utils.errors import CheckpointError, PANError, shown
@@ -72,9 +73,6 @@ def load_recognizer(
 ) -> nn.Module:
     """Build the recognizer of a config and load its weights, all of them or none.
 
-    MMAction2's ``init_recognizer`` builds it, but would load partially a checkpoint that does
-    not fit, and lets a checkpoint run code.
-
     Args:
         config (str | Path | Config): Config of a recognizer.
         checkpoint (str | Path, optional): File or URL. Without one the weights are random.
@@ -90,6 +88,7 @@ def load_recognizer(
         ValueError: If there is no such device.
     """
     config = load_config(config)
+    # It would load partially a checkpoint that does not fit.
     model = init_recognizer(config, None, 'cpu')
     model.dataset_meta = {}
     if checkpoint is not None:
@@ -102,10 +101,8 @@ def load_recognizer(
     try:
         return model.to(device or get_device())
     except (RuntimeError, AssertionError) as error:  # PyTorch's errors for a missing device
-        raise ValueError(
-            f'device {str(device)!r} cannot be used ({str(error).splitlines()[0]}); this machine '
-            f'has {get_device()!r}'
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise ValueError(f'device {str(device)!r} cannot be used ({reason})') from error
 
 
 def get_model(
@@ -116,9 +113,7 @@ def get_model(
     """Build a recognizer by its name.
 
     Args:
-        name (str, optional): One of :func:`pan_mm.list_models`, ``hf://OWNER/NAME`` on the Hugging
-            Face Hub, or a folder of :func:`pan_mm.deploy.export.save_pretrained`. Defaults to the
-            trained model that comes with the package.
+        name (str, optional): As of :func:`pan_mm.inference.zoo.find_model`.
         pretrained (bool): Load its weights; otherwise they are random. Defaults to True.
         device (str | torch.device, optional): Defaults to the accelerator, or the CPU.
 
@@ -146,21 +141,16 @@ def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:
         source (str): Where they come from, for the error.
 
     Raises:
-        CheckpointError: If weights are missing, left over, or of another shape or kind of number.
+        CheckpointError: If weights are missing, left over, or of another shape.
     """
     state_dict = {name.removeprefix('module.'): weight for name, weight in state_dict.items()}
-    for name, own in model.state_dict().items():
-        weight = state_dict.get(name)
-        if isinstance(weight, Tensor) and weight.is_floating_point() != own.is_floating_point():
-            raise CheckpointError(
-                f'{source} does not fit the model of the config: its {name} is of {weight.dtype}, '
-                f"the model's of {own.dtype}"
-            )
     try:
         model.load_state_dict(state_dict)
     except (RuntimeError, ValueError) as error:
+        # PyTorch names all that does not fit, in lines without end.
+        found = '\n'.join(f'{line:.240}' for line in str(error).splitlines()[:6])
         raise CheckpointError(
-            f'{source} does not fit the model of the config: {_shorten(str(error))}\n'
+            f'{source} does not fit the model of the config: {found} …\n'
             'Give the config that the checkpoint was trained with.'
         ) from error
 
@@ -197,22 +187,12 @@ def _check_normalization(model, meta, source):
         wanted, own = meta.get(key), getattr(model.data_preprocessor, key, None)
         if wanted is None or own is None:
             continue
-        numbers = isinstance(wanted, (list, tuple)) and len(wanted) == own.numel()
-        numbers = numbers and all(isinstance(value, (int, float)) for value in wanted)
-        if not numbers or not torch.allclose(own.flatten(), own.new_tensor(wanted)):
+        own = own.flatten().tolist()
+        if not isinstance(wanted, (list, tuple)) or not same_statistics(wanted, own):
             raise CheckpointError(
                 f'{source} was trained on frames normalized with {key} {shown(wanted)}, but the '
-                f'config has {own.flatten().tolist()}; give the config that it was trained with'
+                f'config has {own}; give the config that it was trained with'
             )
-
-
-def _shorten(message: str, lines: int = 6, width: int = 240) -> str:
-    """Keep the beginning of PyTorch's complete list of what does not fit."""
-    given = message.splitlines()
-    kept = [line if len(line) <= width else f'{line[:width]} …' for line in given[:lines]]
-    if len(given) > lines:
-        kept.append(f'\t… and {len(given) - lines} more lines')
-    return '\n'.join(kept)
 
 
 def require_finite(scores: torch.Tensor) -> None:

@@ -1,13 +1,12 @@
-"""Scores that tools/test.py --dump has written: their fusion, accuracies and confusions."""
+"""Scores that tools/test.py --dump has written: reading, fusion and accuracies."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import torch
-from mmaction.evaluation import mean_average_precision, mean_class_accuracy
+from mmaction.evaluation import mean_class_accuracy
 
 from pan_mm.utils.errors import DataError
 from pan_mm.utils.plain_data import load_pickle
@@ -29,26 +28,19 @@ def load_scores(path: Union[str, Path]) -> list:
         samples = load_pickle(file, str(path))
     if not isinstance(samples, list) or not samples:
         raise DataError(f'{path} holds no list of scores; write it with tools/test.py --dump')
+    shape = None
     for index, sample in enumerate(samples):
-        if fault := _fault_of(sample, samples[0]):
-            raise DataError(f'{path}: sample {index} has {fault}')
+        fields = sample if isinstance(sample, dict) else {}
+        score, label = fields.get('pred_score'), fields.get('gt_label')
+        if not (torch.is_tensor(score) and torch.is_tensor(label) and score.is_floating_point()):
+            raise DataError(f'{path}: sample {index} has no pred_score and gt_label')
+        shape = shape or score.shape
+        if score.ndim != 1 or score.shape != shape or not score.isfinite().all():
+            raise DataError(
+                f'{path}: sample {index} has scores of the shape {tuple(score.shape)}, or not '
+                'finite; each video needs one number for each class, so test with average_clips set'
+            )
     return samples
-
-
-def _fault_of(sample: Any, first: dict) -> str:
-    """Describe the fault of a sample, or return an empty text."""
-    fields = sample if isinstance(sample, dict) else {}
-    score, label = fields.get('pred_score'), fields.get('gt_label')
-    are_tensors = torch.is_tensor(score) and torch.is_tensor(label) and not label.is_complex()
-    if not are_tensors or not score.is_floating_point():
-        return 'no pred_score and gt_label'
-    several = label.is_floating_point() and label.shape != score.shape
-    if several or score.ndim != 1 or score.shape != first['pred_score'].shape:
-        return (
-            f'scores of the shape {tuple(score.shape)}, not one for each class; test with '
-            'average_clips set, and the same classes for all'
-        )
-    return '' if score.isfinite().all() else 'scores that are not finite'
 
 
 def fuse_scores(paths: Sequence, weights: Optional[Sequence] = None) -> list:
@@ -121,17 +113,15 @@ def scores_and_labels(samples: list) -> tuple:
 
     Returns:
         tuple[np.ndarray, np.ndarray]: Scores, float32, shape (N, num_classes), and labels, int,
-        shape (N,); where videos have several, zeros and ones, shape (N, num_classes).
+        shape (N,).
 
     Raises:
-        DataError: If only some videos have several labels.
+        DataError: If a video has several labels.
     """
     scores = torch.stack([sample['pred_score'].float() for sample in samples])
     labels = [sample['gt_label'] for sample in samples]
-    if all(label.is_floating_point() for label in labels):
-        return scores.numpy(), torch.stack(labels).int().numpy()
     if any(label.numel() != 1 for label in labels):
-        raise DataError('some videos have one label, others several; accuracies need one kind')
+        raise DataError('accuracies and calibration need one label of each video')
     return scores.numpy(), np.array([int(label) for label in labels])
 
 
@@ -147,75 +137,7 @@ def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict:
 
     Returns:
         dict[str, float]: ``top1``, ``top5``, ``mean_class``.
-
-    Raises:
-        DataError: If the videos have several labels.
     """
-    if labels.ndim != 1:
-        raise DataError('accuracies need one label of each video; see tools/analysis/per_class.py')
     hits = np.argsort(-scores, axis=1, kind='stable')[:, :5] == labels[:, None]
     shares = hits[:, 0].mean(), hits.any(1).mean(), mean_class_accuracy(list(scores), list(labels))
     return {k: 100 * float(v) for k, v in zip(('top1', 'top5', 'mean_class'), shares)}
-
-
-class ClassResult(NamedTuple):
-    """Result of a test on one class.
-
-    Attributes:
-        name (str): Its name.
-        videos (int): Number of videos that have the label.
-        value (float): The share of them that was recognized (recall), or, where videos have
-            several labels, the average precision; in percent, NaN without videos.
-        precision (float): The share of those recognized as the class that have the label, in
-            percent; NaN where there are none, or where videos have several labels.
-        mistaken (list[tuple[str, int]]): Other classes that its videos were recognized as, most
-            often first.
-    """
-
-    name: str
-    videos: int
-    value: float
-    precision: float
-    mistaken: list
-
-
-def per_class(scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> list:
-    """Compute recall, precision and confusions of each class.
-
-    Args:
-        scores (np.ndarray): Shape (N, num_classes).
-        labels (np.ndarray): Int, shape (N,); of several labels 0 and 1, shape (N, num_classes).
-        names (Sequence[str]): Class names.
-
-    Returns:
-        list[ClassResult]: In the order of the labels.
-
-    Raises:
-        DataError: If there are more or fewer names than classes.
-    """
-    if len(names) != scores.shape[1]:
-        raise DataError(f'{len(names)} class names for scores of {scores.shape[1]} classes')
-    if labels.ndim == 2:
-        return [
-            ClassResult(name, int(own.sum()), _average_precision(score, own), float('nan'), [])
-            for name, score, own in zip(names, scores.T, labels.T)
-        ]
-    found = scores.argmax(axis=1)
-    results = []
-    for label, name in enumerate(names):
-        taken = Counter(found[labels == label].tolist())
-        hits, videos = taken.pop(label, 0), int((labels == label).sum())
-        mistaken = [(names[other], count) for other, count in taken.most_common()]
-        recall, precision = _percent(hits, videos), _percent(hits, int((found == label).sum()))
-        results.append(ClassResult(name, videos, recall, precision, mistaken))
-    return results
-
-
-def _percent(part, whole):
-    return 100 * part / whole if whole else float('nan')
-
-
-def _average_precision(scores, labels):
-    if not labels.any():
-        return float('nan')
-    return 100 * float(mean_average_precision(list(scores[:, None]), list(labels[:, None])))

@@ -15,7 +15,7 @@ import cv2
 import torch
 
 from pan_mm.config.pipelines import video_info
-from pan_mm.datasets.checks.annotations import read_lines
+from pan_mm.datasets.checks import read_lines
 from pan_mm.datasets.container import VIDEO_SUFFIXES
 from pan_mm.datasets.file_lists import FRAME_SUFFIXES, is_frame
 from pan_mm.utils.addresses import redact_url
@@ -29,10 +29,9 @@ def find_videos(inputs: Iterable, expand: Optional[Callable] = None) -> list:
     """Expand inputs to files, each once, in a fixed order.
 
     Args:
-        inputs (Iterable[str | Path]): Each a file (of any suffix, also one that does not exist:
-            that is for the decoder to say), a folder (all its videos, however deep, or else all its
-            folders of frames), a glob
-            such as ``'clips/**/*.mp4'``, or ``@FILE``, a list with a file, folder or glob a line.
+        inputs (Iterable[str | Path]): Each a file, which need not exist, a folder (all its videos,
+            however deep, or else all its folders of frames), a glob such as ``'clips/**/*.mp4'``,
+            or ``@FILE``, a list with a file, folder or glob a line.
         expand (Callable, optional): Takes one of these, no list, and gives its files. Defaults to
             :func:`expand_local`.
 
@@ -49,10 +48,7 @@ def find_videos(inputs: Iterable, expand: Optional[Callable] = None) -> list:
         is_list = item.startswith('@') and not os.path.exists(item)
         for name in read_list(item[1:]) if is_list else [item]:
             if redact_url(name) != name:  # it would show up in the results
-                raise ValueError(
-                    f'{redact_url(name)}: name videos without a password; addresses are '
-                    'for "stream"'
-                )
+                raise ValueError(f'{redact_url(name)}: name videos without a password')
             found.update(dict.fromkeys((expand or expand_local)(name)))
     return list(found)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional, Union
 from mmengine.config import Config
 
 from pan_mm.config.find import PACKAGE, configs
-from pan_mm.utils.errors import PANError, nearest, shown
+from pan_mm.utils.errors import PANError, nearest
 from pan_mm.utils.safetensors import SUFFIX, read_texts
 
 from .hub import is_hub, open_hub
@@ -40,9 +40,6 @@ def list_models(pattern: str = '*', pretrained: bool = False) -> list:
     Args:
         pattern (str): With wildcards, such as ``'pan-lite*sthv2*'``. Defaults to all.
         pretrained (bool): Only those whose weights come with the package. Defaults to False.
-
-    Returns:
-        list[str]: The names.
 
     Example:
         >>> list_models('pan-en_r50*sth*')
@@ -79,18 +76,13 @@ def find_model(name: Optional[str] = None) -> Model:
             raise PANError(f'no model is called {name!r}; {nearest(name, [*trained, *paths])}')
         return Model(name, paths[name])
     weights = PRETRAINED / f'{name}{SUFFIX}'
-    config = read_texts(weights).get('config')
-    if config not in paths:
-        raise PANError(f'{weights}: there is no config {shown(config)} for these weights')
-    return Model(name, paths[config], weights)
+    return Model(name, paths[read_texts(weights)['config']], weights)
 
 
 def choose(
     config: Union[str, Path, Config, None] = None, checkpoint: Union[str, Path, None] = None
 ) -> tuple:
-    """Config and checkpoint of what a user names, or leaves out.
-
-    A trained model brings its checkpoint along; it is then named on stderr.
+    """Config and checkpoint of what a user names; a trained model is named on stderr.
 
     Args:
         config (str | Path | Config, optional): A file, or the name of a model. Defaults to the
@@ -101,12 +93,9 @@ def choose(
         tuple: A config file or ``Config``, and a checkpoint or None.
 
     Raises:
-        PANError: If there is no such model, a checkpoint without a config, or one that does
-            not exist.
+        PANError: If there is no such model, or a checkpoint without a config.
     """
     if config is None and checkpoint is not None:
-        if '://' not in str(checkpoint) and not Path(checkpoint).exists():
-            raise PANError(f'{checkpoint}: no such file')
         raise PANError(f'{checkpoint}: name the config, or the model, that it was trained with')
     if config is not None and (not isinstance(config, str) or is_path(config)):
         return config, checkpoint

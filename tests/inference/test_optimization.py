@@ -13,6 +13,7 @@ from torch import nn
 from pan_mm.apis import PANInferencer
 from pan_mm.cli import main
 from pan_mm.inference.optimization import optimize, shift_once
+from pan_mm.inference.recognizer import load_config
 
 BOUNDS = [((), 1e-4), (('half',), 2e-2)]
 
@@ -94,6 +95,19 @@ def test_errors(config, tmp_path):
         optimize(make_recognizer(config), ['int8'])
     with pytest.raises(ValueError, match=r'pan\.onnx is exported'):
         PANInferencer(config, tmp_path / 'pan.onnx', optimize=())
+
+
+def test_a_3d_recognizer_and_one_without_pan():
+    for name in ('slowonly_r18_1xb16-8x1', 'tsm_r18_1xb16-1x1x8'):
+        cfg = load_config(f'{name}-30e_utd-mhad-depth')
+        model = MODELS.build(cfg.model).eval()
+        shape = (1, 1, 3, 8, 64, 64) if 'slowonly' in name else (1, 8, 3, 64, 64)
+        clip = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            expected = model(clip, mode='tensor', stage='head')[0]
+            found = optimize(model)(clip, mode='tensor', stage='head')[0]
+        assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_predict(config, checkpoint, videos, capsys):

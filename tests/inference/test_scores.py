@@ -1,4 +1,3 @@
-import math
 import pickle
 from pathlib import Path
 
@@ -7,13 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pan_mm.inference.scores import (
-    accuracies,
-    fuse_scores,
-    load_scores,
-    per_class,
-    scores_and_labels,
-)
+from pan_mm.inference.scores import accuracies, fuse_scores, load_scores, scores_and_labels
 from pan_mm.utils.errors import DataError
 
 LABELS = [0, 2, 1, 0]
@@ -87,7 +80,6 @@ class TestRefused:
         ('other', 'message'),
         [
             (dict(names='abce'), 'a.pkl and .*b.pkl: filename of video 3 is d.mp4, then e.mp4'),
-            (dict(names='bacd'), 'filename of video 0 is a.mp4, then b.mp4'),
             (dict(labels=[0, 2, 1, 1]), r'gt_label of video 3 is \[0\], then \[1\]'),
             (dict(scores=SECOND[:3]), 'are of 4 and 3 videos'),
         ],
@@ -107,10 +99,10 @@ class TestRefused:
             fuse_scores([write('a', FIRST), write('b', probabilities)])
 
     def test_not_finite(self, write):
-        with pytest.raises(DataError, match='sample 1 has scores that are not finite'):
+        with pytest.raises(DataError, match='sample 1 has scores of .* or not finite'):
             load_scores(write('a', [FIRST[0], [0.0, float('nan'), 0.0]]))
 
-    @pytest.mark.parametrize('weights', [[1], [1, -1], [0, 0], [1, float('nan')]])
+    @pytest.mark.parametrize('weights', [[1], [1, -1], [0, 0]])
     def test_weights(self, write, weights):
         with pytest.raises(ValueError, match='weights'):
             fuse_scores([write('a', FIRST), write('b', SECOND)], weights)
@@ -159,7 +151,6 @@ class TestUntrusted:
         'content',
         [
             b'\x80\x02Nr\xff\xff\xff\x7f.',  # a place in the memo, far away
-            b'\x80\x02\x8e' + (2**40).to_bytes(8, 'little') + b'abc.',  # bytes that are not there
             b'\x80\x02c_codecs\nencode\n}X\x01\0\0\0ak\x01sb.',  # state of a function of ours
         ],
     )
@@ -168,56 +159,8 @@ class TestUntrusted:
         with pytest.raises(DataError, match='a.pkl'):
             load_scores(tmp_path / 'a.pkl')
 
-    @pytest.mark.parametrize('dtype', [torch.complex64, torch.int8])
-    def test_scores_of_another_kind(self, tmp_path, dtype):
-        sample = dict(pred_score=torch.ones(3, dtype=dtype), gt_label=torch.tensor([1]))
+    def test_scores_of_another_kind(self, tmp_path):
+        sample = dict(pred_score=torch.ones(3, dtype=torch.int8), gt_label=torch.tensor([1]))
         mmengine.dump([sample], str(tmp_path / 'a.pkl'))
         with pytest.raises(DataError, match='a.pkl: sample 0 has no pred_score and gt_label'):
             load_scores(tmp_path / 'a.pkl')
-
-
-# Rows: recognized as 0, 0, 2 | 1, 2 | nothing of 2
-CLASS_SCORES = np.array([[3, 0, 1], [2, 1, 0], [0, 1, 5], [0, 2, 1], [0, 1, 2.0]], np.float32)
-CLASS_LABELS = np.array([0, 0, 0, 1, 1])
-SEVERAL = np.array([[1, 0, 1], [1, 0, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0]])
-
-
-def test_one_label():
-    a, b, c = per_class(CLASS_SCORES, CLASS_LABELS, 'abc')
-    assert a[:3] == ('a', 3, pytest.approx(200 / 3)) and a.precision == 100
-    assert a.mistaken == [('c', 1)] == b.mistaken
-    assert (b.videos, b.value, b.precision) == (2, 50, 100)
-    assert c.videos == 0 and math.isnan(c.value) and c.precision == 0
-
-
-def test_several_labels():
-    a, b, c = per_class(CLASS_SCORES, SEVERAL, 'abc')
-    assert (a.videos, a.value) == (2, 100)  # both come first by their scores of class a
-    assert b.videos == 0 and math.isnan(b.value)
-    # Scores of class c in order: 5 (right), 2, two of 1 (both right) at once, 0
-    assert c.value == pytest.approx(100 * (1 / 3 * 1 + 2 / 3 * 3 / 4))
-
-
-def test_names_that_do_not_fit():
-    with pytest.raises(DataError, match='2 class names for scores of 3 classes'):
-        per_class(CLASS_SCORES, CLASS_LABELS, 'ab')
-
-
-@pytest.mark.slow
-def test_tool(tmp_path, run_tool):
-    def dump(labels):
-        samples = [
-            dict(pred_score=torch.tensor(score), gt_label=label)
-            for score, label in zip(CLASS_SCORES, labels)
-        ]
-        mmengine.dump(samples, tmp_path / 'scores.pkl')
-        return run_tool('tools/analysis/per_class.py', tmp_path / 'scores.pkl', *names, check=True)
-
-    names = []
-    lines = dump(torch.tensor(CLASS_LABELS)[:, None]).stdout.splitlines()
-    assert lines[1].split() == ['1', '2', '50.0%', '100.0%', '2', '(1)']
-    (tmp_path / 'map.txt').write_text('wave\nclap\nsit\n')
-    names = ['--label-map', tmp_path / 'map.txt']
-    lines = dump(torch.tensor(SEVERAL, dtype=torch.float32)).stdout.splitlines()
-    assert 'average precision' in lines[0]
-    assert ['wave', '2', '100.0%'] in [line.split() for line in lines]

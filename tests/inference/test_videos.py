@@ -63,11 +63,6 @@ def test_nothing_meant(folder, item, error):
         find_videos([item])
 
 
-def test_a_list_with_a_byte_order_mark(folder):
-    (folder / 'list').write_text('b.mp4\n', encoding='utf-8-sig')
-    assert find_videos(['@list']) == ['b.mp4']
-
-
 def test_a_password_does_not_come_to_stand_in_results(folder):
     (folder / 'list').write_text('http://me:secret@host/a.mp4\n')
     with pytest.raises(ValueError, match='http://me:[*]{3}@host/a.mp4: name videos without'):
@@ -93,15 +88,14 @@ def pipeline(results):
     return torch.full((3, 500_000), float(len(name)))
 
 
-@pytest.mark.parametrize('workers', [1, 2])
-def test_a_decoder_that_crashes_costs_its_video_only(workers):
-    videos = ['a', 'crash 1', 'b', 'bad', 'crash 2', *map(str, range(20))]
-    read = {video: (data, error) for video, data, error in read_videos(videos, pipeline, workers)}
+def test_a_decoder_that_crashes_costs_its_video_only():
+    videos = ['a', 'crash 1', 'b', 'bad', 'crash 2', *map(str, range(9))]
+    read = {video: (data, error) for video, data, error in read_videos(videos, pipeline, 2)}
     assert list(read) == videos
     assert read['bad'] == (None, 'damaged')
     for video in ('crash 1', 'crash 2'):
         assert read[video][0] is None and 'its decoder crashed' in read[video][1]
-    for video in ('a', 'b', *map(str, range(20))):
+    for video in ('a', 'b', *map(str, range(9))):
         assert (read[video][0] == len(video)).all() and read[video][1] is None
 
 

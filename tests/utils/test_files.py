@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pan_mm.utils.files import append_text, atomic_write, remove_stale, write_text
+from pan_mm.utils.files import append_text, atomic_write, write_text
 
 PACKAGE = Path(__file__).resolve().parents[2] / 'pan_mm'
 # Functions that write into a fresh folder of their own, which none can foresee: it takes the place
@@ -58,19 +58,6 @@ def test_a_pipe_is_written_as_it_is(tmp_path):
         Path(part).write_text('new')
     assert os.read(reader, 9) == b'new' and path.is_fifo()
     os.close(reader)
-
-
-def test_a_part_is_stale_once_its_writer_is_gone(tmp_path):
-    with atomic_write(tmp_path / 'a.pth') as part:
-        remove_stale(part)
-        Path(part).write_text('whole')
-    assert (tmp_path / 'a.pth').read_text() == 'whole'
-    left = tmp_path / '.b.pth.x.pth'
-    left.write_text('half')
-    (tmp_path / 'link').symlink_to(tmp_path / 'a.pth')
-    for path in (left, tmp_path / 'link', tmp_path / 'gone'):
-        remove_stale(path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.pth', 'link']
 
 
 def test_modes_stay(tmp_path):

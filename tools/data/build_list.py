@@ -15,7 +15,7 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
-from pan_mm.datasets.checks.dataset import check_decoding
+from pan_mm.datasets.checks import check_decoding
 from pan_mm.datasets.file_lists import (
     delimiter_of,
     frame_names,

@@ -13,16 +13,15 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from pan_mm.config.find import config_path
-from pan_mm.datasets.checks.annotations import read_lines
-from pan_mm.datasets.checks.dataset import (
+from pan_mm.datasets.checks import (
+    AnnotationList,
     check_decoding,
     check_list,
-    format_of,
     has_list,
     infos,
-    list_of,
     open_dataset,
     place_of,
+    read_lines,
     summarize,
 )
 from pan_mm.datasets.file_lists import write_lines
@@ -87,16 +86,16 @@ def write_clean(cfg, split, args):
     dataset_cfg = cfg[f'{split}_dataloader'].dataset
     if not has_list(dataset_cfg):
         raise DataError(f'{dataset_cfg.type} has no list to clean')
-    lines = read_lines(list_of(dataset_cfg))
-    form = format_of(dataset_cfg, num_classes_of(cfg))
-    kept = [line for line in lines if not any(form.problems(line))]
+    annotations = AnnotationList(dataset_cfg, num_classes_of(cfg))
+    lines = read_lines(annotations.path)
+    kept = [line for line in lines if not any(annotations.problems_of(line))]
     if args.decode and kept:
         write_lines(args.write_clean, kept)
         dataset = open_dataset(dict(dataset_cfg, ann_file=str(args.write_clean.resolve())))
         faults = decode(dataset, dataset_cfg, args.workers)
         kept = [line for line, fault in zip(kept, faults) if fault is None]
     if not kept:
-        raise DataError(f'{list_of(dataset_cfg)}: no line of it is sound')
+        raise DataError(f'{annotations.path}: no line of it is sound')
     write_lines(args.write_clean, kept)
     echo(f'{args.write_clean}: {len(kept)} of {len(lines)} lines', 'green')
 
