@@ -114,11 +114,10 @@ def confusions(run: Run, names: Sequence[str]) -> str:
         found = Counter(run.scores[run.labels == label].argmax(1).tolist())
         videos, hits = found.total(), found.pop(label, 0)
         mistaken = [f'{names[other]} ({count})' for other, count in found.most_common(3)]
-        rows.append(
-            (hits / videos, name, videos, f'{100 * hits / videos:.0f}', ', '.join(mistaken))
-        )
+        rows.append((hits / videos, name, videos, ', '.join(mistaken)))
     rows.sort(key=lambda row: row[0])
-    return table(['class', 'clips', 'recognized, %', 'taken for'], [row[1:] for row in rows])
+    cells = [(name, videos, f'{100 * share:.0f}', others) for share, name, videos, others in rows]
+    return table(['class', 'clips', 'recognized, %', 'taken for'], cells)
 
 
 def card(weights: Path) -> str:
