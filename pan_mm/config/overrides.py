@@ -39,14 +39,7 @@ NUMBERS = {'lr', 'weight_decay', 'momentum'}
 
 
 def arguments(kind: Any) -> dict:
-    """List the arguments of a class, its parents' included, or of a function.
-
-    Args:
-        kind: The class or function, or its name in a registry of MMAction2 or MMEngine.
-
-    Returns:
-        dict[str, inspect.Parameter]: By name; empty where nothing of this name is known.
-    """
+    """List the arguments of a class, its parents' included, of a function, or of a name."""
     part = next(iter(_parts(kind)), None)
     return dict(_arguments(part)) if part else {}
 

@@ -90,12 +90,7 @@ def read_frames(config: dict) -> None:
 
 
 def set_sizes(config: dict, sizes: Mapping[int, int]) -> None:
-    """Exchange sizes of frames in all pipelines, in place; for base configs.
-
-    Args:
-        config (dict): The config.
-        sizes (Mapping[int, int]): The new number of pixels for an old one.
-    """
+    """Exchange sizes of frames in all pipelines, in place: new pixels for old; for base configs."""
     for pipeline in pipelines_of(config):
         change_sizes(pipeline, lambda size: sizes.get(size, size))
 
@@ -135,11 +130,7 @@ class VideoPipeline:
         return [transform for transform in self.transforms if kind_of(transform) in kinds]
 
     def reader(self) -> Compose:
-        """Build the whole pipeline, which takes the dict of :func:`video_info`.
-
-        Raises:
-            ValueError: If it does not open videos.
-        """
+        """Build the whole pipeline, which takes the dict of :func:`video_info`."""
         if not self.of_kind('open'):
             raise ValueError(f'{self.name} {NOTHING_OPENS}')
         return self._compose(self.transforms)
@@ -180,14 +171,7 @@ class VideoPipeline:
         return size
 
     def view_shape(self, size: Optional[tuple] = None) -> tuple:
-        """Shape (T·m, 3, H, W) of a view.
-
-        Args:
-            size (tuple[int], optional): (H, W), where no transform fixes it or another is wanted.
-
-        Raises:
-            ValueError: If the pipeline does not tell it.
-        """
+        """Shape (T·m, 3, H, W) of a view; ``size``, (H, W), where no transform fixes it."""
         size = size or self.frame_size
         if self.num_frames is None or size is None:
             raise ValueError(

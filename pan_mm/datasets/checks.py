@@ -67,11 +67,7 @@ class AnnotationList:
             self._columns = ['folder', *offset, 'num_frames']
 
     def problems(self) -> list:
-        """Find what is wrong with the list, and with the videos that it names.
-
-        Raises:
-            DataError: If it is not in UTF-8.
-        """
+        """Find what is wrong with the list, and with the videos that it names."""
         if not os.path.isfile(self.path):
             return [f'{self.path}: no such annotation file; set ann_file and data_root']
         lines = read_lines(self.path)
@@ -138,11 +134,7 @@ def _video_problems(path: str) -> Iterator[str]:
 
 
 def check_list(cfg: dict, num_classes: Optional[int] = None, labeled: bool = True) -> list:
-    """Find the problems of an annotation list; see :class:`AnnotationList`.
-
-    Returns:
-        list[str]: A message per problem, with the file and line; empty if all is well.
-    """
+    """List the problems of an annotation list, each with its place; see :class:`AnnotationList`."""
     for key in ('ann_file', 'delimiter'):
         if not isinstance(cfg.get(key, ' '), str):
             return [
@@ -153,13 +145,7 @@ def check_list(cfg: dict, num_classes: Optional[int] = None, labeled: bool = Tru
 
 
 def open_dataset(cfg: dict):
-    """Read the annotations of a ``VideoDataset`` or ``RawframeDataset``, or of a kind of these.
-
-    MotionShapes, which writes its own list, is rendered if it is not there.
-
-    Raises:
-        DataError: If the dataset has another type.
-    """
+    """Read the annotations of a ``VideoDataset`` or ``RawframeDataset``, or of a kind of these."""
     cls = _class_of(cfg)
     if not (isinstance(cls, type) and issubclass(cls, (VideoDataset, RawframeDataset))):
         raise DataError(f'{cfg["type"]} has no annotation list; check the datasets inside it')

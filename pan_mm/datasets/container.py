@@ -84,15 +84,7 @@ class VideoFile:
         self.file.close()
 
     def open(self) -> Any:
-        """Open it with PyAV, which reads nothing but this file.
-
-        Returns:
-            av.container.InputContainer: With at least one stream of video.
-
-        Raises:
-            VideoError: If it is not a video.
-            VideoTooLargeError: If its frames are too large.
-        """
+        """Open it with PyAV, which reads nothing but this file; it has a stream of video."""
         self.file.seek(0)
         options = dict(protocol_whitelist='none', max_pixels=str(self.limits.max_frame_pixels))
         with self._naming('opened as a video'):
@@ -108,11 +100,7 @@ class VideoFile:
         return container
 
     def check_size(self, width: int, height: int) -> None:
-        """Refuse frames of an implausible size.
-
-        Raises:
-            VideoTooLargeError: If they have too many pixels, or are too slender.
-        """
+        """Refuse frames of an implausible size."""
         # FFmpeg reports no size for frames too large for it.
         if not 0 < width * height <= self.limits.max_frame_pixels:
             raise VideoTooLargeError(
@@ -126,11 +114,7 @@ class VideoFile:
             )
 
     def packets(self, container: Any) -> Iterator:
-        """Yield the packets of the video; each holds a frame.
-
-        Raises:
-            VideoTooLargeError: As soon as the frames have more pixels than ``max_pixels``.
-        """
+        """Yield the packets of the video, each of a frame, within ``max_pixels``."""
         stream = video_stream(container)
         width, height = stream.codec_context.width, stream.codec_context.height
         most, pixels = self.limits.max_pixels, 0
@@ -202,18 +186,7 @@ def open_video(
 def fetch_video(
     filename: str, limits: Limits = DEFAULT, io_backend: str = 'disk', **kwargs
 ) -> VideoFile:
-    """Open a video of a data set, on the disk or in a remote storage.
-
-    Args:
-        filename (str): Its name there.
-        limits (Limits): Limits of its cost.
-        io_backend (str): 'disk', or another backend of ``mmengine.fileio``, which gets the whole
-            file before its size is known.
-        **kwargs: Arguments of the backend.
-
-    Raises:
-        VideoError: As :func:`open_video`; errors of the backend pass.
-    """
+    """Open a video of a data set, on the disk or by a backend of ``mmengine.fileio``."""
     if io_backend in ('disk', 'local'):
         return open_video(filename, limits)
     content = fileio.get(filename, dict(kwargs, backend=io_backend))

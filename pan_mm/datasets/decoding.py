@@ -75,18 +75,7 @@ class SparseReader:
         return len(self._times)
 
     def get(self, indices: Sequence) -> list:
-        """Decode frames.
-
-        Args:
-            indices (Sequence[int]): Numbers of frames, in any order, from 0.
-
-        Returns:
-            list[np.ndarray]: Each an RGB frame of its own, uint8, shape (H, W, 3).
-
-        Raises:
-            IndexError: If there is no frame of such a number.
-            ValueError: If a frame cannot be decoded.
-        """
+        """Decode the frames of these numbers, in any order; each RGB, uint8, shape (H, W, 3)."""
         indices = [int(index) for index in indices]
         if max(indices, default=0) >= len(self):
             raise IndexError(f'there are {len(self)} frames, asked for {max(indices)}')
@@ -160,14 +149,7 @@ class SparseReader:
 
 
 class ToRGB:
-    """Makes RGB arrays, uint8, shape (H, W, 3), of PyAV's frames, the right way up.
-
-    Args:
-        video (VideoFile): Where they are from; it says which sizes are allowed.
-
-    Raises:
-        VideoTooLargeError: From :meth:`__call__`, if a frame is too large or too slender.
-    """
+    """Makes RGB arrays, uint8, shape (H, W, 3), of PyAV's frames, the right way up."""
 
     def __init__(self, video: VideoFile) -> None:
         self._video = video

@@ -46,12 +46,7 @@ class Video(NamedTuple):
 
 
 def read_label_map(path: Union[str, Path]) -> list:
-    """Read a ``label_map.txt``: class names, one per line, in the order of the labels.
-
-    Raises:
-        OSError: If the file cannot be read.
-        DataError: If it is empty, has an empty line between names or a name twice.
-    """
+    """Read a ``label_map.txt``: class names, one per line, in the order of the labels."""
     names = '\n'.join(read_lines(path)).rstrip().split('\n')
     names = [name.strip() for name in names]
     seen: set = set()
@@ -119,11 +114,7 @@ def _videos_below(folder: Path) -> Iterator[tuple]:
 
 
 def frame_names(root: str, videos: Sequence[Video]) -> Optional[FrameNames]:
-    """Find the names that the frames of all videos have in common; None for video files.
-
-    Raises:
-        DataError: If there are both, or frames are called differently.
-    """
+    """Find the names that the frames of all videos have in common; None for video files."""
     kinds: dict = {}
     for video in videos:
         is_folder = video.num_frames is not None
@@ -138,14 +129,7 @@ def frame_names(root: str, videos: Sequence[Video]) -> Optional[FrameNames]:
 
 
 def count_frames(folder: Path) -> tuple:
-    """Find the names and the number of frames; with optical flow next to them, of ``img_*``.
-
-    Returns:
-        tuple[FrameNames, int]: The names, and how many there are.
-
-    Raises:
-        DataError: If they are not of one kind, numbered without gaps.
-    """
+    """Find the names and the number of frames; with optical flow next to them, of ``img_*``."""
     kinds: dict = {}
     for name in _images(folder):
         match = re.fullmatch(r'(.*?)(\d+)(\.\w+)', name)
@@ -170,11 +154,7 @@ def count_frames(folder: Path) -> tuple:
 
 
 def delimiter_of(videos: Sequence[Video]) -> str:
-    """Choose the delimiter of a list: a space, or a tab where a path has spaces.
-
-    Raises:
-        DataError: If a path has white space that no list can hold.
-    """
+    """Choose the delimiter of a list: a space, or a tab where a path has spaces."""
     for video in videos:
         # RawframeDataset splits lines at any white space.
         if re.search(r'\s' if video.num_frames else r'^\s|[\t\r\n]', video.path):

@@ -40,14 +40,7 @@ class FrameFolder:
         return self._length
 
     def get(self, indices: Sequence) -> list:
-        """Read frames, each RGB, uint8, shape (H, W, 3).
-
-        Args:
-            indices (Sequence[int]): Numbers of frames, in any order, from 0.
-
-        Raises:
-            VideoError: If a frame is not a picture in a file of at most 64 MiB.
-        """
+        """Read the frames of these numbers, in any order; each RGB, uint8, shape (H, W, 3)."""
         return [self._read(int(index)) for index in indices]
 
     def _read(self, index):

@@ -36,11 +36,7 @@ class Calibration(NamedTuple):
 
 
 def read_calibration(dataset_meta: Optional[dict], source: str) -> Calibration:
-    """Take the calibration from what a checkpoint says of its dataset; none where there is none.
-
-    Raises:
-        CheckpointError: If it is not two numbers in their ranges.
-    """
+    """Take the calibration from what a checkpoint says of its dataset; none where there is none."""
     found = (dataset_meta or {}).get('calibration')
     if found is None:
         return Calibration()
@@ -91,12 +87,7 @@ def as_probabilities(scores: np.ndarray) -> np.ndarray:
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Find the temperature with the lowest mean negative log-likelihood.
-
-    Args:
-        probabilities (np.ndarray): Shape (N, num_classes).
-        labels (np.ndarray): Shape (N,).
-    """
+    """Find the temperature of the lowest negative log-likelihood; shapes (N, classes), (N,)."""
     from scipy.optimize import minimize_scalar  # half a second, which predict need not wait
 
     logs = torch.from_numpy(probabilities.astype(float)).clamp(min=1e-12).log()

@@ -150,11 +150,7 @@ def _fetch(address: str) -> Path:
 
 
 def plain_config(config: Config) -> dict:
-    """Make the contents of ``config.json``: a model, without pretrained weights, and its pipeline.
-
-    Raises:
-        PANError: If they are not plain data of known parts.
-    """
+    """Make the contents of ``config.json``: a model, without addresses, and its pipeline."""
     # Another opener and decoder give the same frames; their settings stay on this machine.
     fixed = dict(open='VideoInit', decode='VideoDecode', pack='PackActionInputs')
     steps = [
@@ -168,15 +164,7 @@ def plain_config(config: Config) -> dict:
 
 
 def config_of(data: Any, source: Union[str, Path]) -> Config:
-    """Make a config of plain data, once all that it names is known.
-
-    Args:
-        data: What JSON holds.
-        source (str | Path): Where it is from, for the error.
-
-    Raises:
-        PANError: Naming the first part that is not allowed.
-    """
+    """Make a config of what JSON holds, once all that it names is known to be allowed."""
     if not isinstance(data, dict) or data.keys() != {'model', 'test_pipeline'}:
         raise PANError(f'{source}: its {CONFIG} must hold model and test_pipeline, nothing else')
     for part, value in data.items():

@@ -125,14 +125,7 @@ class PANInferencer:
             yield from self.recognize(batch)
 
     def recognize(self, batch: list) -> Iterator[dict]:
-        """Recognize a batch of videos that :func:`~pan_mm.inference.videos.read_videos` read.
-
-        Args:
-            batch (list[tuple]): Name of a video, output of the pipeline or None, error or None.
-
-        Yields:
-            dict: As :meth:`iterate`.
-        """
+        """Recognize a batch of what :func:`read_videos` yields, as :meth:`iterate`."""
         results = {}
         good = [item for item in batch if item[2] is None]
         # Frames of another shape or count would be padded, which changes the scores.
@@ -147,11 +140,7 @@ class PANInferencer:
 
     @torch.no_grad()
     def probabilities(self, data: Iterable) -> torch.Tensor:
-        """Compute probabilities (N, num_classes) of N outputs of the pipeline.
-
-        Raises:
-            CheckpointError: If they are not finite.
-        """
+        """Compute probabilities (N, num_classes) of N outputs of the pipeline."""
         samples = self.model.test_step(pseudo_collate(list(data)))
         scores = torch.stack([sample.pred_score for sample in samples]).float().cpu()
         require_finite(scores)

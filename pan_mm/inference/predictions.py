@@ -67,13 +67,7 @@ def _table_text(result):
 
 
 def fingerprint_of(inferencer, checkpoint: str, optimize: Iterable) -> str:
-    """Hash what makes the results of a :class:`PANInferencer`; later runs with it may add to them.
-
-    Args:
-        inferencer (PANInferencer): The model.
-        checkpoint (str): File or URL of its weights.
-        optimize (Iterable[str] | None): Its ``optimize``.
-    """
+    """Hash what makes the results of a model; later runs with the same may add to them."""
     weights = checkpoint.encode() if '://' in checkpoint else Path(checkpoint).read_bytes()
     settings = (
         inferencer.config.pretty_text,

@@ -133,16 +133,7 @@ def get_model(
 
 
 def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:
-    """Load a state dict that must fit to the last weight.
-
-    Args:
-        model (nn.Module): Gets the weights.
-        state_dict (dict): Weights by name, with or without DDP's ``module.``.
-        source (str): Where they come from, for the error.
-
-    Raises:
-        CheckpointError: If weights are missing, left over, or of another shape.
-    """
+    """Load a state dict, with or without DDP's ``module.``, that must fit to the last weight."""
     state_dict = {name.removeprefix('module.'): weight for name, weight in state_dict.items()}
     try:
         model.load_state_dict(state_dict)
@@ -167,11 +158,7 @@ def meta_of(checkpoint: dict, source: str) -> dict:
 
 
 def dataset_meta_of(meta: dict, source: str) -> dict:
-    """Take ``dataset_meta``, such as ``classes``, from the ``meta`` of a checkpoint.
-
-    Raises:
-        CheckpointError: If the classes are not a list of names.
-    """
+    """Take ``dataset_meta``, whose ``classes`` are names, from the ``meta`` of a checkpoint."""
     dataset_meta = _dict(meta.get('dataset_meta'), f'{source}: its dataset_meta')
     classes = dataset_meta.get('classes') or []
     named = isinstance(classes, (list, tuple)) and all(isinstance(c, (str, int)) for c in classes)
@@ -196,11 +183,7 @@ def _check_normalization(model, meta, source):
 
 
 def require_finite(scores: torch.Tensor) -> None:
-    """Refuse scores, or features, that are not numbers.
-
-    Raises:
-        CheckpointError: If one is NaN or infinite.
-    """
+    """Refuse scores that are not numbers."""
     if not scores.isfinite().all():
         raise CheckpointError(
             'the model gives scores that are not finite numbers: its training has diverged, or '
@@ -209,11 +192,7 @@ def require_finite(scores: torch.Tensor) -> None:
 
 
 def count_classes(model: nn.Module) -> int:
-    """Number of classes of a recognizer, or of an ensemble of recognizers.
-
-    Raises:
-        ValueError: If the model has no classification head.
-    """
+    """Number of classes of a recognizer, or of an ensemble of recognizers."""
     for module in model.modules():
         if isinstance(module, BaseHead):
             return module.num_classes

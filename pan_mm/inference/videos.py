@@ -117,11 +117,7 @@ def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Itera
 
 
 def preload(*modules: str) -> None:
-    """Let the process that workers are forked from import what they need, meanwhile.
-
-    Args:
-        *modules (str): What the main module imports besides: each worker runs that too.
-    """
+    """Let the process that workers are forked from import what they need, meanwhile."""
     if os.name == 'posix':
         multiprocessing.set_forkserver_preload([__name__, 'mmaction.datasets', *modules])
         forkserver.ensure_running()
@@ -150,11 +146,7 @@ def _result(video, future):
 
 
 def read_video(video: str, pipeline: Callable) -> tuple:
-    """Open and prepare a video.
-
-    Returns:
-        tuple: Output of the pipeline and None, or None and what is wrong with the file.
-    """
+    """Open and prepare a video; give its inputs or None, and what is wrong or None."""
     try:
         return pipeline(video_info(video)), None
     except ImportError:  # a missing library is not the file's fault

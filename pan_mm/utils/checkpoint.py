@@ -84,18 +84,7 @@ def load_checkpoint_url(
 
 
 def weights_of(checkpoint: Any, source: str) -> dict:
-    """Return the weights in a checkpoint, shown to be dense real tensors by name.
-
-    Args:
-        checkpoint (Any): What :func:`load_checkpoint_file` gave.
-        source (str): Where it is from, for the error.
-
-    Returns:
-        dict[str, Tensor]: Weights by name; names that end in ``_extra_state`` hold other data.
-
-    Raises:
-        CheckpointError: If there is anything else.
-    """
+    """Return the weights in a checkpoint, shown to be dense real tensors by name."""
     fix = 'save a dict of tensors by name, or one under state_dict'
     weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict):
@@ -117,15 +106,7 @@ def _is_weight(name: Any, weight: Any) -> bool:
 
 
 def check_finite(state: Any, source: str) -> None:
-    """Refuse weights, or the state of a training, that are not numbers.
-
-    Args:
-        state (Any): Tensors and numbers in dicts and lists.
-        source (str): Their owner, for the error.
-
-    Raises:
-        CheckpointError: If one is NaN or infinite, with its name.
-    """
+    """Refuse weights, or the state of a training, that are NaN or infinite; names the first."""
     for name, value in leaves(state):
         if torch.is_tensor(value):
             is_finite = bool(value.isfinite().all())
@@ -146,15 +127,7 @@ def training_state(checkpoint: dict) -> dict:
 
 
 def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
-    """Copy weights to the CPU so that they share no memory and a file holds no more than them.
-
-    Args:
-        weights (dict[str, Tensor]): Weights by name; other data stay.
-        dtype (torch.dtype, optional): Type of the floating-point weights. Defaults to their own.
-
-    Raises:
-        CheckpointError: If a weight is NaN, infinite, or too large for ``dtype``.
-    """
+    """Copy weights to the CPU, as ``dtype``, so that they share no memory."""
     copies = dict(weights)
     for name, weight in weights.items():
         if torch.is_tensor(weight):
@@ -167,12 +140,7 @@ def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
 
 
 def check_resumable(checkpoint: Any, source: str) -> None:
-    """Refuse a checkpoint that a training cannot continue from.
-
-    Raises:
-        CheckpointError: If it lacks the epoch, the iteration or the message hub, a number in its
-            weights or its optimizer is NaN or infinite, or its list of checkpoints is not one.
-    """
+    """Refuse a checkpoint that lacks the state of a training, or holds NaN or infinite numbers."""
     weights_of(checkpoint, source)
     meta, info = (_dict_in(checkpoint, path, source) for path in HOLDERS)
     kept = info.get('keep_ckpt_ids', [])
@@ -196,18 +164,7 @@ def _dict_in(checkpoint: dict, path: tuple, source: str) -> dict:
 
 
 def check_checkpoint(checkpoint: Any, source: str) -> dict:
-    """Take out of a checkpoint the text of a config, which MMEngine would run as Python.
-
-    Args:
-        checkpoint (Any): What a loader gave.
-        source (str): Where it is from, for the error.
-
-    Returns:
-        dict: The same object.
-
-    Raises:
-        CheckpointError: If it is not a dict, its weights are none, or ``meta`` is not a dict.
-    """
+    """Take out of a checkpoint the text of a config, which MMEngine would run as Python."""
     is_other = isinstance(checkpoint, dict) and 'state_dict' not in checkpoint
     if not is_other or all(map(torch.is_tensor, checkpoint.values())):
         weights_of(checkpoint, source)

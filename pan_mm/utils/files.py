@@ -68,11 +68,7 @@ def write_text(path: Union[str, Path], text: str) -> None:
 
 @contextmanager
 def append_text(path: Union[str, Path]) -> Iterator[TextIO]:
-    """Open a text file in UTF-8 for further lines, each to be flushed when it is whole.
-
-    Raises:
-        OSError: With the name of ``path``, if the disk is full.
-    """
+    """Open a text file in UTF-8 for further lines, each to be flushed when it is whole."""
     real = os.path.realpath(path)
     with _naming(path), open(real, 'a', -1, 'utf-8', ENCODING_ERRORS, '\n') as file:
         yield file

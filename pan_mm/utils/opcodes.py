@@ -34,15 +34,7 @@ _LEAF = _Cost()
 
 
 def check_pickles(content: bytes) -> None:
-    """Follow the pickles that a file begins with.
-
-    Args:
-        content (bytes): The file. An error of its form is left to its reader.
-
-    Raises:
-        Refused: If one asks for a name of :data:`REFUSED_NAMES`, or nests tuples of more than
-            ``MOST_ITEMS`` items or more than ``MOST_CALLS`` calls.
-    """
+    """Refuse pickles that a file begins with; an error of their form is left to their reader."""
     file = io.BytesIO(content)
     with suppress(ValueError, IndexError, KeyError):
         for _ in range(PICKLES):

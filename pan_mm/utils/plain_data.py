@@ -87,28 +87,12 @@ _CHECKPOINT: list = [
 
 
 def load_torch(file: BinaryIO, source: str) -> Any:
-    """Load what ``torch.save`` wrote, only as data.
-
-    Args:
-        file (BinaryIO): The file, at any position.
-        source (str): Its name, for the error.
-
-    Raises:
-        CheckpointError: If it is damaged, is not a checkpoint, or would run code.
-    """
+    """Load what ``torch.save`` wrote, only as data."""
     return _load(file, _CHECKPOINT, source, 'a checkpoint', CheckpointError)
 
 
 def load_pickle(file: BinaryIO, source: str) -> Any:
-    """Read a pickle of protocol 2, as MMEngine writes them, that holds plain data and tensors.
-
-    Args:
-        file (BinaryIO): The file.
-        source (str): Its name, for the error.
-
-    Raises:
-        DataError: If it is damaged, or would run code.
-    """
+    """Read a pickle of protocol 2, as MMEngine writes them, that holds plain data and tensors."""
     # As torch.save wrote files before 1.6: three pickles, the data, and the keys of storages.
     before = (serialization.MAGIC_NUMBER, serialization.PROTOCOL_VERSION, {})
     head, tail = b''.join(pickle.dumps(part, 2) for part in before), pickle.dumps([], 2)
@@ -244,11 +228,7 @@ def _check_values(value: Any) -> None:
 
 
 def leaves(value: Any) -> Iterator[tuple]:
-    """Yield (dotted name, value) of all that is in dicts, lists and tuples, each of them once.
-
-    Args:
-        value (Any): The outermost of them. Keys are cut to 80 characters in names.
-    """
+    """Yield (dotted name, value) of all that is in dicts, lists and tuples, each of them once."""
     return (each for each in _walk(value) if not isinstance(each[1], (dict, list, tuple)))
 
 

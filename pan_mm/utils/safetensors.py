@@ -53,11 +53,7 @@ def save_safetensors(
 
 @contextmanager
 def open_safetensors(path: Union[str, Path], source: Optional[str] = None) -> Iterator[Any]:
-    """Open a file as ``safetensors.safe_open`` does.
-
-    Raises:
-        CheckpointError: If the file is damaged or is not a safetensors file.
-    """
+    """Open a file as ``safetensors.safe_open`` does."""
     try:
         with safe_open(path, framework='pt', device='cpu') as file:
             yield file
