@@ -169,27 +169,16 @@ def summarize(dataset) -> str:
         label = np.asarray(info['label'])
         # with several labels, a vector of zeros and ones
         counts.update(label.nonzero()[0].tolist() if dataset.multi_class else [label.item()])
-    line = f'{len(dataset)} videos of {len(counts)} classes'
-    if counts:
-        line += f', {min(counts.values())} to {max(counts.values())} of each'
-    classes = dataset.metainfo.get('classes')
-    if isinstance(classes, Sequence) and not isinstance(classes, str):
-        absent = [name for i, name in enumerate(classes) if i not in counts]
-        if absent:
-            line += f'; none of {len(absent)} classes, such as {", ".join(map(repr, absent[:3]))}'
-    return line
+    least, most = min(counts.values(), default=0), max(counts.values(), default=0)
+    return f'{len(dataset)} videos of {len(counts)} classes, {least} to {most} of each'
 
 
 def check_decoding(
     videos: Iterable[dict], pipeline: Sequence, workers: int = 4, min_frames: int = 1
 ) -> Iterator[Optional[str]]:
-    """Decode eight frames of each video, the first and last included.
+    """Decode eight frames of each video of :func:`infos`, the first and last included.
 
-    Args:
-        videos (Iterable[dict]): As :func:`infos` gives them.
-        pipeline (Sequence[dict]): A pipeline; only its transforms that open and decode are used.
-        workers (int): Threads. Defaults to 4.
-        min_frames (int): Frames that each must have. Defaults to 1.
+    Of the pipeline only the transforms that open and decode are used.
 
     Yields:
         str | None: For each video, why it cannot be decoded, or None.

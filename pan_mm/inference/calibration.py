@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pan_mm.utils.errors import CheckpointError
+from pan_mm.utils.errors import CheckpointError, shown
 
 from .scores import load_scores, scores_and_labels
 
@@ -40,12 +40,13 @@ def read_calibration(dataset_meta: Optional[dict], source: str) -> Calibration:
     found = (dataset_meta or {}).get('calibration')
     if found is None:
         return Calibration()
-    is_known = isinstance(found, dict) and found.keys() <= set(Calibration._fields)
-    if not is_known or not all(isinstance(value, (int, float)) for value in found.values()):
-        raise CheckpointError(f'{source}: its calibration is {found!r}')
-    own = Calibration(**found)
-    if not (0.01 <= own.temperature <= 100 and 0 <= own.threshold <= 1):
-        raise CheckpointError(f'{source}: its calibration {found} is out of range')
+    try:
+        own = Calibration(**found)
+        is_valid = 0.01 <= own.temperature <= 100 and 0 <= own.threshold <= 1
+    except TypeError:  # other keys, or no numbers
+        is_valid = False
+    if not is_valid:
+        raise CheckpointError(f'{source}: its calibration is {shown(found)}, or out of range')
     return own
 
 

@@ -104,11 +104,7 @@ def is_hub(name: str) -> bool:
 
 
 def open_hub(name: str) -> tuple:
-    """Open config and weights of a repository.
-
-    Args:
-        name (str): ``hf://OWNER/NAME``, optionally with ``@`` and a branch, tag or commit; or a
-            folder.
+    """Open config and weights of ``hf://OWNER/NAME[@REVISION]``, or of a folder.
 
     Returns:
         tuple[Config, Path]: The config, of ``model`` and ``test_pipeline``, and the weights.
@@ -117,15 +113,13 @@ def open_hub(name: str) -> tuple:
         PANError: If it cannot be fetched, lacks a file, or its config is not plain data of known
             parts.
         CheckpointError: If the weights are damaged or do not fit the config.
-        ImportError: If huggingface_hub is missing.
     """
     folder = _fetch(name[len(PREFIX) :]) if name.startswith(PREFIX) else Path(name)
     for file in (WEIGHTS, CONFIG):
         if not (folder / file).is_file():
             raise PANError(f'{name} has no {file}; it must hold {WEIGHTS} and {CONFIG}')
-    if (folder / CONFIG).stat().st_size > CONFIG_BYTES:
-        raise PANError(f'{name}: its {CONFIG} is larger than {CONFIG_BYTES:,} bytes')
     try:
+        _require((folder / CONFIG).stat().st_size <= CONFIG_BYTES, name, 'has a too large config')
         data = json.loads((folder / CONFIG).read_text(encoding='utf-8'))
     except (ValueError, RecursionError) as error:
         raise PANError(f'{name}: its {CONFIG} cannot be read ({error})') from error

@@ -1,7 +1,5 @@
 """A trained recognizer from a config and a checkpoint, or a clear error."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Optional, Union
 
@@ -16,7 +14,6 @@ from pan_mm.config.find import config_path, require_config
 from pan_mm.config.pipelines import dataset_of
 from pan_mm.config.scale import apply_scale
 from pan_mm.datasets.file_lists import read_label_map
-from pan_mm.models.backbone_2d import same_statistics
 from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
 from pan_mm.utils.errors import CheckpointError, PANError, shown
@@ -44,7 +41,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     else:
         path = require_config(config)
         try:
-            config = _read_config(path)
+            config = Config.fromfile(path)
         except OSError as error:  # MMEngine's error for a wrong suffix or a missing base
             raise ValueError(f'{path}: cannot be read as a config ({error})') from error
     if not config.get('model'):
@@ -52,18 +49,6 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     config.merge_from_dict(cfg_options or {})
     apply_scale(config)
     return config
-
-
-def _read_config(path):
-    try:
-        return Config.fromfile(path)
-    except ImportError:
-        here = os.getcwd()
-        if here in sys.path:
-            raise
-        # Its custom_imports may name modules of the current folder, which commands leave out.
-        sys.path.append(here)
-        return Config.fromfile(path)
 
 
 def load_recognizer(
@@ -82,9 +67,7 @@ def load_recognizer(
         nn.Module: In evaluation mode, with ``cfg``, and ``dataset_meta`` of the checkpoint.
 
     Raises:
-        FileNotFoundError: If a file is missing.
-        CheckpointError: If the checkpoint is damaged, would run code, or does not fit the model,
-            naming what differs.
+        CheckpointError: If the checkpoint is damaged, would run code, or does not fit the model.
         ValueError: If there is no such device.
     """
     config = load_config(config)
@@ -95,9 +78,7 @@ def load_recognizer(
         load = load_checkpoint_url if '://' in str(checkpoint) else load_checkpoint_file
         state, source = load(str(checkpoint)), redact_url(checkpoint)
         load_weights(model, weights_of(state, source), source)
-        meta = meta_of(state, source)
-        _check_normalization(model, meta, source)
-        model.dataset_meta = dataset_meta_of(meta, source)
+        model.dataset_meta = dataset_meta_of(meta_of(state, source), source)
     try:
         return model.to(device or get_device())
     except (RuntimeError, AssertionError) as error:  # PyTorch's errors for a missing device
@@ -146,20 +127,21 @@ def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:
         ) from error
 
 
-def _dict(value, name):
-    if not isinstance(value, (dict, type(None))):
-        raise CheckpointError(f'{name} is a {type(value).__name__}, not a dict')
-    return value or {}
+def _dict_of(holder, key, source):
+    value = holder.get(key) or {}
+    if not isinstance(value, dict):
+        raise CheckpointError(f'{source}: its {key} is a {type(value).__name__}, not a dict')
+    return value
 
 
 def meta_of(checkpoint: dict, source: str) -> dict:
     """Take the ``meta`` of a checkpoint; empty where there is none."""
-    return _dict(checkpoint.get('meta'), f'{source}: its meta')
+    return _dict_of(checkpoint, 'meta', source)
 
 
 def dataset_meta_of(meta: dict, source: str) -> dict:
     """Take ``dataset_meta``, whose ``classes`` are names, from the ``meta`` of a checkpoint."""
-    dataset_meta = _dict(meta.get('dataset_meta'), f'{source}: its dataset_meta')
+    dataset_meta = _dict_of(meta, 'dataset_meta', source)
     classes = dataset_meta.get('classes') or []
     named = isinstance(classes, (list, tuple)) and all(isinstance(c, (str, int)) for c in classes)
     if not named:
@@ -167,19 +149,6 @@ def dataset_meta_of(meta: dict, source: str) -> dict:
             f'{source}: classes in its dataset_meta is {shown(classes)}, not a list of names'
         )
     return dataset_meta
-
-
-def _check_normalization(model, meta, source):
-    for key in ('mean', 'std'):
-        wanted, own = meta.get(key), getattr(model.data_preprocessor, key, None)
-        if wanted is None or own is None:
-            continue
-        own = own.flatten().tolist()
-        if not isinstance(wanted, (list, tuple)) or not same_statistics(wanted, own):
-            raise CheckpointError(
-                f'{source} was trained on frames normalized with {key} {shown(wanted)}, but the '
-                f'config has {own}; give the config that it was trained with'
-            )
 
 
 def require_finite(scores: torch.Tensor) -> None:

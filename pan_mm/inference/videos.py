@@ -35,13 +35,8 @@ def find_videos(inputs: Iterable, expand: Optional[Callable] = None) -> list:
         expand (Callable, optional): Takes one of these, no list, and gives its files. Defaults to
             :func:`expand_local`.
 
-    Returns:
-        list[str]: The files.
-
     Raises:
-        FileNotFoundError: If a list does not exist.
-        ValueError: If a folder holds no videos, a glob matches nothing, a list is empty, or a
-            name holds a password.
+        ValueError: If a folder, glob or list gives nothing, or a name holds a password.
     """
     found = {}
     for item in map(os.fspath, inputs):
@@ -60,18 +55,14 @@ def expand_local(item: str) -> list:
         paths = (os.path.join(folder, file) for folder, _, files in found for file in files)
         videos = sorted(path for path in paths if is_video(path))
         videos = videos or sorted(folder for folder, _, files in found if any(map(is_frame, files)))
-        if not videos:
-            suffixes = ', '.join((*VIDEO_SUFFIXES, *FRAME_SUFFIXES))
-            raise ValueError(f'{item}: no videos or frames in this folder ({suffixes})')
-        return videos
-    if os.path.exists(item):
+    elif glob.has_magic(item) and not os.path.exists(item):
+        videos = sorted(path for path in glob.glob(item, recursive=True) if os.path.isfile(path))
+    else:
         return [item]
-    if glob.has_magic(item):
-        files = sorted(path for path in glob.glob(item, recursive=True) if os.path.isfile(path))
-        if not files:
-            raise ValueError(f'{item}: matches no file')
-        return files
-    return [item]
+    if not videos:
+        suffixes = ', '.join((*VIDEO_SUFFIXES, *FRAME_SUFFIXES))
+        raise ValueError(f'{item}: matches no file, or holds no videos or frames ({suffixes})')
+    return videos
 
 
 def read_list(path: str) -> list:

@@ -50,15 +50,12 @@ def list_models(pattern: str = '*', pretrained: bool = False) -> list:
 
 
 def find_model(name: Optional[str] = None) -> Model:
-    """Find the model of a name.
+    """Find the model of a name, or raise a PANError with the nearest names.
 
     Args:
         name (str, optional): A name from :func:`list_models`, ``hf://OWNER/NAME``, or a folder that
             :func:`pan_mm.deploy.export.save_pretrained` wrote. Defaults to the first trained model
             that comes with the package.
-
-    Raises:
-        PANError: If there is no such model; the nearest names are in the error.
     """
     trained = list_models(pretrained=True)
     if name is not None and is_hub(name):
@@ -84,11 +81,6 @@ def choose(
 ) -> tuple:
     """Config and checkpoint of what a user names; a trained model is named on stderr.
 
-    Args:
-        config (str | Path | Config, optional): A file, or the name of a model. Defaults to the
-            trained model that comes with the package.
-        checkpoint (str | Path, optional): As given.
-
     Returns:
         tuple: A config file or ``Config``, and a checkpoint or None.
 
@@ -110,6 +102,5 @@ def choose(
 def is_path(config: str) -> bool:
     """Tell whether a text means a file, not a name."""
     path = Path(config)
-    if is_hub(config):
-        return False
-    return path.is_file() or path.name != config or path.suffix in ('.py', '.json', '.yaml', '.yml')
+    is_file = path.is_file() or path.name != config
+    return not is_hub(config) and (is_file or path.suffix in ('.py', '.json', '.yaml', '.yml'))

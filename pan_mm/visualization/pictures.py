@@ -135,32 +135,10 @@ def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
 
 
 def write_animation(path: Union[str, Path], pictures: Sequence[np.ndarray], fps: float = 8) -> None:
-    """Write RGB pictures of one shape as .gif or .mp4.
-
-    Raises:
-        ValueError: If the suffix is another one.
-        OSError: If the file cannot be written.
-    """
-    suffix = Path(path).suffix
-    if suffix not in ('.gif', '.mp4'):
-        raise ValueError(f'{path}: an animation is written as .gif or .mp4')
+    """Write RGB pictures of one shape as an animated .gif."""
+    first, *others = (Image.fromarray(picture).quantize(256) for picture in pictures)
     with atomic_write(path) as part:
-        if suffix == '.gif':
-            first, *others = (Image.fromarray(picture).quantize(256) for picture in pictures)
-            duration = round(1000 / fps)
-            first.save(part, save_all=True, append_images=others, duration=duration, loop=0)
-        else:
-            _write_mp4(part, pictures, fps)
-
-
-def _write_mp4(part: str, pictures: Sequence[np.ndarray], fps: float) -> None:
-    height, width = (size - size % 2 for size in pictures[0].shape[:2])  # codecs want even
-    writer = cv2.VideoWriter(part, cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
-    if not writer.isOpened():
-        raise OSError(f'{part}: OpenCV cannot write MP4 here')
-    for picture in pictures:
-        writer.write(np.ascontiguousarray(picture[:height, :width, ::-1]))
-    writer.release()
+        first.save(part, save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
 
 
 def write_picture(path: Union[str, Path], picture: np.ndarray) -> None:

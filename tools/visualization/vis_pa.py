@@ -21,7 +21,7 @@ def parse_args():
         help='config or name of a model with PA; by default the one that comes with pan_mm',
     )
     parser.add_argument('--checkpoint', help='its weights; those of a config are random without')
-    parser.add_argument('--out', required=True, type=Path, help='.png, .jpg, .gif or .mp4')
+    parser.add_argument('--out', required=True, type=Path, help='.png, .jpg or .gif')
     parser.add_argument('--width', type=int, default=160, help='pixels of a frame in the picture')
     parser.add_argument('--dark', action='store_true', help='a picture for dark pages')
     parser.add_argument('--fps', type=float, default=6, help='of an animation')
@@ -37,7 +37,7 @@ def main():
     seen = inspect_clip(model, data['inputs'][0])
     if seen.pa_maps is None:
         raise PANError("the model computes no PA; give a config of stream 'pa' or 'lite'")
-    if args.out.suffix in ('.gif', '.mp4'):
+    if args.out.suffix == '.gif':
         write_animation(args.out, seen.animation(2 * args.width), args.fps)
     else:
         write_picture(args.out, seen.grid(args.width, args.dark))

@@ -46,12 +46,8 @@ CLASSES = {
 # Cycles per clip. Positions and angles travel far in one cycle; the others move little and
 # repeat more often, or their change from frame to frame would drown in the noise.
 _CYCLES = {
-    'x': (1.0, 1.6),
-    'y': (1.0, 1.6),
-    'size': (1.4, 2.2),
-    'angle': (1.0, 1.6),
-    'distance': (1.4, 2.2),
-    'opacity': (1.4, 2.2),
+    **dict.fromkeys(('x', 'y', 'angle'), (1.0, 1.6)),
+    **dict.fromkeys(('size', 'distance', 'opacity'), (1.4, 2.2)),
 }
 _RADIUS = (0.13, 0.31)  # of a shape, in frame widths
 _DISTANCE = (0.16, 0.50)  # between the two centers, in frame widths
@@ -143,9 +139,6 @@ def write_video(path: str, frames: np.ndarray) -> None:
     """Write RGB uint8 frames (T, H, W, 3) to an mp4 file, each coded for itself as JPEG.
 
     Motion-compensated codecs leave traces of a frame's past in it, which would tell its class.
-
-    Raises:
-        OSError: The file cannot be written.
     """
     height, width = frames.shape[1:3]
     with _quiet_stderr():  # OpenCV warns that it stores JPEG under mp4's own tag

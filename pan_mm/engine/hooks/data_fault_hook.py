@@ -15,19 +15,11 @@ IN_A_ROW = 50  # this many failures in a row are not due to single files
 
 
 class WatchedPipeline:
-    """Runs a pipeline; where the data are bad, MMEngine's dataset takes another sample.
+    """Runs a pipeline; where the data are bad, it returns None.
 
-    For that it returns None, as ``BaseDataset`` expects of a pipeline that fails in training. What
-    happened travels with the next good sample, in its metainfo ``data_faults``, beside the path
-    ``read_from``: so it reaches the main process from any kind of worker.
-
-    Args:
-        pipeline (Callable): The dataset's pipeline.
-        max_faults (int): Files that may be bad.
-
-    Raises:
-        DataError: From :meth:`__call__`, if more than ``max_faults`` files are bad, or
-            ``IN_A_ROW`` samples one after the other.
+    MMEngine's ``BaseDataset`` then takes another sample. What happened travels with the next good
+    one, in its metainfo ``data_faults``, beside the path ``read_from``: so it reaches the main
+    process from any kind of worker.
     """
 
     def __init__(self, pipeline: Any, max_faults: int) -> None:
