@@ -70,10 +70,6 @@ def check_settings(cfg: dict, runner: type = Runner) -> None:
 
     Other names are left to the part itself, which may hand them on to other libraries.
 
-    Args:
-        cfg (dict): Config of a run.
-        runner (type): The runner's class. Defaults to MMEngine's ``Runner``.
-
     Raises:
         ConfigError: Naming each setting by its place in the config, and the nearest right one.
     """
@@ -95,7 +91,7 @@ def check_options(cfg: dict, options: Iterable[str], runner: type = Runner) -> N
     Args:
         cfg (dict): Config of a run, without the options.
         options (Iterable[str]): Dotted keys.
-        runner (type): The runner's class. Defaults to MMEngine's ``Runner``.
+        runner (type): The runner's class.
 
     Raises:
         ConfigError: Naming each option, and the settings that were meant.

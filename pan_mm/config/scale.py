@@ -18,14 +18,12 @@ from pan_mm.utils.errors import PANError
 def apply_scale(cfg: Config) -> None:
     """Resolve ``size`` and ``epochs`` of a config, in place; they are None afterwards.
 
-    Args:
-        cfg (Config): ``size`` is the height and width that each pipeline shall end with; what it
-            resizes to before changes in proportion. ``epochs`` is the length of the training:
-            what ends with it still does, milestones move in proportion, a warm-up keeps its length.
+    ``size`` is the height and width that each pipeline shall end with; what it resizes to before
+    changes in proportion. ``epochs`` is the length of the training: what ends with it still does,
+    milestones move in proportion, a warm-up keeps its length.
 
     Raises:
-        PANError: If one is not a positive whole number, no transform fixes the size of frames, or
-            the training has no epochs.
+        PANError: If one is not a positive whole number, or the config has nothing to change.
     """
     for name, apply in zip(SCALE, (_resize, _set_epochs)):
         value = cfg.get(name)

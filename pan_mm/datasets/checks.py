@@ -2,7 +2,6 @@
 
 import codecs
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -26,13 +25,7 @@ def has_list(cfg: dict) -> bool:
 
 
 def read_lines(path: Union[str, Path]) -> list:
-    """Read a text file as MMEngine's ``list_from_file`` does: lines end only at line feeds.
-
-    Unlike MMEngine, it leaves out a byte-order mark, which some editors put first.
-
-    Raises:
-        DataError: If it is not in UTF-8.
-    """
+    """Read a text file as MMEngine's ``list_from_file`` does, but without a byte-order mark."""
     try:
         lines = Path(path).read_text(encoding='utf-8-sig').split('\n')
     except UnicodeDecodeError as error:
@@ -144,33 +137,9 @@ def check_list(cfg: dict, num_classes: Optional[int] = None, labeled: bool = Tru
     return AnnotationList(cfg, num_classes, labeled).problems()
 
 
-def open_dataset(cfg: dict):
-    """Read the annotations of a ``VideoDataset`` or ``RawframeDataset``, or of a kind of these."""
-    cls = _class_of(cfg)
-    if not (isinstance(cls, type) and issubclass(cls, (VideoDataset, RawframeDataset))):
-        raise DataError(f'{cfg["type"]} has no annotation list; check the datasets inside it')
-    return DATASETS.build(dict(cfg, pipeline=[], test_mode=True))
-
-
-def infos(dataset) -> list:
-    """List the information of a dataset on each video."""
-    return [dataset.get_data_info(i) for i in range(len(dataset))]
-
-
 def place_of(info: dict) -> str:
     """Name the file of a video, or the folder of its frames."""
     return info.get('frame_dir') or info['filename']
-
-
-def summarize(dataset) -> str:
-    """Count the videos and their spread over the classes, in one line."""
-    counts: Counter = Counter()
-    for info in infos(dataset):
-        label = np.asarray(info['label'])
-        # with several labels, a vector of zeros and ones
-        counts.update(label.nonzero()[0].tolist() if dataset.multi_class else [label.item()])
-    least, most = min(counts.values(), default=0), max(counts.values(), default=0)
-    return f'{len(dataset)} videos of {len(counts)} classes, {least} to {most} of each'
 
 
 def check_decoding(

@@ -65,14 +65,7 @@ DEFAULT = Limits()
 
 
 class VideoFile:
-    """An open file that begins as a known container; a context manager, which closes the file.
-
-    Attributes:
-        name (str): Its name in messages.
-        file (BinaryIO): Its bytes.
-        demuxer (str): One of ``CONTAINERS``.
-        limits (Limits): Limits of its cost.
-    """
+    """An open file that begins as a known container; a context manager, which closes the file."""
 
     def __init__(self, name: str, file: BinaryIO, demuxer: str, limits: Limits) -> None:
         self.name, self.file, self.demuxer, self.limits = name, file, demuxer, limits
@@ -153,11 +146,7 @@ def open_video(
     Args:
         source (str | Path | bytes): A file, or what a remote storage gave.
         limits (Limits): Limits of its cost.
-        name (str, optional): Its name in messages; defaults to the file's name. A server hides
-            its paths.
-
-    Returns:
-        VideoFile: Close it, or use it in a ``with`` block.
+        name (str, optional): Its name in messages. Defaults to the file's name.
 
     Raises:
         VideoError: If there is no such file (then from a ``FileNotFoundError``), it may not be

@@ -37,9 +37,6 @@ class SparseReader:
 
     Attributes:
         avg_fps (float): Frames per second, 0 where the file does not say.
-
-    Raises:
-        VideoError: If the file is not a video, has no frames, or exceeds its limits.
     """
 
     def __init__(self, video: VideoFile, num_threads: int = 1) -> None:
@@ -266,6 +263,3 @@ class VideoDecode(BaseTransform):
             ) from error
         results['original_shape'] = results['img_shape'] = results['imgs'][0].shape[:2]
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}()'

@@ -1,9 +1,7 @@
 """Annotation lists for ``VideoDataset`` and ``RawframeDataset`` of the files on the disk."""
 
 import os
-import random
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
@@ -80,9 +78,6 @@ def list_folder(root: str) -> tuple:
     Returns:
         tuple[list[str], list[Video]]: The class names in alphabetical order, and the videos, with
         paths relative to ``root``.
-
-    Raises:
-        DataError: If there are fewer than two classes.
     """
     tops = [Path(root, split) for split in SPLITS] if is_split(root) else [Path(root)]
     entries = [entry for top in tops for entry in top.iterdir() if entry.name[0] != '.']
@@ -151,71 +146,6 @@ def count_frames(folder: Path) -> tuple:
         )
     template = f'{prefix}{{:0{min(map(len, numbers))}}}{suffix}'
     return FrameNames(template, first), len(numbers)
-
-
-def delimiter_of(videos: Sequence[Video]) -> str:
-    """Choose the delimiter of a list: a space, or a tab where a path has spaces."""
-    for video in videos:
-        # RawframeDataset splits lines at any white space.
-        if re.search(r'\s' if video.num_frames else r'^\s|[\t\r\n]', video.path):
-            raise DataError(f'{video.path!r}: a list cannot hold its white space; rename it')
-    return '\t' if any(' ' in video.path for video in videos) else ' '
-
-
-def group_of(video: Video, group_by: Optional[str]) -> str:
-    """Name the group of a video, which the split keeps together.
-
-    Args:
-        video (Video): Its path begins with the class.
-        group_by (str, optional): 'folder' for the folder below the class; or a regular expression
-            on the path below the class, whose first group, or whole match, counts.
-            By default each video is a group.
-
-    Raises:
-        DataError: If the expression does not match.
-    """
-    if group_by is None:
-        return video.path
-    below = Path(*Path(video.path).parts[1:])
-    if group_by == 'folder':
-        return below.parent.as_posix()
-    match = re.search(group_by, below.as_posix())
-    if match is None:
-        raise DataError(f'{video.path}: --group-by {group_by!r} does not match it')
-    return match[match.re.groups and 1]
-
-
-def split_videos(
-    videos: Sequence[Video], val_ratio: float, seed: int = 0, group_by: Optional[str] = None
-) -> dict:
-    """Split videos at random into training and validation.
-
-    Args:
-        videos (Sequence[Video]): The videos of all classes.
-        val_ratio (float): Share of each class for validation: at least one video, if one stays.
-            Whole groups can make it more.
-        seed (int): Seed of the random choice. Defaults to 0.
-        group_by (str, optional): As of :func:`group_of`.
-
-    Returns:
-        dict[str, list[Video]]: 'train' and 'val'.
-    """
-    groups: dict = {}
-    for video in videos:
-        groups.setdefault(group_of(video, group_by), []).append(video)
-    left = Counter(video.label for video in videos)
-    wanted = {label: max(round(n * val_ratio), 1) for label, n in left.items()}
-    lists: dict = dict(train=[], val=[])
-    for name in random.Random(seed).sample(sorted(groups), len(groups)):
-        counts = Counter(video.label for video in groups[name])
-        is_wanted = any(wanted[label] > 0 for label in counts)
-        if is_wanted and all(left[label] > n for label, n in counts.items()):
-            left -= counts
-            wanted = {label: n - counts[label] for label, n in wanted.items()}
-            lists['val'] += groups[name]
-        else:
-            lists['train'] += groups[name]
-    return {split: sorted(found, key=lambda v: (v.label, v.path)) for split, found in lists.items()}
 
 
 def write_lines(path: Union[str, Path], lines: Sequence[str]) -> None:

@@ -51,15 +51,11 @@ def read_calibration(dataset_meta: Optional[dict], source: str) -> Calibration:
 
 
 def calibrate(path: Union[str, Path], coverage: float = COVERAGE) -> Calibration:
-    """Fit a calibration to scores of videos that the model was not trained on.
+    """Fit a calibration to scores that ``tools/test.py --dump`` wrote.
 
     Args:
-        path (str | Path): Scores that ``tools/test.py --dump`` wrote.
+        path (str | Path): Scores of videos that the model was not trained on.
         coverage (float): Share of these videos that reach the threshold, 0 to 1.
-
-    Raises:
-        DataError: If the videos have several labels.
-        ValueError: If ``coverage`` is out of range.
     """
     scores, labels = scores_and_labels(load_scores(path))
     return fit_calibration(as_probabilities(scores), labels, coverage)

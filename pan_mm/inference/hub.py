@@ -110,11 +110,17 @@ def open_hub(name: str) -> tuple:
         tuple[Config, Path]: The config, of ``model`` and ``test_pipeline``, and the weights.
 
     Raises:
-        PANError: If it cannot be fetched, lacks a file, or its config is not plain data of known
-            parts.
+        PANError: If it lacks a file, or its config is not plain data of known parts.
         CheckpointError: If the weights are damaged or do not fit the config.
+        OSError: If it cannot be fetched.
     """
-    folder = _fetch(name[len(PREFIX) :]) if name.startswith(PREFIX) else Path(name)
+    folder = Path(name)
+    if name.startswith(PREFIX):
+        from huggingface_hub import snapshot_download
+
+        repository, _, revision = name[len(PREFIX) :].partition('@')
+        settings = dict(revision=revision or None, allow_patterns=[WEIGHTS, CONFIG])
+        folder = Path(snapshot_download(repository, **settings))
     for file in (WEIGHTS, CONFIG):
         if not (folder / file).is_file():
             raise PANError(f'{name} has no {file}; it must hold {WEIGHTS} and {CONFIG}')
@@ -126,21 +132,6 @@ def open_hub(name: str) -> tuple:
     config = config_of(data, name)
     _check_shapes(config, folder / WEIGHTS)
     return config, folder / WEIGHTS
-
-
-def _fetch(address: str) -> Path:
-    import huggingface_hub as hub
-
-    repository, _, revision = address.partition('@')
-    files = [WEIGHTS, CONFIG]
-    try:
-        found = hub.snapshot_download(repository, revision=revision or None, allow_patterns=files)
-        return Path(found)
-    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
-        raise PANError(
-            f'{PREFIX}{address} cannot be fetched ({str(error).splitlines()[0]}); check the name '
-            'and the connection, or give a folder'
-        ) from error
 
 
 def plain_config(config: Config) -> dict:

@@ -30,23 +30,21 @@ class PANInferencer:
 
     Args:
         config (str | Path | Config, optional): Config of a recognizer, or the name of a model
-            (:func:`pan_mm.list_models`). The pipeline of its test dataset opens and prepares the
-            videos, or, where that reads frames, its ``test_pipeline``. Defaults to the trained
-            model that comes with the package.
+            (:func:`pan_mm.list_models`). Defaults to the trained model that comes with the package.
         checkpoint (str | Path, optional): File or URL of its weights, or an ONNX model that
             ``python -m pan_mm export`` wrote. Defaults to the weights of a trained model; for a
             config they are random without one.
-        device (str | torch.device, optional): Defaults to the accelerator, or the CPU. An
-            exported model runs on the CPU.
+        device (str | torch.device, optional): Defaults to the accelerator, or the CPU, where an
+            exported model always runs.
         batch_size (int): Videos in a batch. Defaults to 8.
         label_map (str | Path, optional): Text file of class names, one a line. Defaults to the
             names in checkpoint or config, or else the labels' numbers.
         topk (int): Classes in a result. Defaults to 5.
         num_workers (int): Processes that decode, so that a crash of a decoder costs only its
             video; 0 decodes in this one. Defaults to 0.
-        optimize (Sequence[str], optional): Makes the recognizer faster, see
-            :func:`pan_mm.inference.optimization.optimize`: () keeps its scores, ('half',),
-            ('compile',) or both go further. Defaults to None: the model as it was trained.
+        optimize (Sequence[str], optional): Extras of
+            :func:`pan_mm.inference.optimization.optimize`; () keeps the scores. Defaults to None:
+            the model as it was trained.
         reject (bool): Mark results below the threshold of the model's calibration as unsure.
             Defaults to True.
 

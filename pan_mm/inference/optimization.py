@@ -99,17 +99,7 @@ def _clip_of(recognizer: nn.Module) -> Tensor:
 
 
 def shift_once(x: Tensor, num_segments: int, shift_div: int = 3) -> Tensor:
-    """``TemporalShift.shift`` with one copy, in the memory format of its input.
-
-    Args:
-        x (Tensor): Shape (N·T, C, H, W).
-        num_segments (int): T.
-        shift_div (int): 1 / shift_div of the channels come from the next segment, and the same
-            number from the one before. Defaults to 3.
-
-    Returns:
-        Tensor: The same shape.
-    """
+    """``TemporalShift.shift`` of (N·T, C, H, W) with one copy, in the memory format of ``x``."""
     shifted = torch.empty_like(x)
     source, target = (t.unflatten(0, (-1, num_segments)) for t in (x, shifted))  # (N, T, C, H, W)
     fold = x.shape[1] // shift_div

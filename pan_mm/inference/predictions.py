@@ -81,16 +81,9 @@ def fingerprint_of(inferencer, checkpoint: str, optimize: Iterable) -> str:
 
 
 def read_done(path: Union[str, Path], model: str) -> dict:
-    """Read which videos are in a file of :func:`append_results`.
+    """Read which videos are in a file of :func:`append_results`, and whether each failed.
 
     Half a line at its end, of a run that was killed, is cut off.
-
-    Args:
-        path (str | Path): The file; it need not exist.
-        model (str): Fingerprint of what makes the results.
-
-    Returns:
-        dict[str, bool]: Whether each video failed.
 
     Raises:
         ValueError: If the file holds lines of another model, or is not a file of results.
@@ -118,12 +111,7 @@ def read_done(path: Union[str, Path], model: str) -> dict:
 
 
 def append_results(path: Union[str, Path], results: Iterable, model: str) -> dict:
-    """Append each result as it comes, a whole JSON line per video, which outlives a killed run.
-
-    Args:
-        path (str | Path): The file.
-        results (Iterable[dict]): As :meth:`PANInferencer.iterate` yields them.
-        model (str): Fingerprint of what makes them; each line holds it.
+    """Append each result as it comes, a JSON line per video with the fingerprint of the model.
 
     Returns:
         dict[str, bool]: Whether each of these videos failed.

@@ -30,8 +30,8 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
             ``epochs`` (:mod:`pan_mm.config.scale`).
 
     Raises:
-        FileNotFoundError: If there is no such file; names the nearest.
-        ValueError: If the file is not a config, or has no ``model``.
+        OSError: If there is no such file, or it is not a config.
+        ValueError: If it has no ``model``.
     """
     if not isinstance(config, Config):
         name = str(config)
@@ -39,11 +39,7 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     if isinstance(config, Config):
         config = config.copy()
     else:
-        path = require_config(config)
-        try:
-            config = Config.fromfile(path)
-        except OSError as error:  # MMEngine's error for a wrong suffix or a missing base
-            raise ValueError(f'{path}: cannot be read as a config ({error})') from error
+        config = Config.fromfile(require_config(config))
     if not config.get('model'):
         raise ValueError(f'{config.filename or "the config"} has no model; give a leaf config')
     config.merge_from_dict(cfg_options or {})
@@ -97,9 +93,6 @@ def get_model(
         name (str, optional): As of :func:`pan_mm.inference.zoo.find_model`.
         pretrained (bool): Load its weights; otherwise they are random. Defaults to True.
         device (str | torch.device, optional): Defaults to the accelerator, or the CPU.
-
-    Returns:
-        nn.Module: As of :func:`load_recognizer`.
 
     Raises:
         PANError: If there is no such model, or it has no weights here.
@@ -176,12 +169,7 @@ def class_names(
 ) -> list:
     """Name the classes by the label map, the checkpoint, the config, or the labels' numbers.
 
-    Args:
-        num_classes (int): Classes of the model.
-        label_map (str | Path, optional): File of names, one a line.
-        dataset_meta (dict, optional): ``dataset_meta`` of the checkpoint.
-        config (Config, optional): Its test dataset may have ``metainfo=dict(classes=…)``, names or
-            the file that lists them.
+    The test dataset of a config may have ``metainfo=dict(classes=…)``, names or the file of them.
 
     Raises:
         ValueError: If there are more or fewer names than classes.

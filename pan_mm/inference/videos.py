@@ -84,8 +84,7 @@ def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Itera
     Args:
         videos (Iterable[str]): Files.
         pipeline (Callable): Takes what :func:`pan_mm.config.pipelines.video_info` gives.
-        workers (int): Processes that do it; a decoder that crashes then costs its video only. With
-            0 it is done in this process. Defaults to 0.
+        workers (int): Processes that do it, or 0: this one. Defaults to 0.
 
     Yields:
         tuple: The video, and the pipeline's output and None, or None and what is wrong with it.

@@ -21,17 +21,11 @@ PRETRAINED = PACKAGE / 'pretrained'
 
 
 class Model(NamedTuple):
-    """A model by its name.
-
-    Attributes:
-        name (str): The name.
-        config (Path | Config): Its config file; of a model of the hub, its config.
-        weights (Path, optional): Weights of a trained model, otherwise None.
-    """
+    """A model by its name."""
 
     name: str
-    config: Union[Path, Config]
-    weights: Optional[Path] = None
+    config: Union[Path, Config]  # of a model of the hub its config, otherwise the file
+    weights: Optional[Path] = None  # of a trained model
 
 
 def list_models(pattern: str = '*', pretrained: bool = False) -> list:

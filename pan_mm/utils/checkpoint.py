@@ -22,14 +22,7 @@ HOLDERS = (('meta',), ('message_hub', 'runtime_info'))  # of what a run notes in
 def load_checkpoint_file(path: Union[str, Path], source: Optional[str] = None) -> Any:
     """Load a checkpoint of ``torch.save`` or a safetensors file; no code in it is run.
 
-    Tensors stay on the CPU, and NumPy arrays come as flat lists.
-
-    Args:
-        path (str | Path): The file.
-        source (str, optional): Name of the file in errors. Defaults to ``path``.
-
-    Returns:
-        Any: What was saved, most often a dict with ``state_dict`` and ``meta``.
+    Tensors stay on the CPU, and NumPy arrays come as flat lists. ``source`` is its name in errors.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -60,11 +53,6 @@ def load_checkpoint_url(
     """Download a checkpoint into PyTorch's cache and load it as :func:`load_checkpoint_file` does.
 
     It is held against the hash in its name, as in NAME-0a1b2c3d.pth, if there is one.
-
-    Args:
-        url (str): Address of the file.
-        map_location (Any): Not used; tensors stay on the CPU.
-        model_dir (str, optional): Folder to keep the file in. Defaults to ``torch.hub``'s.
 
     Raises:
         OSError: If it cannot be downloaded.

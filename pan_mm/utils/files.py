@@ -23,9 +23,8 @@ def atomic_write(path: Union[str, Path]) -> Iterator[str]:
     that it leads to is replaced; devices and pipes, such as /dev/null, are written as they are.
 
     Raises:
-        OSError: With the name of ``path``, if the disk is full.
-        FileNotFoundError: If the folder of ``path`` does not exist.
-        IsADirectoryError: If ``path`` is a folder.
+        OSError: With the name of ``path``, if it is a folder, its folder does not exist, or the
+            disk is full.
     """
     path = Path(os.path.realpath(path))
     if path.is_dir():

@@ -112,8 +112,6 @@ def load_pickle(file: BinaryIO, source: str) -> Any:
 
 
 class _PlainHandler(PickleHandler):
-    """Reads what MMEngine's handler reads, if it is plain data."""
-
     def load_from_fileobj(self, file, **kwargs):
         return load_pickle(file, 'a pickle')
 

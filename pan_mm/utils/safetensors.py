@@ -35,7 +35,7 @@ def save_safetensors(
         path (str | Path): The file.
         weights (dict[str, Tensor]): State dict of a model.
         dtype (torch.dtype, optional): Type of the floating-point weights. Defaults to their own.
-        **texts (str | list): Further texts; lists are written as JSON.
+        **texts (str | list): The table; lists are written as JSON.
 
     Raises:
         CheckpointError: If a weight is NaN, infinite, or too large for ``dtype``.
@@ -71,11 +71,7 @@ def read_texts(path: Union[str, Path]) -> dict:
 
 
 def load_safetensors(path: Union[str, Path], source: Optional[str] = None) -> dict:
-    """Read weights as a checkpoint.
-
-    Args:
-        path (str | Path): The file.
-        source (str, optional): Name of the file for the error. Defaults to ``path``.
+    """Read weights as a checkpoint; ``source`` is the name of the file in errors.
 
     Returns:
         dict: ``state_dict``, on the CPU, and ``meta``, with ``dataset_meta``, ``mean`` and ``std``

@@ -42,7 +42,7 @@ def tile(
     width: int = 160,
     dark: bool = False,
 ) -> np.ndarray:
-    """Put pictures of one shape into a grid with names beside and above.
+    """Put pictures of one shape into a grid with names beside and above; RGB, uint8.
 
     Args:
         rows (list[list[np.ndarray]]): RGB pictures, uint8, shape (H, W, 3) each.
@@ -50,9 +50,6 @@ def tile(
         column_names (list[str]): A name per column.
         width (int): Pixels that a picture is scaled to. Defaults to 160.
         dark (bool): Light names on dark paper. Defaults to False.
-
-    Returns:
-        np.ndarray: RGB, uint8.
     """
     ink, paper = DARK if dark else LIGHT
     font = ImageFont.load_default(13)
@@ -142,11 +139,6 @@ def write_animation(path: Union[str, Path], pictures: Sequence[np.ndarray], fps:
 
 
 def write_picture(path: Union[str, Path], picture: np.ndarray) -> None:
-    """Write an RGB picture, uint8, shape (H, W, 3), in the format of the suffix.
-
-    Raises:
-        ValueError: If Pillow knows no such suffix.
-        OSError: If the file cannot be written.
-    """
+    """Write an RGB picture, uint8, shape (H, W, 3), in the format of the suffix."""
     with atomic_write(path) as part:
         Image.fromarray(picture).save(part)

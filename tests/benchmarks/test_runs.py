@@ -11,6 +11,7 @@ from benchmarks.runs import (
     RESULTS,
     Run,
     RunError,
+    accuracies,
     add_run,
     compact,
     read_runs,
@@ -18,7 +19,6 @@ from benchmarks.runs import (
     run_name,
     without_scale,
 )
-from pan_mm.inference.scores import accuracies
 
 CONFIG = 'tsn_r18_1xb16-1x1x8-30e_utd-mhad-depth'
 

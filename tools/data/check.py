@@ -7,8 +7,12 @@ each problem, and exits with 1 if there is one.
 """
 
 import sys
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
+from mmaction.datasets import RawframeDataset, VideoDataset
+from mmaction.registry import DATASETS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
@@ -18,11 +22,8 @@ from pan_mm.datasets.checks import (
     check_decoding,
     check_list,
     has_list,
-    infos,
-    open_dataset,
     place_of,
     read_lines,
-    summarize,
 )
 from pan_mm.datasets.file_lists import write_lines
 from pan_mm.utils.errors import DataError, cli_errors
@@ -55,6 +56,30 @@ def parse_args():
     if args.write_clean and len(args.splits or ()) != 1:
         parser.error('--write-clean needs one split, such as --splits train')
     return args
+
+
+def open_dataset(cfg):
+    """Read the annotations of a dataset; MotionShapes, which writes its own list, is rendered."""
+    dataset = DATASETS.build(dict(cfg, pipeline=[], test_mode=True))
+    if not isinstance(dataset, (VideoDataset, RawframeDataset)):
+        raise DataError(f'{cfg["type"]} has no annotation list; check the datasets inside it')
+    return dataset
+
+
+def infos(dataset):
+    """List the information of a dataset on each video."""
+    return [dataset.get_data_info(i) for i in range(len(dataset))]
+
+
+def summarize(dataset):
+    """Count the videos and their spread over the classes, in one line."""
+    counts = Counter()
+    for info in infos(dataset):
+        label = np.asarray(info['label'])
+        # with several labels, a vector of zeros and ones
+        counts.update(label.nonzero()[0].tolist() if dataset.multi_class else [label.item()])
+    least, most = min(counts.values(), default=0), max(counts.values(), default=0)
+    return f'{len(dataset)} videos of {len(counts)} classes, {least} to {most} of each'
 
 
 def check_split(cfg, split, args):

@@ -62,26 +62,15 @@ _FPS = 12
 
 @dataclass(frozen=True)
 class Clip:
-    """All that determines a clip but its noise.
-
-    Attributes:
-        label: Index into ``CLASSES``.
-        phase: State at the first frame, in [0, 1); shape (6,), columns as ``PROPERTIES``.
-        step: Advance of the class's property per frame, in cycles, positive.
-        sprites: The two shapes, premultiplied RGBA; shape (2, 96, 96, 4), float32.
-        background: Texture that repeats at its edges, RGB, 0 to 255; (H, W, 3), float32.
-        offset: Place (x, y) of the first frame on the background, in pixels; shape (2,).
-        drift: Movement (x, y) of that place per frame, in pixels; shape (2,).
-        num_frames: T.
-    """
+    """All that determines a clip but its noise."""
 
     label: int
-    phase: np.ndarray
-    step: float
-    sprites: np.ndarray
-    background: np.ndarray
-    offset: np.ndarray
-    drift: np.ndarray
+    phase: np.ndarray  # (6,): state at the first frame, in [0, 1), as PROPERTIES
+    step: float  # advance of the class's property per frame, in cycles, positive
+    sprites: np.ndarray  # (2, 96, 96, 4), float32: the two shapes, premultiplied RGBA
+    background: np.ndarray  # (H, W, 3), float32: RGB, 0 to 255; repeats at its edges
+    offset: np.ndarray  # (x, y) of the first frame on the background, in pixels
+    drift: np.ndarray  # (x, y), movement of that place per frame, in pixels
     num_frames: int
 
 
@@ -151,7 +140,7 @@ def write_video(path: str, frames: np.ndarray) -> None:
             [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1],
         )
     if not writer.isOpened():
-        raise OSError(f'OpenCV cannot write {path}: is the folder writable, its FFmpeg present?')
+        raise OSError(f'OpenCV cannot write {path}')
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     for frame in frames:
         _, packet = cv2.imencode('.jpg', frame[..., ::-1], quality)

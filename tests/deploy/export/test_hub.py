@@ -84,11 +84,11 @@ get_model('hf://someone/pan', device='cpu')
 get_model(f'hf://someone/pan@{"a" * 40}', device='cpu')
 try:
     get_model('hf://someone/else')
-except ValueError as error:
-    print(error)
+except OSError as error:
+    print(type(error).__name__)
 """
     said = run(code, HF_HOME=str(tmp_path), HF_HUB_OFFLINE='1')
-    assert 'hf://someone/else cannot be fetched (' in said
+    assert 'LocalEntryNotFoundError' in said
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -317,7 +317,7 @@ class TestUntrusted:
         with pytest.raises(PANError, match='nested too deeply'):
             open_hub(str(tmp_path / 'bad'))
         path.write_text(' ' * 2**20 + '{}')
-        with pytest.raises(PANError, match='larger than 1,048,576 bytes'):
+        with pytest.raises(PANError, match='has a too large config'):
             open_hub(str(tmp_path / 'bad'))
 
     def test_other_files(self, folder, tmp_path):
