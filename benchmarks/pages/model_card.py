@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
 
 from benchmarks.evidence import wilson
@@ -22,7 +23,6 @@ from pan_mm.inference.calibration import (
     COVERAGE,
     Calibration,
     as_probabilities,
-    calibrated,
     fit_calibration,
     threshold_for,
 )
@@ -49,7 +49,8 @@ def calibration_on(dev: Run) -> Calibration:
 
 
 def _calibrated(run, temperature):
-    return calibrated(as_probabilities(run.scores), temperature)
+    probabilities = torch.from_numpy(as_probabilities(run.scores))
+    return Calibration(temperature)(probabilities).numpy()
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:

@@ -107,12 +107,8 @@ def change_sizes(pipeline: list, change: Callable) -> None:
 class VideoPipeline:
     """The pipeline that prepares a video for a recognizer's test.
 
-    Args:
-        config (dict): Config of a recognizer. The pipeline of its test dataset where that opens
-            videos, or its ``test_pipeline``, which MMAction2's tools for single videos use.
-
-    Raises:
-        ValueError: If the config has neither.
+    It is that of the config's test dataset where that opens videos, or its ``test_pipeline``, which
+    MMAction2's tools for single videos use.
     """
 
     def __init__(self, config: dict) -> None:

@@ -46,19 +46,13 @@ class VideoTooLargeError(VideoError):
 
 
 class Limits(NamedTuple):
-    """Limits of the cost of a video; None for no limit.
+    """Limits of the cost of a video; None for no limit."""
 
-    Attributes:
-        max_bytes (int, optional): Size of the file. Defaults to 1 GiB.
-        max_pixels (int, optional): Pixels of all frames together, where a frame counts for at least
-            256 × 256. The default, 2^36, is 18 minutes of 1080p or 9 hours of 320 × 240, at 30
-            frames a second.
-        max_frame_pixels (int): Pixels of one frame. Defaults to 2^25, which holds 8K.
-    """
-
-    max_bytes: Optional[int] = 2**30
+    max_bytes: Optional[int] = 2**30  # of the file
+    # Of all frames together, where a frame counts for at least 256 × 256; the default is 18 minutes
+    # of 1080p or 9 hours of 320 × 240, at 30 frames a second.
     max_pixels: Optional[int] = 2**36
-    max_frame_pixels: int = 2**25
+    max_frame_pixels: int = 2**25  # of one frame; this holds 8K
 
 
 DEFAULT = Limits()
@@ -141,12 +135,7 @@ def video_stream(container: Any) -> Any:
 def open_video(
     source: Union[str, Path, bytes], limits: Limits = DEFAULT, name: Optional[str] = None
 ) -> VideoFile:
-    """Open a video, or refuse it by its first bytes, before any decoder sees it.
-
-    Args:
-        source (str | Path | bytes): A file, or what a remote storage gave.
-        limits (Limits): Limits of its cost.
-        name (str, optional): Its name in messages. Defaults to the file's name.
+    """Open a file, or bytes, as a video, or refuse it before any decoder sees it.
 
     Raises:
         VideoError: If there is no such file (then from a ``FileNotFoundError``), it may not be

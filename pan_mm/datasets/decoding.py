@@ -198,9 +198,7 @@ class VideoInit(BaseTransform):
         **kwargs: Arguments of the backend of ``mmengine.fileio``.
 
     Raises:
-        ValueError: If the backend is another.
-        VideoError: From :meth:`transform`, if the file is missing, empty, not a video, or too
-            large.
+        VideoError: From :meth:`transform`, if the file is no video, or too large.
     """
 
     def __init__(
@@ -244,8 +242,7 @@ class VideoDecode(BaseTransform):
     (H, W, 3)), original_shape, img_shape.
 
     Raises:
-        VideoError: From :meth:`transform`, if a frame cannot be decoded, or the file ends before
-            the frames that it promises.
+        VideoError: From :meth:`transform`, if a frame cannot be decoded.
     """
 
     def transform(self, results: dict) -> dict:

@@ -15,17 +15,11 @@ COVERAGE = 0.6  # share of validation videos above the threshold
 
 
 class Calibration(NamedTuple):
-    """Temperature and threshold, fitted on videos that the model was not trained on.
+    """Temperature and threshold, fitted on videos that the model was not trained on."""
 
-    Args:
-        temperature (float): Divides logits before the softmax (Guo et al., "On Calibration of
-            Modern Neural Networks", 2017). 1 changes nothing.
-        threshold (float): Probability below which the most probable class is not to be relied on.
-            Defaults to 0: none.
-    """
-
+    # Divides logits before the softmax (Guo et al., "On Calibration of Modern Neural Networks").
     temperature: float = 1.0
-    threshold: float = 0.0
+    threshold: float = 0.0  # a class that is less probable is not to be relied on
 
     def __call__(self, probabilities: Tensor) -> Tensor:
         """Calibrate probabilities (…, num_classes), such as a softmax gives."""
@@ -66,13 +60,8 @@ def fit_calibration(
 ) -> Calibration:
     """Fit a temperature (:func:`fit_temperature`) and the threshold for a coverage."""
     temperature = fit_temperature(probabilities, labels)
-    honest = calibrated(probabilities, temperature)
+    honest = Calibration(temperature)(torch.from_numpy(probabilities)).numpy()
     return Calibration(temperature, threshold_for(honest, coverage))
-
-
-def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Calibrate probabilities (N, num_classes) by a temperature."""
-    return Calibration(temperature)(torch.from_numpy(probabilities)).numpy()
 
 
 def as_probabilities(scores: np.ndarray) -> np.ndarray:

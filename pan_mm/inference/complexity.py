@@ -12,17 +12,11 @@ from pan_mm.models import PersistenceOfAppearance
 
 
 class Complexity(NamedTuple):
-    """Cost of a model for one view.
-
-    Attributes:
-        params (int): Parameters.
-        macs (int): Multiply-accumulates of convolutions and matrix products, as executed.
-        paper_macs (int): The same, with PA as the paper counts it: m frames convolved instead of
-            their m − 1 differences.
-    """
+    """Cost of a model for one view."""
 
     params: int
-    macs: int
+    macs: int  # multiply-accumulates of convolutions and matrix products, as executed
+    # The same, with PA as the paper counts it: m frames convolved, not their m − 1 differences.
     paper_macs: int
 
 

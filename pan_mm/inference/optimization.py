@@ -57,9 +57,7 @@ def optimize(model: nn.Module, extras: Sequence[str] = ()) -> nn.Module:
 def fold_norms(backbone: nn.Module, clip: Tensor) -> None:
     """Fold the batch norms that take what a convolution gives, whatever module holds the two.
 
-    Args:
-        backbone (nn.Module): Any network, in evaluation mode.
-        clip (Tensor): Runs through it, to see which norm follows which convolution.
+    A clip that runs through the backbone shows which norm follows which convolution.
     """
     outputs: list = []
     pairs: list = []

@@ -19,8 +19,7 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
 
     Args:
         results (Iterable[dict]): As :meth:`PANInferencer.iterate` yields them.
-        file (IO): Opened for text in UTF-8, with ``errors=ENCODING_ERRORS`` of
-            :mod:`pan_mm.utils.files`; for CSV with ``newline=''``.
+        file (IO): Opened with ``errors=ENCODING_ERRORS``, for CSV with ``newline=''``.
         form (str): One of ``FORMATS``. CSV has a row per class of a video.
         videos (Iterable[str]): All names that will come, for the width of the table's column.
     """

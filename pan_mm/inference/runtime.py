@@ -17,12 +17,7 @@ DTYPES = {'uint8': torch.uint8, 'float32': torch.float32}
 class ExportedModel(nn.Module):
     """An exported recognizer, called as a recognizer is in testing.
 
-    Args:
-        path (str | Path): A file that :func:`pan_mm.deploy.export.exporter.export` wrote.
-
     Raises:
-        FileNotFoundError: If there is no such file.
-        ImportError: If onnxruntime is not installed.
         CheckpointError: If the file is damaged, or is not of ``python -m pan_mm export``.
     """
 
@@ -64,9 +59,6 @@ class ExportedModel(nn.Module):
 
         Args:
             data (dict): ``inputs``, N clips of shape (views·T·m, 3, H, W), and ``data_samples``.
-
-        Raises:
-            ValueError: If the frames have not the number or the size that was exported.
         """
         frames = torch.stack(data['inputs'])
         if frames.shape[2:] != self.frames[1:] or frames.shape[1] % self.frames[0]:

@@ -42,18 +42,7 @@ def load_scores(path: Union[str, Path]) -> list:
 
 
 def scores_and_labels(samples: list) -> tuple:
-    """Stack dumped scores and labels.
-
-    Args:
-        samples (list[dict]): As of :func:`load_scores`.
-
-    Returns:
-        tuple[np.ndarray, np.ndarray]: Scores, float32, shape (N, num_classes), and labels, int,
-        shape (N,).
-
-    Raises:
-        DataError: If a video has several labels.
-    """
+    """Stack the scores, float32, (N, num_classes), and labels, int, (N,), of dumped samples."""
     scores = torch.stack([sample['pred_score'].float() for sample in samples])
     labels = [sample['gt_label'] for sample in samples]
     if any(label.numel() != 1 for label in labels):

@@ -54,9 +54,6 @@ def load_checkpoint_url(
 
     It is held against the hash in its name, as in NAME-0a1b2c3d.pth, if there is one.
 
-    Raises:
-        OSError: If it cannot be downloaded.
-        CheckpointError: If its hash is another, and as for :func:`load_checkpoint_file`.
     """
     path, source = cache_path(url, model_dir), redact_url(url)
     if not os.path.exists(path):

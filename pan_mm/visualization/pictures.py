@@ -75,15 +75,10 @@ def tile(
 
 
 class Inspection(NamedTuple):
-    """A clip as a PAN sees it.
+    """A clip as a PAN sees it."""
 
-    Attributes:
-        frames (np.ndarray): RGB, uint8, shape (T, m, H, W, 3).
-        pa_maps (np.ndarray | None): Maps of PA or another cue, shape (T, m - 1, H, W) where it
-            has one map of each pair; None for the RGB stream.
-    """
-
-    frames: np.ndarray
+    frames: np.ndarray  # RGB, uint8, shape (T, m, H, W, 3)
+    # Of PA or another cue, shape (T, m - 1, H, W) where it has one map of each pair; None for RGB
     pa_maps: Optional[np.ndarray]
 
     def grid(self, width: int = 160, dark: bool = False) -> np.ndarray:

@@ -37,6 +37,15 @@ def make_run(seed=0, shift=0, backwards=False, **info):
     )
 
 
+def test_ties_break_in_one_way():
+    """On balanced data top-1 and the mean over the classes are the same."""
+    rng = np.random.default_rng(0)
+    tied, labels = rng.integers(0, 3, (60, 6)).astype(np.float32), np.arange(60) % 6
+    shares = accuracies(tied, labels)
+    assert shares['top1'] == pytest.approx(shares['mean_class'])
+    assert accuracies(np.zeros((2, 7)), np.array([4, 5]))['top5'] == 50
+
+
 def test_every_run_of_this_repository_is_sound():
     """The scores give the accuracies of the table."""
     runs, table = read_runs(), read_table()

@@ -69,11 +69,6 @@ def test_frame_transforms_start_after_the_decoder():
     assert [type(transform).__name__ for transform in kept] == ['Resize']
 
 
-def test_no_pipeline():
-    with pytest.raises(ValueError, match='no test_pipeline that opens videos; add one'):
-        VideoPipeline(Config(dict(model={})))
-
-
 def test_arguments_and_sizes_reach_every_pipeline():
     def pipeline(size):
         return [

@@ -15,7 +15,6 @@ import pytest
 from pan_mm.datasets import VideoDecode, VideoInit
 from pan_mm.datasets.container import (
     CONTAINERS,
-    Limits,
     VideoTooLargeError,
     open_video,
 )
@@ -96,21 +95,6 @@ READERS = dict(dataset=decode, stream=lambda path: list(open_source(path)))
 
 
 class TestLimits:
-    @pytest.mark.parametrize(
-        ('limits', 'found'),
-        [
-            (
-                Limits(max_bytes=100),
-                'at most 100 are allowed; cut it, or raise max_bytes',
-            ),
-            (Limits(max_pixels=11 * 256 * 256), 'raise max_pixels'),
-            (Limits(max_frame_pixels=48 * 64 - 1), 'larger than 3,071 pixels'),
-        ],
-    )
-    def test_counting(self, videos, limits, found):
-        with pytest.raises(VideoTooLargeError, match=f'0.mp4: .*{found}'):
-            SparseReader(open_video(videos / '0.mp4', limits))
-
     @pytest.mark.parametrize('limit', [dict(max_bytes=1000), dict(max_pixels=35 * 256 * 256)])
     def test_of_a_dataset_can_be_raised(self, videos, limit):
         path = str(videos / '3.mp4')  # 36 frames

@@ -11,7 +11,6 @@ from mmengine.config import Config
 from torch import nn
 
 from pan_mm.apis import PANInferencer
-from pan_mm.cli import main
 from pan_mm.inference.optimization import optimize, shift_once
 from pan_mm.inference.recognizer import load_config
 
@@ -63,14 +62,6 @@ def test_same_predictions(make_config, stream, extras, bound):
     assert torch.equal(scores.argmax(1), expected.argmax(1))
 
 
-def test_ensemble(config):
-    streams = dict(rgb=dict(), lite=dict())
-    model = make_recognizer(config, type='PANEnsemble', streams=streams)
-    expected = probabilities(model)
-    scores = probabilities(optimize(model))
-    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-4)
-
-
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 def test_shift_once_is_the_shift(memory_format):
     x = torch.randn(6, 16, 4, 5).contiguous(memory_format=memory_format)
@@ -108,14 +99,3 @@ def test_a_3d_recognizer_and_one_without_pan():
             found = optimize(model)(clip, mode='tensor', stage='head')[0]
         assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_predict(config, checkpoint, videos, capsys):
-    """One switch on the command line; the table of scores stays."""
-
-    def table(*options):
-        command = ['predict', str(videos / '3.mp4'), '--config', str(config), '--checkpoint']
-        assert main([*command, str(checkpoint), '--device', 'cpu', *options]) == 0
-        return capsys.readouterr().out
-
-    assert table('--optimize') == table()

@@ -6,8 +6,6 @@ import signal
 import pytest
 import torch
 
-from pan_mm.datasets.container import VIDEO_SUFFIXES
-from pan_mm.datasets.file_lists import list_folder
 from pan_mm.inference.videos import find_videos, read_videos
 
 
@@ -32,14 +30,6 @@ def test_glob(folder):
 
 def test_existing_file_is_no_pattern_and_no_list(folder):
     assert find_videos(['x[1].mp4', '@odd.mp4']) == ['x[1].mp4', '@odd.mp4']
-
-
-def test_any_file_is_left_to_the_decoder(folder):
-    assert find_videos(['notes.txt', 'nowhere.mp4', 'rtsp://camera/1']) == [
-        'notes.txt',
-        'nowhere.mp4',
-        'rtsp://camera/1',
-    ]
 
 
 def test_list_holds_anything_each_once(folder):
@@ -67,16 +57,6 @@ def test_a_password_does_not_come_to_stand_in_results(folder):
     (folder / 'list').write_text('http://me:secret@host/a.mp4\n')
     with pytest.raises(ValueError, match='http://me:[*]{3}@host/a.mp4: name videos without'):
         find_videos(['@list'])
-
-
-def test_every_suffix_that_is_found_is_also_listed_for_training(tmp_path):
-    for label in 'ab':
-        (tmp_path / label).mkdir()
-        for suffix in VIDEO_SUFFIXES:
-            (tmp_path / label / f'x{suffix}').touch()
-    assert '.m4v' in VIDEO_SUFFIXES
-    _, videos = list_folder(str(tmp_path))
-    assert sorted(str(tmp_path / video.path) for video in videos) == find_videos([tmp_path])
 
 
 def pipeline(results):

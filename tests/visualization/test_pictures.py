@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -83,19 +82,8 @@ class TestInspection:
             assert (picture == 40 * value).all(2).sum() >= 32**2
 
 
-@pytest.mark.parametrize('suffix', ['.gif', '.mp4'])
-def test_animation(tmp_path, suffix):
-    path = tmp_path / f'a{suffix}'
+def test_animation(tmp_path):
+    path = tmp_path / 'a.gif'
     write_animation(path, [np.full((32, 48, 3), 60 * i, np.uint8) for i in range(4)], fps=5)
-    if suffix == '.gif':
-        image = Image.open(path)
-        assert (image.n_frames, image.info['duration']) == (4, 200)
-    else:
-        capture = cv2.VideoCapture(str(path))
-        assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
-        assert capture.read()[1].mean() < 10
-
-
-def test_other_suffix(tmp_path):
-    with pytest.raises(ValueError, match='.gif or .mp4'):
-        write_animation(tmp_path / 'a.webm', [np.zeros((8, 8, 3), np.uint8)])
+    image = Image.open(path)
+    assert (image.n_frames, image.info['duration']) == (4, 200)

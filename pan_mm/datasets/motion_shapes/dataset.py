@@ -83,7 +83,6 @@ class MotionShapesDataset(VideoDataset):
         **kwargs: Arguments of ``VideoDataset``.
 
     Raises:
-        ValueError: ``split`` is unknown or a number is out of range.
         FileExistsError: ``data_root`` holds something else, or was rendered with other arguments.
     """
 
