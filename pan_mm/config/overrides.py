@@ -1,4 +1,4 @@
-"""Refuse misspelled settings, values that are no numbers, and options that change nothing."""
+"""Refuse misspelled settings, texts in place of numbers, and options that change nothing."""
 
 import difflib
 import functools
@@ -66,7 +66,7 @@ def argument(cfg: dict, name: str) -> Any:
 
 
 def check_settings(cfg: dict, runner: type = Runner) -> None:
-    """Refuse names near a known one, and counts and rates that are no numbers.
+    """Refuse names near a known one, and counts and rates that are not numbers.
 
     Other names are left to the part itself, which may hand them on to other libraries.
 

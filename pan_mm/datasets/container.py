@@ -49,8 +49,8 @@ class Limits(NamedTuple):
     """Limits of the cost of a video; None for no limit."""
 
     max_bytes: Optional[int] = 2**30  # of the file
-    # Of all frames together, where a frame counts for at least 256 × 256; the default is 18 minutes
-    # of 1080p or 9 hours of 320 × 240, at 30 frames a second.
+    # All frames together, each at least 256 × 256; the default is 18 minutes of 1080p or 9 hours of
+    # 320 × 240, at 30 frames a second.
     max_pixels: Optional[int] = 2**36
     max_frame_pixels: int = 2**25  # of one frame; this holds 8K
 
@@ -139,7 +139,7 @@ def open_video(
 
     Raises:
         VideoError: If there is no such file (then from a ``FileNotFoundError``), it may not be
-            read, is no regular file, or does not begin as a video.
+            read, is not a regular file, or does not begin as a video.
         VideoTooLargeError: If it has more than ``limits.max_bytes``.
     """
     if isinstance(source, bytes):

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
@@ -80,9 +81,8 @@ class SparseReader:
         frames = self._by_time(wanted) if self._is_indexed else {}
         if len(frames) < len(wanted):  # the decoder returns frames that the container does not list
             frames = self._by_count(wanted)
-        return [
-            frames[index].copy() if indices.count(index) > 1 else frames[index] for index in indices
-        ]
+        times = Counter(indices)
+        return [frames[i].copy() if times[i] > 1 else frames[i] for i in indices]
 
     def _by_time(self, wanted):
         indices = {self._times[index]: index for index in wanted}
@@ -198,7 +198,7 @@ class VideoInit(BaseTransform):
         **kwargs: Arguments of the backend of ``mmengine.fileio``.
 
     Raises:
-        VideoError: From :meth:`transform`, if the file is no video, or too large.
+        VideoError: From :meth:`transform`, if the file is not a video, or too large.
     """
 
     def __init__(

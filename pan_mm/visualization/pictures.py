@@ -78,7 +78,7 @@ class Inspection(NamedTuple):
     """A clip as a PAN sees it."""
 
     frames: np.ndarray  # RGB, uint8, shape (T, m, H, W, 3)
-    # Of PA or another cue, shape (T, m - 1, H, W) where it has one map of each pair; None for RGB
+    # PA, or another cue, shape (T, m - 1, H, W) where it has one map of each pair; None for RGB
     pa_maps: Optional[np.ndarray]
 
     def grid(self, width: int = 160, dark: bool = False) -> np.ndarray:

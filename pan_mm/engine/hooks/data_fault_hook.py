@@ -7,7 +7,6 @@ from mmaction.registry import HOOKS
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
 
 from pan_mm.utils.errors import DataError, listed
 
@@ -103,8 +102,8 @@ class DataFaultHook(Hook):
     Args:
         max_faults (int): Bad files that a training may skip. 0 stops at the first. Defaults to
             100.
-        timeout (float): Seconds to wait for a batch of data workers, also in validation and test;
-            PyTorch's error for one that hangs comes after it. Defaults to 600.
+        timeout (float): Seconds to wait for a batch of data workers, after which PyTorch raises
+            its own error. Defaults to 600.
 
     Raises:
         DataError: Naming the files, if there are too many.
@@ -118,20 +117,13 @@ class DataFaultHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Watch the training data."""
-        self._limit_wait(runner.train_dataloader)
         for leaf in _leaves(runner.train_dataloader.dataset) if self.max_faults else ():
             if not isinstance(leaf.pipeline, WatchedPipeline):
                 leaf.pipeline = WatchedPipeline(leaf.pipeline, self.max_faults)
 
-    def before_val(self, runner: Runner) -> None:
-        """Bound the wait for the validation data."""
-        self._limit_wait(runner.val_dataloader)
-
-    def before_test(self, runner: Runner) -> None:
-        """Bound the wait for the test data."""
-        self._limit_wait(runner.test_dataloader)
-
-    def _limit_wait(self, dataloader: DataLoader) -> None:
+    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        """Bound the wait for data workers, also in validation and test."""
+        dataloader = getattr(runner, f'{mode}_dataloader')
         if dataloader.num_workers and not dataloader.timeout:
             dataloader.timeout = self.timeout
 
