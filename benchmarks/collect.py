@@ -23,10 +23,10 @@ from mmaction.registry import MODELS, RUNNERS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-from benchmarks.runs import RESULTS, Run, RunError, add_run, find_config, run_name
+from benchmarks.runs import RESULTS, Run, RunError, accuracies, add_run, find_config, run_name
 from pan_mm.config.pipelines import VideoPipeline, dataset_of, kind_of
 from pan_mm.inference.complexity import get_complexity
-from pan_mm.inference.scores import NAME_KEYS, accuracies, load_scores, scores_and_labels
+from pan_mm.inference.scores import NAME_KEYS, load_scores, scores_and_labels
 
 # Lines of the environment in a log: our column, their name.
 NAMES = dict(
@@ -203,7 +203,7 @@ def _cost(cfg):
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     pipeline = VideoPipeline(cfg)
     shape = pipeline.view_shape()
-    total = get_complexity(MODELS.build(cfg.model), shape)[-1]
+    total = get_complexity(MODELS.build(cfg.model), shape)
     gmacs = round(pipeline.num_views * total.macs / 1e9, 2)
     return dict(pixels=shape[-1], gmacs=gmacs, params=round(total.params / 1e6, 2))
 

@@ -21,10 +21,10 @@ from mmaction.registry import DATASETS
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
+from benchmarks.runs import accuracies
 from pan_mm.deploy.export.exporter import FramesToLogits, export
 from pan_mm.inference.recognizer import load_config, load_recognizer
 from pan_mm.inference.runtime import ExportedModel
-from pan_mm.inference.scores import accuracies
 
 from .timing import environment, write_report
 

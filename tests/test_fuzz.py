@@ -29,8 +29,8 @@ from safetensors.torch import save_file
 
 from pan_mm.convert import convert_official_state_dict, read_architecture
 from pan_mm.convert.official import model_config, official_name
-from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoInit, check_annotations
-from pan_mm.datasets.checks.annotations import read_lines
+from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoInit
+from pan_mm.datasets.checks import check_list, read_lines
 from pan_mm.datasets.container import CONTAINERS, VIDEO_SUFFIXES
 from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.inference.scores import load_scores
@@ -102,8 +102,16 @@ LISTS = [
 def test_annotation_lists(folder, content, rawframes, with_offset, prefix, **options):
     path = written(folder, content, '.txt')
     try:
-        problems = check_annotations(
-            str(path), prefix, rawframes=rawframes, with_offset=with_offset, **options
+        problems = check_list(
+            dict(
+                type='RawframeDataset' if rawframes else 'VideoDataset',
+                ann_file=str(path),
+                data_prefix=dict(img=prefix, video=prefix),
+                with_offset=with_offset,
+                multi_class=options['multi_class'],
+                delimiter=options['delimiter'] or ' ',
+            ),
+            options['num_classes'],
         )
     except DataError as error:
         assert str(error) == f'{path}: not a text file in UTF-8'

@@ -91,7 +91,7 @@ def cost(model: dict, shape: tuple) -> dict:
 def _cost(model, shape):
     init_default_scope('mmaction')
     with torch.device('meta'):
-        return get_complexity(MODELS.build(json.loads(model)), shape)[-1]
+        return get_complexity(MODELS.build(json.loads(model)), shape)
 
 
 def entry(path: Path, paper: dict, known: Optional[dict] = None) -> dict:

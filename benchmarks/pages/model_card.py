@@ -5,9 +5,12 @@ texts_of(record, dev))`` of ``pan_mm.deploy.export.weights`` puts a model there.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
 import yaml
 
 from benchmarks.evidence import wilson
@@ -20,15 +23,13 @@ from pan_mm.inference.calibration import (
     COVERAGE,
     Calibration,
     as_probabilities,
-    calibrated,
-    expected_calibration_error,
     fit_calibration,
     threshold_for,
 )
-from pan_mm.inference.scores import per_class
 from pan_mm.utils.safetensors import read_texts
 
 FOLDER = Path(__file__).parent
+BINS = 15  # of the expected calibration error
 
 
 def texts_of(record: Run, dev: Run) -> dict:
@@ -48,7 +49,16 @@ def calibration_on(dev: Run) -> Calibration:
 
 
 def _calibrated(run, temperature):
-    return calibrated(as_probabilities(run.scores), temperature)
+    probabilities = torch.from_numpy(as_probabilities(run.scores))
+    return Calibration(temperature)(probabilities).numpy()
+
+
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean distance of confidence and accuracy, over bins of equal width, weighted by videos."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, right - confidence)  # summed over each bin
+    return float(np.abs(gaps).sum() / len(labels))
 
 
 def calibration(run: Run, dev: Run) -> str:
@@ -101,10 +111,14 @@ moves logits by less than 0.15. In [runs.csv](../../results/runs.csv) the run is
 def confusions(run: Run, names: Sequence[str]) -> str:
     """Each class, the hardest first."""
     rows = []
-    for own in sorted(per_class(run.scores, run.labels, names), key=lambda own: own.value):
-        mistaken = ', '.join(f'{name} ({count})' for name, count in own.mistaken[:3])
-        rows.append((own.name, own.videos, f'{own.value:.0f}', mistaken))
-    return table(['class', 'clips', 'recognized, %', 'taken for'], rows)
+    for label, name in enumerate(names):
+        found = Counter(run.scores[run.labels == label].argmax(1).tolist())
+        videos, hits = found.total(), found.pop(label, 0)
+        mistaken = [f'{names[other]} ({count})' for other, count in found.most_common(3)]
+        rows.append((hits / videos, name, videos, ', '.join(mistaken)))
+    rows.sort(key=lambda row: row[0])
+    cells = [(name, videos, f'{100 * share:.0f}', others) for share, name, videos, others in rows]
+    return table(['class', 'clips', 'recognized, %', 'taken for'], cells)
 
 
 def card(weights: Path) -> str:

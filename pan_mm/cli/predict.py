@@ -7,11 +7,10 @@ from pathlib import Path
 
 from pan_mm.apis import PANInferencer
 from pan_mm.inference.predictions import (
-    FEATURE_FORMATS,
     FORMATS,
-    ResultLog,
+    append_results,
     fingerprint_of,
-    write_features,
+    read_done,
     write_results,
 )
 from pan_mm.inference.videos import find_videos, preload
@@ -54,17 +53,11 @@ example:
     )
     parser.add_argument('--topk', type=int, default=5, help='classes to show')
     parser.add_argument(
-        '--features',
-        action='store_true',
-        help="write the backbone's features, C numbers per video, instead of classes, to NAME.npz "
-        '(arrays video and features) or NAME.jsonl',
-    )
-    parser.add_argument(
         '--out', metavar='FILE', help='file of results; by default they are printed'
     )
     parser.add_argument(
         '--format',
-        choices=(*FORMATS, 'npz', 'parquet'),
+        choices=(*FORMATS, 'parquet'),
         help='by default the suffix of --out, or table without --out; with --ray parquet or jsonl',
     )
     cluster = parser.add_argument_group('on a Ray cluster, with --out FOLDER or an address')
@@ -114,21 +107,20 @@ def _recognize(args, stdout):
         preload()
     settings = _settings(args)
     inferencer = PANInferencer(**settings, num_workers=workers)
-    if not args.features:
-        print(known_classes(inferencer), file=sys.stderr)
+    print(known_classes(inferencer), file=sys.stderr)
     with noted_interrupts() as interrupted:
         if form == 'jsonl' and args.out:
-            model = fingerprint_of(inferencer, settings['checkpoint'], args.optimize, args.features)
-            with ResultLog(args.out, model) as log:
-                todo = [video for video in videos if video not in log.done]
-                if len(todo) < len(videos):
-                    done = len(videos) - len(todo)
-                    print(f'resuming: {done} of {len(videos)} videos are done', file=sys.stderr)
-                found = inferencer.iterate(todo, args.features)
-                log.write(_until(interrupted, track(found, len(todo)), []))
-                return [log.done[video] for video in videos if video in log.done], len(videos)
+            model = fingerprint_of(inferencer, settings['checkpoint'], args.optimize)
+            done = read_done(args.out, model)
+            todo = [video for video in videos if video not in done]
+            if len(todo) < len(videos):
+                before = len(videos) - len(todo)
+                print(f'resuming: {before} of {len(videos)} videos are done', file=sys.stderr)
+            found = _until(interrupted, track(inferencer.iterate(todo), len(todo)), [])
+            done.update(append_results(args.out, found, model))
+            return [done[video] for video in videos if video in done], len(videos)
         failed = []
-        found = _until(interrupted, inferencer.iterate(videos, args.features), failed)
+        found = _until(interrupted, inferencer.iterate(videos), failed)
         _write(args.out or stdout, form, found, videos)
     return failed, len(videos)
 
@@ -170,7 +162,6 @@ def _run_on_ray(args):
             _sources(args),
             args.out,
             settings,
-            args.features,
             args.format or 'parquet',
             args.num_gpus,
             args.concurrency,
@@ -206,15 +197,10 @@ def _until(interrupted, results, failed):
 
 
 def _format(args):
-    formats = FEATURE_FORMATS if args.features else FORMATS
-    default = Path(args.out).suffix[1:] if args.out else 'jsonl' if args.features else 'table'
-    form = args.format or default
-    if form not in formats:
-        what = 'features are' if args.features else 'results are'
+    form = args.format or (Path(args.out).suffix[1:] if args.out else 'table')
+    if form not in FORMATS:
         name = args.out or 'results'
-        raise ValueError(f'{name}: {what} written as {", ".join(formats)}; give --format')
-    if form == 'npz' and not (args.out and args.out.endswith('.npz')):
-        raise ValueError('arrays are written to files: give --out NAME.npz')
+        raise ValueError(f'{name}: results are written as {", ".join(FORMATS)}; give --format')
     if args.out and not Path(args.out).absolute().parent.is_dir():
         raise ValueError(f'{args.out}: its folder does not exist')
     return form
@@ -224,9 +210,5 @@ def _write(out, form, results, videos):
     if not isinstance(out, str):
         write_results(results, out, form, videos)
         return
-    results = track(results, len(videos))
-    if form == 'npz':
-        write_features(results, out)
-        return
     with atomic_write(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
-        write_results(results, file, form, videos)
+        write_results(track(results, len(videos)), file, form, videos)

@@ -27,11 +27,7 @@ def config_path(name: Union[str, Path]) -> Path:
 
 
 def require_config(name: Union[str, Path]) -> Path:
-    """Find it, or raise an error that names the nearest configs.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
+    """Find it, or raise a FileNotFoundError that names the nearest configs."""
     path = config_path(name)
     if not path.is_file():
         names = {*configs(), *(each.stem for each in path.parent.glob('*.py'))}

@@ -1,4 +1,4 @@
-"""Refuse misspelled settings, wrong values, and options that change nothing."""
+"""Refuse misspelled settings, texts in place of numbers, and options that change nothing."""
 
 import difflib
 import functools
@@ -6,11 +6,10 @@ import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from inspect import Parameter
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 import mmaction.registry
 import mmengine.registry
-from mmaction.registry import RUNNERS
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -25,9 +24,7 @@ REGISTRIES = [
 ]
 # What a Runner builds where the config gives no type.
 UNTYPED = {
-    'train_dataloader': DataLoader,
-    'val_dataloader': DataLoader,
-    'test_dataloader': DataLoader,
+    **dict.fromkeys(('train_dataloader', 'val_dataloader', 'test_dataloader'), DataLoader),
     'optim_wrapper': 'OptimWrapper',
     'val_cfg': 'ValLoop',
     'test_cfg': 'TestLoop',
@@ -36,31 +33,22 @@ UNTYPED = {
 }
 SCALE = ('size', 'epochs')  # options of a CheckedRunner, see pan_mm.config.scale
 NEAR = 0.8  # of difflib: a key this like a known one is a slip of the pen
-# The least value of settings that count something, wherever they are.
+# The least value of settings that count something, and settings that are other numbers.
 LEAST = dict(batch_size=1, num_workers=0, num_classes=1, max_epochs=1, val_interval=1)
-NUMBERS = {int, float, bool, type(None)}
-# Settings that are numbers although their annotations allow more.
-ALWAYS_NUMBERS = {*LEAST, 'lr', 'weight_decay', 'momentum'}
+NUMBERS = {'lr', 'weight_decay', 'momentum'}
 
 
 def arguments(kind: Any) -> dict:
-    """List the arguments of a class, its parents' included, or of a function.
-
-    Args:
-        kind: The class or function, or its name in a registry of MMAction2 or MMEngine.
-
-    Returns:
-        dict[str, inspect.Parameter]: By name; empty where nothing of this name is known.
-    """
+    """List the arguments of a class, its parents' included, of a function, or of a name."""
     part = next(iter(_parts(kind)), None)
     return dict(_arguments(part)) if part else {}
 
 
 @functools.lru_cache
 def _arguments(part):
-    is_class = inspect.isclass(part)
-    owners = inspect.getmro(part)[:-1] if is_class else [part]
-    functions = [vars(owner).get('__init__') for owner in owners] if is_class else owners
+    functions = [part]
+    if inspect.isclass(part):
+        functions = [vars(owner).get('__init__') for owner in inspect.getmro(part)[:-1]]
     found: dict = {}
     for function in filter(inspect.isfunction, functions):
         for name, parameter in inspect.signature(function).parameters.items():
@@ -77,33 +65,18 @@ def argument(cfg: dict, name: str) -> Any:
     return cfg.get(name, parameter.default if has_default else None)
 
 
-def require_runner(kind: Any) -> type:
-    """Look up the class of runner that a config's ``runner_type`` names.
-
-    Raises:
-        ConfigError: If it is not registered; names the nearest.
-    """
-    for cls in _parts(kind):
-        return cls
-    raise ConfigError(f'runner_type={kind!r}: no such runner; {nearest(kind, RUNNERS.module_dict)}')
-
-
 def check_settings(cfg: dict, runner: type = Runner) -> None:
-    """Refuse names near a known one, and values of the wrong type or out of range.
+    """Refuse names near a known one, and counts and rates that are not numbers.
 
     Other names are left to the part itself, which may hand them on to other libraries.
-
-    Args:
-        cfg (dict): Config of a run.
-        runner (type): The runner's class. Defaults to MMEngine's ``Runner``.
 
     Raises:
         ConfigError: Naming each setting by its place in the config, and the nearest right one.
     """
-    read = arguments(runner)
+    read = [key for key in cfg if key in arguments(runner)]
     _refuse(
         problem
-        for place, part in _values({key: cfg[key] for key in cfg if key in read})
+        for place, part in _settings_of(cfg, read)
         if isinstance(part, dict) and ('type' in part or place in UNTYPED)
         for problem in _check_part(place, part)
     )
@@ -118,13 +91,13 @@ def check_options(cfg: dict, options: Iterable[str], runner: type = Runner) -> N
     Args:
         cfg (dict): Config of a run, without the options.
         options (Iterable[str]): Dotted keys.
-        runner (type): The runner's class. Defaults to MMEngine's ``Runner``.
+        runner (type): The runner's class.
 
     Raises:
         ConfigError: Naming each option, and the settings that were meant.
     """
     read = {*arguments(runner), *getattr(runner, 'own_settings', ())}
-    places = dict(_values({key: cfg[key] for key in cfg if key in read}))
+    places = dict(_settings_of(cfg, [key for key in cfg if key in read]))
     problems = []
     for option in options:
         first = option.partition('.')[0]
@@ -155,55 +128,37 @@ def _meant(cfg: dict, places: dict, option: str) -> list:
     ]
 
 
-def _values(node: Any, place: str = '') -> Iterator[tuple]:
-    """Walk a config: (place, value) of all that is in it."""
-    items: Iterable = ()
-    if isinstance(node, (dict, list, tuple)):
-        items = node.items() if isinstance(node, dict) else enumerate(node)
-    for key, value in items:
-        inner = f'{place}.{key}' if place else str(key)
-        yield inner, value
-        yield from _values(value, inner)
+def _settings_of(node: dict, keys: Iterable[str], place: str = '') -> Iterator[tuple]:
+    """Walk these keys of a config: (place, value) of all that is in them."""
+    for key in keys:
+        value = node[key]
+        yield f'{place}{key}', value
+        if isinstance(value, (list, tuple)):
+            value = dict(enumerate(value))
+        if isinstance(value, dict):
+            yield from _settings_of(value, value, f'{place}{key}.')
 
 
 def _check_part(place: str, part: dict) -> Iterator[str]:
-    kind = part.get('type', UNTYPED.get(place))
-    classes = _parts(kind)
-    if not classes:
-        names = {name for registry in REGISTRIES for name in registry.module_dict}
-        if isinstance(kind, str) and difflib.get_close_matches(kind, names, 1, NEAR):
-            yield f'{place}.type: {kind!r} is not registered; {nearest(kind, names)}'
-        return
+    classes = _parts(part.get('type', UNTYPED.get(place)))
     if part.get('with_cp') and part.get('depth') in (18, 34):  # MMAction2 only asserts it
         yield f'{place}.with_cp: blocks of depth {part["depth"]} cannot recompute; leave it out'
-    taken = {name: each for cls in reversed(classes) for name, each in arguments(cls).items()}
+    taken = {name for cls in classes for name in arguments(cls)}
     for name, value in part.items():
-        if name in taken or name in ALWAYS_NUMBERS:
-            if fault := fault_of(name, value, getattr(taken.get(name), 'annotation', None)):
-                yield f'{place}.{name}: {fault}'
-        elif name != 'type' and difflib.get_close_matches(name, taken, 1, NEAR):
-            cls = getattr(classes[0], '__name__', kind)
+        if fault := _fault_of(name, value):
+            yield f'{place}.{name}: {fault}'
+        is_known = name == 'type' or name in taken
+        if not is_known and difflib.get_close_matches(name, taken, 1, NEAR):
+            cls = getattr(classes[0], '__name__', '')
             yield f'{place}.{name}: {cls} has no argument {name!r}; {nearest(name, taken)}'
 
 
-def fault_of(name: str, value: Any, hint: Any) -> str:
-    """Describe the fault of a value; return an empty text where there is none.
-
-    Only what cannot be meant is refused: a text where a number is expected, and a fraction where a
-    whole number is. Annotations of other libraries are not always complete.
-
-    Args:
-        name (str): Name of the argument.
-        value: The value in the config.
-        hint: Annotation of the argument, or None.
-    """
-    kinds = set(get_args(hint)) if get_origin(hint) is Union else {hint}
-    kinds -= {None, Parameter.empty}
-    if isinstance(value, str) and (name in ALWAYS_NUMBERS or kinds and kinds <= NUMBERS):
+def _fault_of(name: str, value: Any) -> str:
+    if name in (*LEAST, *NUMBERS) and isinstance(value, str):
         return f'{value!r} is a text, not a number'
-    if isinstance(value, float) and (name in LEAST or kinds and kinds <= NUMBERS - {float}):
+    if name in LEAST and isinstance(value, float):
         return f'{value!r} is not a whole number'
-    if name in LEAST and type(value) in (int, float) and value < LEAST[name]:
+    if name in LEAST and isinstance(value, int) and value < LEAST[name]:
         return f'{value!r} is too small; the least is {LEAST[name]}'
     return ''
 

@@ -11,6 +11,9 @@ from mmengine.registry import init_default_scope
 from pan_mm.config.overrides import argument
 
 SIZES = {'scale', 'scale_range', 'input_size', 'crop_size'}
+NOTHING_OPENS = (
+    "has no test_pipeline that opens videos; add one that begins with dict(type='VideoInit')"
+)
 
 
 def leaf_datasets(dataset: Optional[dict]) -> Iterator[dict]:
@@ -65,13 +68,7 @@ def pipelines_of(config: dict) -> list:
 
 
 def set_arguments(config: dict, kind: str, **arguments: Any) -> None:
-    """Set arguments of a transform in all pipelines; for base configs, where ``_base_`` is one.
-
-    Args:
-        config (dict): Changed in place.
-        kind (str): Type of the transform.
-        **arguments: Such as ``clip_len=1``.
-    """
+    """Set arguments of the transforms of a type in all pipelines, in place; for base configs."""
     for pipeline in pipelines_of(config):
         for transform in pipeline:
             if transform['type'] == kind:
@@ -79,12 +76,9 @@ def set_arguments(config: dict, kind: str, **arguments: Any) -> None:
 
 
 def read_frames(config: dict) -> None:
-    """Let the datasets read folders of frames, not video files; for base configs.
+    """Let the datasets read folders of frames, not video files, in place; for base configs.
 
     ``test_pipeline``, for single videos, remains the one that opens a file.
-
-    Args:
-        config (dict): Changed in place.
     """
     for split in ('train', 'val', 'test'):
         for dataset in leaf_datasets((config.get(f'{split}_dataloader') or {}).get('dataset')):
@@ -96,12 +90,7 @@ def read_frames(config: dict) -> None:
 
 
 def set_sizes(config: dict, sizes: Mapping[int, int]) -> None:
-    """Exchange sizes of frames in all pipelines; for base configs, where ``_base_`` is one.
-
-    Args:
-        config (dict): Changed in place.
-        sizes (Mapping[int, int]): The new number of pixels for an old one.
-    """
+    """Exchange sizes of frames in all pipelines, in place: new pixels for old; for base configs."""
     for pipeline in pipelines_of(config):
         change_sizes(pipeline, lambda size: sizes.get(size, size))
 
@@ -118,12 +107,8 @@ def change_sizes(pipeline: list, change: Callable) -> None:
 class VideoPipeline:
     """The pipeline that prepares a video for a recognizer's test.
 
-    Args:
-        config (dict): Config of a recognizer. The pipeline of its test dataset where that opens
-            videos, or its ``test_pipeline``, which MMAction2's tools for single videos use.
-
-    Raises:
-        ValueError: If the config has neither.
+    It is that of the config's test dataset where that opens videos, or its ``test_pipeline``, which
+    MMAction2's tools for single videos use.
     """
 
     def __init__(self, config: dict) -> None:
@@ -134,24 +119,16 @@ class VideoPipeline:
         self.transforms = next(filter(None, [*opening, *pipelines]), [])
         self.scope = config.get('default_scope') or 'mmaction'
         if not self.transforms:
-            raise ValueError(f'{self.name} {self._nothing_opens}')
-
-    _nothing_opens = (
-        "has no test_pipeline that opens videos; add one that begins with dict(type='VideoInit')"
-    )
+            raise ValueError(f'{self.name} {NOTHING_OPENS}')
 
     def of_kind(self, *kinds: str) -> list:
         """Configs of the transforms of these kinds, see :func:`kind_of`."""
         return [transform for transform in self.transforms if kind_of(transform) in kinds]
 
     def reader(self) -> Compose:
-        """Build the whole pipeline, which takes the dict of :func:`video_info`.
-
-        Raises:
-            ValueError: If it does not open videos.
-        """
+        """Build the whole pipeline, which takes the dict of :func:`video_info`."""
         if not self.of_kind('open'):
-            raise ValueError(f'{self.name} {self._nothing_opens}')
+            raise ValueError(f'{self.name} {NOTHING_OPENS}')
         return self._compose(self.transforms)
 
     def frame_transforms(self) -> Compose:
@@ -190,14 +167,7 @@ class VideoPipeline:
         return size
 
     def view_shape(self, size: Optional[tuple] = None) -> tuple:
-        """Shape (T·m, 3, H, W) of a view.
-
-        Args:
-            size (tuple[int], optional): (H, W), where no transform fixes it or another is wanted.
-
-        Raises:
-            ValueError: If the pipeline does not tell it.
-        """
+        """Shape (T·m, 3, H, W) of a view; ``size``, (H, W), where no transform fixes it."""
         size = size or self.frame_size
         if self.num_frames is None or size is None:
             raise ValueError(

@@ -18,14 +18,12 @@ from pan_mm.utils.errors import PANError
 def apply_scale(cfg: Config) -> None:
     """Resolve ``size`` and ``epochs`` of a config, in place; they are None afterwards.
 
-    Args:
-        cfg (Config): ``size`` is the height and width that each pipeline shall end with; what it
-            resizes to before changes in proportion. ``epochs`` is the length of the training:
-            what ends with it still does, milestones move in proportion, a warm-up keeps its length.
+    ``size`` is the height and width that each pipeline shall end with; what it resizes to before
+    changes in proportion. ``epochs`` is the length of the training: what ends with it still does,
+    milestones move in proportion, a warm-up keeps its length.
 
     Raises:
-        PANError: If one is not a positive whole number, no transform fixes the size of frames, or
-            the training has no epochs.
+        PANError: If one is not a positive whole number, or the config has nothing to change.
     """
     for name, apply in zip(SCALE, (_resize, _set_epochs)):
         value = cfg.get(name)
@@ -51,7 +49,8 @@ def _scaled(pixels: Any, old: int, new: int) -> Any:
 
 
 def _set_epochs(cfg: Config, epochs: int) -> None:
-    old = (cfg.get('train_cfg') or {}).get('max_epochs')
+    train_cfg = cfg.get('train_cfg') or {}
+    old = train_cfg.get('max_epochs')
     if old is None:
         raise PANError(f'epochs={epochs}: the config has no train_cfg.max_epochs')
     found = cfg.get('param_scheduler') or []
@@ -63,9 +62,7 @@ def _set_epochs(cfg: Config, epochs: int) -> None:
         if 'end' in scheduler:
             scheduler['end'] = epochs if scheduler['end'] == old else min(scheduler['end'], epochs)
         if 'milestones' in scheduler:
-            scheduler['milestones'] = [
-                round(milestone * epochs / old) for milestone in scheduler['milestones']
-            ]
-    cfg['train_cfg']['max_epochs'] = epochs
-    if 'val_begin' in cfg['train_cfg']:
-        cfg['train_cfg']['val_begin'] = min(cfg['train_cfg']['val_begin'], epochs)
+            scheduler['milestones'] = [round(m * epochs / old) for m in scheduler['milestones']]
+    train_cfg['max_epochs'] = epochs
+    if 'val_begin' in train_cfg:
+        train_cfg['val_begin'] = min(train_cfg['val_begin'], epochs)

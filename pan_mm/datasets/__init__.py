@@ -1,6 +1,5 @@
 """Sampling and decoding of frames, and checks of lists and files."""
 
-from .checks.annotations import check_annotations
 from .class_balanced_sampler import ClassBalancedSampler
 from .decoding import VideoDecode, VideoInit
 from .motion_shapes.dataset import MotionShapesDataset
@@ -15,5 +14,4 @@ __all__ = [
     'ReverseFrames',
     'VideoDecode',
     'VideoInit',
-    'check_annotations',
 ]

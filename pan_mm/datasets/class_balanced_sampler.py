@@ -14,8 +14,7 @@ class ClassBalancedSampler(DefaultSampler):
     """Shows each class equally often; an epoch stays as long as the list.
 
     The videos of a class come in random order, each once before one comes again. A video with
-    several labels counts for each of its classes. (MMEngine's ``ClassBalancedDataset`` wants
-    ``get_cat_ids`` of a dataset, which MMAction2's do not have.)
+    several labels counts for each of its classes.
 
     Args:
         dataset (Dataset): A dataset of MMAction2, or one in a wrapper of MMEngine.

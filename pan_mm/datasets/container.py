@@ -1,16 +1,15 @@
 """Opening video files: which of them may be opened, and with which demuxer.
 
-FFmpeg guesses a file's format from its contents and its name, and follows playlists (HLS, DASH,
-ffconcat, SDP) to other files and to the network. So a file is opened here only if it is regular,
-begins as one of ``CONTAINERS`` and is within limits; PyAV gets a fixed demuxer and may open nothing
-else.
+FFmpeg guesses a file's format, and follows playlists (HLS, DASH, ffconcat, SDP) to other files and
+to the network. So a file is opened here only if it is regular, begins as one of ``CONTAINERS`` and
+is within limits; PyAV gets a fixed demuxer and may open nothing else.
 """
 
 import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Optional, Union
 
@@ -42,62 +41,25 @@ LEAST = 256 * 256  # minimum pixels counted per frame: tiny frames take memory t
 MOST_SLENDER = 32  # long side to short side: scaling by the short side makes slender frames huge
 
 
-class RefusedVideoError(VideoError):
-    """A video that may not be opened."""
-
-
-class VideoTooLargeError(RefusedVideoError):
+class VideoTooLargeError(VideoError):
     """A video that exceeds the limits."""
 
 
 class Limits(NamedTuple):
-    """Limits of the cost of a video; None for no limit.
+    """Limits of the cost of a video; None for no limit."""
 
-    Attributes:
-        max_bytes (int, optional): Size of the file. Defaults to 1 GiB.
-        max_pixels (int, optional): Pixels of all frames together, where a frame counts for at least
-            256 × 256. The default, 2^36, is 18 minutes of 1080p or 9 hours of 320 × 240, at 30
-            frames a second.
-        max_frame_pixels (int): Pixels of one frame. Defaults to 2^25, which holds 8K.
-    """
-
-    max_bytes: Optional[int] = 2**30
+    max_bytes: Optional[int] = 2**30  # of the file
+    # All frames together, each at least 256 × 256; the default is 18 minutes of 1080p or 9 hours of
+    # 320 × 240, at 30 frames a second.
     max_pixels: Optional[int] = 2**36
-    max_frame_pixels: int = 2**25
+    max_frame_pixels: int = 2**25  # of one frame; this holds 8K
 
 
 DEFAULT = Limits()
 
 
-class _Seek:
-    """FFmpeg may ask for a place that cannot be; of an exception PyAV would print the traceback."""
-
-    def seek(self, offset, whence=os.SEEK_SET):
-        try:
-            return super().seek(offset, whence)
-        except (OSError, ValueError, OverflowError):
-            return -1
-
-
-class _File(_Seek, io.FileIO):
-    pass
-
-
-class _Bytes(_Seek, io.BytesIO):
-    pass
-
-
 class VideoFile:
-    """An open file that is regular, begins as a known container, and is not too large.
-
-    It is a context manager, which closes the file. :func:`open_video` returns it.
-
-    Attributes:
-        name (str): Its name in messages.
-        file (BinaryIO): Its bytes.
-        demuxer (str): One of ``CONTAINERS``.
-        limits (Limits): Limits of its cost.
-    """
+    """An open file that begins as a known container; a context manager, which closes the file."""
 
     def __init__(self, name: str, file: BinaryIO, demuxer: str, limits: Limits) -> None:
         self.name, self.file, self.demuxer, self.limits = name, file, demuxer, limits
@@ -109,22 +71,14 @@ class VideoFile:
         self.file.close()
 
     def open(self) -> Any:
-        """Open it with PyAV, which reads nothing but this file.
-
-        Returns:
-            av.container.InputContainer: With at least one stream of video.
-
-        Raises:
-            RefusedVideoError: If it is not a video.
-            VideoTooLargeError: If its frames are too large.
-        """
+        """Open it with PyAV, which reads nothing but this file; it has a stream of video."""
         self.file.seek(0)
         options = dict(protocol_whitelist='none', max_pixels=str(self.limits.max_frame_pixels))
-        with self._refusing('opened as a video'):
+        with self._naming('opened as a video'):
             container = av.open(self.file, format=self.demuxer, options=options)
         codec = getattr(video_stream(container), 'codec_context', None)
         if codec is None:
-            raise RefusedVideoError(
+            raise VideoError(
                 f'{self.name}: it has no video stream of a known codec; remove or replace it, or '
                 'convert it with ffmpeg'
             )
@@ -133,11 +87,7 @@ class VideoFile:
         return container
 
     def check_size(self, width: int, height: int) -> None:
-        """Refuse frames of an implausible size.
-
-        Raises:
-            VideoTooLargeError: If they have too many pixels, or are too slender.
-        """
+        """Refuse frames of an implausible size."""
         # FFmpeg reports no size for frames too large for it.
         if not 0 < width * height <= self.limits.max_frame_pixels:
             raise VideoTooLargeError(
@@ -151,34 +101,27 @@ class VideoFile:
             )
 
     def packets(self, container: Any) -> Iterator:
-        """Yield the packets of the video; each holds a frame.
-
-        Raises:
-            VideoTooLargeError: As soon as the frames have more pixels than ``max_pixels``.
-        """
+        """Yield the packets of the video, each of a frame, within ``max_pixels``."""
         stream = video_stream(container)
         width, height = stream.codec_context.width, stream.codec_context.height
-        left = self.limits.max_pixels
-        for packet in self._demux(container, stream):
-            if left is not None:
-                left -= max(LEAST, width * height)
-                if left < 0:
+        most, pixels = self.limits.max_pixels, 0
+        with self._naming('read to its end'):
+            for packet in container.demux(stream):
+                pixels += max(LEAST, width * height) if packet.size else 0
+                if most is not None and pixels > most:
                     raise VideoTooLargeError(
-                        f'{self.name}: its frames of {width} × {height} have more than '
-                        f'{self.limits.max_pixels:,} pixels in all; cut it, or raise max_pixels'
+                        f'{self.name}: its frames of {width} × {height} have more than {most:,} '
+                        'pixels in all; cut it, or raise max_pixels'
                     )
-            yield packet
-
-    def _demux(self, container, stream):
-        with self._refusing('read to its end'):
-            yield from (packet for packet in container.demux(stream) if packet.size)
+                if packet.size:
+                    yield packet
 
     @contextmanager
-    def _refusing(self, done):
+    def _naming(self, done):
         try:
             yield
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise RefusedVideoError(
+        except (av.error.FFmpegError, OSError) as error:
+            raise VideoError(
                 f'{self.name}: cannot be {done} ({reason_of(error)}); it is damaged or cut off, '
                 'remove or replace the file'
             ) from error
@@ -192,89 +135,53 @@ def video_stream(container: Any) -> Any:
 def open_video(
     source: Union[str, Path, bytes], limits: Limits = DEFAULT, name: Optional[str] = None
 ) -> VideoFile:
-    """Open a video, or refuse it by its first bytes, before any decoder sees it.
-
-    Args:
-        source (str | Path | bytes): A file, or what a remote storage gave.
-        limits (Limits): Limits of its cost.
-        name (str, optional): Its name in messages; defaults to the file's name. A server hides
-            its paths.
-
-    Returns:
-        VideoFile: Close it, or use it in a ``with`` block.
+    """Open a file, or bytes, as a video, or refuse it before any decoder sees it.
 
     Raises:
-        RefusedVideoError: If there is no such file (then from a ``FileNotFoundError``), it may
-            not be read, is a folder, pipe or device, is empty, or does not begin as a video.
+        VideoError: If there is no such file (then from a ``FileNotFoundError``), it may not be
+            read, is not a regular file, or does not begin as a video.
         VideoTooLargeError: If it has more than ``limits.max_bytes``.
     """
     if isinstance(source, bytes):
-        file, size, name = _Bytes(source), len(source), name or 'the video'
+        name, size, file = name or 'the video', len(source), io.BytesIO(source)
     else:
         name = name or redact_url(os.fspath(source))
-        file = _open_regular(source, name)
-        size = os.fstat(file.fileno()).st_size
-    with ExitStack() as refused:
-        refused.callback(file.close)
-        video = VideoFile(name, file, _demuxer_of(file, size, name, limits), limits)
-        refused.pop_all()  # it stays open
-    return video
+        size, file = _open_regular(source, name)
+    if limits.max_bytes is not None and size > limits.max_bytes:
+        file.close()
+        raise VideoTooLargeError(
+            f'{name}: has {size:,} bytes, and at most {limits.max_bytes:,} are allowed; cut it, or '
+            'raise max_bytes'
+        )
+    demuxer = _recognize(file.read(1024))
+    if demuxer is None:
+        file.close()
+        problem = f'is not a video ({KINDS}) by its first bytes' if size else 'empty file'
+        raise VideoError(f'{name}: {problem}; remove or replace it')
+    return VideoFile(name, file, demuxer, limits)
 
 
 def fetch_video(
     filename: str, limits: Limits = DEFAULT, io_backend: str = 'disk', **kwargs
 ) -> VideoFile:
-    """Open a video of a data set, on the disk or in a remote storage.
-
-    Args:
-        filename (str): Its name there.
-        limits (Limits): Limits of its cost.
-        io_backend (str): 'disk', or another backend of ``mmengine.fileio``, which gets the whole
-            file before its size is known.
-        **kwargs: Arguments of the backend.
-
-    Raises:
-        RefusedVideoError: As :func:`open_video`; errors of the backend pass.
-    """
+    """Open a video of a data set, on the disk or by a backend of ``mmengine.fileio``."""
     if io_backend in ('disk', 'local'):
         return open_video(filename, limits)
     content = fileio.get(filename, dict(kwargs, backend=io_backend))
     return open_video(bytes(content), limits, redact_url(filename))
 
 
-def _demuxer_of(file, size, name, limits):
-    if not size:
-        raise RefusedVideoError(f'{name}: empty file, remove or replace it')
-    if limits.max_bytes is not None and size > limits.max_bytes:
-        raise VideoTooLargeError(
-            f'{name}: has {size:,} bytes, and at most {limits.max_bytes:,} are allowed; cut '
-            'it, or raise max_bytes'
-        )
-    demuxer = _recognize(file.read(1024))
-    if demuxer is None:
-        raise RefusedVideoError(
-            f'{name}: is not a video ({KINDS}) by its first bytes; remove or replace it'
-        )
-    return demuxer
-
-
-def _open_regular(path, name):
+def _open_regular(path: Union[str, Path], name: str) -> tuple:
+    """Open a file, but no pipe or device, which would wait; give its size, too."""
     try:
-        mode = os.stat(path).st_mode  # opening a device may have side effects
-        if stat.S_ISREG(mode):
-            flags = os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0)
-            file = _File(os.open(path, flags), 'rb')
-            mode = os.fstat(file.fileno()).st_mode  # the file may have been replaced
-            if stat.S_ISREG(mode):
-                return file
-            file.close()
+        found = os.stat(path)
+        if stat.S_ISREG(found.st_mode):
+            return found.st_size, open(path, 'rb')  # noqa: SIM115, a VideoFile closes it
     except FileNotFoundError as error:
-        raise RefusedVideoError(f'{name}: no such file') from error
+        raise VideoError(f'{name}: no such file') from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise RefusedVideoError(f'{name}: cannot be opened ({reason_of(error)})') from error
-    kinds = dict(S_ISDIR='folder', S_ISFIFO='pipe', S_ISSOCK='socket')
-    what = next((kind for test, kind in kinds.items() if getattr(stat, test)(mode)), 'device')
-    raise RefusedVideoError(f'{name}: is a {what}, not a regular file')
+        raise VideoError(f'{name}: cannot be opened ({reason_of(error)})') from error
+    raise VideoError(f'{name}: is not a regular file')
 
 
 def reason_of(error):

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
@@ -37,9 +38,6 @@ class SparseReader:
 
     Attributes:
         avg_fps (float): Frames per second, 0 where the file does not say.
-
-    Raises:
-        VideoError: If the file is not a video, has no frames, or exceeds its limits.
     """
 
     def __init__(self, video: VideoFile, num_threads: int = 1) -> None:
@@ -75,32 +73,16 @@ class SparseReader:
         return len(self._times)
 
     def get(self, indices: Sequence) -> list:
-        """Decode frames.
-
-        Args:
-            indices (Sequence[int]): Numbers of frames, in any order, from 0.
-
-        Returns:
-            list[np.ndarray]: Each an RGB frame of its own, uint8, shape (H, W, 3).
-
-        Raises:
-            IndexError: If there is no frame of such a number.
-            ValueError: If a frame cannot be decoded.
-        """
+        """Decode the frames of these numbers, in any order; each RGB, uint8, shape (H, W, 3)."""
         indices = [int(index) for index in indices]
-        if indices and not 0 <= min(indices) <= max(indices) < len(self):
-            raise IndexError(
-                f'there are {len(self)} frames, asked for {min(indices)} … {max(indices)}'
-            )
+        if max(indices, default=0) >= len(self):
+            raise IndexError(f'there are {len(self)} frames, asked for {max(indices)}')
         wanted = sorted(set(indices))
         frames = self._by_time(wanted) if self._is_indexed else {}
         if len(frames) < len(wanted):  # the decoder returns frames that the container does not list
             frames = self._by_count(wanted)
-        images, used = [], set()
-        for index in indices:
-            images.append(frames[index].copy() if index in used else frames[index])
-            used.add(index)
-        return images
+        times = Counter(indices)
+        return [frames[i].copy() if times[i] > 1 else frames[i] for i in indices]
 
     def _by_time(self, wanted):
         indices = {self._times[index]: index for index in wanted}
@@ -164,14 +146,7 @@ class SparseReader:
 
 
 class ToRGB:
-    """Makes RGB arrays, uint8, shape (H, W, 3), of PyAV's frames, the right way up.
-
-    Args:
-        video (VideoFile): Where they are from; it says which sizes are allowed.
-
-    Raises:
-        VideoTooLargeError: From :meth:`__call__`, if a frame is too large or too slender.
-    """
+    """Makes RGB arrays, uint8, shape (H, W, 3), of PyAV's frames, the right way up."""
 
     def __init__(self, video: VideoFile) -> None:
         self._video = video
@@ -211,8 +186,6 @@ class VideoInit(BaseTransform):
 
     Required key: filename. Added keys: video_reader, total_frames, avg_fps.
 
-    Which files may be opened, :mod:`pan_mm.datasets.container` decides.
-
     Args:
         backend (str): 'pyav'; 'auto' is the same. Defaults to 'auto'.
         num_threads (int): Threads that decode; more than 1 pays where there are no worker
@@ -225,9 +198,7 @@ class VideoInit(BaseTransform):
         **kwargs: Arguments of the backend of ``mmengine.fileio``.
 
     Raises:
-        ValueError: If the backend is another.
-        VideoError: From :meth:`transform`, if the file is missing, empty, not a video, or too
-            large.
+        VideoError: From :meth:`transform`, if the file is not a video, or too large.
     """
 
     def __init__(
@@ -271,8 +242,7 @@ class VideoDecode(BaseTransform):
     (H, W, 3)), original_shape, img_shape.
 
     Raises:
-        VideoError: From :meth:`transform`, if a frame cannot be decoded, or the file ends before
-            the frames that it promises.
+        VideoError: From :meth:`transform`, if a frame cannot be decoded.
     """
 
     def transform(self, results: dict) -> dict:
@@ -290,6 +260,3 @@ class VideoDecode(BaseTransform):
             ) from error
         results['original_shape'] = results['img_shape'] = results['imgs'][0].shape[:2]
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}()'

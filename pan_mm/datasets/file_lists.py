@@ -1,9 +1,7 @@
 """Annotation lists for ``VideoDataset`` and ``RawframeDataset`` of the files on the disk."""
 
 import os
-import random
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
@@ -11,7 +9,7 @@ from typing import NamedTuple, Optional, Union
 from pan_mm.utils.errors import DataError
 from pan_mm.utils.files import write_text
 
-from .checks.annotations import read_lines
+from .checks import read_lines
 from .container import VIDEO_SUFFIXES
 
 FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')
@@ -46,12 +44,7 @@ class Video(NamedTuple):
 
 
 def read_label_map(path: Union[str, Path]) -> list:
-    """Read a ``label_map.txt``: class names, one per line, in the order of the labels.
-
-    Raises:
-        OSError: If the file cannot be read.
-        DataError: If it is empty, has an empty line between names or a name twice.
-    """
+    """Read a ``label_map.txt``: class names, one per line, in the order of the labels."""
     names = '\n'.join(read_lines(path)).rstrip().split('\n')
     names = [name.strip() for name in names]
     seen: set = set()
@@ -85,16 +78,13 @@ def list_folder(root: str) -> tuple:
     Returns:
         tuple[list[str], list[Video]]: The class names in alphabetical order, and the videos, with
         paths relative to ``root``.
-
-    Raises:
-        DataError: If there are fewer than two classes.
     """
     tops = [Path(root, split) for split in SPLITS] if is_split(root) else [Path(root)]
     entries = [entry for top in tops for entry in top.iterdir() if entry.name[0] != '.']
     classes = sorted({entry.name for entry in entries if entry.is_dir()})
     if len(classes) < 2:
-        found = f'found one, {classes[0]}' if classes else 'found none'
-        raise DataError(f'{root}: must hold a folder of videos for each of two classes; {found}')
+        found = ', '.join(classes) or 'none'
+        raise DataError(f'{root}: must hold a folder for each of two classes; found {found}')
     return classes, [
         Video(path.relative_to(root).as_posix(), label, num_frames)
         for label, name in enumerate(classes)
@@ -119,23 +109,16 @@ def _videos_below(folder: Path) -> Iterator[tuple]:
 
 
 def frame_names(root: str, videos: Sequence[Video]) -> Optional[FrameNames]:
-    """Find the names that the frames of all videos have in common; None for video files.
-
-    Raises:
-        DataError: If there are both, or frames are called differently.
-    """
+    """Find the names that the frames of all videos have in common; None for video files."""
     kinds: dict = {}
     for video in videos:
         is_folder = video.num_frames is not None
         kind = count_frames(Path(root, video.path))[0] if is_folder else None
         kinds.setdefault(kind, video.path)
     if len(kinds) > 1:
-        found = ', '.join(
-            f'{f"{kind[0]} from {kind[1]} on" if kind else "a video"} in {path}'
-            for kind, path in list(kinds.items())[:3]
-        )
+        found = ', '.join(list(kinds.values())[:3])
         raise DataError(
-            f'{root}: keep one kind, videos or frames that are called the same; found {found}'
+            f'{root}: keep one kind, videos or frames that are called the same; differs in {found}'
         )
     return next(iter(kinds), None)
 
@@ -163,77 +146,6 @@ def count_frames(folder: Path) -> tuple:
         )
     template = f'{prefix}{{:0{min(map(len, numbers))}}}{suffix}'
     return FrameNames(template, first), len(numbers)
-
-
-def delimiter_of(videos: Sequence[Video]) -> str:
-    """Choose the delimiter of a list: a space, or a tab where a path has spaces.
-
-    Raises:
-        DataError: If a path has white space that no list can hold.
-    """
-    for video in videos:
-        if re.search(r'\s' if video.num_frames else r'^\s|[\t\r\n]', video.path):
-            reason = 'a list cannot hold its white space'
-            if video.num_frames:
-                reason = 'RawframeDataset splits lines at any white space'
-            raise DataError(f'{video.path!r}: {reason}; rename it')
-    return '\t' if any(' ' in video.path for video in videos) else ' '
-
-
-def group_of(video: Video, group_by: Optional[str]) -> str:
-    """Name the group of a video, which the split keeps together.
-
-    Args:
-        video (Video): Its path begins with the class.
-        group_by (str, optional): 'folder' for the folder below the class; or a regular expression
-            on the path below the class, whose first group, or whole match, counts.
-            By default each video is a group.
-
-    Raises:
-        DataError: If the expression does not match.
-    """
-    if group_by is None:
-        return video.path
-    below = Path(*Path(video.path).parts[1:])
-    if group_by == 'folder':
-        return below.parent.as_posix()
-    match = re.search(group_by, below.as_posix())
-    if match is None:
-        raise DataError(f'{video.path}: --group-by {group_by!r} does not match it')
-    return match[match.re.groups and 1]
-
-
-def split_videos(
-    videos: Sequence[Video], val_ratio: float, seed: int = 0, group_by: Optional[str] = None
-) -> dict:
-    """Split videos at random into training and validation.
-
-    Args:
-        videos (Sequence[Video]): The videos of all classes.
-        val_ratio (float): Share of each class for validation: at least one video, if one stays.
-            Whole groups can make it more.
-        seed (int): Seed of the random choice. Defaults to 0.
-        group_by (str, optional): As of :func:`group_of`.
-
-    Returns:
-        dict[str, list[Video]]: 'train' and 'val'.
-    """
-    groups: dict = {}
-    for video in videos:
-        groups.setdefault(group_of(video, group_by), []).append(video)
-    left = Counter(video.label for video in videos)
-    wanted = {label: max(round(n * val_ratio), 1) for label, n in left.items()}
-    lists: dict = dict(train=[], val=[])
-    for name in random.Random(seed).sample(sorted(groups), len(groups)):
-        counts = Counter(video.label for video in groups[name])
-        is_wanted = any(wanted[label] > 0 for label in counts)
-        if is_wanted and all(left[label] > n for label, n in counts.items()):
-            left -= counts
-            wanted = {label: n - counts[label] for label, n in wanted.items()}
-            lists['val'] += groups[name]
-        else:
-            lists['train'] += groups[name]
-    return {split: sorted(found, key=lambda v: (v.label, v.path)) for split, found in lists.items()}
 
 
 def write_lines(path: Union[str, Path], lines: Sequence[str]) -> None:

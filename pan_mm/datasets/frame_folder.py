@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pan_mm.utils.errors import DataError, VideoError
+from pan_mm.utils.errors import VideoError
 
 from .file_lists import count_frames
 
@@ -22,43 +22,25 @@ class FrameFolder:
 
     Attributes:
         avg_fps (float): 0, since a folder does not tell.
-
-    Raises:
-        VideoError: If it does not hold such frames.
     """
 
     avg_fps = 0.0
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
-        try:
-            self._names, self._length = count_frames(self._folder)
-        except DataError as error:
-            raise VideoError(str(error)) from error
+        (self._template, self._first), self._length = count_frames(self._folder)
 
     def __len__(self) -> int:
         return self._length
 
     def get(self, indices: Sequence) -> list:
-        """Read frames, each RGB, uint8, shape (H, W, 3).
+        """Read the frames of these numbers, in any order; each RGB, uint8, shape (H, W, 3)."""
+        return [self._read(self._folder / self._template.format(self._first + i)) for i in indices]
 
-        Args:
-            indices (Sequence[int]): Numbers of frames, in any order, from 0.
-
-        Raises:
-            VideoError: If a frame is not a picture in a file of at most 64 MiB.
-        """
-        return [self._read(int(index)) for index in indices]
-
-    def _read(self, index):
-        template, first = self._names
-        path = self._folder / template.format(first + index)
-        if not path.is_file() or os.path.getsize(path) > MAX_BYTES:
-            raise VideoError(f'{path}: no file of at most {MAX_BYTES // 2**20} MiB')
-        try:
+    def _read(self, path):
+        frame = None
+        if path.is_file() and os.path.getsize(path) <= MAX_BYTES:
             frame = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-        except cv2.error as error:  # more pixels than OpenCV is allowed to read
-            raise VideoError(f'{path}: cannot be read ({error})') from error
         if frame is None:
-            raise VideoError(f'{path}: is not a picture, or is damaged')
+            raise VideoError(f'{path}: is not a picture of at most {MAX_BYTES // 2**20} MiB')
         return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)

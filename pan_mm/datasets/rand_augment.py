@@ -29,9 +29,7 @@ class ClipRandAugment(BaseTransform):
     """RandAugment (arXiv 1909.13719) that does the same to all frames of a clip.
 
     Draws operations for a clip, not for a frame, so that nothing moves that stood still: a motion
-    cue would see it. MMAction2's ways to RandAugment are imgaug, which does not run with NumPy 2,
-    pytorchvideo, and torchvision frame by frame. Goes behind the decoder and the crops, before
-    ``FormatShape``.
+    cue would see it. Goes behind the decoder and the crops, before ``FormatShape``.
 
     Required keys: imgs, (H, W, 3), RGB, uint8. Modified keys: imgs.
 

@@ -29,8 +29,7 @@ class PANSampleFrames(BaseTransform):
         test_mode (bool): Deterministic sampling for validation and test. Defaults to False.
 
     Raises:
-        ValueError: If ``clip_len`` or ``num_clips`` is no positive number, if ``twice_sample`` is
-            asked for in training, or if a video has no frames.
+        ValueError: If a length is not positive, or a video has no frames.
     """
 
     def __init__(

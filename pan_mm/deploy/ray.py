@@ -75,7 +75,6 @@ def predict_videos(
     sources: Iterable,
     out: str,
     settings: dict,
-    features: bool = False,
     form: str = 'parquet',
     num_gpus: float = 0,
     concurrency: Optional[int] = None,
@@ -93,7 +92,6 @@ def predict_videos(
             optionally ``bytes`` (contents).
         out (str): Folder or address, which gets files with the columns of ``SCHEMA``.
         settings (dict): Arguments of :class:`PANInferencer`.
-        features (bool): Write features, C numbers per video, instead of classes.
         form (str): One of ``FORMATS``.
         num_gpus (float): GPUs of an actor; 0 runs the model on CPUs. Defaults to 0.
         concurrency (int, optional): Actors at most. Defaults to what the cluster has room for.
@@ -108,8 +106,7 @@ def predict_videos(
             settings.
     """
     inferencer, settings = _on_driver(settings, 'cuda' if num_gpus else 'cpu')
-    list(inferencer.iterate([], features))  # refuses features of an exported model
-    identity = fingerprint_of(inferencer, settings['checkpoint'], settings['optimize'], features)
+    identity = fingerprint_of(inferencer, settings['checkpoint'], settings['optimize'])
     shards = Shards(out, form, identity)
     there = shards.videos()
     size = concurrency or _room(num_gpus)
@@ -130,7 +127,7 @@ def predict_videos(
         Recognizer,
         batch_size=inferencer.batch_size,
         batch_format='pyarrow',
-        fn_constructor_args=(settings, features),
+        fn_constructor_args=(settings,),
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size),
         num_cpus=cores,
         num_gpus=num_gpus,
@@ -224,10 +221,9 @@ def decode(videos: pa.Table, pipeline: Compose) -> Iterator[pa.Table]:
 class Recognizer:
     """An actor's model; see :func:`predict_videos` for the arguments."""
 
-    def __init__(self, settings: dict, features: bool) -> None:
+    def __init__(self, settings: dict) -> None:
         import_modules_from_strings(**settings['config'].get('custom_imports', {}))
         self.inferencer = PANInferencer(**settings)
-        self.features = features
 
     def __call__(self, clips: pa.Table) -> pa.Table:
         """Recognize the clips of :func:`decode` in one batch; gives the columns of ``SCHEMA``."""
@@ -235,7 +231,7 @@ class Recognizer:
             (row['video'], row['clip'] and pickle.loads(row['clip']), row['error'])
             for row in clips.to_pylist()
         ]
-        rows = map(_row, self.inferencer.recognize(batch, self.features))
+        rows = map(_row, self.inferencer.recognize(batch))
         return pa.Table.from_pylist(list(rows), SCHEMA)
 
 

@@ -42,7 +42,6 @@ SCHEMA = pa.schema(
         names=pa.list_(pa.string()),
         scores=pa.list_(pa.float32()),
         unsure=pa.bool_(),
-        features=pa.list_(pa.float32()),
         error=pa.string(),
     )
 )

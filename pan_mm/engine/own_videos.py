@@ -17,7 +17,7 @@ from mmengine.runner.amp import autocast
 
 from pan_mm.config.find import without
 from pan_mm.config.scale import apply_scale
-from pan_mm.datasets.checks.annotations import read_lines
+from pan_mm.datasets.checks import read_lines
 from pan_mm.datasets.file_lists import (
     FrameNames,
     Video,

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from pan_mm.config.find import without
 from pan_mm.config.overrides import argument, arguments
 from pan_mm.config.pipelines import kind_of, leaf_datasets
-from pan_mm.datasets.checks.dataset import check_list, has_list
+from pan_mm.datasets.checks import check_list, has_list
 from pan_mm.models.backbone_2d import pixel_statistics, same_statistics
 from pan_mm.models.pan_ensemble import stream_configs
 from pan_mm.utils.errors import DataError, listed

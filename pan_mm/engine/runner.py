@@ -2,8 +2,6 @@
 
 import copy
 import logging
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Optional
@@ -28,7 +26,6 @@ from pan_mm.utils.errors import CheckpointError, DataError, PANError, listed, sh
 
 from .half import without_slow_half
 from .hooks.checkpoint_hook import latest_checkpoint
-from .hooks.data_fault_hook import DataFaultHook
 from .preflight import preflight
 from .resume import ConfiguredSettings
 from .work_dir import locked_work_dir
@@ -43,8 +40,7 @@ class CheckedRunner(Runner):
     Chosen by ``runner_type = 'CheckedRunner'`` in a config, so it works under any tool that
     honors ``runner_type``. ``preflight = False`` in the config leaves out the checks of config and
     data (:mod:`pan_mm.engine.preflight`). Testing needs a checkpoint that fits the model to the
-    last weight. A run continues from its last whole checkpoint, and data workers that die or hang
-    are named with their files where ``DataFaultHook`` watches them.
+    last weight. A run continues from its last whole checkpoint.
 
     On the terminal a run begins with the config's name and the device; MMEngine's description of
     the system, config and hooks is only in the log file.
@@ -108,14 +104,14 @@ class CheckedRunner(Runner):
         self.logger.info(describe_run())
         self._preflight('train', *(['val'] if self.cfg.get('val_cfg') else []))
         with locked_work_dir(self.work_dir) if is_main_process() else nullcontext():
-            return self._naming_files(super().train)
+            return super().train()
 
     def test(self) -> dict:
         """Test a checkpoint that fits to the last weight."""
         self.logger.info(describe_run())
         self._preflight('test')
         self._strict, self._resume = True, False  # the config may be of a resumed training
-        return self._naming_files(super().test)
+        return super().test()
 
     def _preflight(self, *splits: str) -> None:
         if self.cfg.get('preflight', True):
@@ -167,22 +163,6 @@ class CheckedRunner(Runner):
         if self._resume:
             raise CheckpointError(message)
         self.logger.warning(message)
-
-    def _naming_files(self, work: Callable) -> Any:
-        """Do the work; if data workers die or hang meanwhile, name the files that they were at."""
-        try:
-            try:
-                return work()
-            except (ConnectionError, EOFError):
-                # A dying worker breaks its connection; PyTorch's signal handler soon says why.
-                time.sleep(1)
-                raise
-        except RuntimeError as error:
-            hooks = [hook for hook in self.hooks if isinstance(hook, DataFaultHook)]
-            explained = hooks[0].explain(error, self) if hooks else None
-            if explained is None:
-                raise
-            raise explained from error
 
     def load_checkpoint(self, filename, map_location='cpu', strict=False, **kwargs):
         """Load weights; in testing and resuming all must be there, and fit.

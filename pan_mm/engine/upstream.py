@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Optional
 
 import mmaction
+from mmaction.registry import RUNNERS
 from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
 
 from pan_mm.config.find import config_path, require_config
-from pan_mm.config.overrides import check_options, require_runner
+from pan_mm.config.overrides import check_options
 from pan_mm.utils.errors import PANError, cli_errors
 from pan_mm.utils.plain_data import plain_pickles
 
@@ -110,4 +112,4 @@ def _own_options() -> tuple:
 def _check(path: Path, options: dict) -> None:
     cfg = Config.fromfile(path)
     kind = options.get('runner_type', cfg.get('runner_type', 'Runner'))
-    check_options(cfg, options, require_runner(kind))
+    check_options(cfg, options, RUNNERS.get(kind) or Runner)

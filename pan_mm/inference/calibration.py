@@ -7,26 +7,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pan_mm.utils.errors import CheckpointError, DataError
+from pan_mm.utils.errors import CheckpointError, shown
 
 from .scores import load_scores, scores_and_labels
 
 COVERAGE = 0.6  # share of validation videos above the threshold
-BINS = 15  # of the expected calibration error
 
 
 class Calibration(NamedTuple):
-    """Temperature and threshold, fitted on videos that the model was not trained on.
+    """Temperature and threshold, fitted on videos that the model was not trained on."""
 
-    Args:
-        temperature (float): Divides logits before the softmax (Guo et al., "On Calibration of
-            Modern Neural Networks", 2017). 1 changes nothing.
-        threshold (float): Probability below which the most probable class is not to be relied on.
-            Defaults to 0: none.
-    """
-
+    # Divides logits before the softmax (Guo et al., "On Calibration of Modern Neural Networks").
     temperature: float = 1.0
-    threshold: float = 0.0
+    threshold: float = 0.0  # a class that is less probable is not to be relied on
 
     def __call__(self, probabilities: Tensor) -> Tensor:
         """Calibrate probabilities (…, num_classes), such as a softmax gives."""
@@ -37,39 +30,28 @@ class Calibration(NamedTuple):
 
 
 def read_calibration(dataset_meta: Optional[dict], source: str) -> Calibration:
-    """Take the calibration from what a checkpoint says of its dataset; none where there is none.
-
-    Raises:
-        CheckpointError: If it is not two numbers in their ranges.
-    """
+    """Take the calibration from what a checkpoint says of its dataset; none where there is none."""
     found = (dataset_meta or {}).get('calibration')
     if found is None:
         return Calibration()
-    is_known = isinstance(found, dict) and found.keys() <= set(Calibration._fields)
-    if not is_known or not all(isinstance(value, (int, float)) for value in found.values()):
-        raise CheckpointError(f'{source}: its calibration is {found!r}')
-    own = Calibration(**found)
-    if not (0.01 <= own.temperature <= 100 and 0 <= own.threshold <= 1):
-        raise CheckpointError(f'{source}: its calibration {found} is out of range')
+    try:
+        own = Calibration(**found)
+        is_valid = 0.01 <= own.temperature <= 100 and 0 <= own.threshold <= 1
+    except TypeError:  # other keys, or no numbers
+        is_valid = False
+    if not is_valid:
+        raise CheckpointError(f'{source}: its calibration is {shown(found)}, or out of range')
     return own
 
 
 def calibrate(path: Union[str, Path], coverage: float = COVERAGE) -> Calibration:
-    """Fit a calibration to scores of videos that the model was not trained on.
+    """Fit a calibration to scores that ``tools/test.py --dump`` wrote.
 
     Args:
-        path (str | Path): Scores that ``tools/test.py --dump`` wrote.
-        coverage (float): Share of these videos that reach the threshold.
-
-    Raises:
-        DataError: If the videos have several labels.
-        ValueError: If ``coverage`` is not between 0 and 1.
+        path (str | Path): Scores of videos that the model was not trained on.
+        coverage (float): Share of these videos that reach the threshold, 0 to 1.
     """
-    if not 0 < coverage <= 1:
-        raise ValueError(f'coverage must be above 0 and at most 1, got {coverage}')
     scores, labels = scores_and_labels(load_scores(path))
-    if labels.ndim != 1:
-        raise DataError(f'{path}: a temperature is for one label per video')
     return fit_calibration(as_probabilities(scores), labels, coverage)
 
 
@@ -78,13 +60,8 @@ def fit_calibration(
 ) -> Calibration:
     """Fit a temperature (:func:`fit_temperature`) and the threshold for a coverage."""
     temperature = fit_temperature(probabilities, labels)
-    honest = calibrated(probabilities, temperature)
+    honest = Calibration(temperature)(torch.from_numpy(probabilities)).numpy()
     return Calibration(temperature, threshold_for(honest, coverage))
-
-
-def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Calibrate probabilities (N, num_classes) by a temperature."""
-    return Calibration(temperature)(torch.from_numpy(probabilities)).numpy()
 
 
 def as_probabilities(scores: np.ndarray) -> np.ndarray:
@@ -96,12 +73,7 @@ def as_probabilities(scores: np.ndarray) -> np.ndarray:
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Find the temperature with the lowest mean negative log-likelihood.
-
-    Args:
-        probabilities (np.ndarray): Shape (N, num_classes).
-        labels (np.ndarray): Shape (N,).
-    """
+    """Find the temperature of the lowest negative log-likelihood; shapes (N, classes), (N,)."""
     from scipy.optimize import minimize_scalar  # half a second, which predict need not wait
 
     logs = torch.from_numpy(probabilities.astype(float)).clamp(min=1e-12).log()
@@ -111,14 +83,6 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
         return torch.nn.functional.cross_entropy(logs / np.exp(log_temperature), targets).item()
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method='bounded').x))
-
-
-def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean distance of confidence and accuracy, over bins of equal width, weighted by videos."""
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, right - confidence)  # summed over each bin
-    return float(np.abs(gaps).sum() / len(labels))
 
 
 def threshold_for(probabilities: np.ndarray, coverage: float) -> float:

@@ -1,13 +1,12 @@
 """Models from the Hugging Face Hub, or from a folder in its form, read only as data.
 
 A repository holds ``model.safetensors`` and ``config.json``, the model and the test pipeline.
-MMEngine builds whatever a config names, so it is first held against :data:`PARTS` and
-:data:`TRANSFORMS`, and then against the shapes of the weights. No other file is fetched.
+MMEngine builds whatever a config names, so each part, argument and value of it is first held
+against :data:`PARTS` and :data:`VALUES`, and then against the shapes of the weights.
 """
 
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Union
 
@@ -22,7 +21,7 @@ from pan_mm.config.pipelines import VideoPipeline, kind_of
 from pan_mm.models.backbone_2d import is_classification
 from pan_mm.models.pan_ensemble import stream_configs
 from pan_mm.utils.errors import CheckpointError, PANError, shown
-from pan_mm.utils.safetensors import read_shapes
+from pan_mm.utils.safetensors import open_safetensors
 
 PREFIX = 'hf://'
 WEIGHTS, CONFIG = 'model.safetensors', 'config.json'
@@ -30,56 +29,72 @@ CONFIG_BYTES = 2**20
 # Bounds of what config.json describes: nesting, items of a dict or list, numbers, and the pixels
 # of all views (32 frames at 2,048 x 2,048).
 MOST_LEVELS, MOST_ITEMS, MOST, MOST_PIXELS = 10, 10_000, 100_000, 2**27
-MOST_STREAMS = 16
-COUNTS, MOST_FRAMES = {'num_segments', 'clip_len', 'num_clips'}, 1_024
+MOST_STREAMS, MOST_FRAMES = 16, 1_024
 STREAM_KEYS = {'backbone', 'cls_head', 'test_cfg', 'weight'}
 
-_BACKBONES_2D = {
-    *('ResNet', 'ResNetTSM', 'ResNetCausalTSM', 'TANet'),
-    *('MobileNetV2', 'MobileNetV2TSM', 'MobileNetV2CausalTSM'),
-}
-_CUES = {'PersistenceOfAppearance', 'FrameDifference'}
-# What may be built: for each key of a config the parts that may have it. Their arguments are those
-# of the class; None is a dict without a type, of plain values.
-PARTS: dict = {
-    'model': {'Recognizer2D', 'PANEnsemble'},
-    'backbone': {'PANBackbone', *_BACKBONES_2D},
-    'backbone.backbone': _BACKBONES_2D,
-    'motion_cue': _CUES,
-    'persistence': _CUES,
-    'cls_head': {'VAPHead', 'TSNHead', 'TSMHead'},
-    'aggregation': {'VariousTimescaleAggregation', 'SegmentPooling'},
-    'consensus': {'AvgConsensus'},
-    'loss_cls': {'CrossEntropyLoss', 'BCELossWithLogits'},
-    'data_preprocessor': {'ActionDataPreprocessor', 'PANDataPreprocessor'},
-    'conv_cfg': {'Conv2d'},
-    'norm_cfg': {'BN', 'BN2d', 'SyncBN'},
-    'act_cfg': {'ReLU', 'ReLU6'},
-    'tam_cfg': {None},
-    'train_cfg': {None},
-    'test_cfg': {None},
-}
-# Networks of other libraries in PANBackbone.
+# Networks of other libraries in PANBackbone, and arguments that they may have.
 LIBRARY = re.compile(r'(pan_mm|timm|torchvision|mmpretrain|mmcls)[./][\w.]+')
-LIBRARY_KEYS = {
-    *('shift_div', 'causal', 'is_shift', 'pretrained'),
-    *('drop_rate', 'drop_path_rate'),
+LIBRARY_ARGUMENTS = 'shift_div is_shift pretrained drop_rate drop_path_rate'
+_BACKBONES_2D = 'ResNet ResNetTSM TANet MobileNetV2 MobileNetV2TSM'
+# What may be built: for each key of a config the types that it may have. Where there are none, it
+# is a dict without one.
+PARTS = {
+    'model': 'Recognizer2D PANEnsemble',
+    'backbone': f'PANBackbone {_BACKBONES_2D}',
+    'backbone.backbone': _BACKBONES_2D,
+    'motion_cue': 'PersistenceOfAppearance FrameDifference',
+    'persistence': 'PersistenceOfAppearance FrameDifference',
+    'cls_head': 'VAPHead TSNHead TSMHead',
+    'aggregation': 'VariousTimescaleAggregation SegmentPooling',
+    'consensus': 'AvgConsensus',
+    'loss_cls': 'CrossEntropyLoss BCELossWithLogits',
+    'data_preprocessor': 'ActionDataPreprocessor PANDataPreprocessor',
+    'conv_cfg': 'Conv2d',
+    'norm_cfg': 'BN BN2d SyncBN',
+    'act_cfg': 'ReLU ReLU6',
+    'tam_cfg': '',
+    'train_cfg': '',
+    'test_cfg': '',
+    'test_pipeline': 'VideoInit PANSampleFrames SampleFrames UniformSample VideoDecode Resize '
+    'CenterCrop ThreeCrop TenCrop FormatShape PackActionInputs',
+}
+# Arguments that these may have, where they are fewer or other than those of their class.
+_SAMPLING = 'clip_len num_clips frame_interval twice_sample test_mode'
+ARGUMENTS = {
+    **dict.fromkeys(('BN', 'BN2d', 'SyncBN'), 'requires_grad eps momentum'),
+    **dict.fromkeys(('PANSampleFrames', 'SampleFrames', 'UniformSample'), _SAMPLING),
+    **dict.fromkeys(('CenterCrop', 'ThreeCrop', 'TenCrop'), 'crop_size'),
+    **dict.fromkeys(('VideoInit', 'VideoDecode', 'PackActionInputs'), ''),
+    'Resize': 'scale keep_ratio',
+    'FormatShape': 'input_format',
 }
 
-# Transforms of the test pipeline, and their arguments.
-_SAMPLING, _CROP = 'clip_len num_clips frame_interval twice_sample test_mode', 'crop_size'
-TRANSFORMS = {
-    'VideoInit': '',
-    'PANSampleFrames': _SAMPLING,
-    'SampleFrames': _SAMPLING,
-    'UniformSample': _SAMPLING,
-    'VideoDecode': '',
-    'Resize': 'scale keep_ratio',
-    'CenterCrop': _CROP,
-    'ThreeCrop': _CROP,
-    'TenCrop': _CROP,
-    'FormatShape': 'input_format',
-    'PackActionInputs': '',
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= MOST_FRAMES
+
+
+def _is_size(value: Any) -> bool:
+    numbers = value if isinstance(value, list) else [value]
+    return len(numbers) in (1, 2) and all(type(number) is int for number in numbers)
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell a word, numbers, or lists of such lists."""
+    if isinstance(value, list):
+        return all(not isinstance(each, str) and _is_plain(each) for each in value)
+    if isinstance(value, str):
+        return re.fullmatch(r'[\w-]+', value) is not None
+    return isinstance(value, (int, float, type(None)))
+
+
+# Values that some arguments may have; those of all others are plain.
+VALUES: dict = {
+    **dict.fromkeys(('num_segments', 'clip_len', 'num_clips', 'frame_interval'), _is_count),
+    **dict.fromkeys(('scale', 'crop_size'), _is_size),
+    'pretrained': lambda value: value is None,
+    'input_format': lambda value: value == 'NCHW',
+    'mean_std_of': lambda value: LIBRARY.fullmatch(str(value)) is not None,
 }
 
 
@@ -89,28 +104,28 @@ def is_hub(name: str) -> bool:
 
 
 def open_hub(name: str) -> tuple:
-    """Open config and weights of a repository.
-
-    Args:
-        name (str): ``hf://OWNER/NAME``, with ``@`` and a branch, tag or commit where not the newest
-            is wanted; or a folder.
+    """Open config and weights of ``hf://OWNER/NAME[@REVISION]``, or of a folder.
 
     Returns:
         tuple[Config, Path]: The config, of ``model`` and ``test_pipeline``, and the weights.
 
     Raises:
-        PANError: If it cannot be fetched, lacks a file, or its config is not plain data of known
-            parts.
+        PANError: If it lacks a file, or its config is not plain data of known parts.
         CheckpointError: If the weights are damaged or do not fit the config.
-        ImportError: If huggingface_hub is missing.
+        OSError: If it cannot be fetched.
     """
-    folder = _fetch(name[len(PREFIX) :]) if name.startswith(PREFIX) else Path(name)
+    folder = Path(name)
+    if name.startswith(PREFIX):
+        from huggingface_hub import snapshot_download
+
+        repository, _, revision = name[len(PREFIX) :].partition('@')
+        settings = dict(revision=revision or None, allow_patterns=[WEIGHTS, CONFIG])
+        folder = Path(snapshot_download(repository, **settings))
     for file in (WEIGHTS, CONFIG):
         if not (folder / file).is_file():
             raise PANError(f'{name} has no {file}; it must hold {WEIGHTS} and {CONFIG}')
-    if (folder / CONFIG).stat().st_size > CONFIG_BYTES:
-        raise PANError(f'{name}: its {CONFIG} is larger than {CONFIG_BYTES:,} bytes')
     try:
+        _require((folder / CONFIG).stat().st_size <= CONFIG_BYTES, name, 'has a too large config')
         data = json.loads((folder / CONFIG).read_text(encoding='utf-8'))
     except (ValueError, RecursionError) as error:
         raise PANError(f'{name}: its {CONFIG} cannot be read ({error})') from error
@@ -119,49 +134,14 @@ def open_hub(name: str) -> tuple:
     return config, folder / WEIGHTS
 
 
-def _fetch(address: str) -> Path:
-    hub = import_hub()
-    repository, _, revision = address.partition('@')
-    files = [WEIGHTS, CONFIG]
-    try:
-        found = hub.snapshot_download(repository, revision=revision or None, allow_patterns=files)
-        return Path(found)
-    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
-        raise PANError(
-            f'{PREFIX}{address} cannot be fetched ({str(error).splitlines()[0]}); check the name '
-            'and the connection, or give a folder'
-        ) from error
-
-
-def import_hub() -> Any:
-    """Import the package huggingface_hub.
-
-    Raises:
-        ImportError: If it is missing, with what to install.
-    """
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise ImportError(
-            'models of the Hugging Face Hub need huggingface_hub (the extra [hub] of pan_mm): '
-            'pip install huggingface_hub'
-        ) from error
-    return huggingface_hub
-
-
 def plain_config(config: Config) -> dict:
-    """Make the contents of ``config.json``: a model, without pretrained weights, and its pipeline.
-
-    Raises:
-        PANError: If they are not plain data of known parts.
-    """
+    """Make the contents of ``config.json``: a model, without addresses, and its pipeline."""
     # Another opener and decoder give the same frames; their settings stay on this machine.
-    fixed = dict(
-        open=dict(type='VideoInit'),
-        decode=dict(type='VideoDecode'),
-        pack=dict(type='PackActionInputs'),
-    )
-    steps = [fixed.get(kind_of(step), step) for step in VideoPipeline(config).transforms]
+    fixed = dict(open='VideoInit', decode='VideoDecode', pack='PackActionInputs')
+    steps = [
+        dict(type=fixed[kind]) if (kind := kind_of(step)) in fixed else step
+        for step in VideoPipeline(config).transforms
+    ]
     data = dict(model=config.model.to_dict(), test_pipeline=steps)
     data = json.loads(json.dumps(without(data, ('pretrained',)), default=str))
     config_of(data, config.filename or 'the config')
@@ -169,25 +149,22 @@ def plain_config(config: Config) -> dict:
 
 
 def config_of(data: Any, source: Union[str, Path]) -> Config:
-    """Make a config of plain data, once all that it names is known.
-
-    Args:
-        data: What JSON holds.
-        source (str | Path): Where it is from, for the error.
-
-    Raises:
-        PANError: Naming the first part that is not allowed.
-    """
+    """Make a config of what JSON holds, once all that it names is known to be allowed."""
     if not isinstance(data, dict) or data.keys() != {'model', 'test_pipeline'}:
         raise PANError(f'{source}: its {CONFIG} must hold model and test_pipeline, nothing else')
     for part, value in data.items():
         _check_plain(value, f'{source}: {part}')
     _check_part(data['model'], 'model', f'{source}: model')
-    transforms, place = data['test_pipeline'], f'{source}: test_pipeline'
-    _require(isinstance(transforms, list), place, 'must be a list of transforms')
-    steps = [_checked_transform(each, f'{place}.{i}') for i, each in enumerate(transforms)]
+    steps, place = data['test_pipeline'], f'{source}: test_pipeline'
+    _require(isinstance(steps, list), place, 'must be a list of transforms')
+    for number, step in enumerate(steps):
+        _check_part(step, 'test_pipeline', f'{place}.{number}')
+    steps = [
+        {key: tuple(value) if isinstance(value, list) else value for key, value in step.items()}
+        for step in steps
+    ]
     config = Config(dict(default_scope='mmaction', model=data['model'], test_pipeline=steps))
-    _check_pixels(config, place)
+    _check_pixels(VideoPipeline(config), place)
     return config
 
 
@@ -210,59 +187,34 @@ def _check_plain(value: Any, place: str, levels: int = MOST_LEVELS) -> None:
 
 
 def _check_part(cfg: Any, slot: str, place: str) -> None:
-    """Refuse all but the parts allowed at this place, with their arguments."""
+    """Refuse all but the parts allowed at this place, with their arguments and values."""
     _require(isinstance(cfg, dict), place, f'is {shown(cfg)}, not a part')
     kind = cfg.get('type')
-    is_library = slot == 'backbone.backbone' and _is_network(str(kind))
-    is_known = is_library or kind in list(PARTS[slot])  # it may be a list
+    is_library = slot == 'backbone.backbone' and LIBRARY.fullmatch(str(kind))
+    known = PARTS[slot].split() or [None]
+    is_known = is_classification(kind) if is_library else kind in known
     _require(is_known, place, f'names {shown(kind)}, which is not a part that may be built')
     if kind is not None:
-        _refuse_keys(cfg.keys() - _arguments(kind, slot), place)
+        given = LIBRARY_ARGUMENTS if is_library else ARGUMENTS.get(kind)
+        # init_cfg reads files.
+        allowed = arguments(kind).keys() - {'init_cfg'} if given is None else set(given.split())
+        _refuse_keys(cfg.keys() - allowed - {'type'}, place)
     if kind == 'PANEnsemble':
         _check_streams(cfg, place)
         return
     for key, value in cfg.items():
-        is_allowed = key not in COUNTS or _is_count(value)
-        _require(is_allowed, place, f'has {key}={shown(value)}, not 1 to {MOST_FRAMES:,}')
         inner = 'backbone.backbone' if slot == key == 'backbone' else key
-        for each in value if isinstance(value, list) else [value]:
-            if inner in PARTS and each is not None:
-                _check_part(each, inner, f'{place}.{key}')
-            elif key != 'type':
-                is_allowed = _is_plain_argument(key, each)
-                _require(is_allowed, place, f'has {key}={shown(each)}, which is not allowed')
+        if inner in PARTS:
+            for each in value if isinstance(value, list) else [value]:
+                if each is not None:
+                    _check_part(each, inner, f'{place}.{key}')
+        elif key != 'type':
+            is_allowed = VALUES.get(key, _is_plain)(value)
+            _require(is_allowed, place, f'has {key}={shown(value)}, which is not allowed')
 
 
-def _is_network(kind: str) -> bool:
-    return LIBRARY.fullmatch(kind) is not None and is_classification(kind)
-
-
-def _refuse_keys(keys: Iterable[str], place: str) -> None:
+def _refuse_keys(keys: set, place: str) -> None:
     _require(not keys, place, f'has {", ".join(sorted(keys))}, which is not allowed')
-
-
-def _arguments(kind: str, slot: str) -> set:
-    """List the arguments that a part may have: not init_cfg, which reads files."""
-    if LIBRARY.fullmatch(kind):
-        return {'type', *LIBRARY_KEYS}
-    # What builds a norm takes requires_grad out.
-    own = {'requires_grad'} if slot == 'norm_cfg' else set()
-    return {'type', *arguments(kind), *own} - {'init_cfg'}
-
-
-def _is_plain_argument(key: str, value: Any) -> bool:
-    if key == 'pretrained':
-        return value is None
-    if isinstance(value, str):
-        pattern = LIBRARY if key == 'mean_std_of' else re.compile(r'[\w-]+')
-        return pattern.fullmatch(value) is not None
-    # Lists of numbers, and lists of such lists.
-    values = value if isinstance(value, list) else [value]
-    return all(isinstance(each, (int, float, type(None))) for each in values)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 1 <= value <= MOST_FRAMES
 
 
 def _check_streams(model: dict, place: str) -> None:
@@ -283,34 +235,8 @@ def _check_streams(model: dict, place: str) -> None:
         _check_part(recognizer, 'model', f'{place}.{name}')
 
 
-def _checked_transform(transform: Any, place: str) -> dict:
-    """Refuse another transform, or another argument than numbers and flags; lists become tuples."""
-    kind = transform.get('type') if isinstance(transform, dict) else None
-    is_known = kind in [*TRANSFORMS]  # it may be a list
-    _require(is_known, place, f'is {shown(transform)}, which may not be built')
-    _refuse_keys(transform.keys() - {'type', *TRANSFORMS[kind].split()}, place)
-    for key, value in transform.items():
-        is_allowed = key == 'type' or _is_setting(key, value)
-        _require(is_allowed, place, f'has {key}={shown(value)}, which is not allowed')
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in transform.items()}
-
-
-def _is_setting(key: str, value: Any) -> bool:
-    if key == 'input_format':
-        return value == 'NCHW'
-    if key in COUNTS:
-        return _is_count(value)
-    if key in ('twice_sample', 'test_mode', 'keep_ratio'):
-        return isinstance(value, bool)
-    numbers = value if isinstance(value, list) and key in ('scale', 'crop_size') else [value]
-    least = -1 if key == 'scale' else 1
-    are_numbers = all(type(number) is int and number >= least for number in numbers)
-    return are_numbers and len(numbers) in (1, 2) and max(numbers) > 0
-
-
-def _check_pixels(config: Config, place: str) -> None:
+def _check_pixels(pipeline: VideoPipeline, place: str) -> None:
     """Refuse clips of more pixels than a machine can be expected to hold."""
-    pipeline = VideoPipeline(config)
     _require(len(pipeline.of_kind('sample')) == 1, place, 'must sample frames once')
     sides: list = []
     for transform in pipeline.of_kind('change'):
@@ -333,7 +259,8 @@ def _check_shapes(config: Config, weights: Path) -> None:
     except Exception as error:  # whatever a part does with arguments that it cannot take
         raise PANError(f'{weights.parent}: its {CONFIG} cannot be built ({error})') from error
     own = {name: list(weight.shape) for name, weight in model.state_dict().items()}
-    theirs = read_shapes(weights)
+    with open_safetensors(weights) as file:
+        theirs = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     for name in (*own, *theirs):
         if own.get(name) != theirs.get(name):
             raise CheckpointError(

@@ -23,32 +23,28 @@ from .zoo import choose
 
 
 class PANInferencer:
-    """Names the actions in video files.
+    """Names the actions in video files, with any recognizer of MMAction2.
 
-    Unlike MMAction2's ``ActionRecogInferencer``, it runs the config's own test pipeline (that
-    one replaces the decoder and multi-crops, so its scores differ from the test's), yields
-    results while it works, continues after a bad file, and refuses a checkpoint that does not fit.
-    The recognizer need not be a PAN.
+    Unlike MMAction2's ``ActionRecogInferencer``, it runs the config's own test pipeline, so that
+    its scores are the test's, yields results while it works, and continues after a bad file.
 
     Args:
         config (str | Path | Config, optional): Config of a recognizer, or the name of a model
-            (:func:`pan_mm.list_models`). The pipeline of its test dataset opens and prepares the
-            videos, or, where that reads frames, its ``test_pipeline``. Defaults to the trained
-            model that comes with the package.
+            (:func:`pan_mm.list_models`). Defaults to the trained model that comes with the package.
         checkpoint (str | Path, optional): File or URL of its weights, or an ONNX model that
             ``python -m pan_mm export`` wrote. Defaults to the weights of a trained model; for a
             config they are random without one.
-        device (str | torch.device, optional): Defaults to the accelerator, or the CPU. An
-            exported model runs on the CPU.
+        device (str | torch.device, optional): Defaults to the accelerator, or the CPU, where an
+            exported model always runs.
         batch_size (int): Videos in a batch. Defaults to 8.
         label_map (str | Path, optional): Text file of class names, one a line. Defaults to the
             names in checkpoint or config, or else the labels' numbers.
         topk (int): Classes in a result. Defaults to 5.
         num_workers (int): Processes that decode, so that a crash of a decoder costs only its
             video; 0 decodes in this one. Defaults to 0.
-        optimize (Sequence[str], optional): Makes the recognizer faster, see
-            :func:`pan_mm.inference.optimization.optimize`: () keeps its scores, ('half',),
-            ('compile',) or both go further. Defaults to None: the model as it was trained.
+        optimize (Sequence[str], optional): Extras of
+            :func:`pan_mm.inference.optimization.optimize`; () keeps the scores. Defaults to None:
+            the model as it was trained.
         reject (bool): Mark results below the threshold of the model's calibration as unsure.
             Defaults to True.
 
@@ -56,9 +52,7 @@ class PANInferencer:
         FileNotFoundError: If a file is missing.
         CheckpointError: If the checkpoint is damaged, or would run code.
         ValueError: If the checkpoint or the label map does not fit the model, the config has no
-            pipeline that opens videos, a number is out of its range, or an exported model is to
-            be optimized.
-        PANError: If ``torch.compile`` is asked for and does not work here.
+            pipeline that opens videos, or an exported model is to be optimized.
 
     Example:
         >>> recognize = PANInferencer('config.py', 'checkpoint.pth')   # doctest: +SKIP
@@ -78,13 +72,8 @@ class PANInferencer:
         optimize: Optional[Sequence[str]] = None,
         reject: bool = True,
     ) -> None:
-        for name, value, least in (
-            ('batch_size', batch_size, 1),
-            ('topk', topk, 1),
-            ('num_workers', num_workers, 0),
-        ):
-            if value < least:
-                raise ValueError(f'{name} must be at least {least}, got {value}')
+        if batch_size < 1 or topk < 1:
+            raise ValueError(f'batch_size and topk must be positive, got {batch_size} and {topk}')
         config, checkpoint = choose(config, checkpoint)
         self.config = load_config(config)
         suffix = Path(str(checkpoint)).suffix
@@ -109,67 +98,47 @@ class PANInferencer:
         self.topk = min(topk, num_classes)
         self.num_workers = num_workers
 
-    def __call__(self, videos: Union[str, Path, Iterable], features: bool = False) -> list:
+    def __call__(self, videos: Union[str, Path, Iterable]) -> list:
         """Recognize one or more videos; see :meth:`iterate`."""
         videos = [videos] if isinstance(videos, (str, Path)) else videos
-        return list(self.iterate(videos, features))
+        return list(self.iterate(videos))
 
-    def iterate(self, videos: Iterable, features: bool = False) -> Iterator[dict]:
+    def iterate(self, videos: Iterable) -> Iterator[dict]:
         """Recognize videos, batch by batch.
 
         Args:
             videos (Iterable[str | Path]): Video files.
-            features (bool): Give what :meth:`features` computes instead of classes. Defaults to
-                False.
 
         Yields:
             dict: For each video, in the order given, ``video`` and either ``top``, a list of
-            ``dict(label, name, score)`` with the most probable class first, or ``features``, a list
-            of C floats, or ``error``, a message about the file. Scores are probabilities. If the
-            model has a threshold, ``unsure`` says whether the first class is below it.
+            ``dict(label, name, score)`` with the most probable class first, or ``error``, a message
+            about the file. Scores are probabilities. If the model has a threshold, ``unsure`` says
+            whether the first class is below it.
 
         Raises:
             TypeError: If a video is not the name of a file.
-            ValueError: If features are asked of an exported model.
         """
-        if features and isinstance(self.model, ExportedModel):
-            raise ValueError(f'{self.model.path} gives only logits; give the checkpoint')
         read = read_videos(map(os.fspath, videos), self.pipeline, self.num_workers)
         while batch := list(itertools.islice(read, self.batch_size)):
-            yield from self.recognize(batch, features)
+            yield from self.recognize(batch)
 
-    def recognize(self, batch: list, features: bool = False) -> Iterator[dict]:
-        """Recognize a batch of videos that :func:`~pan_mm.inference.videos.read_videos` read.
-
-        Args:
-            batch (list[tuple]): Name of a video, output of the pipeline or None, error or None.
-            features (bool): As of :meth:`iterate`. Defaults to False.
-
-        Yields:
-            dict: As :meth:`iterate`.
-        """
-        compute = self.features if features else self.probabilities
+    def recognize(self, batch: list) -> Iterator[dict]:
+        """Recognize a batch of what :func:`read_videos` yields, as :meth:`iterate`."""
         results = {}
         good = [item for item in batch if item[2] is None]
         # Frames of another shape or count would be padded, which changes the scores.
         for _, group in groupby(sorted(good, key=_shape), key=_shape):
             names, data, _ = zip(*group)
-            results.update(zip(names, compute(data)))
+            results.update(zip(names, self.probabilities(data)))
         for video, _, error in batch:
             if error is not None:
                 yield dict(video=video, error=error)
-            elif features:
-                yield dict(video=video, features=results[video].tolist())
             else:
                 yield dict(video=video, **self.result(results[video]))
 
     @torch.no_grad()
     def probabilities(self, data: Iterable) -> torch.Tensor:
-        """Compute probabilities (N, num_classes) of N outputs of the pipeline.
-
-        Raises:
-            CheckpointError: If they are not finite.
-        """
+        """Compute probabilities (N, num_classes) of N outputs of the pipeline."""
         samples = self.model.test_step(pseudo_collate(list(data)))
         scores = torch.stack([sample.pred_score for sample in samples]).float().cpu()
         require_finite(scores)
@@ -178,27 +147,6 @@ class PANInferencer:
         if not _gives_probabilities(self.model):
             scores = to_probabilities(scores, self.model)
         return self.calibration(scores)
-
-    @torch.no_grad()
-    def features(self, data: Iterable) -> torch.Tensor:
-        """Compute features (N, C) of N outputs of the pipeline.
-
-        They are the backbone's maps, averaged over views, time and space as by MMAction2's
-        ``FeatureHead``. C is the width of the backbone; the streams of a ``PANEnsemble`` stand one
-        after another, and so do the pathways of SlowFast.
-
-        Raises:
-            CheckpointError: If they are not finite.
-        """
-        inputs = self.model.data_preprocessor(pseudo_collate(list(data)))['inputs']
-        maps: list = []
-        for recognizer in getattr(self.model, 'streams', {'': self.model}).values():
-            own, _ = recognizer.extract_feat(inputs, stage='backbone', test_mode=True)
-            maps += own if isinstance(own, (tuple, list)) else [own]  # (N·views·…, C, …)
-        means = [m.float().flatten(2).mean(2).unflatten(0, (len(inputs), -1)).mean(1) for m in maps]
-        features = torch.cat(means, dim=1).cpu()
-        require_finite(features)
-        return features
 
     def result(self, probabilities: torch.Tensor) -> dict:
         """Return ``top``, and ``unsure`` of a model that has a threshold, of one video."""

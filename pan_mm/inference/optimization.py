@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 
 import torch
+from mmaction.models import Recognizer3D
 from mmaction.models.backbones.resnet_tsm import TemporalShift
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
-from pan_mm.models import PANBackbone
 from pan_mm.models.memory_format import backbones, to_channels_last
-from pan_mm.models.streams import streams_of
-from pan_mm.utils.errors import PANError
+from pan_mm.models.streams import recognizers_of
 from pan_mm.utils.modules import replace_submodule
 
 EXTRAS = ('half', 'compile')
@@ -36,22 +34,16 @@ def optimize(model: nn.Module, extras: Sequence[str] = ()) -> nn.Module:
 
     Raises:
         ValueError: If an extra is unknown.
-        PANError: If ``torch.compile`` does not work here.
     """
-    unknown = set(extras) - set(EXTRAS)
-    if unknown:
+    if unknown := set(extras) - set(EXTRAS):
         raise ValueError(f'optimize knows {", ".join(EXTRAS)}, got {", ".join(sorted(unknown))}')
     model.eval().requires_grad_(False)
     device = next(model.parameters()).device
-    if 'compile' in extras:
-        _check_compiler(device)
-    for module in list(model.modules()):
-        if isinstance(module, ConvModule):
-            fold_norm(module)
-        elif type(module) is TemporalShift:
+    for recognizer in recognizers_of(model).values():
+        fold_norms(recognizer.backbone, _clip_of(recognizer))
+    for module in model.modules():
+        if type(module) is TemporalShift:
             module.shift = shift_once
-    for recognizer in streams_of(model).values():
-        fold_free_norms(recognizer.backbone)
     for backbone in backbones(model):
         if 'half' in extras:
             _compute_in(backbone, torch.bfloat16 if device.type == 'cpu' else torch.float16)
@@ -61,29 +53,11 @@ def optimize(model: nn.Module, extras: Sequence[str] = ()) -> nn.Module:
     return model
 
 
-def fold_norm(module: ConvModule) -> None:
-    """Fold batch norm into the convolution before it, shifted or not (MMCV skips the shifted)."""
-    if not module.with_norm or module.order.index('conv') + 1 != module.order.index('norm'):
-        return
-    shift = module.conv if isinstance(module.conv, TemporalShift) else None
-    conv = shift.net if shift else module.conv
-    is_plain = isinstance(conv, (nn.Conv2d, nn.Conv3d)) and not module.with_spectral_norm
-    if not is_plain or not isinstance(module.norm, nn.modules.batchnorm._BatchNorm):
-        return
-    conv = fuse_conv_bn_eval(conv, module.norm)
-    if shift:
-        shift.net = conv
-    else:
-        module.conv = conv
-    setattr(module, module.norm_name, nn.Identity())
-
-
 @torch.no_grad()
-def fold_free_norms(backbone: PANBackbone) -> None:
+def fold_norms(backbone: nn.Module, clip: Tensor) -> None:
     """Fold the batch norms that take what a convolution gives, whatever module holds the two.
 
-    The networks of timm and torchvision have no ``ConvModule``. Which norm follows which
-    convolution is seen on a clip that runs through.
+    A clip that runs through the backbone shows which norm follows which convolution.
     """
     outputs: list = []
     pairs: list = []
@@ -100,8 +74,7 @@ def fold_free_norms(backbone: PANBackbone) -> None:
             handles.append(module.register_forward_hook(note_output))
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             handles.append(module.register_forward_pre_hook(find_conv))
-    frames = backbone.num_segments * backbone.clip_len
-    backbone(next(backbone.parameters()).new_zeros(frames, 3, 64, 64))
+    backbone(clip)
     for handle in handles:
         handle.remove()
     names = {module: name for name, module in backbone.named_modules()}
@@ -113,18 +86,18 @@ def fold_free_norms(backbone: PANBackbone) -> None:
             replace_submodule(backbone, names[norm], getattr(norm, 'act', nn.Identity()))
 
 
+def _clip_of(recognizer: nn.Module) -> Tensor:
+    """Make an input of a recognizer's backbone, of zeros."""
+    weight = next(recognizer.parameters())
+    if isinstance(recognizer, Recognizer3D):
+        return weight.new_zeros(1, 3, 32, 64, 64)
+    backbone = recognizer.backbone
+    frames = getattr(backbone, 'num_segments', 8) * getattr(backbone, 'clip_len', 1)
+    return weight.new_zeros(frames, 3, 64, 64)
+
+
 def shift_once(x: Tensor, num_segments: int, shift_div: int = 3) -> Tensor:
-    """``TemporalShift.shift`` with one copy, in the memory format of its input.
-
-    Args:
-        x (Tensor): Shape (N·T, C, H, W).
-        num_segments (int): T.
-        shift_div (int): 1 / shift_div of the channels come from the next segment, and the same
-            number from the one before. Defaults to 3.
-
-    Returns:
-        Tensor: The same shape.
-    """
+    """``TemporalShift.shift`` of (N·T, C, H, W) with one copy, in the memory format of ``x``."""
     shifted = torch.empty_like(x)
     source, target = (t.unflatten(0, (-1, num_segments)) for t in (x, shifted))  # (N, T, C, H, W)
     fold = x.shape[1] // shift_div
@@ -147,13 +120,3 @@ def _float(output):
     if isinstance(output, (tuple, list)):  # the pathways of SlowFast
         return type(output)(_float(item) for item in output)
     return output.float()
-
-
-def _check_compiler(device):
-    try:
-        torch.compile(lambda x: x * 2 + 1)(torch.zeros(8, device=device))
-    except Exception as error:
-        raise PANError(
-            f'torch.compile does not work here ({str(error).strip().splitlines()[0][:200]}); on a '
-            'processor it needs a C++ compiler, on a GPU Triton. Leave "compile" out'
-        ) from error

@@ -1,4 +1,4 @@
-"""Results of recognition as a table, JSON lines or CSV, and features as arrays."""
+"""Results of recognition as a table, JSON lines or CSV."""
 
 import csv
 import hashlib
@@ -6,17 +6,12 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
-
-import numpy as np
-from filelock import FileLock, Timeout
+from typing import IO, Union
 
 from pan_mm.utils.errors import escape
-from pan_mm.utils.files import append_text, atomic_write
+from pan_mm.utils.files import append_text
 
 FORMATS = ('table', 'jsonl', 'csv')
-FEATURE_FORMATS = ('npz', 'jsonl')
-LOCK_WAIT = 6  # seconds; data workers of a killed run outlive it by 5
 
 
 def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ()) -> None:
@@ -24,8 +19,7 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
 
     Args:
         results (Iterable[dict]): As :meth:`PANInferencer.iterate` yields them.
-        file (IO): Opened for text in UTF-8, with ``errors=ENCODING_ERRORS`` of
-            :mod:`pan_mm.utils.files`; for CSV with ``newline=''``.
+        file (IO): Opened with ``errors=ENCODING_ERRORS``, for CSV with ``newline=''``.
         form (str): One of ``FORMATS``. CSV has a row per class of a video.
         videos (Iterable[str]): All names that will come, for the width of the table's column.
     """
@@ -71,125 +65,60 @@ def _table_text(result):
     return f'unsure ({text.strip()})' if result.get('unsure') else text
 
 
-def write_features(results: Iterable, path: str) -> None:
-    """Write features as arrays: ``video`` (N,), ``features`` (N, C), ``error`` (N,).
-
-    A video that failed has an error, and NaN for features.
-
-    Args:
-        results (Iterable[dict]): As :meth:`PANInferencer.iterate` yields them with ``features``.
-        path (str): A name that ends in ``.npz``.
-    """
-    with atomic_write(path) as part:
-        results = list(results)
-        size = next((len(result['features']) for result in results if 'features' in result), 0)
-        np.savez(
-            part,
-            video=[result['video'] for result in results],
-            features=np.array([r.get('features', [np.nan] * size) for r in results], np.float32),
-            error=[result.get('error', '') for result in results],
-        )
-
-
-def fingerprint(*parts) -> str:
-    """Hash what made some results: texts, and the contents of files (``Path``)."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.read_bytes() if isinstance(part, Path) else str(part).encode()
-        digest.update(hashlib.sha256(data).digest())
-    return digest.hexdigest()[:16]
-
-
-def fingerprint_of(inferencer, checkpoint: str, optimize: Iterable, features: bool) -> str:
-    """Hash what makes the results of a :class:`PANInferencer`; later runs with it may add to them.
-
-    Args:
-        inferencer (PANInferencer): The model.
-        checkpoint (str): File or URL of its weights.
-        optimize (Iterable[str] | None): Its ``optimize``.
-        features (bool): Whether it gives features instead of classes.
-    """
-    return fingerprint(
+def fingerprint_of(inferencer, checkpoint: str, optimize: Iterable) -> str:
+    """Hash what makes the results of a model; later runs with the same may add to them."""
+    weights = checkpoint.encode() if '://' in checkpoint else Path(checkpoint).read_bytes()
+    settings = (
         inferencer.config.pretty_text,
-        checkpoint if '://' in checkpoint else Path(checkpoint),
         inferencer.classes,
         inferencer.topk,
         inferencer.threshold,
-        *(extra for extra in optimize or () if extra == 'half'),  # it changes scores
-        *(['features'] if features else []),
+        'half' in (optimize or ()),  # it changes scores
+        hashlib.sha256(weights).hexdigest(),
     )
+    return hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
 
 
-class ResultLog:
-    """JSON lines that outlive a run that is killed: a whole line per video, as it comes.
+def read_done(path: Union[str, Path], model: str) -> dict:
+    """Read which videos are in a file of :func:`append_results`, and whether each failed.
 
-    A later run leaves out the videos that are there. Until the log is closed (it is a context
-    manager), no other run may write it.
-
-    Args:
-        path (str | Path): The file.
-        model (str): Fingerprint of what makes the results; each line holds it.
-
-    Attributes:
-        done (dict[str, bool]): Whether a video failed, of each that is in the file.
+    Half a line at its end, of a run that was killed, is cut off.
 
     Raises:
-        ValueError: If the file holds lines of another model or is not a file of results, or
-            another run writes it.
+        ValueError: If the file holds lines of another model, or is not a file of results.
     """
-
-    def __init__(self, path: Path, model: str) -> None:
-        self.path = Path(path)
-        self.model = model
-        self.done: dict = {}
-        real = Path(os.path.realpath(path))
-        self._lock = FileLock(real.with_name(f'.{real.name}.lock'), LOCK_WAIT)
+    content = Path(path).read_bytes() if os.path.exists(path) else b''
+    whole = content[: content.rfind(b'\n') + 1]
+    done = {}
+    for number, line in enumerate(whole.splitlines(), 1):
         try:
-            self._lock.acquire()
-        except Timeout as error:
+            record = json.loads(line)
+            video, other = record['video'], record['model'] != model
+        except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f'{path}: another run is writing it; wait for its end, or give another --out'
+                f'{path}:{number}: not a result of an earlier run; give another --out'
             ) from error
-        try:
-            self._read()
-        except BaseException:
-            self.close()
-            raise
+        if other:
+            raise ValueError(
+                f'{path} holds results of another config, checkpoint, label map or top-k; '
+                'give another --out, or remove it'
+            )
+        done[video] = 'error' in record
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    return done
 
-    def __enter__(self) -> 'ResultLog':
-        return self
 
-    def __exit__(self, *args) -> None:
-        self.close()
+def append_results(path: Union[str, Path], results: Iterable, model: str) -> dict:
+    """Append each result as it comes, a JSON line per video with the fingerprint of the model.
 
-    def close(self) -> None:
-        """Let other runs write the file."""
-        self._lock.release()
-
-    def _read(self):
-        content = self.path.read_bytes() if self.path.exists() else b''
-        whole = content[: content.rfind(b'\n') + 1]
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                record = json.loads(line)
-                video, model = record['video'], record['model']
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f'{self.path}:{number}: not a result of an earlier run; give another --out'
-                ) from error
-            if model != self.model:
-                raise ValueError(
-                    f'{self.path} holds results of another config, checkpoint, label map or top-k; '
-                    'give another --out, or remove it'
-                )
-            self.done[video] = 'error' in record
-        if len(whole) < len(content):  # the last line of a run that was killed
-            os.truncate(self.path, len(whole))
-
-    def write(self, results: Iterable) -> None:
-        """Append each result as it comes."""
-        with append_text(self.path) as file:
-            for result in results:
-                file.write(_json_line(dict(result, model=self.model)))
-                file.flush()
-                self.done[result['video']] = 'error' in result
+    Returns:
+        dict[str, bool]: Whether each of these videos failed.
+    """
+    done = {}
+    with append_text(path) as file:
+        for result in results:
+            file.write(_json_line(dict(result, model=model)))
+            file.flush()
+            done[result['video']] = 'error' in result
+    return done

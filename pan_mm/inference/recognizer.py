@@ -1,7 +1,5 @@
 """A trained recognizer from a config and a checkpoint, or a clear error."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Optional, Union
 
@@ -10,7 +8,7 @@ from mmaction.apis import init_recognizer
 from mmaction.models.heads import BaseHead
 from mmengine.config import Config
 from mmengine.device import get_device
-from torch import Tensor, nn
+from torch import nn
 
 from pan_mm.config.find import config_path, require_config
 from pan_mm.config.pipelines import dataset_of
@@ -32,8 +30,8 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
             ``epochs`` (:mod:`pan_mm.config.scale`).
 
     Raises:
-        FileNotFoundError: If there is no such file; names the nearest.
-        ValueError: If the file is not a config, or has no ``model``.
+        OSError: If there is no such file, or it is not a config.
+        ValueError: If it has no ``model``.
     """
     if not isinstance(config, Config):
         name = str(config)
@@ -41,28 +39,12 @@ def load_config(config: Union[str, Path, Config], cfg_options: Optional[dict] = 
     if isinstance(config, Config):
         config = config.copy()
     else:
-        path = require_config(config)
-        try:
-            config = _read_config(path)
-        except OSError as error:  # MMEngine's error for a wrong suffix or a missing base
-            raise ValueError(f'{path}: cannot be read as a config ({error})') from error
+        config = Config.fromfile(require_config(config))
     if not config.get('model'):
         raise ValueError(f'{config.filename or "the config"} has no model; give a leaf config')
     config.merge_from_dict(cfg_options or {})
     apply_scale(config)
     return config
-
-
-def _read_config(path):
-    try:
-        return Config.fromfile(path)
-    except ImportError:
-        here = os.getcwd()
-        if here in sys.path:
-            raise
-        # Its custom_imports may name modules of the current folder, which commands leave out.
-        sys.path.append(here)
-        return Config.fromfile(path)
 
 
 def load_recognizer(
@@ -71,9 +53,6 @@ def load_recognizer(
     device: Union[str, torch.device, None] = None,
 ) -> nn.Module:
     """Build the recognizer of a config and load its weights, all of them or none.
-
-    MMAction2's ``init_recognizer`` builds it, but would load partially a checkpoint that does
-    not fit, and lets a checkpoint run code.
 
     Args:
         config (str | Path | Config): Config of a recognizer.
@@ -84,28 +63,23 @@ def load_recognizer(
         nn.Module: In evaluation mode, with ``cfg``, and ``dataset_meta`` of the checkpoint.
 
     Raises:
-        FileNotFoundError: If a file is missing.
-        CheckpointError: If the checkpoint is damaged, would run code, or does not fit the model,
-            naming what differs.
+        CheckpointError: If the checkpoint is damaged, would run code, or does not fit the model.
         ValueError: If there is no such device.
     """
     config = load_config(config)
+    # It would load partially a checkpoint that does not fit.
     model = init_recognizer(config, None, 'cpu')
     model.dataset_meta = {}
     if checkpoint is not None:
         load = load_checkpoint_url if '://' in str(checkpoint) else load_checkpoint_file
         state, source = load(str(checkpoint)), redact_url(checkpoint)
         load_weights(model, weights_of(state, source), source)
-        meta = meta_of(state, source)
-        _check_normalization(model, meta, source)
-        model.dataset_meta = dataset_meta_of(meta, source)
+        model.dataset_meta = dataset_meta_of(meta_of(state, source), source)
     try:
         return model.to(device or get_device())
     except (RuntimeError, AssertionError) as error:  # PyTorch's errors for a missing device
-        raise ValueError(
-            f'device {str(device)!r} cannot be used ({str(error).splitlines()[0]}); this machine '
-            f'has {get_device()!r}'
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise ValueError(f'device {str(device)!r} cannot be used ({reason})') from error
 
 
 def get_model(
@@ -116,14 +90,9 @@ def get_model(
     """Build a recognizer by its name.
 
     Args:
-        name (str, optional): One of :func:`pan_mm.list_models`, ``hf://OWNER/NAME`` on the Hugging
-            Face Hub, or a folder of :func:`pan_mm.deploy.export.save_pretrained`. Defaults to the
-            trained model that comes with the package.
+        name (str, optional): As of :func:`pan_mm.inference.zoo.find_model`.
         pretrained (bool): Load its weights; otherwise they are random. Defaults to True.
         device (str | torch.device, optional): Defaults to the accelerator, or the CPU.
-
-    Returns:
-        nn.Module: As of :func:`load_recognizer`.
 
     Raises:
         PANError: If there is no such model, or it has no weights here.
@@ -138,51 +107,34 @@ def get_model(
 
 
 def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:
-    """Load a state dict that must fit to the last weight.
-
-    Args:
-        model (nn.Module): Gets the weights.
-        state_dict (dict): Weights by name, with or without DDP's ``module.``.
-        source (str): Where they come from, for the error.
-
-    Raises:
-        CheckpointError: If weights are missing, left over, or of another shape or kind of number.
-    """
+    """Load a state dict, with or without DDP's ``module.``, that must fit to the last weight."""
     state_dict = {name.removeprefix('module.'): weight for name, weight in state_dict.items()}
-    for name, own in model.state_dict().items():
-        weight = state_dict.get(name)
-        if isinstance(weight, Tensor) and weight.is_floating_point() != own.is_floating_point():
-            raise CheckpointError(
-                f'{source} does not fit the model of the config: its {name} is of {weight.dtype}, '
-                f"the model's of {own.dtype}"
-            )
     try:
         model.load_state_dict(state_dict)
     except (RuntimeError, ValueError) as error:
+        # PyTorch names all that does not fit, in lines without end.
+        found = '\n'.join(f'{line:.240}' for line in str(error).splitlines()[:6])
         raise CheckpointError(
-            f'{source} does not fit the model of the config: {_shorten(str(error))}\n'
+            f'{source} does not fit the model of the config: {found} …\n'
             'Give the config that the checkpoint was trained with.'
         ) from error
 
 
-def _dict(value, name):
-    if not isinstance(value, (dict, type(None))):
-        raise CheckpointError(f'{name} is a {type(value).__name__}, not a dict')
-    return value or {}
+def _dict_of(holder, key, source):
+    value = holder.get(key) or {}
+    if not isinstance(value, dict):
+        raise CheckpointError(f'{source}: its {key} is a {type(value).__name__}, not a dict')
+    return value
 
 
 def meta_of(checkpoint: dict, source: str) -> dict:
     """Take the ``meta`` of a checkpoint; empty where there is none."""
-    return _dict(checkpoint.get('meta'), f'{source}: its meta')
+    return _dict_of(checkpoint, 'meta', source)
 
 
 def dataset_meta_of(meta: dict, source: str) -> dict:
-    """Take ``dataset_meta``, such as ``classes``, from the ``meta`` of a checkpoint.
-
-    Raises:
-        CheckpointError: If the classes are not a list of names.
-    """
-    dataset_meta = _dict(meta.get('dataset_meta'), f'{source}: its dataset_meta')
+    """Take ``dataset_meta``, whose ``classes`` are names, from the ``meta`` of a checkpoint."""
+    dataset_meta = _dict_of(meta, 'dataset_meta', source)
     classes = dataset_meta.get('classes') or []
     named = isinstance(classes, (list, tuple)) and all(isinstance(c, (str, int)) for c in classes)
     if not named:
@@ -192,35 +144,8 @@ def dataset_meta_of(meta: dict, source: str) -> dict:
     return dataset_meta
 
 
-def _check_normalization(model, meta, source):
-    for key in ('mean', 'std'):
-        wanted, own = meta.get(key), getattr(model.data_preprocessor, key, None)
-        if wanted is None or own is None:
-            continue
-        numbers = isinstance(wanted, (list, tuple)) and len(wanted) == own.numel()
-        numbers = numbers and all(isinstance(value, (int, float)) for value in wanted)
-        if not numbers or not torch.allclose(own.flatten(), own.new_tensor(wanted)):
-            raise CheckpointError(
-                f'{source} was trained on frames normalized with {key} {shown(wanted)}, but the '
-                f'config has {own.flatten().tolist()}; give the config that it was trained with'
-            )
-
-
-def _shorten(message: str, lines: int = 6, width: int = 240) -> str:
-    """Keep the beginning of PyTorch's complete list of what does not fit."""
-    given = message.splitlines()
-    kept = [line if len(line) <= width else f'{line[:width]} …' for line in given[:lines]]
-    if len(given) > lines:
-        kept.append(f'\t… and {len(given) - lines} more lines')
-    return '\n'.join(kept)
-
-
 def require_finite(scores: torch.Tensor) -> None:
-    """Refuse scores, or features, that are not numbers.
-
-    Raises:
-        CheckpointError: If one is NaN or infinite.
-    """
+    """Refuse scores that are not numbers."""
     if not scores.isfinite().all():
         raise CheckpointError(
             'the model gives scores that are not finite numbers: its training has diverged, or '
@@ -229,11 +154,7 @@ def require_finite(scores: torch.Tensor) -> None:
 
 
 def count_classes(model: nn.Module) -> int:
-    """Number of classes of a recognizer, or of an ensemble of recognizers.
-
-    Raises:
-        ValueError: If the model has no classification head.
-    """
+    """Number of classes of a recognizer, or of an ensemble of recognizers."""
     for module in model.modules():
         if isinstance(module, BaseHead):
             return module.num_classes
@@ -248,12 +169,7 @@ def class_names(
 ) -> list:
     """Name the classes by the label map, the checkpoint, the config, or the labels' numbers.
 
-    Args:
-        num_classes (int): Classes of the model.
-        label_map (str | Path, optional): File of names, one a line.
-        dataset_meta (dict, optional): ``dataset_meta`` of the checkpoint.
-        config (Config, optional): Its test dataset may have ``metainfo=dict(classes=…)``, names or
-            the file that lists them.
+    The test dataset of a config may have ``metainfo=dict(classes=…)``, names or the file of them.
 
     Raises:
         ValueError: If there are more or fewer names than classes.

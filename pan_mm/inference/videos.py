@@ -15,7 +15,7 @@ import cv2
 import torch
 
 from pan_mm.config.pipelines import video_info
-from pan_mm.datasets.checks.annotations import read_lines
+from pan_mm.datasets.checks import read_lines
 from pan_mm.datasets.container import VIDEO_SUFFIXES
 from pan_mm.datasets.file_lists import FRAME_SUFFIXES, is_frame
 from pan_mm.utils.addresses import redact_url
@@ -29,30 +29,21 @@ def find_videos(inputs: Iterable, expand: Optional[Callable] = None) -> list:
     """Expand inputs to files, each once, in a fixed order.
 
     Args:
-        inputs (Iterable[str | Path]): Each a file (of any suffix, also one that does not exist:
-            that is for the decoder to say), a folder (all its videos, however deep, or else all its
-            folders of frames), a glob
-            such as ``'clips/**/*.mp4'``, or ``@FILE``, a list with a file, folder or glob a line.
+        inputs (Iterable[str | Path]): Each a file, which need not exist, a folder (all its videos,
+            however deep, or else all its folders of frames), a glob such as ``'clips/**/*.mp4'``,
+            or ``@FILE``, a list with a file, folder or glob a line.
         expand (Callable, optional): Takes one of these, no list, and gives its files. Defaults to
             :func:`expand_local`.
 
-    Returns:
-        list[str]: The files.
-
     Raises:
-        FileNotFoundError: If a list does not exist.
-        ValueError: If a folder holds no videos, a glob matches nothing, a list is empty, or a
-            name holds a password.
+        ValueError: If a folder, glob or list gives nothing, or a name holds a password.
     """
     found = {}
     for item in map(os.fspath, inputs):
         is_list = item.startswith('@') and not os.path.exists(item)
         for name in read_list(item[1:]) if is_list else [item]:
             if redact_url(name) != name:  # it would show up in the results
-                raise ValueError(
-                    f'{redact_url(name)}: name videos without a password; addresses are '
-                    'for "stream"'
-                )
+                raise ValueError(f'{redact_url(name)}: name videos without a password')
             found.update(dict.fromkeys((expand or expand_local)(name)))
     return list(found)
 
@@ -64,18 +55,14 @@ def expand_local(item: str) -> list:
         paths = (os.path.join(folder, file) for folder, _, files in found for file in files)
         videos = sorted(path for path in paths if is_video(path))
         videos = videos or sorted(folder for folder, _, files in found if any(map(is_frame, files)))
-        if not videos:
-            suffixes = ', '.join((*VIDEO_SUFFIXES, *FRAME_SUFFIXES))
-            raise ValueError(f'{item}: no videos or frames in this folder ({suffixes})')
-        return videos
-    if os.path.exists(item):
+    elif glob.has_magic(item) and not os.path.exists(item):
+        videos = sorted(path for path in glob.glob(item, recursive=True) if os.path.isfile(path))
+    else:
         return [item]
-    if glob.has_magic(item):
-        files = sorted(path for path in glob.glob(item, recursive=True) if os.path.isfile(path))
-        if not files:
-            raise ValueError(f'{item}: matches no file')
-        return files
-    return [item]
+    if not videos:
+        suffixes = ', '.join((*VIDEO_SUFFIXES, *FRAME_SUFFIXES))
+        raise ValueError(f'{item}: matches no file, or holds no videos or frames ({suffixes})')
+    return videos
 
 
 def read_list(path: str) -> list:
@@ -97,8 +84,7 @@ def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Itera
     Args:
         videos (Iterable[str]): Files.
         pipeline (Callable): Takes what :func:`pan_mm.config.pipelines.video_info` gives.
-        workers (int): Processes that do it; a decoder that crashes then costs its video only. With
-            0 it is done in this process. Defaults to 0.
+        workers (int): Processes that do it, or 0: this one. Defaults to 0.
 
     Yields:
         tuple: The video, and the pipeline's output and None, or None and what is wrong with it.
@@ -121,11 +107,7 @@ def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Itera
 
 
 def preload(*modules: str) -> None:
-    """Let the process that workers are forked from import what they need, meanwhile.
-
-    Args:
-        *modules (str): What the main module imports besides: each worker runs that too.
-    """
+    """Let the process that workers are forked from import what they need, meanwhile."""
     if os.name == 'posix':
         multiprocessing.set_forkserver_preload([__name__, 'mmaction.datasets', *modules])
         forkserver.ensure_running()
@@ -154,11 +136,7 @@ def _result(video, future):
 
 
 def read_video(video: str, pipeline: Callable) -> tuple:
-    """Open and prepare a video.
-
-    Returns:
-        tuple: Output of the pipeline and None, or None and what is wrong with the file.
-    """
+    """Open and prepare a video; give its inputs or None, and what is wrong or None."""
     try:
         return pipeline(video_info(video)), None
     except ImportError:  # a missing library is not the file's fault

@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional, Union
 from mmengine.config import Config
 
 from pan_mm.config.find import PACKAGE, configs
-from pan_mm.utils.errors import PANError, nearest, shown
+from pan_mm.utils.errors import PANError, nearest
 from pan_mm.utils.safetensors import SUFFIX, read_texts
 
 from .hub import is_hub, open_hub
@@ -21,17 +21,11 @@ PRETRAINED = PACKAGE / 'pretrained'
 
 
 class Model(NamedTuple):
-    """A model by its name.
-
-    Attributes:
-        name (str): The name.
-        config (Path | Config): Its config file; of a model of the hub, its config.
-        weights (Path, optional): Weights of a trained model, otherwise None.
-    """
+    """A model by its name."""
 
     name: str
-    config: Union[Path, Config]
-    weights: Optional[Path] = None
+    config: Union[Path, Config]  # of a model of the hub its config, otherwise the file
+    weights: Optional[Path] = None  # of a trained model
 
 
 def list_models(pattern: str = '*', pretrained: bool = False) -> list:
@@ -40,9 +34,6 @@ def list_models(pattern: str = '*', pretrained: bool = False) -> list:
     Args:
         pattern (str): With wildcards, such as ``'pan-lite*sthv2*'``. Defaults to all.
         pretrained (bool): Only those whose weights come with the package. Defaults to False.
-
-    Returns:
-        list[str]: The names.
 
     Example:
         >>> list_models('pan-en_r50*sth*')
@@ -53,15 +44,12 @@ def list_models(pattern: str = '*', pretrained: bool = False) -> list:
 
 
 def find_model(name: Optional[str] = None) -> Model:
-    """Find the model of a name.
+    """Find the model of a name, or raise a PANError with the nearest names.
 
     Args:
         name (str, optional): A name from :func:`list_models`, ``hf://OWNER/NAME``, or a folder that
             :func:`pan_mm.deploy.export.save_pretrained` wrote. Defaults to the first trained model
             that comes with the package.
-
-    Raises:
-        PANError: If there is no such model; the nearest names are in the error.
     """
     trained = list_models(pretrained=True)
     if name is not None and is_hub(name):
@@ -79,34 +67,21 @@ def find_model(name: Optional[str] = None) -> Model:
             raise PANError(f'no model is called {name!r}; {nearest(name, [*trained, *paths])}')
         return Model(name, paths[name])
     weights = PRETRAINED / f'{name}{SUFFIX}'
-    config = read_texts(weights).get('config')
-    if config not in paths:
-        raise PANError(f'{weights}: there is no config {shown(config)} for these weights')
-    return Model(name, paths[config], weights)
+    return Model(name, paths[read_texts(weights)['config']], weights)
 
 
 def choose(
     config: Union[str, Path, Config, None] = None, checkpoint: Union[str, Path, None] = None
 ) -> tuple:
-    """Config and checkpoint of what a user names, or leaves out.
-
-    A trained model brings its checkpoint along; it is then named on stderr.
-
-    Args:
-        config (str | Path | Config, optional): A file, or the name of a model. Defaults to the
-            trained model that comes with the package.
-        checkpoint (str | Path, optional): As given.
+    """Config and checkpoint of what a user names; a trained model is named on stderr.
 
     Returns:
         tuple: A config file or ``Config``, and a checkpoint or None.
 
     Raises:
-        PANError: If there is no such model, a checkpoint without a config, or one that does
-            not exist.
+        PANError: If there is no such model, or a checkpoint without a config.
     """
     if config is None and checkpoint is not None:
-        if '://' not in str(checkpoint) and not Path(checkpoint).exists():
-            raise PANError(f'{checkpoint}: no such file')
         raise PANError(f'{checkpoint}: name the config, or the model, that it was trained with')
     if config is not None and (not isinstance(config, str) or is_path(config)):
         return config, checkpoint
@@ -121,6 +96,5 @@ def choose(
 def is_path(config: str) -> bool:
     """Tell whether a text means a file, not a name."""
     path = Path(config)
-    if is_hub(config):
-        return False
-    return path.is_file() or path.name != config or path.suffix in ('.py', '.json', '.yaml', '.yml')
+    is_file = path.is_file() or path.name != config
+    return not is_hub(config) and (is_file or path.suffix in ('.py', '.json', '.yaml', '.yml'))

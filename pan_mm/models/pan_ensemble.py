@@ -61,7 +61,7 @@ class PANEnsemble(BaseModel):
 
     The RGB stream sees the first frame of each segment of ``clip_len`` frames. Tested by itself
     with ``clip_len=1`` it gets frames up to ``clip_len - 1`` later; to fuse scores made so, use
-    ``tools/analysis/fuse_scores.py``.
+    MMAction2's ``report_accuracy.py``.
 
     Args:
         streams (dict[str, dict]): For each stream what differs from the shared arguments below:

@@ -4,10 +4,8 @@
 def register_all_modules(init_default_scope: bool = True) -> None:
     """Fill MMAction2's registries; ``import pan_mm`` has added PAN's parts already.
 
-    MMEngine calls it by this name in a package whose configs it builds.
-
-    Args:
-        init_default_scope (bool): Make 'mmaction' the default scope where there is none yet.
+    MMEngine calls it by this name in a package whose configs it builds. The default scope becomes
+    'mmaction' if asked for, where there is none yet.
     """
     from mmaction.utils import register_all_modules as register_upstream  # after the repairs
     from mmengine.registry import DefaultScope

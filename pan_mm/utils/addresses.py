@@ -34,10 +34,7 @@ def redact_url(text: object) -> str:
 def redact(node: Any) -> Any:
     """Copy a config with the addresses in it as they may be shown."""
     if isinstance(node, dict):
-        node = type(node)(node)
-        for key, value in node.items():
-            node[key] = redact(value)
-        return node
+        return type(node)({key: redact(value) for key, value in node.items()})
     if isinstance(node, (list, tuple)):
         return type(node)(map(redact, node))
     return redact_url(node) if isinstance(node, str) else node

@@ -20,18 +20,9 @@ HOLDERS = (('meta',), ('message_hub', 'runtime_info'))  # of what a run notes in
 
 
 def load_checkpoint_file(path: Union[str, Path], source: Optional[str] = None) -> Any:
-    """Load a checkpoint; no code in it is run, and its CRCs are checked.
+    """Load a checkpoint of ``torch.save`` or a safetensors file; no code in it is run.
 
-    Tensors, which stay on the CPU, Python's numbers, texts and containers, NumPy's numbers, and
-    MMEngine's message hub are read; arrays come as flat lists; anything else is refused.
-
-    Args:
-        path (str | Path): A file that ``torch.save`` wrote, or a safetensors file, as its first
-            bytes tell.
-        source (str, optional): What errors call it. Defaults to ``path``.
-
-    Returns:
-        Any: What was saved, most often a dict with ``state_dict`` and ``meta``.
+    Tensors stay on the CPU, and NumPy arrays come as flat lists. ``source`` is its name in errors.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -49,43 +40,28 @@ def load_checkpoint_file(path: Union[str, Path], source: Optional[str] = None) -
     return load_safetensors(path, source)
 
 
-def cache_path(url: str, model_dir: Optional[str] = None, file_name: Optional[str] = None) -> str:
+def cache_path(url: str, model_dir: Optional[str] = None) -> str:
     """Name the file that keeps a download; each address has its own."""
     folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
     digest = hashlib.sha256(url.encode()).hexdigest()[:16]
-    return os.path.join(folder, digest, file_name or os.path.basename(urlsplit(url).path))
+    return os.path.join(folder, digest, os.path.basename(urlsplit(url).path))
 
 
 def load_checkpoint_url(
-    url: str,
-    map_location: Any = None,
-    model_dir: Optional[str] = None,
-    progress: bool = True,
-    check_hash: bool = True,
-    file_name: Optional[str] = None,
+    url: str, map_location: Any = None, model_dir: Optional[str] = None, **_: Any
 ) -> Any:
     """Download a checkpoint into PyTorch's cache and load it as :func:`load_checkpoint_file` does.
 
-    Args:
-        url (str): Address of the file.
-        map_location (Any): Not used; tensors stay on the CPU.
-        model_dir (str, optional): Folder to keep the file in. Defaults to ``torch.hub``'s.
-        progress (bool): Show a bar on stderr. Defaults to True.
-        check_hash (bool): Hold the file against the hash in its name, as in NAME-0a1b2c3d.pth, if
-            there is one. Defaults to True.
-        file_name (str, optional): Name to keep the file under. Defaults to the address's last part.
+    It is held against the hash in its name, as in NAME-0a1b2c3d.pth, if there is one.
 
-    Raises:
-        OSError: If it cannot be downloaded.
-        CheckpointError: If its hash is another, and as for :func:`load_checkpoint_file`.
     """
-    path, source = cache_path(url, model_dir, file_name), redact_url(url)
+    path, source = cache_path(url, model_dir), redact_url(url)
     if not os.path.exists(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         print(f'Downloading: "{source}" to {path}', file=sys.stderr)
-        found = re.search(r'-([0-9a-f]{8,64})\.', os.path.basename(path)) if check_hash else None
+        found = re.search(r'-([0-9a-f]{8,64})\.', os.path.basename(path))
         try:
-            torch.hub.download_url_to_file(url, path, found and found.group(1), progress=progress)
+            torch.hub.download_url_to_file(url, path, found and found.group(1))
         except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash is another
             kind = CheckpointError if isinstance(error, RuntimeError) else OSError
             raise kind(f'{source}: cannot be downloaded ({redact_url(error)})') from error
@@ -93,56 +69,29 @@ def load_checkpoint_url(
 
 
 def weights_of(checkpoint: Any, source: str) -> dict:
-    """Return the weights in a checkpoint, shown to be weights.
-
-    Args:
-        checkpoint (Any): What :func:`load_checkpoint_file` gave.
-        source (str): Where it is from, for the error.
-
-    Returns:
-        dict[str, Tensor]: Weights by name; names that end in ``_extra_state`` hold other data.
-
-    Raises:
-        CheckpointError: If there is anything else, or a weight is complex, quantized, sparse, or
-            without data.
-    """
+    """Return the weights in a checkpoint, shown to be dense real tensors by name."""
+    fix = 'save a dict of tensors by name, or one under state_dict'
     weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict):
-        raise CheckpointError(
-            f'{source} holds {shown(checkpoint)}, not weights by name, which are a dict of '
-            'tensors, or one under state_dict'
-        )
+        raise CheckpointError(f'{source} holds {shown(checkpoint)}, not weights by name; {fix}')
     for name, weight in weights.items():
         if not _is_weight(name, weight):
             kind = type(weight).__name__
             if torch.is_tensor(weight):
                 kind = f'tensor of {weight.dtype}, {weight.layout}, on {weight.device}'
-            raise CheckpointError(
-                f'{source}: {name!r} is a {kind}, not a weight; save a dict of tensors by name, '
-                'or one under state_dict'
-            )
+            raise CheckpointError(f'{source}: {name!r} is a {kind}, not a weight; {fix}')
     return weights
 
 
 def _is_weight(name: Any, weight: Any) -> bool:
-    if not isinstance(name, str):
-        return False
     if not torch.is_tensor(weight):
-        return name.endswith('_extra_state')
+        return str(name).endswith('_extra_state')
     is_dense = weight.layout == torch.strided and not weight.is_meta
-    return is_dense and not (weight.is_complex() or weight.is_quantized)
+    return isinstance(name, str) and is_dense and not (weight.is_complex() or weight.is_quantized)
 
 
 def check_finite(state: Any, source: str) -> None:
-    """Refuse weights, or the state of a training, that are not numbers.
-
-    Args:
-        state (Any): Tensors and numbers in dicts and lists.
-        source (str): Their owner, for the error.
-
-    Raises:
-        CheckpointError: If one is NaN or infinite, with its name.
-    """
+    """Refuse weights, or the state of a training, that are NaN or infinite; names the first."""
     for name, value in leaves(state):
         if torch.is_tensor(value):
             is_finite = bool(value.isfinite().all())
@@ -163,16 +112,7 @@ def training_state(checkpoint: dict) -> dict:
 
 
 def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
-    """Copy weights to the CPU so that they share no memory and a file holds no more than them.
-
-    Args:
-        weights (dict[str, Tensor]): Weights by name; other data stay.
-        dtype (torch.dtype, optional): Type of the floating-point weights. Defaults to their own.
-
-    Raises:
-        CheckpointError: If a weight is NaN, infinite, or too large for ``dtype``.
-    """
-    check_finite(weights, 'the weights')
+    """Copy weights to the CPU, as ``dtype``, so that they share no memory."""
     copies = dict(weights)
     for name, weight in weights.items():
         if torch.is_tensor(weight):
@@ -180,17 +120,12 @@ def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
             copy = weight.detach().to('cpu', wanted)
             copies[name] = copy.clone(memory_format=torch.contiguous_format)
             if not copy.isfinite().all():
-                raise CheckpointError(f'{name} has values that {dtype} cannot hold; leave it out')
+                raise CheckpointError(f'{name} has values that {wanted} cannot hold')
     return copies
 
 
 def check_resumable(checkpoint: Any, source: str) -> None:
-    """Refuse a checkpoint that a training cannot continue from.
-
-    Raises:
-        CheckpointError: If it lacks the epoch, the iteration or the message hub, a number in its
-            weights or its optimizer is NaN or infinite, or its list of checkpoints is not one.
-    """
+    """Refuse a checkpoint that lacks the state of a training, or holds NaN or infinite numbers."""
     weights_of(checkpoint, source)
     meta, info = (_dict_in(checkpoint, path, source) for path in HOLDERS)
     kept = info.get('keep_ckpt_ids', [])
@@ -214,21 +149,7 @@ def _dict_in(checkpoint: dict, path: tuple, source: str) -> dict:
 
 
 def check_checkpoint(checkpoint: Any, source: str) -> dict:
-    """Take from a checkpoint what MMEngine may get: data, without the text of a config.
-
-    ``Runner.resume`` and the inferencers run that text as Python.
-
-    Args:
-        checkpoint (Any): What a loader gave.
-        source (str): Where it is from, for the error.
-
-    Returns:
-        dict: The same object; ``cfg`` and ``config`` are gone from its ``meta`` and from the
-        runtime info of its message hub.
-
-    Raises:
-        CheckpointError: If it is not a dict, its weights are none, or ``meta`` is not a dict.
-    """
+    """Take out of a checkpoint the text of a config, which MMEngine would run as Python."""
     is_other = isinstance(checkpoint, dict) and 'state_dict' not in checkpoint
     if not is_other or all(map(torch.is_tensor, checkpoint.values())):
         weights_of(checkpoint, source)

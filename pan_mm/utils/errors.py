@@ -30,12 +30,7 @@ class VideoError(PANError):
 
 
 def escape(text: object, keep: str = '') -> str:
-    """Show control characters as they are written, so that a file name cannot control a terminal.
-
-    Args:
-        text (object): The text.
-        keep (str): Control characters that stay. Defaults to none.
-    """
+    """Show control characters, but those to keep, as they are written, harmless to a terminal."""
     return ''.join(
         c if c.isprintable() or c in keep else c.encode('unicode_escape').decode()
         for c in str(text)
@@ -63,11 +58,7 @@ def listed(messages: list, most: int = 10) -> str:
 
 @contextmanager
 def cli_errors(*kinds: type[BaseException]) -> Iterator[None]:
-    """End a tool with ``error: …`` and status 1 where its input is bad, without a traceback.
-
-    Args:
-        *kinds (type): Errors that mean bad input. Defaults to ``OSError`` and ``ValueError``.
-    """
+    """End a tool with ``error: …`` and status 1 at these errors; by default OSError, ValueError."""
     kinds = kinds or (OSError, ValueError)
     try:
         yield

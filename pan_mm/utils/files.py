@@ -1,19 +1,13 @@
 """Output files that are either whole or not there; all that a command writes is written here."""
 
 import os
-import stat
-import tempfile
+import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO, Union
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-NOFOLLOW = getattr(os, 'O_NOFOLLOW', 0)
 # File names that are not UTF-8 are written with \udcXX for each such byte, as JSON allows.
 ENCODING_ERRORS = 'backslashreplace'
 
@@ -29,9 +23,8 @@ def atomic_write(path: Union[str, Path]) -> Iterator[str]:
     that it leads to is replaced; devices and pipes, such as /dev/null, are written as they are.
 
     Raises:
-        OSError: With the name of ``path``, if the disk is full.
-        FileNotFoundError: If the folder of ``path`` does not exist.
-        IsADirectoryError: If ``path`` is a folder.
+        OSError: With the name of ``path``, if it is a folder, its folder does not exist, or the
+            disk is full.
     """
     path = Path(os.path.realpath(path))
     if path.is_dir():
@@ -41,43 +34,27 @@ def atomic_write(path: Union[str, Path]) -> Iterator[str]:
     if path.exists() and not path.is_file():
         yield str(path)
         return
-    handle, part = tempfile.mkstemp(prefix=f'.{path.name}.', suffix=path.suffix, dir=path.parent)
-    if fcntl:
-        with suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)  # shows remove_stale that the writer lives
-    else:
-        os.close(handle)  # Windows replaces no open file
-    try:
-        with _naming(path, part):
-            yield part
+    part = path.with_name(f'.{path.name}.{secrets.token_hex(4)}{path.suffix}')
+    with _naming(path, part):
+        part.touch(exist_ok=False)
+        try:
+            yield str(part)
             with open(part, 'rb+') as file:
                 os.fsync(file)
-            os.chmod(part, _mode_of(path))
+            if path.exists():
+                shutil.copymode(path, part)
             os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
-    finally:
-        if fcntl:
-            os.close(handle)
-
-
-def _mode_of(path: Path) -> int:
-    """Mode of the file that is replaced, or of a new one; mkstemp denies others read access."""
-    if path.exists():
-        return stat.S_IMODE(path.stat().st_mode)
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
-def _naming(path: Union[str, Path], part: str = '') -> Iterator[None]:
+def _naming(path: Union[str, Path], part: Union[str, Path] = '') -> Iterator[None]:
     """Let the system's errors name the file that is meant, as on a full disk."""
     try:
         yield
     except OSError as error:
-        if error.filename in (None, part):
+        if error.filename in (None, str(part)):
             error.filename = str(path)
         raise
 
@@ -90,30 +67,7 @@ def write_text(path: Union[str, Path], text: str) -> None:
 
 @contextmanager
 def append_text(path: Union[str, Path]) -> Iterator[TextIO]:
-    """Open a text file in UTF-8 for further lines, each to be flushed when it is whole.
-
-    Raises:
-        OSError: With the name of ``path``, if the disk is full.
-    """
-
-    def opener(name, flags):
-        return os.open(name, flags | NOFOLLOW, 0o666)
-
+    """Open a text file in UTF-8 for further lines, each to be flushed when it is whole."""
     real = os.path.realpath(path)
-    with (
-        _naming(path),
-        open(real, 'a', -1, 'utf-8', ENCODING_ERRORS, '\n', opener=opener) as file,
-    ):
+    with _naming(path), open(real, 'a', -1, 'utf-8', ENCODING_ERRORS, '\n') as file:
         yield file
-
-
-def remove_stale(part: Union[str, Path]) -> None:
-    """Remove a temporary file of :func:`atomic_write`, unless its writer lives."""
-    with suppress(OSError):  # gone by now, a link, or locked
-        handle = os.open(part, os.O_RDONLY | NOFOLLOW)
-        try:
-            if fcntl:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(part)
-        finally:
-            os.close(handle)

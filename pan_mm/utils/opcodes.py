@@ -1,14 +1,14 @@
 """Bound what a pickle makes before PyTorch reads it: names, tuples in one another, calls.
 
 A few bytes describe a tuple of 2**60 items, which Python writes out to hash it as a key, or calls
-that double a text each time. The opcodes are followed as PyTorch's reader follows them.
+that double a text each time. The opcodes are followed on a stack of costs instead of values.
 """
 
 import io
 import pickletools
 import re
 from contextlib import suppress
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 MOST_ITEMS, MOST_CALLS = 1_000, 6
 PICKLES = 5  # at most, in a file of PyTorch before 1.6; the bytes of its tensors follow
@@ -17,26 +17,24 @@ REFUSED_NAMES = re.compile(
     r'(builtins|__builtin__) bytearray|torch[.\w]* \w+Tensor|'
     r'torch\._utils _rebuild_device_tensor_from_cpu_tensor'
 )
-# The stack holds for each value the items of a tuple, with those of tuples in it, and the calls
-# that its value is made of, one in the arguments of another.
-_LEAF = (0, 0)
-_TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
 
 
 class Refused(Exception):
     """Says what a file holds that it may not."""
 
 
+class _Cost(NamedTuple):
+    """Items of a tuple, with those of tuples in it, and calls in the arguments of one another."""
+
+    items: int = 0
+    calls: int = 0
+
+
+_LEAF = _Cost()
+
+
 def check_pickles(content: bytes) -> None:
-    """Follow the pickles that a file begins with.
-
-    Args:
-        content (bytes): The file. An error of its form is left to its reader.
-
-    Raises:
-        Refused: If one asks for a name of :data:`REFUSED_NAMES`, or nests tuples of more than
-            ``MOST_ITEMS`` items or more than ``MOST_CALLS`` calls.
-    """
+    """Refuse pickles that a file begins with; an error of their form is left to their reader."""
     file = io.BytesIO(content)
     with suppress(ValueError, IndexError, KeyError):
         for _ in range(PICKLES):
@@ -44,59 +42,41 @@ def check_pickles(content: bytes) -> None:
 
 
 def _check_pickle(file: BinaryIO) -> None:
-    stack, outer, memo = [], [], {}  # type: ignore[var-annotated]
+    stack, below, memo = [], [], {}  # type: ignore[var-annotated]
     for opcode, value, _ in pickletools.genops(file):
-        kind = opcode.name
-        if kind == 'MARK':
-            outer.append(stack)
+        name, takes = opcode.name, opcode.stack_before
+        if name == 'GLOBAL' and REFUSED_NAMES.fullmatch(value):
+            raise Refused(f'it asks for {value.partition(" ")[2]!r}, which is not plain data')
+        if name == 'MARK':
+            below.append(stack)
             stack = []
-        elif kind in ('TUPLE', 'APPENDS', 'SETITEMS'):
-            items, stack = stack, outer.pop()
-            if kind == 'TUPLE':
-                stack.append(_tuple_of(items))
-            else:
-                _check_sizes(items if kind == 'APPENDS' else items[::2])
-        elif kind in _TUPLES:
-            items = [stack.pop() for _ in range(_TUPLES[kind])]
-            stack.append(_tuple_of(items))
-        elif kind in ('REDUCE', 'NEWOBJ'):
-            stack[-2:] = [_call_of(stack[-2:])]
-        elif kind in ('BUILD', 'APPEND'):
-            _check_sizes([stack.pop()])
-        elif kind == 'SETITEM':
-            _check_sizes(stack[-2:-1])
-            del stack[-2:]
-        elif kind in ('BINGET', 'LONG_BINGET'):
-            stack.append(memo[value])
-        elif kind in ('BINPUT', 'LONG_BINPUT'):
+        elif name in ('BINPUT', 'LONG_BINPUT'):
             memo[value] = stack[-1]
-        elif kind == 'BINPERSID':
-            stack[-1] = _LEAF
+        elif name in ('BINGET', 'LONG_BINGET'):
+            stack.append(memo[value])
+        elif not takes:
+            stack += [_LEAF] * len(opcode.stack_after)
         else:
-            if kind == 'GLOBAL':
-                _check_name(value)
-            stack += [_LEAF] * len(opcode.stack_after)  # PyTorch reads no other that takes any
+            items = stack[len(stack) - len(takes) :]
+            if pickletools.markobject in takes:
+                items, stack = stack, below.pop()
+                del stack[len(stack) + 2 - len(takes) :]  # a list or dict below the mark
+            else:
+                del stack[len(stack) - len(takes) :]
+            stack += [_cost_of(name, items)] * len(opcode.stack_after)
 
 
-def _check_name(name: str) -> None:
-    if REFUSED_NAMES.fullmatch(name):
-        raise Refused(f'it asks for {name.partition(" ")[2]!r}, which is not plain data')
-
-
-def _check_sizes(items: list) -> None:
-    """Refuse large tuples except as values of a dict, as names of classes may be."""
-    if any(size > MOST_ITEMS for size, _ in items):
+def _cost_of(name: str, items: list) -> _Cost:
+    """Cost of what an opcode makes of these; refuse large tuples but as values of a dict."""
+    hashed = {'SETITEM': items[1:2], 'SETITEMS': items[::2]}.get(name, items)
+    nested = sum(cost.items for cost in hashed)
+    if nested > MOST_ITEMS and (name.startswith('TUPLE') or max(hashed).items > MOST_ITEMS):
         raise Refused(f'it nests tuples of more than {MOST_ITEMS:,} items')
-
-
-def _tuple_of(items: list) -> tuple:
-    inner = sum(size for size, _ in items)
-    _check_sizes([(inner, 0)])
-    return inner + len(items), max((calls for _, calls in items), default=0)
-
-
-def _call_of(items: list) -> tuple:
-    calls = 1 + max(calls for _, calls in items)
-    if calls > MOST_CALLS:
-        raise Refused(f'it nests more than {MOST_CALLS} calls')
-    return 0, calls
+    calls = max((cost.calls for cost in items), default=0)
+    if name.startswith('TUPLE'):
+        return _Cost(nested + len(items), calls)
+    if name in ('REDUCE', 'NEWOBJ'):
+        if calls == MOST_CALLS:
+            raise Refused(f'it nests more than {MOST_CALLS} calls')
+        return _Cost(0, calls + 1)
+    return _LEAF

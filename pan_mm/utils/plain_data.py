@@ -2,8 +2,7 @@
 
 PyTorch's reader of plain data (``weights_only=True``) reads what MMEngine writes if a few more
 names are allowed. Here these stand for functions and classes that take plain data and do nothing
-else; NumPy's own would take memory without bounds. Every CRC of a zip is checked, which PyTorch
-leaves out, and nothing larger than the file is taken from it.
+else; NumPy's own would take memory without bounds.
 """
 
 import io
@@ -41,8 +40,6 @@ class _Dtype:
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state):
-        if any(part is not None for part in state[2:5]):
-            raise Refused('it holds a NumPy dtype that is not plain data')
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
@@ -90,56 +87,31 @@ _CHECKPOINT: list = [
 
 
 def load_torch(file: BinaryIO, source: str) -> Any:
-    """Load what ``torch.save`` wrote, only as data.
-
-    Args:
-        file (BinaryIO): The file, at any position.
-        source (str): Its name, for the error.
-
-    Raises:
-        CheckpointError: If it is damaged, is not a checkpoint, or would run code.
-    """
+    """Load what ``torch.save`` wrote, only as data."""
     return _load(file, _CHECKPOINT, source, 'a checkpoint', CheckpointError)
 
 
 def load_pickle(file: BinaryIO, source: str) -> Any:
-    """Read a pickle of protocol 2, as MMEngine writes them, that holds plain data and tensors.
-
-    Args:
-        file (BinaryIO): The file.
-        source (str): Its name, for the error.
-
-    Raises:
-        DataError: If it is damaged, or would run code.
-    """
+    """Read a pickle of protocol 2, as MMEngine writes them, that holds plain data and tensors."""
     # As torch.save wrote files before 1.6: three pickles, the data, and the keys of storages.
     before = (serialization.MAGIC_NUMBER, serialization.PROTOCOL_VERSION, {})
     head, tail = b''.join(pickle.dumps(part, 2) for part in before), pickle.dumps([], 2)
     content = file.read()
+    left = _Budget(len(content))
+
+    def load_tensor(data):  # PyTorch's own would unpickle anything
+        left.take(len(data))
+        return load_torch(io.BytesIO(data), 'a tensor')
+
     allowed = [
         (_empty_bytes, 'builtins.bytes'),
-        (_tensors_within(len(content)), 'torch.storage._load_from_bytes'),
+        (load_tensor, 'torch.storage._load_from_bytes'),
     ]
     whole = io.BytesIO(head + content + tail)
     return _load(whole, allowed, source, 'plain data in a pickle of protocol 2', DataError)
 
 
-def _tensors_within(size: int) -> Callable:
-    """Make a reader of tensors of ``size`` bytes in all; PyTorch's own would unpickle anything."""
-
-    def load(data):
-        nonlocal size
-        size -= len(data)
-        if size < 0:
-            raise Refused('its tensors claim more numbers than the file holds')
-        return load_torch(io.BytesIO(data), 'a tensor')
-
-    return load
-
-
 class _PlainHandler(PickleHandler):
-    """Reads what MMEngine's handler reads, if it is plain data."""
-
     def load_from_fileobj(self, file, **kwargs):
         return load_pickle(file, 'a pickle')
 
@@ -147,13 +119,24 @@ class _PlainHandler(PickleHandler):
 @contextmanager
 def plain_pickles() -> Iterator[None]:
     """Let ``mmengine.load`` read pickles only as plain data."""
-    names = ('pickle', 'pkl')
-    before = {name: file_handlers[name] for name in names}
-    file_handlers.update(dict.fromkeys(names, _PlainHandler()))
+    before = {name: file_handlers[name] for name in ('pickle', 'pkl')}
+    file_handlers.update(dict.fromkeys(before, _PlainHandler()))
     try:
         yield
     finally:
         file_handlers.update(before)
+
+
+class _Budget:
+    """Bytes that may still be taken from a file."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def take(self, size: int) -> None:
+        self.size -= size
+        if self.size < 0:
+            raise Refused('its tensors claim more numbers than the file holds')
 
 
 def _load(
@@ -197,9 +180,8 @@ def _pickles_of(file: BinaryIO, size: int) -> Iterator[bytes]:
         return
     archive = zipfile.ZipFile(file)
     entries = archive.infolist()
-    for entry in entries:
-        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise Refused(f'its entry {entry.filename!r} is compressed, as torch.save never does')
+    if any(e.compress_type or e.compress_size != e.file_size for e in entries):
+        raise Refused('its entries are compressed, as those of torch.save never are')
     # PyTorch reads the directory where the file says it is, zipfile at the end; and of two entries
     # of a name, in which PyTorch takes A for a, each may read another one.
     names = {entry.filename.lower() for entry in entries}
@@ -213,12 +195,10 @@ def _pickles_of(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 def _bounded(size: int) -> Callable:
     """Make a ``map_location`` of storages of ``size`` bytes in all, which no tensor can grow."""
+    left = _Budget(size)
 
     def place(storage, location):
-        nonlocal size
-        size -= storage.nbytes()
-        if size < 0:
-            raise Refused('its tensors claim more numbers than the file holds')
+        left.take(storage.nbytes())
         if storage.resizable():  # in the pre-1.6 format, where it is filled later
             return torch.from_numpy(np.empty(storage.nbytes(), np.uint8)).untyped_storage()
         return storage
@@ -230,26 +210,23 @@ def _check_values(value: Any) -> None:
     """Refuse what has other methods, and tensors that show the same numbers often."""
     claimed, held = 0, {}
     for _, each in _walk(value):
-        if isinstance(each, dict):
-            others = getattr(each, '__dict__', {}).keys() - {'_metadata'}
-            if others:
-                raise Refused(f'it holds a dict with attributes of its own, {shown(others)}')
-        if torch.is_tensor(each) and any(hasattr(torch.Tensor, name) for name in vars(each)):
-            raise Refused('it holds a tensor whose methods are replaced')
-        if torch.is_tensor(each) and each.layout == torch.strided and not each.is_meta:
-            claimed += each.numel() * each.element_size()
-            storage = each.untyped_storage()
-            held[storage.data_ptr()] = storage.nbytes()
+        if isinstance(each, dict) and hasattr(each, '__dict__'):
+            vars(each).pop('_metadata', None)  # versions of modules, which PyTorch notes
+            if vars(each):
+                raise Refused(f'it holds a dict with attributes of its own, {shown(vars(each))}')
+        if torch.is_tensor(each):
+            if any(hasattr(torch.Tensor, name) for name in vars(each)):
+                raise Refused('it holds a tensor whose methods are replaced')
+            if each.layout == torch.strided and not each.is_meta:
+                claimed += each.numel() * each.element_size()
+                storage = each.untyped_storage()
+                held[storage.data_ptr()] = storage.nbytes()
     if claimed > 2 * sum(held.values()) + 2**24:  # tied weights have two names
         raise Refused('its tensors claim more numbers than the file holds')
 
 
 def leaves(value: Any) -> Iterator[tuple]:
-    """Yield (dotted name, value) of all that is in dicts, lists and tuples, each of them once.
-
-    Args:
-        value (Any): The outermost of them. Keys are cut to 80 characters in names.
-    """
+    """Yield (dotted name, value) of all that is in dicts, lists and tuples, each of them once."""
     return (each for each in _walk(value) if not isinstance(each[1], (dict, list, tuple)))
 
 
@@ -268,7 +245,3 @@ def _walk(value: Any, path: tuple = (), seen: Optional[set] = None) -> Iterator[
     for key, each in dict.items(value) if isinstance(value, dict) else enumerate(value):
         name = shown(key) if isinstance(key, tuple) else str(key)
         yield from _walk(each, (*path, name[:MOST_CHARACTERS]), seen)
-    # Versions of modules, in a dict of weights.
-    yield from _walk(
-        getattr(value, '__dict__', {}).get('_metadata', ()), (*path, '_metadata'), seen
-    )

@@ -1,20 +1,10 @@
 """Weights as a safetensors file: numbers and texts, nothing that could run.
 
-The file has tensors by name and one table of texts, which here are:
-
-==================  ==============================================================
-``config``          text of the config, never evaluated, or its name in the zoo
-``classes``         names of the classes, JSON
-``mean``, ``std``   of the channels, as the model normalizes frames, JSON
-``pan_mm_version``  of the writer
-``crc32``           of the texts and the tensors, as the format has no checksum
-==================  ==============================================================
-
-Any reader of the format takes it. Files of other writers are read without ``crc32``.
+The file has tensors by name and a table of texts: ``config`` (its text, never evaluated, or its
+name in the zoo), and as JSON ``classes``, ``mean``, ``std`` and ``calibration``.
 """
 
 import json
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,15 +23,6 @@ from .files import atomic_write
 SUFFIX = '.safetensors'
 
 
-def _crc32(texts: dict, weights: dict) -> str:
-    crc = zlib.crc32(json.dumps(texts, sort_keys=True).encode())
-    for name in sorted(weights):
-        weight = weights[name]
-        crc = zlib.crc32(f'{name} {weight.dtype} {tuple(weight.shape)}'.encode(), crc)
-        crc = zlib.crc32(weight.reshape(-1).view(torch.uint8).numpy(), crc)
-    return f'{crc:08x}'
-
-
 def save_safetensors(
     path: Union[str, Path],
     weights: dict,
@@ -54,61 +35,43 @@ def save_safetensors(
         path (str | Path): The file.
         weights (dict[str, Tensor]): State dict of a model.
         dtype (torch.dtype, optional): Type of the floating-point weights. Defaults to their own.
-        **texts (str | list): Further texts; lists are written as JSON.
+        **texts (str | list): The table; lists are written as JSON.
 
     Raises:
-        CheckpointError: If the file, read again, is not what was to be written, or a weight is too
-            large for ``dtype``.
+        CheckpointError: If a weight is NaN, infinite, or too large for ``dtype``.
     """
-    weights = plain_copies(weights, dtype)
     table = {
         key: text if isinstance(text, str) else json.dumps(text) for key, text in texts.items()
     }
-    table.update(format='pt', pan_mm_version=__version__)
-    table['crc32'] = _crc32(table, weights)
+    content = save(
+        plain_copies(weights, dtype), dict(table, format='pt', pan_mm_version=__version__)
+    )
     with atomic_write(path) as part:
         # Not save_file: its error for a full disk is none of the system's.
-        Path(part).write_bytes(save(weights, table))
-        load_safetensors(part)
+        Path(part).write_bytes(content)
 
 
 @contextmanager
-def _opened(path: Union[str, Path], source: Union[str, Path]) -> Iterator[Any]:
+def open_safetensors(path: Union[str, Path], source: Optional[str] = None) -> Iterator[Any]:
+    """Open a file as ``safetensors.safe_open`` does."""
     try:
         with safe_open(path, framework='pt', device='cpu') as file:
             yield file
     except (SafetensorError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
         raise CheckpointError(
-            f'{source} is not a safetensors file, or is damaged: {str(error).splitlines()[0]}'
+            f'{source or path} is not a safetensors file, or is damaged: {reason}'
         ) from error
 
 
 def read_texts(path: Union[str, Path]) -> dict:
-    """Read the texts of a file, without its weights.
-
-    Raises:
-        CheckpointError: If the file is damaged or is not a safetensors file.
-    """
-    with _opened(path, path) as file:
+    """Read the texts of a file, without its weights."""
+    with open_safetensors(path) as file:
         return file.metadata() or {}
 
 
-def read_shapes(path: Union[str, Path]) -> dict:
-    """Read the shape of each tensor of a file, as a list, without the weights.
-
-    Raises:
-        CheckpointError: If the file is damaged or is not a safetensors file.
-    """
-    with _opened(path, path) as file:
-        return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-
-
 def load_safetensors(path: Union[str, Path], source: Optional[str] = None) -> dict:
-    """Read weights as a checkpoint.
-
-    Args:
-        path (str | Path): The file.
-        source (str, optional): Name of the file for the error. Defaults to ``path``.
+    """Read weights as a checkpoint; ``source`` is the name of the file in errors.
 
     Returns:
         dict: ``state_dict``, on the CPU, and ``meta``, with ``dataset_meta``, ``mean`` and ``std``
@@ -117,13 +80,10 @@ def load_safetensors(path: Union[str, Path], source: Optional[str] = None) -> di
     Raises:
         CheckpointError: If the file is damaged or is not a safetensors file.
     """
-    with _opened(path, source or path) as file:
+    with open_safetensors(path, source) as file:
         texts = file.metadata() or {}
         # Copies: the tensors share one mapped storage, which torch.save refuses.
         weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        ours = 'crc32' in texts or 'pan_mm_version' in texts
-        if ours and texts.pop('crc32', None) != _crc32(texts, weights):
-            raise ValueError('its contents have another CRC')
         meta = {key: json.loads(texts[key]) for key in ('mean', 'std') if key in texts}
         about = {key: json.loads(texts[key]) for key in ('classes', 'calibration') if key in texts}
     if about:

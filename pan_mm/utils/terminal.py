@@ -47,14 +47,9 @@ def echo(text: str, style: str = '') -> None:
 
 
 def print_table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> None:
-    """Print columns of text.
+    """Print columns of text; with titles all but the first are aligned to the right.
 
     Long cells are folded on a terminal; elsewhere, as in a pipe, a row is a line.
-
-    Args:
-        rows (Iterable[Sequence[str]]): Cells of each row.
-        head (Sequence[str]): Titles of the columns; all but the first are then aligned to the
-            right. A table without titles is indented.
     """
     rows = list(rows)
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=not head, show_header=bool(head))
@@ -69,13 +64,7 @@ def print_table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> None
 
 
 def track(items: Iterable[Item], total: int, noun: str = 'videos') -> Iterator[Item]:
-    """Yield the items and show on stderr how many are done.
-
-    Args:
-        items (Iterable): Anything that is worth a wait.
-        total (int): Number of items.
-        noun (str): Word for the items. Defaults to 'videos'.
-    """
+    """Yield the items and show on stderr how many are done."""
     if sys.stderr.isatty():
         # No refresh thread: a data worker forked while it holds a lock would wait forever.
         with Progress(

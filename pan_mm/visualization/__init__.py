@@ -1,12 +1,10 @@
 """Pictures of what PAN sees. Tools and hooks import this only when they use it."""
 
-from .inspection import Inspection, inspect_clip
 from .pictures import (
-    optical_flow,
-    paint_flow,
+    Inspection,
+    inspect_clip,
     paint_maps,
     tile,
-    weights_chart,
     write_animation,
     write_picture,
 )
@@ -14,11 +12,8 @@ from .pictures import (
 __all__ = [
     'Inspection',
     'inspect_clip',
-    'optical_flow',
-    'paint_flow',
     'paint_maps',
     'tile',
-    'weights_chart',
     'write_animation',
     'write_picture',
 ]

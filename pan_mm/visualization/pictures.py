@@ -1,15 +1,16 @@
-"""Pictures of frames, motion maps, flow and weights."""
+"""Pictures of frames and motion maps."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
 
+from pan_mm.models.streams import streams_of
 from pan_mm.utils.files import atomic_write
 
 LIGHT, DARK = ('#1e1e1e', '#ffffff'), ('#e1e4e8', '#0d1117')  # ink and paper
@@ -34,37 +35,6 @@ def paint_maps(maps: np.ndarray, peak: Optional[float] = None) -> np.ndarray:
     return flat[..., ::-1].reshape(*maps.shape, 3)
 
 
-def optical_flow(frames: np.ndarray) -> np.ndarray:
-    """Dense optical flow (DIS) between adjacent frames.
-
-    Args:
-        frames (np.ndarray): RGB, uint8, shape (m, H, W, 3), H and W at least 12.
-
-    Returns:
-        np.ndarray: Pixels per frame, float32, shape (m - 1, H, W, 2).
-    """
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    return np.stack([dis.calc(one, other, None) for one, other in zip(grays, grays[1:])])
-
-
-def paint_flow(flow: np.ndarray) -> np.ndarray:
-    """Color flow: hue is its direction, brightness its speed up to the 99.5th percentile.
-
-    Args:
-        flow (np.ndarray): Pixels per frame, shape (…, H, W, 2).
-
-    Returns:
-        np.ndarray: RGB, uint8, shape (…, H, W, 3).
-    """
-    speed = np.hypot(flow[..., 0], flow[..., 1])
-    peak = max(float(np.percentile(speed, 99.5)), 1.0)
-    hue = (np.arctan2(flow[..., 1], flow[..., 0]) / (2 * np.pi) % 1) * 179
-    value = np.clip(speed / peak * 255, 0, 255)
-    hsv = np.stack([hue, np.full_like(hue, 255), value], axis=-1).astype(np.uint8)
-    return cv2.cvtColor(hsv.reshape(-1, flow.shape[-2], 3), cv2.COLOR_HSV2RGB).reshape(hsv.shape)
-
-
 def tile(
     rows: Sequence[Sequence[np.ndarray]],
     row_names: Sequence[str] = (),
@@ -72,7 +42,7 @@ def tile(
     width: int = 160,
     dark: bool = False,
 ) -> np.ndarray:
-    """Put pictures of one shape into a grid with names beside and above.
+    """Put pictures of one shape into a grid with names beside and above; RGB, uint8.
 
     Args:
         rows (list[list[np.ndarray]]): RGB pictures, uint8, shape (H, W, 3) each.
@@ -80,9 +50,6 @@ def tile(
         column_names (list[str]): A name per column.
         width (int): Pixels that a picture is scaled to. Defaults to 160.
         dark (bool): Light names on dark paper. Defaults to False.
-
-    Returns:
-        np.ndarray: RGB, uint8.
     """
     ink, paper = DARK if dark else LIGHT
     font = ImageFont.load_default(13)
@@ -107,77 +74,66 @@ def tile(
     return np.array(canvas)
 
 
-def weights_chart(weights: np.ndarray, width: int = 480, height: int = 220) -> np.ndarray:
-    """Draw VAP's weights as bars, grouped by timescale; the dashed line is the equal weight.
+class Inspection(NamedTuple):
+    """A clip as a PAN sees it."""
+
+    frames: np.ndarray  # RGB, uint8, shape (T, m, H, W, 3)
+    # PA, or another cue, shape (T, m - 1, H, W) where it has one map of each pair; None for RGB
+    pa_maps: Optional[np.ndarray]
+
+    def grid(self, width: int = 160, dark: bool = False) -> np.ndarray:
+        """Draw segments side by side, the first frame of each above its maps; RGB, uint8."""
+        rows, names = [list(self.frames[:, 0])], ['frame']
+        if self.pa_maps is not None:
+            rows += [list(pair) for pair in paint_maps(self.pa_maps).swapaxes(0, 1)]
+            names += [f'PA {number}' for number in range(1, len(rows))]
+        columns = [f'segment {number}' for number in range(1, len(self.frames) + 1)]
+        return tile(rows, names, columns, width, dark=dark)
+
+    def animation(self, width: int = 320) -> list:
+        """Draw each frame beside its map, pair after pair; RGB, uint8."""
+        maps = paint_maps(self.pa_maps)
+        return [
+            tile([[self.frames[t, pair], maps[t, pair]]], (), ('frame', 'PA'), width)
+            for t, pair in np.ndindex(maps.shape[:2])
+        ]
+
+
+@torch.no_grad()
+def inspect_clip(model: nn.Module, inputs: Tensor) -> Inspection:
+    """Compute the maps that a PAN makes of a clip.
 
     Args:
-        weights (np.ndarray): Shape (T - 1,), T a power of two, coarsest level first, as
-            ``VariousTimescaleAggregation.weigh`` gives them.
-        width (int): Pixels. Defaults to 480.
-        height (int): Pixels. Defaults to 220.
+        model (nn.Module): A ``Recognizer2D`` with ``PANBackbone``, or a ``PANEnsemble`` of them, of
+            which the first stream with PA counts.
+        inputs (Tensor): Frames as the pipeline packs them: RGB, not normalized, shape
+            (views·T·m, 3, H, W). Only the first view counts.
 
-    Returns:
-        np.ndarray: RGB, uint8, shape (height, width, 3).
+    Raises:
+        ValueError: If the model has no ``PANBackbone``.
     """
-    count = len(weights)
-    scales = [2**i for i in range(count.bit_length())]
-    levels = np.repeat(range(len(scales)), scales)
-    places = np.arange(count) + levels  # an empty one between levels
-    figure = Figure((width / 100, height / 100), dpi=100, layout='constrained')
-    axes = figure.subplots()
-    bars = axes.bar(places, weights, color='#3a6ea5')
-    if count < 8:
-        axes.bar_label(bars, fmt='%.2f', fontsize=8)
-    axes.axhline(1 / count, color='#a0a0a0', linestyle='--', zorder=0)
-    axes.text(0.75, 1 / count, 'equal', color='#a0a0a0', va='bottom', fontsize=8)
-    own = [levels == level for level in range(len(scales))]
-    names = [f's = {s}\n{weights[o].sum():.0%}' for s, o in zip(scales, own)]
-    axes.set_xticks([places[o].mean() for o in own], names)
-    axes.set_yticks([])
-    axes.set_ylim(0, 1.15 * max(weights.max(), 2 / count))
-    axes.set_title("VAP's weights, by timescale", fontsize=9)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=8)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.array(canvas.buffer_rgba())[..., :3]
+    streams = [recognizer.backbone for recognizer in streams_of(model).values()]
+    if not streams:
+        raise ValueError(f'only a recognizer with PANBackbone has PA maps, got {type(model)}')
+    backbone = min(streams, key=lambda backbone: backbone.stream == 'rgb')
+    inputs = inputs[: backbone.num_segments * backbone.clip_len]
+    x = model.data_preprocessor(dict(inputs=[inputs], data_samples=[]))['inputs'][0]
+    pa_maps = None
+    if backbone.stream != 'rgb':
+        maps = backbone.persistence(x.unflatten(0, (-1, backbone.clip_len)))  # (T, m, 3, H, W)
+        pa_maps = maps.float().cpu().numpy()
+    frames = inputs.unflatten(0, (-1, backbone.clip_len)).permute(0, 1, 3, 4, 2)
+    return Inspection(frames.clamp(0, 255).to(torch.uint8).cpu().numpy(), pa_maps)
 
 
 def write_animation(path: Union[str, Path], pictures: Sequence[np.ndarray], fps: float = 8) -> None:
-    """Write RGB pictures of one shape as .gif or .mp4.
-
-    Raises:
-        ValueError: If the suffix is another one.
-        OSError: If the file cannot be written.
-    """
-    suffix = Path(path).suffix
-    if suffix not in ('.gif', '.mp4'):
-        raise ValueError(f'{path}: an animation is written as .gif or .mp4')
+    """Write RGB pictures of one shape as an animated .gif."""
+    first, *others = (Image.fromarray(picture).quantize(256) for picture in pictures)
     with atomic_write(path) as part:
-        if suffix == '.gif':
-            first, *others = (Image.fromarray(picture).quantize(256) for picture in pictures)
-            duration = round(1000 / fps)
-            first.save(part, save_all=True, append_images=others, duration=duration, loop=0)
-        else:
-            _write_mp4(part, pictures, fps)
-
-
-def _write_mp4(part: str, pictures: Sequence[np.ndarray], fps: float) -> None:
-    height, width = (size - size % 2 for size in pictures[0].shape[:2])  # codecs want even
-    writer = cv2.VideoWriter(part, cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
-    if not writer.isOpened():
-        raise OSError(f'{part}: OpenCV cannot write MP4 here')
-    for picture in pictures:
-        writer.write(np.ascontiguousarray(picture[:height, :width, ::-1]))
-    writer.release()
+        first.save(part, save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
 
 
 def write_picture(path: Union[str, Path], picture: np.ndarray) -> None:
-    """Write an RGB picture, uint8, shape (H, W, 3), in the format of the suffix.
-
-    Raises:
-        ValueError: If Pillow knows no such suffix.
-        OSError: If the file cannot be written.
-    """
+    """Write an RGB picture, uint8, shape (H, W, 3), in the format of the suffix."""
     with atomic_write(path) as part:
         Image.fromarray(picture).save(part)

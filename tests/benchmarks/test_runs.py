@@ -11,6 +11,7 @@ from benchmarks.runs import (
     RESULTS,
     Run,
     RunError,
+    accuracies,
     add_run,
     compact,
     read_runs,
@@ -18,7 +19,6 @@ from benchmarks.runs import (
     run_name,
     without_scale,
 )
-from pan_mm.inference.scores import accuracies
 
 CONFIG = 'tsn_r18_1xb16-1x1x8-30e_utd-mhad-depth'
 
@@ -35,6 +35,15 @@ def make_run(seed=0, shift=0, backwards=False, **info):
     return Run(
         dict(fixed, **reached, **info), clips, labels, scores, scores[::-1] if backwards else None
     )
+
+
+def test_ties_break_in_one_way():
+    """On balanced data top-1 and the mean over the classes are the same."""
+    rng = np.random.default_rng(0)
+    tied, labels = rng.integers(0, 3, (60, 6)).astype(np.float32), np.arange(60) % 6
+    shares = accuracies(tied, labels)
+    assert shares['top1'] == pytest.approx(shares['mean_class'])
+    assert accuracies(np.zeros((2, 7)), np.array([4, 5]))['top5'] == 50
 
 
 def test_every_run_of_this_repository_is_sound():

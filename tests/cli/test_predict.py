@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -84,22 +83,6 @@ class TestOutput:
         assert all(score == scores[0] for score in scores)
 
 
-def test_features(predict, golf, empty, tmp_path):
-    assert predict(golf, empty, golf, '--features', '--out', tmp_path / 'a.npz') == 1
-    arrays = np.load(tmp_path / 'a.npz')
-    assert arrays['video'].tolist() == [str(golf), str(empty)]
-    features = arrays['features']
-    assert features.shape == (2, 512) and features.dtype == np.float32
-    assert np.isfinite(features[0]).all() and np.isnan(features[1]).all()
-    assert arrays['error'][0] == '' and 'empty file' in arrays['error'][1]
-    out = tmp_path / 'a.jsonl'
-    for _ in range(2):  # the second run finds it done
-        assert predict(golf, '--features', '--out', out) == 0
-    (line,) = out.read_text().splitlines()
-    assert json.loads(line)['features'] == pytest.approx(features[0].tolist(), rel=1e-5)
-    assert predict(golf, '--out', out) == 2  # of classes
-
-
 def test_a_reader_that_has_had_enough(config, checkpoint, golf):
     command = [sys.executable, '-m', 'pan_mm', 'predict', golf, '--config', config]
     command += ['--checkpoint', checkpoint, '--device', 'cpu', '--format', 'jsonl']
@@ -153,11 +136,8 @@ class TestNothingDone:
             (['a.mp4', '--out', 'a.xlsx'], 'give --format'),
             (['a.mp4', '--out', 'nowhere/a.csv'], 'folder does not exist'),
             (['a.mp4', '--list', 'nowhere.txt'], 'nowhere.txt'),
-            (['a.mp4', '--features', '--out', 'a.csv'], 'features are written as npz'),
-            (['a.mp4', '--features', '--format', 'csv'], 'error: results: features are written'),
             (['a.mp4', '--out', 'a.npz'], 'results are written as table'),
-            (['a.mp4', '--features', '--format', 'npz'], 'give --out NAME.npz'),
-            (['a.mp4', '--topk', '0'], 'topk must be at least 1'),
+            (['a.mp4', '--topk', '0'], 'topk must be positive'),
         ],
     )
     def test_usage(self, predict, arguments, message, capfd):

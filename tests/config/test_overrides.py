@@ -1,21 +1,13 @@
 from pathlib import Path
-from typing import Optional, Union
 
 import pytest
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
-from torch import Tensor
 
 import pan_mm  # noqa: F401  registers the parts
 from builders import tiny_config
 from pan_mm.config.find import require_config
-from pan_mm.config.overrides import (
-    argument,
-    check_options,
-    check_settings,
-    fault_of,
-    require_runner,
-)
+from pan_mm.config.overrides import argument, check_options, check_settings
 from pan_mm.engine import CheckedRunner
 from pan_mm.utils.errors import ConfigError
 
@@ -35,26 +27,16 @@ LEGITIMATE = [
     'model.test_cfg.max_testing_views=32',
     'model_wrapper_cfg.type=MMDistributedDataParallel',
     'find_unused_parameters=True',
-    'sync_bn=torch',
     'compile=True',
     'env_cfg.dist_cfg.backend=gloo',
-    'train_cfg.val_interval=1',
-    'train_dataloader.drop_last=True',
     'train_dataloader.collate_fn.type=default_collate',
-    'default_hooks.logger.interval=1',
     'default_hooks.checkpoint.priority=LOW',
     'custom_hooks.type=EMAHook',
     'optim_wrapper.paramwise_cfg.norm_decay_mult=0',
-    'optim_wrapper.accumulative_counts=2',
     'optim_wrapper.type=AmpOptimWrapper',
     'param_scheduler.0.convert_to_iter_based=True',
-    'visualizer.vis_backends.0.type=TensorboardVisBackend',
     'randomness.seed=1',
-    'work_dir=w',
-    'load_from=a.pth',
     'resume=True',
-    'launcher=pytorch',
-    'experiment_name=a',
     'preflight=False',
 ]
 
@@ -83,16 +65,12 @@ def test_what_may_be_set(cfg, runner):
     ('option', 'message'),
     [
         ('model.backbone.strem=pa', "PANBackbone has no argument 'strem'; the nearest: stream"),
-        ('model.cls_head.num_clases=3', "VAPHead has no .*'num_clases'; the nearest: num_classes"),
         ('model.cls_head.avrage_clips=prob', 'the nearest: average_clips'),  # of its parent
         ('optim_wrapper.optimizer.lrr=1', "AdamW has no argument 'lrr'; the nearest: lr"),
-        ('train_cfg.max_epoch=1', "EpochBasedTrainLoop .*'max_epoch'; the nearest: max_epochs"),
         ('train_dataloader.batchsize=1', 'DataLoader .*; the nearest: batch_size'),
         ('train_dataloader.dataset.pipeline.1.clip_lenn=1', 'the nearest: clip_len'),
         ('randomness.sed=1', 'set_randomness .*; the nearest: seed'),
-        ('default_hooks.logger.intervall=1', 'LoggerHook .*; the nearest: interval'),
         ('model.backbone.backbone.with_cp=True', 'blocks of depth 18 cannot recompute'),
-        ('model.backbone.type=PANBackbon', "'PANBackbon' is not registered; the nearest: PANBack"),
     ],
 )
 def test_what_nothing_takes(cfg, option, message):
@@ -120,30 +98,6 @@ def test_options_that_change_nothing(cfg, option, message):
         check_options(cfg, [option])
 
 
-@pytest.mark.parametrize(
-    ('name', 'value', 'hint', 'fault'),
-    [
-        ('num_classes', 'two', int, "'two' is a text"),
-        ('num_classes', 2.0, int, '2.0 is not a whole number'),
-        ('dropout', '0.5x', float, 'is a text'),
-        ('depth', 18.5, Optional[int], 'a whole number'),
-        ('num_workers', -1, int, 'the least is 0'),
-        ('val_interval', 0, int, 'the least is 1'),
-        ('lr', '1e-3x', Union[float, Tensor], 'is a text'),
-        ('batch_size', 4.0, None, 'a whole number'),
-        ('dropout', 1, float, ''),
-        ('dropout', None, Optional[float], ''),
-        ('norm_eval', True, bool, ''),
-        ('pretrained', 'a.pth', Optional[str], ''),
-        ('unknown', 'text', None, ''),
-        ('scale', 'text', Union[int, str], ''),
-    ],
-)
-def test_fault(name, value, hint, fault):
-    found = fault_of(name, value, hint)
-    assert fault in found if fault else not found
-
-
 def test_each_is_named_by_its_place():
     cfg = dict(
         model=dict(type='Recognizer2D', cls_head=dict(type='VAPHead', num_classes='two')),
@@ -153,14 +107,14 @@ def test_each_is_named_by_its_place():
     )
     with pytest.raises(ConfigError) as error:
         check_settings(cfg)
-    for place in (
-        'model.cls_head.num_classes',
-        'train_dataloader.batch_size',
-        'train_dataloader.num_workers',
-        'train_cfg.val_interval',
-        'optim_wrapper.optimizer.lr',
+    for fault in (
+        "model.cls_head.num_classes: 'two' is a text, not a number",
+        'train_dataloader.batch_size: 4.0 is not a whole number',
+        'train_dataloader.num_workers: -1 is too small; the least is 0',
+        'train_cfg.val_interval: 0 is too small; the least is 1',
+        "optim_wrapper.optimizer.lr: '1e-3x' is a text, not a number",
     ):
-        assert f'{place}: ' in str(error.value)
+        assert fault in str(error.value)
 
 
 def test_a_variable_for_own_code(cfg):
@@ -179,9 +133,7 @@ def test_untouched_stock_configs(tmp_path):
 
 def test_defaults_are_those_of_the_signature():
     assert argument(dict(type='PANSampleFrames'), 'num_clips') == 8
-    assert argument(dict(type='SampleFrames', clip_len=1), 'num_clips') == 1
     assert argument(dict(type='PANSampleFrames'), 'clip_len') is None
-    assert argument(dict(type='VAPHead', average_clips='prob'), 'average_clips') == 'prob'
     assert argument(dict(type='nobody knows'), 'num_clips') is None
 
 
@@ -189,5 +141,3 @@ def test_a_config_that_is_not_there(tmp_path):
     assert require_config(CONFIG) == CONFIG
     with pytest.raises(FileNotFoundError, match=f'no such config file; the .*: {CONFIG.stem}'):
         require_config(tmp_path / CONFIG.name.replace('lite', 'light'))
-    with pytest.raises(ConfigError, match='runner_type=.* the nearest: CheckedRunner'):
-        require_runner('CheckdRunner')

@@ -4,10 +4,9 @@ import pytest
 from mmaction.registry import RUNNERS
 from mmengine.config import Config
 
-from builders import ROOT, tiny_config
+from builders import tiny_config
 from pan_mm.config.pipelines import VideoPipeline, frame_size_of
 from pan_mm.inference.recognizer import load_config
-from pan_mm.inference.zoo import configs
 
 CUSTOM = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_custom-rgb'
 UTD = 'pan-lite_r18_1xb16-4x1x8-30e-64px_utd-mhad-depth'
@@ -79,10 +78,3 @@ def test_the_runner_resolves_them(tmp_path, videos):
 def test_bad_input(name, options, message):
     with pytest.raises(ValueError, match=message):
         load_config(name, options)
-
-
-def test_an_option_of_every_config():
-    for path in configs().values():
-        if path.parent.name != 'examples':
-            cfg = Config.fromfile(path)
-            assert {'size', 'epochs'} <= cfg.keys(), path.relative_to(ROOT)

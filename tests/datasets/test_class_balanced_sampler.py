@@ -44,18 +44,6 @@ def test_epochs_differ_and_can_be_made_again(tmp_path):
     assert list(still) == before
 
 
-def test_processes_share_an_epoch(tmp_path):
-    alone = list(sampler(tmp_path))
-    parts = []
-    for rank in range(2):
-        own = sampler(tmp_path)
-        own.rank, own.world_size, own.num_samples, own.total_size = rank, 2, 11, 22
-        parts.append(list(own))
-    assert [len(part) for part in parts] == [11, 11]
-    together = [index for pair in zip(*parts) for index in pair]
-    assert len(alone) == 21 and len(set(together)) >= len(set(alone)) - 1
-
-
 def test_several_labels_of_a_video(tmp_path):
     lines = ['a.mp4 0', 'b.mp4 0', 'c.mp4 0 2', 'd.mp4 1', 'e.mp4 0', 'f.mp4 0']
     drawn = Counter(list(sampler(tmp_path, lines)))

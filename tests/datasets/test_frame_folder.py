@@ -10,7 +10,7 @@ from pan_mm.apis import PANInferencer
 from pan_mm.datasets.decoding import VideoDecode, VideoInit
 from pan_mm.datasets.frame_folder import FrameFolder
 from pan_mm.inference.videos import find_videos
-from pan_mm.utils.errors import VideoError
+from pan_mm.utils.errors import DataError, VideoError
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_what_cannot_be_read(folder):
     frames = FrameFolder(folder)
     with pytest.raises(VideoError, match=r'img_00003\.png: is not a picture'):
         frames.get([2])
-    with pytest.raises(VideoError, match=r'img_00004\.png: no file of at most'):
+    with pytest.raises(VideoError, match=r'img_00004\.png: is not a picture of at most'):
         frames.get([3])
     os.remove(folder / 'img_00002.png')
-    with pytest.raises(VideoError, match='39 frames are numbered 1 to 40'):
+    with pytest.raises(DataError, match='39 frames are numbered 1 to 40'):
         FrameFolder(folder)

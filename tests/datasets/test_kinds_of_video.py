@@ -28,7 +28,6 @@ KINDS = {
     'plain': {},
     'one frame': dict(count=1),
     'gray': dict(pix_fmt='gray'),
-    'gray, without loss': dict(codec='ffv1', pix_fmt='gray', container='mkv'),
     'ten bits': dict(pix_fmt='yuv420p10le'),
     'four by four pixels': dict(codec='ffv1', container='avi', size=(4, 4)),
     'odd size': dict(codec='ffv1', pix_fmt='yuv444p', container='mkv', size=(63, 49)),

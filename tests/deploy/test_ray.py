@@ -92,7 +92,7 @@ def check(rows, folder, expected):
     assert 'empty file' in rows.pop(str(folder / 'empty.mp4'))['error']
     for name, row in rows.items():
         top = expected[Path(name).resolve().name]
-        assert (row['error'], row['unsure'], row['features']) == (None, None, None)
+        assert (row['error'], row['unsure']) == (None, None)
         assert row['labels'] == [each['label'] for each in top]
         assert row['names'] == [each['name'] for each in top]
         assert row['scores'] == pytest.approx([each['score'] for each in top], abs=1e-5)
@@ -328,21 +328,21 @@ class TestCluster:
             pan_ray.predict_videos(names, f'{out}-gpu', model, num_gpus=1)
         assert sorted(out.iterdir()) == before and not Path(f'{out}-gpu').exists()
 
-    def test_features_on_a_gpu_that_is_said_to_be_there(self, cluster, model, videos, tmp_path):
+    def test_a_gpu_that_is_said_to_be_there(self, cluster, model, videos, tmp_path):
         """With GPUs, decoders and recognizers are processes of their own."""
         node = cluster.add_node(**dict(NODE, num_cpus=2, num_gpus=1))
         try:
             settings, out = dict(model, device='cpu'), str(tmp_path / 'a')
-            pan_ray.predict_videos([str(videos)], out, settings, True, 'jsonl', num_gpus=1)
+            pan_ray.predict_videos([str(videos)], out, settings, 'jsonl', num_gpus=1)
         finally:
             cluster.remove_node(node)
         lines = [line for path in Path(out).glob('*.jsonl') for line in path.open()]
         rows = {row['video']: row for row in map(json.loads, lines)}
         assert len(lines) == len(rows) == 4
-        for result in PANInferencer(**model)(videos.glob('*.mp4'), features=True):
+        for result in PANInferencer(**model)(videos.glob('*.mp4')):
             row = rows[result['video']]
-            assert row['features'] == pytest.approx(result['features'], abs=1e-5)
-            assert row['labels'] is row['error'] is None
+            assert row['labels'] == [top['label'] for top in result['top']]
+            assert row['scores'] == pytest.approx([top['score'] for top in result['top']], abs=1e-5)
 
     def test_killed_worker_and_node(self, cluster, model, folder, expected, tmp_path, monkeypatch):
         monkeypatch.setattr(ray_storage, 'ROWS', 16)

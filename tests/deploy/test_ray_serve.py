@@ -91,7 +91,7 @@ class TestServe:
     def test_pictures_information_and_page(self, url, videos):
         status, answer = upload(url, (videos / '0.mp4').read_bytes(), '?pictures=true')
         assert status == 200
-        assert [each['name'] for each in answer['pictures']] == ['maps', 'weights']
+        assert [each['name'] for each in answer['pictures']] == ['maps']
         status, info = ask(f'{url}/api/info')
         assert (status, info['live'], info['limits']['bytes']) == (200, False, 2**20)
         assert ask(f'{url}/healthz') == ask(f'{url}/readyz') == (200, dict(status='ok'))

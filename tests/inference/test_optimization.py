@@ -11,8 +11,8 @@ from mmengine.config import Config
 from torch import nn
 
 from pan_mm.apis import PANInferencer
-from pan_mm.cli import main
 from pan_mm.inference.optimization import optimize, shift_once
+from pan_mm.inference.recognizer import load_config
 
 BOUNDS = [((), 1e-4), (('half',), 2e-2)]
 
@@ -62,14 +62,6 @@ def test_same_predictions(make_config, stream, extras, bound):
     assert torch.equal(scores.argmax(1), expected.argmax(1))
 
 
-def test_ensemble(config):
-    streams = dict(rgb=dict(), lite=dict())
-    model = make_recognizer(config, type='PANEnsemble', streams=streams)
-    expected = probabilities(model)
-    scores = probabilities(optimize(model))
-    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-4)
-
-
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 def test_shift_once_is_the_shift(memory_format):
     x = torch.randn(6, 16, 4, 5).contiguous(memory_format=memory_format)
@@ -96,12 +88,14 @@ def test_errors(config, tmp_path):
         PANInferencer(config, tmp_path / 'pan.onnx', optimize=())
 
 
-def test_predict(config, checkpoint, videos, capsys):
-    """One switch on the command line; the table of scores stays."""
-
-    def table(*options):
-        command = ['predict', str(videos / '3.mp4'), '--config', str(config), '--checkpoint']
-        assert main([*command, str(checkpoint), '--device', 'cpu', *options]) == 0
-        return capsys.readouterr().out
-
-    assert table('--optimize') == table()
+def test_a_3d_recognizer_and_one_without_pan():
+    for name in ('slowonly_r18_1xb16-8x1', 'tsm_r18_1xb16-1x1x8'):
+        cfg = load_config(f'{name}-30e_utd-mhad-depth')
+        model = MODELS.build(cfg.model).eval()
+        shape = (1, 1, 3, 8, 64, 64) if 'slowonly' in name else (1, 8, 3, 64, 64)
+        clip = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            expected = model(clip, mode='tensor', stage='head')[0]
+            found = optimize(model)(clip, mode='tensor', stage='head')[0]
+        assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

@@ -4,17 +4,14 @@ import csv
 import io
 import json
 import os
-import subprocess
-import sys
 
-import numpy as np
 import pytest
 
-from pan_mm.inference import predictions
+from pan_mm.apis import PANInferencer
 from pan_mm.inference.predictions import (
-    ResultLog,
-    fingerprint,
-    write_features,
+    append_results,
+    fingerprint_of,
+    read_done,
     write_results,
 )
 from pan_mm.utils.files import ENCODING_ERRORS
@@ -68,87 +65,45 @@ def test_what_is_not_a_number_is_not_written():
         write_results([dict(video='a', top=top)], io.StringIO(), 'jsonl')
 
 
-class TestResultLog:
-    def test_a_second_run_is_told_and_changes_nothing(self, tmp_path, monkeypatch):
+class TestResume:
+    def test_after_half_a_line(self, tmp_path):
         path = tmp_path / 'r.jsonl'
-        path.write_text(json.dumps(result('a', model='m')) + '\n')
-        code = (
-            'import sys; from pan_mm.inference.predictions import ResultLog; '
-            'log = ResultLog(sys.argv[1], "m"); print("here", flush=True); sys.stdin.read()'
-        )
-        other = subprocess.Popen(
-            [sys.executable, '-W', 'ignore', '-c', code, str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert other.stdout.readline() == 'here\n'
-            monkeypatch.setattr(predictions, 'LOCK_WAIT', 0.1)
-            with path.open('a') as file:
-                file.write('{"video": "b')  # the other is about to finish the line
-            before = path.read_text()
-            for _ in range(2):
-                with pytest.raises(ValueError, match='r.jsonl: another run is writing'):
-                    ResultLog(path, 'm')
-            assert path.read_text() == before
-            other.kill()
-            other.wait()
-            assert ResultLog(path, 'm').done == {'a': False}
-        finally:
-            other.kill()
-            other.communicate()
-
-    def test_resumes_after_half_a_line(self, tmp_path):
-        path = tmp_path / 'r.jsonl'
-        with ResultLog(path, 'm') as log:
-            log.write([result('a'), BAD])
+        assert read_done(path, 'm') == {}
+        assert append_results(path, [result('a'), BAD], 'm') == {'a': False, 'c.mp4': True}
         with path.open('a') as file:
             file.write('{"video": "0.mp')  # killed in the middle of a line
-        with ResultLog(path, 'm') as log:
-            assert log.done == {'a': False, 'c.mp4': True}
-            log.write([result('b')])
+        assert read_done(path, 'm') == {'a': False, 'c.mp4': True}
+        append_results(path, [result('b')], 'm')
         assert [line['video'] for line in lines(path)] == ['a', 'c.mp4', 'b']
 
-    def test_refuses_lines_of_another_model(self, tmp_path):
-        with ResultLog(tmp_path / 'r.jsonl', 'm') as log:
-            log.write([result('a')])
+    def test_refuses_lines_of_another_model_and_other_files(self, tmp_path):
+        path = tmp_path / 'r.jsonl'
+        append_results(path, [result('a')], 'm')
         with pytest.raises(ValueError, match='of another config, checkpoint'):
-            ResultLog(tmp_path / 'r.jsonl', 'n')
-
-    def test_refuses_another_file(self, tmp_path):
+            read_done(path, 'n')
         for text in ('hello\n', '[]\n', '{"video": "a"}\n'):
-            (tmp_path / 'r.jsonl').write_text(text)
+            path.write_text(text)
             with pytest.raises(ValueError, match=r'r\.jsonl:1: not a result'):
-                ResultLog(tmp_path / 'r.jsonl', 'm')
-            assert (tmp_path / 'r.jsonl').read_text() == text
+                read_done(path, 'm')
+            assert path.read_text() == text
 
 
 def test_names_that_are_no_utf8(tmp_path):
     name = os.fsdecode(b'a\xff.mp4')
-    with ResultLog(tmp_path / 'r.jsonl', 'm') as log:
-        log.write([result(name)])
-    with ResultLog(tmp_path / 'r.jsonl', 'm') as log:
-        assert log.done == {name: False}
+    append_results(tmp_path / 'r.jsonl', [result(name)], 'm')
+    assert read_done(tmp_path / 'r.jsonl', 'm') == {name: False}
     for form in ('csv', 'jsonl', 'table'):
         with open(tmp_path / form, 'w', newline='', errors=ENCODING_ERRORS) as file:
             write_results([dict(GOOD, video=name)], file, form)
         assert 'a\\udcff.mp4' in (tmp_path / form).read_text()
 
 
-def test_features_of_good_and_bad_videos(tmp_path):
-    write_features([dict(video='a', features=[1.0, 2.0]), BAD], str(tmp_path / 'f.npz'))
-    arrays = np.load(tmp_path / 'f.npz')
-    assert arrays['video'].tolist() == ['a', 'c.mp4'] and arrays['error'][1] == 'no such file'
-    np.testing.assert_array_equal(arrays['features'], [[1, 2], [np.nan, np.nan]])
-    assert [path.name for path in tmp_path.iterdir()] == ['f.npz']
-
-
-def test_fingerprint_knows_contents(tmp_path):
-    (tmp_path / 'a').write_text('one')
-    (tmp_path / 'b').write_text('one')
-    first = fingerprint('config', tmp_path / 'a')
-    assert first == fingerprint('config', tmp_path / 'b')
-    (tmp_path / 'a').write_text('two')
-    assert first != fingerprint('config', tmp_path / 'a')
-    assert fingerprint('ab', 'c') != fingerprint('a', 'bc')
+def test_fingerprint_knows_the_weights(config, tmp_path):
+    inferencer = PANInferencer(config, device='cpu')
+    for name, text in (('a', 'one'), ('b', 'one'), ('c', 'two')):
+        (tmp_path / name).write_text(text)
+    a, b, c = (fingerprint_of(inferencer, str(tmp_path / name), None) for name in 'abc')
+    assert a == b != c
+    assert a != fingerprint_of(inferencer, str(tmp_path / 'a'), ['half'])
+    inferencer.topk = 1
+    assert a != fingerprint_of(inferencer, str(tmp_path / 'a'), None)

@@ -1,14 +1,11 @@
 """Models by name, from Python and on the command line."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-import torch
 
 import pan_mm
-from builders import ROOT, TRAINED_CONFIG, write_trained_model
+from builders import ROOT
 from pan_mm.apis import PANInferencer
 from pan_mm.cli import main
 from pan_mm.inference import zoo
@@ -39,12 +36,6 @@ class TestNames:
         assert again.cls_head.fc_cls.weight.equal(model.cls_head.fc_cls.weight)
         assert not random.cls_head.fc_cls.weight.equal(model.cls_head.fc_cls.weight)
 
-    def test_import_stays_light(self):
-        code = 'import pan_mm, sys; sys.exit("pan_mm.inference" in sys.modules)'
-        assert (
-            subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=ROOT).returncode == 0
-        )
-
 
 class TestErrors:
     def test_unknown_name(self, trained):
@@ -72,14 +63,6 @@ class TestErrors:
         with pytest.raises(ValueError, match='names 3 classes, but the model has 2'):
             PANInferencer(trained, label_map=labels, device='cpu')
 
-    def test_weights_of_no_config(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(zoo, 'PRETRAINED', tmp_path)
-        path = write_trained_model(tmp_path)
-        header = path.read_bytes()
-        path.write_bytes(header.replace(TRAINED_CONFIG.encode(), b'x' * len(TRAINED_CONFIG)))
-        with pytest.raises(PANError, match="no config 'xxx"):
-            PANInferencer()
-
 
 class TestCommands:
     def test_predict_without_a_model_named(self, trained, videos, capfd):
@@ -96,14 +79,6 @@ class TestCommands:
         scores = ([top['score'] for top in r['top']] for r in (same, result))
         assert next(scores) == pytest.approx(next(scores))
 
-    def test_export_keeps_the_names(self, trained, videos, tmp_path):
-        out = tmp_path / 'a.safetensors'
-        assert main(['export', '--model', trained, '--out', str(out)]) == 0
-        again = PANInferencer(trained, out, device='cpu')
-        assert again.classes == ['left', 'right']
-        theirs = PANInferencer(trained, device='cpu').model.state_dict()
-        assert all(torch.equal(w, theirs[name]) for name, w in again.model.state_dict().items())
-
     @pytest.mark.parametrize(
         ('model', 'message'),
         [
@@ -112,8 +87,7 @@ class TestCommands:
             (['--model', SMALL, '--config', 'x.py'], '--model and --config name two models'),
             (['--config', 'x.py', '--checkpoint', 'x.pth'], 'x.py: no such config file'),
             (['--config', 'x.py'], 'x.py: no such config file'),
-            (['--checkpoint', 'x.pth'], 'x.pth: no such file'),
-            (['--checkpoint', __file__], f'{__file__}: name the config, or the model'),
+            (['--checkpoint', 'x.pth'], 'x.pth: name the config, or the model'),
         ],
     )
     def test_bad_input(self, model, message, trained, capsys):

@@ -40,13 +40,6 @@ def test_shellcheck(name):
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize('name', LAUNCHERS)
-def test_missing_arguments_stop_it(launch, name):
-    result = launch(name)
-    assert result.returncode != 0
-    assert 'unbound variable' in result.stderr and not result.stdout
-
-
 @pytest.mark.parametrize(('tool', 'files'), [('train', ['c.py']), ('test', ['c.py', 'w.pth'])])
 class TestLaunchers:
     def test_slurm(self, launch, tool, files):

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,28 +35,13 @@ def run(run_tool, tmp_path):
 
 
 def test_vis_pa(run, clips_dir, tmp_path):
-    result = run(
-        'visualization/vis_pa.py', clips_dir / CLIP, '--config', 'config.py', '--out', 'grid.png',
-        '--flow', '--cam', '--weights', 'weights.png', '--width', 64,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
+    for name in ('grid.png', 'a.gif'):
+        options = ('--config', 'config.py', '--out', name, '--width', 64)
+        result = run('visualization/vis_pa.py', clips_dir / CLIP, *options)
+        assert result.returncode == 0, result.stderr
     grid = np.array(Image.open(tmp_path / 'grid.png'))
-    assert grid.shape[0] >= 8 * 64  # a frame, 3 PA maps, 3 flows, GradCAM
-    assert grid.shape[1] >= 4 * 64
-    assert Image.open(tmp_path / 'weights.png').width == 480
-
-
-@pytest.mark.parametrize('name', ['a.gif', 'a.mp4'])
-def test_vis_pa_animation(run, clips_dir, tmp_path, name):
-    result = run(
-        'visualization/vis_pa.py', clips_dir / CLIP, '--config', 'config.py', '--out', name
-    )
-    assert result.returncode == 0, result.stderr
-    capture = cv2.VideoCapture(str(tmp_path / name))
-    count = 0
-    while capture.read()[0]:
-        count += 1
-    assert count == 12
+    assert grid.shape[0] >= 4 * 64 and grid.shape[1] >= 4 * 64  # a frame and 3 PA maps
+    assert Image.open(tmp_path / 'a.gif').n_frames == 12
 
 
 def test_vis_pa_of_no_video(run, clips_dir, tmp_path):

@@ -2,21 +2,12 @@
 
 import io
 import json
-import random
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
-from safetensors.torch import save_file
 
-from builders import with_flipped_bit
-from pan_mm.utils.checkpoint import (
-    cache_path,
-    check_resumable,
-    load_checkpoint_file,
-    load_checkpoint_url,
-)
+from pan_mm.utils.checkpoint import check_resumable, load_checkpoint_file
 from pan_mm.utils.errors import CheckpointError
 from pan_mm.utils.safetensors import load_safetensors, save_safetensors
 
@@ -37,19 +28,12 @@ def path(tmp_path):
     return tmp_path / 'a.safetensors'
 
 
-def test_every_loader(path, tmp_path, monkeypatch):
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-    url = 'https://example.com/kept.safetensors'
-    kept = Path(cache_path(url))  # stands for the download
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(path.read_bytes())
+def test_every_loader(path, tmp_path):
     (tmp_path / 'misnamed.pth').write_bytes(path.read_bytes())
     read = [
         load_checkpoint_file(path),
         load_checkpoint_file(tmp_path / 'misnamed.pth'),
-        load_checkpoint_url(url),
         CheckpointLoader.load_checkpoint(str(path)),
-        CheckpointLoader.load_checkpoint(url),
     ]
     for checkpoint in read:
         assert checkpoint['state_dict'].keys() == WEIGHTS.keys()
@@ -58,7 +42,7 @@ def test_every_loader(path, tmp_path, monkeypatch):
             assert checkpoint['state_dict'][name].dtype == weight.dtype
         assert checkpoint['meta']['dataset_meta'] == dict(classes=['né', 'b'])
         assert checkpoint['meta']['mean'] == [1.5, 2.0]
-    assert [checkpoint['meta'].get('cfg') for checkpoint in read] == ['x = 1\n'] * 3 + [None] * 2
+    assert [checkpoint['meta'].get('cfg') for checkpoint in read] == ['x = 1\n'] * 2 + [None]
 
 
 def test_half_precision_and_shared_memory(tmp_path):
@@ -71,26 +55,12 @@ def test_half_precision_and_shared_memory(tmp_path):
     assert path.stat().st_size < 800
 
 
-def test_any_flipped_bit_is_found(path):
-    content, rng = path.read_bytes(), random.Random(0)
-    for _ in range(100):
-        path.write_bytes(with_flipped_bit(content, rng))
-        with pytest.raises(CheckpointError, match=r'a\.safetensors'):
-            load_checkpoint_file(path)
-
-
 def test_a_header_that_claims_more_than_there_is(tmp_path):
     header = json.dumps(dict(a=dict(dtype='F32', shape=[10**10], data_offsets=[0, 4]))).encode()
     for length in (len(header), 2**40):
         (tmp_path / 'a.pth').write_bytes(length.to_bytes(8, 'little') + header)
         with pytest.raises(CheckpointError, match='is not a safetensors file, or is damaged'):
             load_checkpoint_file(tmp_path / 'a.pth')
-
-
-def test_of_another_writer(tmp_path):
-    save_file(dict(a=torch.ones(2)), tmp_path / 'a.safetensors')
-    read = load_safetensors(tmp_path / 'a.safetensors')
-    assert torch.equal(read['state_dict']['a'], torch.ones(2)) and read['meta'] == {}
 
 
 def test_no_training_is_resumed_from_it(path):

@@ -79,16 +79,3 @@ def test_a_bar_leaves_stdout_to_the_results(screen, capsys):
     shown = screen.read()
     assert '1/3' in shown and without_codes(shown).rstrip().endswith('3/3')
     assert shown.rindex('\x1b[?25h') > shown.rindex('\x1b[?25l')  # the cursor is back
-
-
-def test_status(screen, capsys):
-    with terminal.status('waiting') as show:
-        show('nobody sees it')
-    assert capsys.readouterr() == ('', '')
-    screen('stderr')
-    with terminal.status('waiting', show=False) as show:
-        show('nobody sees it')
-    with terminal.status('waiting') as show:
-        show('36 frames')
-    shown = screen.read()
-    assert '36 frames' in shown and 'nobody' not in shown

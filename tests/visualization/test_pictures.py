@@ -1,18 +1,18 @@
 """Pictures show what they are given."""
 
-import cv2
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from PIL import Image
 
-from pan_mm.visualization import (
-    optical_flow,
-    paint_flow,
-    paint_maps,
-    tile,
-    weights_chart,
-    write_animation,
-)
+from pan_mm.visualization import Inspection, inspect_clip, paint_maps, tile, write_animation
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_brighter_is_more():
@@ -24,28 +24,8 @@ def test_brighter_is_more():
 
 
 def test_maps_given_together_share_the_scale():
-    maps = np.stack([np.full((8, 8), 1.0), np.full((8, 8), 4.0)])
-    weak, strong = paint_maps(maps)
+    weak, strong = paint_maps(np.stack([np.full((8, 8), 1.0), np.full((8, 8), 4.0)]))
     assert strong.mean() > weak.mean() + 50
-
-
-def test_flow_follows_the_motion():
-    image = np.zeros((64, 64, 3), np.uint8)
-    cv2.circle(image, (24, 32), 10, (200, 200, 200), -1)
-    cv2.circle(image, (24, 32), 5, (90, 90, 90), -1)
-    flow = optical_flow(np.stack([image, np.roll(image, 3, axis=1)]))
-    assert flow.shape == (1, 64, 64, 2)
-    horizontal, vertical = np.median(flow[0, 28:36, 20:30], axis=(0, 1))
-    assert horizontal == pytest.approx(3, abs=0.7)
-    assert vertical == pytest.approx(0, abs=0.7)
-
-
-def test_opposite_directions_have_other_hues():
-    flow = np.zeros((2, 4, 4, 2), np.float32)
-    flow[0, ..., 0], flow[1, ..., 0] = 2, -2
-    right, left = paint_flow(flow)
-    assert abs(right.astype(int) - left).max() > 200
-    assert paint_flow(np.zeros((4, 4, 2), np.float32)).max() == 0
 
 
 def test_tile_holds_every_picture():
@@ -57,28 +37,53 @@ def test_tile_holds_every_picture():
     assert (grid < 100).all(axis=2).any()  # the names
 
 
-def test_chart_shows_the_largest_weight():
-    equal, one = np.full(7, 1 / 7), np.eye(7)[6]
-    bar = (58, 110, 165)
-    columns = [(weights_chart(w) == bar).all(axis=2).sum(axis=0) for w in (equal, one)]
-    assert columns[0][columns[0] > 1].std() < 1  # all bars of one height
-    assert columns[1][:300].max() <= 2
-    assert columns[1][300:].max() > 100
+class TestInspection:
+    @pytest.fixture
+    def cfg(self):
+        init_default_scope('mmaction')
+        torch.manual_seed(0)
+        cfg = Config.fromfile(ROOT / 'configs/_base_/models/pan_r18.py').model
+        cfg.backbone.update(num_segments=4)
+        cfg.cls_head.update(num_classes=5, num_segments=4)
+        return cfg
+
+    @pytest.mark.parametrize('kind', ['rgb', 'pa', 'ensemble'])
+    def test_maps_of_a_model(self, cfg, kind):
+        cfg.backbone.stream = kind
+        if kind == 'ensemble':
+            cfg.backbone.pop('stream')
+            cfg.update(type='PANEnsemble', streams=dict(rgb=dict(), pa=dict()))
+        model = MODELS.build(cfg)
+        inputs = torch.randint(0, 255, (16, 3, 32, 32), dtype=torch.uint8)
+        seen = inspect_clip(model, inputs)
+        assert (seen.frames[1, 2] == inputs[6].permute(1, 2, 0).numpy()).all()
+        if kind == 'rgb':
+            assert seen.pa_maps is None
+            return
+        recognizer = model.streams['pa'] if kind == 'ensemble' else model
+        x = model.data_preprocessor(dict(inputs=[inputs], data_samples=[]))['inputs']
+        expected = recognizer.backbone.persistence(x[0][4:6].unsqueeze(0))[0, 0].detach()
+        torch.testing.assert_close(torch.from_numpy(seen.pa_maps[1, 0]), expected)
+
+    def test_pictures(self):
+        """Of frames of one gray each, and maps that are bright in the last pair."""
+        grays = 40 * np.arange(6, dtype=np.uint8).reshape(2, 3, 1, 1, 1)
+        frames = np.ascontiguousarray(np.broadcast_to(grays, (2, 3, 32, 32, 3)))
+        maps = np.zeros((2, 2, 32, 32), np.float32)
+        maps[:, -1] = 1
+        seen = Inspection(frames, maps)
+        grid = seen.grid(32)
+        found = [(grid == 40 * value).all(2).sum() for value in range(1, 6)]
+        assert found[2] >= 32**2 and max(found[3:]) < 32  # of segment 2 the first frame
+        assert (grid == paint_maps(maps)[0, 1, 0, 0]).all(2).sum() == 2 * 32**2
+        pictures = seen.animation(32)
+        assert len(pictures) == 4
+        for picture, value in zip(pictures, (0, 1, 3, 4)):
+            assert (picture == 40 * value).all(2).sum() >= 32**2
 
 
-@pytest.mark.parametrize('suffix', ['.gif', '.mp4'])
-def test_animation(tmp_path, suffix):
-    path = tmp_path / f'a{suffix}'
+def test_animation(tmp_path):
+    path = tmp_path / 'a.gif'
     write_animation(path, [np.full((32, 48, 3), 60 * i, np.uint8) for i in range(4)], fps=5)
-    if suffix == '.gif':
-        image = Image.open(path)
-        assert (image.n_frames, image.info['duration']) == (4, 200)
-    else:
-        capture = cv2.VideoCapture(str(path))
-        assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
-        assert capture.read()[1].mean() < 10
-
-
-def test_other_suffix(tmp_path):
-    with pytest.raises(ValueError, match='.gif or .mp4'):
-        write_animation(tmp_path / 'a.webm', [np.zeros((8, 8, 3), np.uint8)])
+    image = Image.open(path)
+    assert (image.n_frames, image.info['duration']) == (4, 200)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print multiply-accumulates and parameters of a config's model, part by part."""
+"""Print multiply-accumulates and parameters of a config's model, as the paper counts them."""
 
 import torch
 from mmaction.registry import MODELS
@@ -46,15 +46,13 @@ def main():
             model = MODELS.build(cfg.model)
     except NotImplementedError:  # MMAction2's TANet loads weights while it is built
         model = MODELS.build(cfg.model)
-    rows = get_complexity(model, shape)
-    total = rows[-1]
-    named = [(row.name or 'one view', *row[1:]) for row in rows]
-    named.append(('all views', total.params, views * total.macs, views * total.paper_macs))
+    total = get_complexity(model, shape)
     print(f'one view of {" × ".join(map(str, shape))}, {views} view(s) of each video')
     print_table(
         (
-            (name, f'{params / 1e6:.3f}', f'{macs / 1e9:.2f}', f'{paper_macs / 1e9:.2f}')
-            for name, params, macs, paper_macs in named
+            (name, f'{total.params / 1e6:.3f}', f'{n * total.macs / 1e9:.2f}')
+            + (f'{n * total.paper_macs / 1e9:.2f}',)
+            for name, n in (('one view', 1), ('all views', views))
         ),
         head=('', 'params, M', 'GMACs', 'GMACs of the paper'),
     )

@@ -10,18 +10,17 @@ prints the command that trains with it.
 
 import importlib.util
 import os
+import random
 import re
 import shlex
 from collections import Counter
 from pathlib import Path
 
-from pan_mm.datasets.checks.dataset import check_decoding
+from pan_mm.datasets.checks import check_decoding
 from pan_mm.datasets.file_lists import (
-    delimiter_of,
     frame_names,
     is_split,
     list_folder,
-    split_videos,
     write_lines,
 )
 from pan_mm.engine.own_videos import OWN_MODELS, OwnVideos, sided, write_config
@@ -66,6 +65,55 @@ def parse_args():
     if not args.minutes > 0 or not (args.size is None or args.size >= 32):
         parser.error('--minutes must be above 0, and --size at least 32')
     return args
+
+
+def delimiter_of(videos):
+    """Choose the delimiter of a list: a space, or a tab where a path has spaces."""
+    for video in videos:
+        # RawframeDataset splits lines at any white space.
+        if re.search(r'\s' if video.num_frames else r'^\s|[\t\r\n]', video.path):
+            raise DataError(f'{video.path!r}: a list cannot hold its white space; rename it')
+    return '\t' if any(' ' in video.path for video in videos) else ' '
+
+
+def group_of(video, group_by):
+    """Name the group of a video, which the split keeps together; by default its path.
+
+    ``group_by`` is 'folder' for the folder below the class, or a regular expression on the path
+    below the class, whose first group, or whole match, counts.
+    """
+    if group_by is None:
+        return video.path
+    below = Path(*Path(video.path).parts[1:])
+    if group_by == 'folder':
+        return below.parent.as_posix()
+    match = re.search(group_by, below.as_posix())
+    if match is None:
+        raise DataError(f'{video.path}: --group-by {group_by!r} does not match it')
+    return match[match.re.groups and 1]
+
+
+def split_videos(videos, val_ratio, seed, group_by):
+    """Split videos at random into 'train' and 'val', groups of :func:`group_of` as a whole.
+
+    Of each class at least one video is for validation, if one stays.
+    """
+    groups = {}
+    for video in videos:
+        groups.setdefault(group_of(video, group_by), []).append(video)
+    left = Counter(video.label for video in videos)
+    wanted = {label: max(round(n * val_ratio), 1) for label, n in left.items()}
+    lists = dict(train=[], val=[])
+    for name in random.Random(seed).sample(sorted(groups), len(groups)):
+        counts = Counter(video.label for video in groups[name])
+        is_wanted = any(wanted[label] > 0 for label in counts)
+        if is_wanted and all(left[label] > n for label, n in counts.items()):
+            left -= counts
+            wanted = {label: n - counts[label] for label, n in wanted.items()}
+            lists['val'] += groups[name]
+        else:
+            lists['train'] += groups[name]
+    return {split: sorted(found, key=lambda v: (v.label, v.path)) for split, found in lists.items()}
 
 
 def readable(folder, videos, names, strict):

@@ -7,23 +7,23 @@ each problem, and exits with 1 if there is one.
 """
 
 import sys
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
+from mmaction.datasets import RawframeDataset, VideoDataset
+from mmaction.registry import DATASETS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from pan_mm.config.find import config_path
-from pan_mm.datasets.checks.annotations import read_lines
-from pan_mm.datasets.checks.dataset import (
+from pan_mm.datasets.checks import (
+    AnnotationList,
     check_decoding,
     check_list,
-    format_of,
     has_list,
-    infos,
-    list_of,
-    open_dataset,
     place_of,
-    summarize,
+    read_lines,
 )
 from pan_mm.datasets.file_lists import write_lines
 from pan_mm.utils.errors import DataError, cli_errors
@@ -58,6 +58,30 @@ def parse_args():
     return args
 
 
+def open_dataset(cfg):
+    """Read the annotations of a dataset; MotionShapes, which writes its own list, is rendered."""
+    dataset = DATASETS.build(dict(cfg, pipeline=[], test_mode=True))
+    if not isinstance(dataset, (VideoDataset, RawframeDataset)):
+        raise DataError(f'{cfg["type"]} has no annotation list; check the datasets inside it')
+    return dataset
+
+
+def infos(dataset):
+    """List the information of a dataset on each video."""
+    return [dataset.get_data_info(i) for i in range(len(dataset))]
+
+
+def summarize(dataset):
+    """Count the videos and their spread over the classes, in one line."""
+    counts = Counter()
+    for info in infos(dataset):
+        label = np.asarray(info['label'])
+        # with several labels, a vector of zeros and ones
+        counts.update(label.nonzero()[0].tolist() if dataset.multi_class else [label.item()])
+    least, most = min(counts.values(), default=0), max(counts.values(), default=0)
+    return f'{len(dataset)} videos of {len(counts)} classes, {least} to {most} of each'
+
+
 def check_split(cfg, split, args):
     """Print a summary of a split; return its videos and problems."""
     dataset_cfg = cfg[f'{split}_dataloader'].dataset
@@ -87,16 +111,16 @@ def write_clean(cfg, split, args):
     dataset_cfg = cfg[f'{split}_dataloader'].dataset
     if not has_list(dataset_cfg):
         raise DataError(f'{dataset_cfg.type} has no list to clean')
-    lines = read_lines(list_of(dataset_cfg))
-    form = format_of(dataset_cfg, num_classes_of(cfg))
-    kept = [line for line in lines if not any(form.problems(line))]
+    annotations = AnnotationList(dataset_cfg, num_classes_of(cfg))
+    lines = read_lines(annotations.path)
+    kept = [line for line in lines if not any(annotations.problems_of(line))]
     if args.decode and kept:
         write_lines(args.write_clean, kept)
         dataset = open_dataset(dict(dataset_cfg, ann_file=str(args.write_clean.resolve())))
         faults = decode(dataset, dataset_cfg, args.workers)
         kept = [line for line, fault in zip(kept, faults) if fault is None]
     if not kept:
-        raise DataError(f'{list_of(dataset_cfg)}: no line of it is sound')
+        raise DataError(f'{annotations.path}: no line of it is sound')
     write_lines(args.write_clean, kept)
     echo(f'{args.write_clean}: {len(kept)} of {len(lines)} lines', 'green')
 

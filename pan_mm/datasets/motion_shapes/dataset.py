@@ -35,20 +35,8 @@ def render_motion_shapes(
 
     The folder gets ``videos/*.mp4``, MMAction2's annotation files ``{train,val,test}.txt``,
     ``label_map.txt`` and ``meta.json``. It appears complete or not at all. If several
-    processes ask for it at once, one renders and the others wait.
-
-    Args:
-        data_root: Folder to make.
-        num_train: Number of training clips. Labels take turns, so multiples of 12 are balanced.
-        num_val: Number of validation clips.
-        num_test: Number of test clips.
-        seed: Equal seeds give equal files. A clip depends on the seed, its split and its place
-            in it, not on how many others there are.
-        size: Height and width in pixels, even, at least 48.
-
-    Raises:
-        ValueError: An argument is out of range.
-        FileExistsError: ``data_root`` holds something else, or was rendered with other arguments.
+    processes ask for it at once, one renders and the others wait. A clip depends on the seed, its
+    split and its place in it. Arguments are those of :class:`MotionShapesDataset`.
     """
     counts = dict(train=num_train, val=num_val, test=num_test)
     for split, count in counts.items():
@@ -83,22 +71,18 @@ class MotionShapesDataset(VideoDataset):
     Two shapes move left or right, move up or down, grow or shrink, turn either way, approach or
     part, appear or vanish, over a drifting noisy texture. One frame says nothing of the class;
     :mod:`pan_mm.datasets.motion_shapes.render` explains why. The clips are rendered into
-    ``data_root`` when it does not exist, about half a minute and 55 MB with the defaults, and
-    read as MMAction2's ``VideoDataset`` from then on.
+    ``data_root`` when it does not exist, about half a minute and 55 MB with the defaults.
 
     Args:
         pipeline: Data transforms.
         split: 'train', 'val' or 'test'.
         data_root: Folder of the rendered clips.
-        num_train: Number of training clips.
-        num_val: Number of validation clips.
-        num_test: Number of test clips.
-        seed: Seed of the rendering.
-        size: Height and width of the clips in pixels.
-        **kwargs: Passed on to ``VideoDataset``.
+        num_train, num_val, num_test: Numbers of clips. Labels take turns: multiples of 12 balance.
+        seed: Equal seeds give equal files.
+        size: Height and width of the clips in pixels, even, at least 48.
+        **kwargs: Arguments of ``VideoDataset``.
 
     Raises:
-        ValueError: ``split`` is unknown or a number is out of range.
         FileExistsError: ``data_root`` holds something else, or was rendered with other arguments.
     """
 

@@ -46,12 +46,8 @@ CLASSES = {
 # Cycles per clip. Positions and angles travel far in one cycle; the others move little and
 # repeat more often, or their change from frame to frame would drown in the noise.
 _CYCLES = {
-    'x': (1.0, 1.6),
-    'y': (1.0, 1.6),
-    'size': (1.4, 2.2),
-    'angle': (1.0, 1.6),
-    'distance': (1.4, 2.2),
-    'opacity': (1.4, 2.2),
+    **dict.fromkeys(('x', 'y', 'angle'), (1.0, 1.6)),
+    **dict.fromkeys(('size', 'distance', 'opacity'), (1.4, 2.2)),
 }
 _RADIUS = (0.13, 0.31)  # of a shape, in frame widths
 _DISTANCE = (0.16, 0.50)  # between the two centers, in frame widths
@@ -66,26 +62,15 @@ _FPS = 12
 
 @dataclass(frozen=True)
 class Clip:
-    """All that determines a clip but its noise.
-
-    Attributes:
-        label: Index into ``CLASSES``.
-        phase: State at the first frame, in [0, 1); shape (6,), columns as ``PROPERTIES``.
-        step: Advance of the class's property per frame, in cycles, positive.
-        sprites: The two shapes, premultiplied RGBA; shape (2, 96, 96, 4), float32.
-        background: Texture that repeats at its edges, RGB, 0 to 255; (H, W, 3), float32.
-        offset: Place (x, y) of the first frame on the background, in pixels; shape (2,).
-        drift: Movement (x, y) of that place per frame, in pixels; shape (2,).
-        num_frames: T.
-    """
+    """All that determines a clip but its noise."""
 
     label: int
-    phase: np.ndarray
-    step: float
-    sprites: np.ndarray
-    background: np.ndarray
-    offset: np.ndarray
-    drift: np.ndarray
+    phase: np.ndarray  # (6,): state at the first frame, in [0, 1), as PROPERTIES
+    step: float  # advance of the class's property per frame, in cycles, positive
+    sprites: np.ndarray  # (2, 96, 96, 4), float32: the two shapes, premultiplied RGBA
+    background: np.ndarray  # (H, W, 3), float32: RGB, 0 to 255; repeats at its edges
+    offset: np.ndarray  # (x, y) of the first frame on the background, in pixels
+    drift: np.ndarray  # (x, y), movement of that place per frame, in pixels
     num_frames: int
 
 
@@ -143,9 +128,6 @@ def write_video(path: str, frames: np.ndarray) -> None:
     """Write RGB uint8 frames (T, H, W, 3) to an mp4 file, each coded for itself as JPEG.
 
     Motion-compensated codecs leave traces of a frame's past in it, which would tell its class.
-
-    Raises:
-        OSError: The file cannot be written.
     """
     height, width = frames.shape[1:3]
     with _quiet_stderr():  # OpenCV warns that it stores JPEG under mp4's own tag
@@ -158,7 +140,7 @@ def write_video(path: str, frames: np.ndarray) -> None:
             [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1],
         )
     if not writer.isOpened():
-        raise OSError(f'OpenCV cannot write {path}: is the folder writable, its FFmpeg present?')
+        raise OSError(f'OpenCV cannot write {path}')
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     for frame in frames:
         _, packet = cv2.imencode('.jpg', frame[..., ::-1], quality)

@@ -7,7 +7,7 @@ from typing import Optional, Union
 
 from mmengine.config import Config
 
-from pan_mm.inference.hub import CONFIG, PREFIX, WEIGHTS, import_hub, plain_config
+from pan_mm.inference.hub import CONFIG, PREFIX, WEIGHTS, plain_config
 from pan_mm.inference.recognizer import load_config
 from pan_mm.utils.files import write_text
 from pan_mm.utils.safetensors import read_texts
@@ -107,7 +107,9 @@ def push_to_hub(
         ImportError: If huggingface_hub is missing.
         OSError: If the hub cannot be reached, or refuses.
     """
-    api = import_hub().HfApi(token=token)
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(folder, config, checkpoint, label_map, f'{PREFIX}{repository}')
         api.create_repo(repository, private=private, exist_ok=True)

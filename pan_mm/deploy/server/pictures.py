@@ -6,16 +6,14 @@ import io
 import numpy as np
 from PIL import Image
 
-from pan_mm.visualization import Inspection, paint_maps, tile, weights_chart
+from pan_mm.visualization import Inspection, paint_maps, tile
 
 
 def pictures(seen: Inspection) -> list:
-    """Draw PA maps and VAP's weights, as far as they are there.
-
-    Call it from one thread only: Matplotlib opens its fonts once more for each thread.
+    """Draw PA maps, as far as they are there.
 
     Returns:
-        list[dict]: ``name`` ('maps' or 'weights'), ``title``, ``words`` that describe it, and
+        list[dict]: ``name`` ('maps'), ``title``, ``words`` that describe it, and
         ``image``, a PNG as a data address.
     """
     rows, names = [list(seen.frames[:, 0])], ['frame']
@@ -26,11 +24,7 @@ def pictures(seen: Inspection) -> list:
         title = 'What moves: persistence of appearance'
         words += ', below it the PA map of each pair of adjacent frames, bright where it moves'
     columns = [f'segment {i + 1}' for i in range(len(seen.frames))]
-    found = [_picture('maps', title, words, tile(rows, names, columns, width=132))]
-    if seen.vap_weights is not None:
-        words = 'Weight of each window of time in the decision, from the whole clip (s = 1) down'
-        found.append(_picture('weights', 'Timescales', words, weights_chart(seen.vap_weights)))
-    return found
+    return [_picture('maps', title, words, tile(rows, names, columns, width=132))]
 
 
 def live_picture(maps: np.ndarray, peak: float) -> dict:

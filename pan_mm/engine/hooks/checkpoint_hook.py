@@ -19,7 +19,6 @@ from pan_mm.utils.checkpoint import (
     training_state,
 )
 from pan_mm.utils.errors import CheckpointError
-from pan_mm.utils.files import remove_stale
 
 
 class _RemovesLater:
@@ -78,7 +77,7 @@ class SafeCheckpointHook(CheckpointHook):
                 runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         if is_main_process():
             for part in Path(self.out_dir).glob('.*.pth.*.pth'):
-                remove_stale(part)
+                part.unlink(missing_ok=True)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse NaN and infinite numbers."""

@@ -7,7 +7,7 @@ from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from pan_mm.datasets.checks.faults import data_path, samples_of
+from .data_fault_hook import data_path, samples_of
 
 
 @HOOKS.register_module()

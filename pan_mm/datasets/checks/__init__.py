@@ -1,1 +1,0 @@
-"""Checks of annotations and files before a run, and bad samples during one."""
