@@ -54,17 +54,12 @@ def train(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_same_seed_same_numbers(train):
-    (_, losses, weights), (_, again, weights_again), (_, other, _) = map(train, (3, 3, 4))
+def test_same_seed_same_numbers_and_a_log_to_make_them_again(train):
+    (work_dir, losses, weights), (_, again, weights_again), (_, other, _) = map(train, (3, 3, 4))
     assert len(losses) == 2
     assert again == losses
     assert all(torch.equal(weights_again[key], weight) for key, weight in weights.items())
     assert other != losses
-
-
-@pytest.mark.slow
-def test_log_tells_command_seed_versions_config_and_machine(train):
-    work_dir, _, _ = train(3)
     log = next(work_dir.glob('*/*.log')).read_text()
     assert 'Command: python ' in log
     assert 'seed: 3' in log

@@ -11,12 +11,11 @@ from pan_mm.deploy.streaming.recognizer import StreamRecognizer
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.inference.optimization import optimize
 from pan_mm.inference.recognizer import load_recognizer
-from pan_mm.models.causal_shift import is_causal
 
 pytest.importorskip('timm')
 NETWORKS = {'pan_mm.EfficientNetLite0': 1280, 'timm.regnetx_002': 368}
 NETWORK = """
-model['backbone']['backbone'] = dict(_delete_=True, type='{kind}', causal={causal})
+model['backbone']['backbone'] = dict(_delete_=True, type='{kind}')
 model['cls_head']['in_channels'] = {channels}
 model['data_preprocessor'] = dict(
     _delete_=True, type='PANDataPreprocessor', mean_std_of='{kind}'
@@ -33,8 +32,8 @@ def kind(request):
 def made(kind, make_config, make_checkpoint):
     """Config and checkpoint of a PAN_Lite on this network."""
 
-    def make(causal=False):
-        more = NETWORK.format(kind=kind, channels=NETWORKS[kind], causal=causal)
+    def make():
+        more = NETWORK.format(kind=kind, channels=NETWORKS[kind])
         config = make_config(more=more)
         return config, make_checkpoint(config)
 
@@ -53,11 +52,9 @@ def test_optimized_predicts_the_same(made, videos):
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
 
 
-@pytest.mark.parametrize('causal', [False, True])
-def test_a_stream_ends_as_the_clip(made, causal):
-    config, checkpoint = made(causal)
+def test_a_stream_ends_as_the_clip(made):
+    config, checkpoint = made()
     model = load_recognizer(config, checkpoint, 'cpu')
-    assert is_causal(model.backbone) is causal
     frames = np.random.default_rng(0).integers(0, 256, (32, 72, 72, 3), dtype=np.uint8)
     recognizer = StreamRecognizer(model, stride=8)
     predictions = [p for i, frame in enumerate(frames) if (p := recognizer.push(frame, i / 25))]

@@ -83,8 +83,9 @@ class Launches(dict):
         return seen
 
 
-@pytest.mark.parametrize('raw', [False, True])
-@pytest.mark.parametrize('precision', [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ('raw', 'precision'), [(False, torch.float32), (False, torch.bfloat16), (True, torch.float16)]
+)
 def test_a_forward_call_launches_two_kernels_and_no_operator(monkeypatch, raw, precision):
     """It makes room for the maps and the filters, and copies nothing from the host."""
     gpu = pytest.importorskip('pan_mm.ops.gpu')

@@ -61,10 +61,6 @@ def test_auto_is_not_slower_than_any_path_in_a_record(row):
     assert speeds[chosen] >= 0.9 * max(speeds.values()), (chosen, speeds)
 
 
-def test_records_of_a_gpu_are_there():
-    assert {row[2] for row in rows()} == {'cpu', 'cuda'}
-
-
 def test_memory_of_the_reference_is_what_was_measured_on_a_gpu():
     path = RECORDS[0].with_name('motion_h200-float32.json')
     (result,) = json.loads(path.read_text())['results']
@@ -91,11 +87,6 @@ def test_choice(device, frames, precision, free, expected):
     assert fastest_backend(device, frames, precision, SHAPE, 8, free) == expected
 
 
-def test_large_frames_take_the_kernel_where_memory_is_unknown():
-    large = (256, *SHAPE[1:])
-    assert fastest_backend('cuda', torch.float32, torch.float32, large, 8) == 'triton'
-
-
 class TestFreeMemory:
     @pytest.fixture(autouse=True)
     def gpu(self, monkeypatch):
@@ -109,9 +100,6 @@ class TestFreeMemory:
             ('is_current_stream_capturing', lambda: self.capturing),
         ):
             monkeypatch.setattr(torch.cuda, name, answer)
-
-    def test_what_the_allocator_keeps_is_free(self):
-        assert free_memory(GPU, SHAPE) == 1300
 
     def test_asked_once_for_each_device_and_shape(self):
         other = torch.device('cuda', 1)
@@ -158,15 +146,6 @@ class TestPreferredReference:
             maps = persistence_of_appearance(frames, weight)
         assert 'pan_mm' in type(maps.grad_fn).__name__
 
-    def test_a_compiler_keeps_the_operator(self):
-        frames, weight = torch.randn(1, 3, 3, 6, 7), torch.randn(8, 3, 7, 7)
-        compiled = torch.compile(persistence_of_appearance, backend='eager', fullgraph=True)
-        explained = torch._dynamo.explain(persistence_of_appearance)(frames, weight)
-        assert 'pan_mm.persistence' in str(explained.graphs[0].graph)
-        torch.testing.assert_close(
-            compiled(frames, weight), persistence_of_appearance(frames, weight)
-        )
-
 
 class TestMeasuring:
     """Under ``torch.backends.cudnn.benchmark``."""
@@ -200,24 +179,3 @@ class TestMeasuring:
             torch.use_deterministic_algorithms(False)
         monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: True)
         assert not may_measure()
-
-    def test_once_for_frames_of_a_kind_and_number(self, monkeypatch):
-        seen = []
-
-        def choose(functions, known):
-            seen.append(list(functions))
-            for function in functions.values():
-                assert function().shape == (2, 1, 8, 8)
-            return known
-
-        monkeypatch.setattr(persistence, '_obstacle', lambda name, *_: {'cuda': 'none'}.get(name))
-        monkeypatch.setattr(persistence, '_kernels', lambda name: persistence.plain)
-        monkeypatch.setattr(persistence, 'fastest_measured', choose)
-        monkeypatch.setattr(persistence, '_fastest', {})
-        frames, weight = torch.rand(2, 2, 3, 8, 8), torch.rand(8, 3, 7, 7)
-        for some in (frames, frames + 1):
-            found = persistence._measured(some, weight, torch.float32, 'reference')
-            assert found == 'reference'
-        assert seen == [['triton', 'reference']]
-        persistence._measured(frames.byte(), weight, torch.float16, 'triton')
-        assert seen[1:] == [['triton']]

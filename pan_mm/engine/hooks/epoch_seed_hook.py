@@ -14,12 +14,8 @@ from mmengine.runner import Runner, set_random_seed
 class EpochSeedHook(Hook):
     """Seeds Python, NumPy and PyTorch for each epoch, so that a resumed run is exact.
 
-    MMEngine resumes weights, optimizer, schedules and the order of the samples, but no state of a
-    random generator: a resumed run repeats the crops and dropouts of the first epochs. With this
-    hook it draws the same as the undisturbed run, and ends with the same weights.
-
-    Workers that persist keep their random state from epoch to epoch, so an exact resume needs
-    ``persistent_workers=False`` or ``num_workers=0`` in ``train_dataloader``.
+    MMEngine resumes no state of a random generator. With this hook, and without workers that
+    persist, a resumed run draws the same as the undisturbed one, and ends with the same weights.
     """
 
     def before_train_epoch(self, runner: Runner) -> None:

@@ -2,12 +2,8 @@
 
 import os
 import shutil
-import signal
-import time
 
 import pytest
-from mmaction.registry import TRANSFORMS
-from mmcv.transforms import BaseTransform
 
 from pan_mm.datasets.checks.faults import IN_A_ROW, WatchedPipeline
 from pan_mm.engine import DataFaultHook
@@ -15,21 +11,6 @@ from pan_mm.utils.errors import DataError, VideoError
 
 GOOD = ['0.mp4', '1.mp4', '2.mp4', '3.mp4']
 BAD = ['hollow.mp4', 'text.mp4', 'cut.mp4', 'gone.mp4']
-
-
-@TRANSFORMS.register_module()
-class Misbehaves(BaseTransform):
-    """Does to the process that reads ``bad`` what a faulty decoder does."""
-
-    def __init__(self, bad, how):
-        self.bad, self.how = bad, how
-
-    def transform(self, results):
-        if os.path.basename(results['filename']) == self.bad:
-            if self.how == 'crash':
-                os.kill(os.getpid(), signal.SIGSEGV)
-            time.sleep(600)
-        return results
 
 
 @pytest.fixture
@@ -102,25 +83,3 @@ def test_the_results_of_a_test_are_complete_or_none(make_runner, folder, split):
     runner = make_runner([*GOOD, 'text.mp4'], folder, also=(split,), **hooks())
     with pytest.raises(VideoError, match='text.mp4'):
         getattr(runner, split)()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ('split', 'how', 'message'),
-    [
-        ('train', 'crash', 'killed by signal|exited unexpectedly'),
-        ('test', 'hang', 'timed out'),
-    ],
-)
-def test_a_worker_that_dies_or_hangs(make_runner, folder, how, message, split):
-    changes = {f'{split}_dataloader.num_workers': 1, 'runner_type': 'CheckedRunner'}
-    runner = make_runner(
-        GOOD,
-        folder,
-        also=('test',) if split == 'test' else (),
-        first=[dict(type='Misbehaves', bad='2.mp4', how=how)],
-        **changes,
-        **hooks(timeout=5),
-    )
-    with pytest.raises(DataError, match=rf'(?s)({message}).*were at: \S*/2\.mp4\. Take'):
-        runner.test() if split == 'test' else runner.train()
