@@ -61,8 +61,7 @@ def read_architecture(state_dict: dict) -> dict:
     shapes = [getattr(state.get(f'{part}.weight'), 'shape', ()) for part in parts]
     if list(map(len, shapes)) != [4, 2, 2]:
         raise CheckpointError(
-            f'not a PAN checkpoint of the authors, which has the weights of {", ".join(parts)}; '
-            f'it holds {_some(state)}'
+            f'not a PAN checkpoint of the authors, which has weights of {", ".join(parts)}'
         )
     (_, channels, *_), (_, vectors), (num_classes, _) = shapes
     blocks = {tuple(key.split('.')[1:3]) for key in state if key.startswith('base_model.layer')}
@@ -88,10 +87,6 @@ def read_architecture(state_dict: dict) -> dict:
 def _without_wrapper(state_dict):
     """Take away the prefix of nn.DataParallel."""
     return {str(key).removeprefix('module.'): value for key, value in state_dict.items()}
-
-
-def _some(names):
-    return f'{len(names)} ({", ".join(sorted(names)[:3])}{", …" if len(names) > 3 else ""})'
 
 
 def model_config(
@@ -156,25 +151,18 @@ def convert_official_state_dict(state_dict: dict, label_order: Optional[str] = N
     official = _without_wrapper(state_dict)
     official.pop('PA.shallow_conv.bias', None)
     with DefaultScope.overwrite_default_scope('mmaction'), torch.device('meta'):
-        wanted = MODELS.build(model_config(**architecture)).state_dict()
-    source = {name: official_name(name) for name in wanted}
-    lacking, left_over = {*source.values()} - {*official}, {*official} - {*source.values()}
-    if lacking or left_over:
-        raise CheckpointError(
-            f'not the tensors of a PAN of {architecture}: it lacks {_some(lacking)} and has '
-            f'{_some(left_over)}'
+        model = MODELS.build(model_config(**architecture))
+    own = {official_name(name): name for name in model.state_dict()}
+    try:
+        model.load_state_dict(
+            {own.get(name, name): value.clone() for name, value in official.items()}, assign=True
         )
-    converted = OrderedDict()
-    for name, like in wanted.items():
-        value = torch.as_tensor(official[source[name]])
-        if value.numel() == like.numel() == 1:
-            value = value.reshape(like.shape)  # PyTorch also accepts a counter with one element
-        if value.shape != like.shape:
-            raise CheckpointError(
-                f'{source[name]} is {tuple(value.shape)}, but a PAN of {architecture} has '
-                f'{tuple(like.shape)}'
-            )
-        converted[name] = value.detach().to(like.dtype).clone()
+    except RuntimeError as error:
+        raise CheckpointError(f'not the tensors of a PAN of {architecture}: {error}') from error
+    converted = model.state_dict()
+    for name, value in converted.items():
+        if name.endswith('num_batches_tracked'):
+            converted[name] = value.long()
     if label_order is not None:
         rows = label_permutation(class_names(label_order))
         if len(rows) != architecture['num_classes']:

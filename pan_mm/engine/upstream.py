@@ -36,7 +36,7 @@ def find_tool(name: str) -> Path:
     files = sorted(folder.rglob('*.py'), key=lambda path: -len(path.parts))
     tools = {path.stem: path for path in files}
     if (stem := name.removesuffix('.py')) not in tools:
-        raise FileNotFoundError(f'MMAction2 has no tool {name}; {nearest(stem, tools)}')
+        raise FileNotFoundError(f'MMAction2 has no tool {stem}.py; {nearest(stem, tools)}')
     return tools[stem]
 
 

@@ -31,36 +31,16 @@ class TestDRN:
 
 
 @pytest.mark.slow
-def test_without_importlib_metadata(linked_environment, upstream_fault):
-    # pkg_resources would let setuptools' own copy be found.
-    env = linked_environment(without=['importlib_metadata*', 'setuptools*', 'pkg_resources*'])
-    with upstream_fault('importlib-metadata', AssertionError, "No module.*'importlib_metadata'"):
-        upstream = env.run('-c', 'import mmaction.utils.dependency')
-        assert upstream.returncode == 0, upstream.stderr
-    repaired = env.run(
-        '-c',
-        'import pan_mm, mmaction.utils.dependency as d; print(d.distribution("mmaction2").version)',
-        PYTHONPATH=str(ROOT),
-    )
-    assert repaired.stdout.strip() == mmaction.__version__, repaired.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('names', ['', 'apply_chunking_to_forward = None\n'])
-def test_with_transformers(names, python, tmp_path, upstream_fault):
-    """A package with the names of transformers 5, or of 4, that VindLU imports from it."""
+def test_with_transformers(python, tmp_path, upstream_fault):
+    """A package that lacks, as transformers 5, names that VindLU imports from it."""
     package = tmp_path / 'transformers'
     package.mkdir()
     (package / '__init__.py').write_text('')
-    (package / 'modeling_utils.py').write_text(names)
+    (package / 'modeling_utils.py').write_text('')
     info = tmp_path / 'transformers-5.0.dist-info'
     info.mkdir()
     (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: transformers\nVersion: 5.0\n')
     use = 'from mmaction.registry import MODELS; MODELS.build(dict(type="VindLUVQA"))'
-    if names:  # VindLU is left to itself, and wants more than this package has
-        done = python(f'import pan_mm, mmaction.models; {use}', path=[tmp_path])
-        assert "No module named 'transformers." in done.stderr
-        return
     with upstream_fault('multimodal', AssertionError, "No module named 'transformers."):
         unrepaired = 'import pan_mm; from mmaction.utils import dependency as d; '
         unrepaired += 'd.WITH_MULTIMODAL = True; import mmaction.models'
@@ -83,11 +63,6 @@ class TestBFloat16:
         torch.testing.assert_close(losses['loss_cls'], expected['loss_cls'], rtol=0.02, atol=0.02)
         with upstream_fault('bfloat16-scores', TypeError, 'BFloat16'):
             unwrap(BaseHead.loss_by_feat)(head, scores.bfloat16(), self.samples())
-
-    def test_predicted_scores_go_to_numpy(self):
-        head = TSNHead(num_classes=6, in_channels=4, average_clips='prob')
-        (sample, _) = head.predict_by_feat(torch.randn(2, 6).bfloat16(), self.samples())
-        assert sample.pred_score.numpy().sum() == pytest.approx(1)
 
 
 def test_heads_count_feature_maps(upstream_fault):
@@ -142,13 +117,6 @@ class TestVisualizationHook:
 
         known = signature(ActionVisualizer.add_datasample).parameters
         assert drawn(torch.zeros(8, 3, 5, 6)).keys() <= known.keys()
-
-    def test_upstream_fails(self, upstream_fault):
-        hook = SimpleNamespace(enable=True, interval=1, out_dir=None, draw_args={})
-        with upstream_fault('visualization-hook', RuntimeError, 'permute'):
-            unwrap(VisualizationHook._draw_samples)(
-                hook, 0, dict(inputs=[torch.zeros(1, 3, 4, 5, 6)]), [ActionDataSample()]
-            )
 
 
 def test_report_names_every_repair():

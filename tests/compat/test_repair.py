@@ -52,15 +52,6 @@ def test_healthy_module_stays(module_name):
     assert unneeded.status().state == 'not needed'
 
 
-def test_looking_for_a_module_does_not_use_the_repair_up(module_name):
-    import importlib.util
-
-    waiting = repair(module_name)
-    install(waiting)
-    importlib.util.find_spec(module_name)
-    assert __import__(module_name).value == 2
-
-
 def test_probe_that_fails_warns_and_leaves_the_module_usable(module_name):
     broken = repair(module_name, needed=lambda module: module.no_such_name)
     install(broken)

@@ -46,21 +46,6 @@ def test_checkpoint_of_mmengine_holds_all_its_state(trained):
     assert 'ema_state_dict' in checkpoint
 
 
-def test_upstream_cannot_load_its_own_checkpoint(trained, upstream_fault):
-    from mmengine.runner.checkpoint import load_from_local
-
-    with upstream_fault('checkpoint-loading', Exception, 'HistoryBuffer'):
-        load_from_local(str(trained.work_dir / 'epoch_1.pth'), 'cpu')
-
-
-def test_resume_equals_undisturbed_run(make_job):
-    whole, halves = make_job('whole'), make_job('halves')
-    whole.train('--cfg-options', 'train_cfg.max_epochs=2')
-    halves.train()
-    halves.train('--resume', '--cfg-options', 'train_cfg.max_epochs=2')
-    assert_same_weights(weights(halves, 2), weights(whole, 2))
-
-
 def test_load_from_and_dump(trained, make_job):
     checkpoint = trained.work_dir / 'epoch_1.pth'
     trained.test(checkpoint, '--dump', trained.dump)

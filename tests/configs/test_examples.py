@@ -13,7 +13,6 @@ from mmengine.runner import Runner
 from builders import shrink
 from pan_mm.apis import PANInferencer
 from pan_mm.config.pipelines import video_info
-from pan_mm.models import PersistenceOfAppearance, VAPHead
 
 EXAMPLES = Path(__file__).parents[2] / 'configs' / 'recognition' / 'examples'
 
@@ -61,24 +60,15 @@ def small(name, data, work_dir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    'name', ['tsm-to-pan-lite_r50_sthv2', 'tsm-vap_r50_sthv2', 'pa-tanet_r50_sthv1']
-)
+@pytest.mark.parametrize('name', ['tsm-to-pan-lite_r50_sthv2', 'pa-tanet_r50_sthv1'])
 def test_trains_and_tests(name, data, tmp_path):
     runner = Runner.from_cfg(small(name, data, tmp_path))
     before = {key: value.clone() for key, value in runner.model.state_dict().items()}
     runner.train()
     after = runner.model.state_dict()
     changed = {key for key in before if not before[key].equal(after[key])}
-    parts = {
-        PersistenceOfAppearance: 'tsm-to-pan-lite pa-tanet',
-        VAPHead: 'tsm-to-pan-lite tsm-vap',
-    }
-    for part, examples in parts.items():
-        prefixes = [path for path, m in runner.model.named_modules() if isinstance(m, part)]
-        assert bool(prefixes) == (name.partition('_')[0] in examples.split())
-        for prefix in prefixes:
-            assert any(key.startswith(prefix) for key in changed)
+    assert 'backbone.persistence.conv.weight' in changed
+    assert any(key.startswith('cls_head.aggregation') for key in changed) == ('lite' in name)
     assert set(runner.test()) == {'acc/top1', 'acc/top5', 'acc/mean1'}
 
 

@@ -126,11 +126,3 @@ def test_bad_input(folder):
     (folder / 'val.txt').unlink()
     with pytest.raises(DataError, match=r'val\.txt: no such list; .*build_list'):
         read_own_videos(folder)
-
-
-def test_nothing_stays_of_a_config_whose_videos_cannot_be_read(folder):
-    for path in folder.glob('*/*.mp4'):
-        path.write_bytes(b'')
-    with pytest.raises(Exception, match='mp4'):
-        write_config(folder / 'own.py', 'tsm', read_own_videos(folder), 1, 32)
-    assert not (folder / 'own.py').exists()

@@ -122,6 +122,8 @@ def test_classes_keep_their_order(make_runner, tmp_path, log):
         make_runner(**CHECKED, **SAVE, **names, **changes).train()
 
     train('clap', 'wave', **{'train_cfg.max_epochs': 1})
+    for each in ('Command: python ', 'pan_mm: ', 'MMAction2: ', 'Processor: ', 'Threads: '):
+        assert each in log()
     with pytest.raises(CheckpointError, match=r"epoch_1.pth .*\('clap', 'wave'\), which differ"):
         train('wave', 'clap', resume=True)
     train('clap', 'wave', resume=True)

@@ -109,17 +109,6 @@ class TestPretrained:
         torch.testing.assert_close(stem(model.backbone)[:, 5], rgb.mean(1))
         self.assert_deep_layers_loaded(model.backbone, path)
 
-    def test_tanet_loads_in_its_constructor(self, tmp_path):
-        donor = MODELS.build(dict(type='mmaction.ResNet', depth=50))
-        state = {torchvision_name(name): value for name, value in donor.state_dict().items()}
-        path = str(tmp_path / 'r50.pth')
-        torch.save(state, path)
-        backbone = build('lite', dict(type='mmaction.TANet', depth=50, pretrained=path))
-        backbone.init_weights()
-        torch.testing.assert_close(stem(backbone)[:, 0], state['conv1.weight'].mean(1))
-        conv = backbone.backbone.layer3[0].block.conv2.conv
-        torch.testing.assert_close(conv.weight, state['layer3.0.conv2.weight'])
-
     @torch.no_grad()
     def test_zero_motion_begins_as_the_rgb_network(self, tmp_path):
         path, rgb = imagenet_file(tmp_path)

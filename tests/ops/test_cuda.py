@@ -3,7 +3,6 @@
 import io
 import re
 import shutil
-import warnings
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from cuda_emulator import SOURCE, Emulator
 
 from pan_mm.models import PersistenceOfAppearance
 from pan_mm.ops import cuda, persistence, persistence_of_appearance
-from pan_mm.ops.persistence import select_backend
 
 U8, F16, BF16, F32 = torch.uint8, torch.float16, torch.bfloat16, torch.float32
 STD = (58.395, 57.12, 57.375)
@@ -200,30 +198,8 @@ class TestEmulated:
         maps = cuda.forward(frames, random_weight(8, 3, 7), EPS, F16, F16, STD)
         assert not maps.isfinite().all()
 
-    def test_threads_that_wait_for_ever_are_named(self, emulator, monkeypatch):
-        broken = SOURCE.replace(
-            '  __syncthreads();\n  return scale;',
-            '  if (threadIdx.x > 40) __syncthreads();\n  return scale;',
-        )
-        monkeypatch.setattr(emulator, 'source', broken)
-        frames = random_frames(U8, 'planar', SMALL)
-        with pytest.raises(AssertionError, match='forward: threads wait for ever'):
-            cuda.forward(frames, random_weight(8, 3, 7), EPS, F16, F16, STD)
-
 
 class TestFallback:
-    def test_says_once_why_it_cannot_run(self, monkeypatch):
-        monkeypatch.setattr(persistence, '_has', lambda package: True)
-        monkeypatch.setattr(persistence, '_runs_on_cpu', lambda backend: False)
-        persistence._say_once.cache_clear()
-        frames, weight = torch.rand(1, 2, 3, 8, 8), random_weight(8, 3, 7)
-        with pytest.warns(UserWarning, match="backend 'cuda' needs CUDA tensors, got cpu"):
-            maps = persistence_of_appearance(frames, weight, backend='cuda')
-        assert torch.equal(maps, persistence_of_appearance(frames, weight, backend='reference'))
-        with warnings.catch_warnings():
-            warnings.simplefilter('error')
-            assert select_backend(frames, weight, 'cuda') == 'reference'
-
     def test_other_filters(self, emulator, shape=(9, 3, 7, 7)):
         frames = torch.rand(1, 2, shape[1], 12, 12)
         weight = torch.rand(shape)

@@ -1,16 +1,12 @@
 """Every path of PA against its definition, forward and backward."""
 
 import importlib.util
-import warnings
 
 import pytest
 import torch
-from torch._subclasses import FakeTensorMode
 from torch.autograd import gradcheck
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.profiler import ProfilerActivity
 
-from pan_mm.ops import persistence_of_appearance, select_backend
+from pan_mm.ops import persistence_of_appearance
 
 # Largest difference from the float64 reference, relative to its largest value. Half precisions
 # round frames' differences, filters and maps: a few units of 2^-11 and 2^-8.
@@ -51,14 +47,6 @@ def assert_equals_reference(frames, weight, backend, bound, **kwargs):
         assert one.shape == other.shape
         error = (one - other).abs().max() / other.abs().max()
         assert error <= bound, f'{name}: {error:.2e}'
-
-
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class TestEqualsReference:
@@ -145,35 +133,12 @@ class TestEqualsReference:
         frames, weight = make_inputs((2, 3, 3, 23, 17))
         assert_equals_reference(frames, weight, 'cpu', BOUNDS[torch.float32])
 
-    def test_threads_meet_rarely(self, one_thread):
-        frames, weight = make_inputs((3, 4, 3, 112, 112))
-        operators = []
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as profiler:
-                persistence_of_appearance(frames, weight, backend='cpu')
-            operators.append(sum(e.name == 'aten::mkldnn_convolution' for e in profiler.events()))
-        assert operators[1] <= operators[0] / 3, operators
-
     def test_bfloat16_units_of_a_processor(self, monkeypatch):
         from pan_mm.ops import cpu
 
         monkeypatch.setattr(cpu, 'has_bfloat16_units', lambda: True)
         frames, weight = make_inputs((2, 3, 3, 12, 16), dtype=torch.bfloat16)
         assert_equals_reference(frames, weight, 'cpu', BOUNDS[torch.bfloat16])
-
-    def test_only_the_gradient_asked_for(self, backend, device):
-        frames, weight = make_inputs((1, 2, 3, 5, 6), device=device)
-        weight.requires_grad_()
-        persistence_of_appearance(frames, weight, backend=backend).sum().backward()
-        alone = weight.grad.clone()
-        weight.grad = None
-        frames.requires_grad_()
-        persistence_of_appearance(frames, weight, backend=backend).sum().backward()
-        torch.testing.assert_close(weight.grad, alone)
-        only_frames = frames.detach().requires_grad_()
-        persistence_of_appearance(only_frames, weight.detach(), backend=backend).sum().backward()
-        torch.testing.assert_close(only_frames.grad, frames.grad)
 
 
 class TestRawFrames:
@@ -318,31 +283,6 @@ class TestOperators:
             torch.testing.assert_close(torch.autograd.grad(maps.sum(), weight)[0], expected)
         assert all('pan_mm.persistence.default' in targets for targets in graphs)
 
-    def test_without_gradients_it_is_not_called(self, backend, device):
-        """But for those that look at operators; the numbers are the same."""
-        frames, weight = make_inputs((2, 3, 3, 6, 9), device=device)
-
-        def run(frames):
-            return persistence_of_appearance(frames, weight, backend=backend)
-
-        def run_and_look():
-            with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as profile:
-                maps = run(frames)
-            names = {event.key for event in profile.key_averages()}
-            return maps, 'pan_mm::persistence' in names
-
-        maps, called = run_and_look()
-        assert not called
-        weight.requires_grad_()
-        same, called = run_and_look()
-        assert called and torch.equal(maps, same)
-        with torch.no_grad():
-            assert not run_and_look()[1]
-            assert 'pan_mm.persistence' in str(make_fx(run)(frames).graph)
-            mode = FakeTensorMode()
-            frames, weight = mode.from_tensor(frames), mode.from_tensor(weight)
-            assert run(frames).shape == maps.shape
-
     def test_exported(self, backend, device):
         class Model(torch.nn.Module):
             def forward(self, frames, weight):
@@ -389,23 +329,6 @@ class TestSelection:
     def test_bad_input(self, change, message):
         with pytest.raises(ValueError, match=message):
             persistence_of_appearance(*change(*make_inputs((1, 2, 3, 6, 6))))
-
-    def test_filters_without_a_kernel(self, monkeypatch, shape=(17, 3, 7, 7)):
-        """On a GPU (tensors without data here) they take the reference, said once."""
-        pytest.importorskip('triton')
-        monkeypatch.setattr(torch.version, 'cuda', '13.0')
-        monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (9, 0))
-        with FakeTensorMode():
-            half = dict(device='cuda', dtype=torch.float16)
-            frames, known = torch.empty(1, 2, 3, 8, 8, **half), torch.empty(8, 3, 7, 7, **half)
-            frames_of_shape = torch.empty(1, 2, shape[1], 8, 8, **half)
-            assert select_backend(frames, known) == 'triton'
-            assert select_backend(frames.float(), known.float()) == 'reference'
-            with pytest.warns(UserWarning, match="plain .* 'triton' takes up to"):
-                assert select_backend(frames_of_shape, torch.empty(shape, **half)) == 'reference'
-            with warnings.catch_warnings():
-                warnings.simplefilter('error')
-                assert select_backend(frames_of_shape, torch.empty(shape, **half)) == 'reference'
 
     def test_other_programs_get_plain_operators(self):
         class Model(torch.nn.Module):

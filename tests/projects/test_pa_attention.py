@@ -1,11 +1,7 @@
 """PA as attention: a stream of its own in projects/pa_attention."""
 
-import copy
-import pickle
-
 import pytest
 import torch
-from mmaction.registry import MODELS
 
 from pan_mm.models import PANBackbone
 from projects.pa_attention import AttentionPANBackbone
@@ -46,17 +42,6 @@ def test_weighs_what_moves():
     weights = weights.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).nanmean(dim=(3, 5))
     torch.testing.assert_close(gain, (1 + weights.tanh()).expand_as(gain), rtol=1e-3, atol=1e-3)
     assert gain[:, :, :8].mean() > 1.2
-
-
-def test_pickled_and_copied_it_still_loads_rgb_weights(tmp_path):
-    donor = MODELS.build(dict(type='mmaction.ResNet', depth=18))
-    path = str(tmp_path / 'rgb.pth')
-    torch.save(donor.state_dict(), path)
-    backbone = build(dict(R18, pretrained=path), clip_len=3)
-    for twin in (pickle.loads(pickle.dumps(backbone)), copy.deepcopy(backbone)):
-        twin.init_weights()
-        assert stem(twin).equal(donor.conv1.conv.weight)
-    assert not stem(backbone).equal(stem(twin))
 
 
 @pytest.mark.parametrize('changes', [dict(stream='lite'), dict(clip_len=1)])

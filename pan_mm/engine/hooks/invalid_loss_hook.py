@@ -22,9 +22,6 @@ class InvalidLossHook(Hook):
 
     priority = 'VERY_HIGH'  # before a checkpoint is saved
 
-    def __init__(self) -> None:
-        self.previous = []
-
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
@@ -35,8 +32,6 @@ class InvalidLossHook(Hook):
             if 'loss' in name and not torch.as_tensor(value).isfinite().all():
                 raise FloatingPointError(
                     f'{name} is {torch.as_tensor(value).tolist()} in iteration {runner.iter + 1}, '
-                    f'epoch {runner.epoch + 1}. Its batch: {", ".join(files)}. The batch before, '
-                    f'which may have broken the weights: {", ".join(self.previous) or "none"}. '
-                    'Lower the learning rate, clip the gradients, or look at these files'
+                    f'epoch {runner.epoch + 1}. Its batch: {", ".join(files)}. Lower the learning '
+                    'rate, clip the gradients, or look at these files'
                 )
-        self.previous = files

@@ -35,18 +35,7 @@ class VerdictHook(Hook):
 
     def __init__(self, num_videos: int = 200) -> None:
         self.num_videos = num_videos
-        self.losses: list = []
         self.val: list = []
-
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Forget the losses of the epoch before."""
-        self.losses = []
-
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        """Keep the loss."""
-        self.losses.append(float(torch.as_tensor((outputs or {}).get('loss', 0)).detach()))
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Forget the validation before."""
@@ -61,7 +50,7 @@ class VerdictHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Log the verdict and write it."""
         val = [pair for pairs in all_gather_object(self.val) for pair in pairs]
-        if not (is_main_process() and val and self.losses):
+        if not (is_main_process() and val):
             return
         dataset = runner.train_dataloader.dataset
         while hasattr(dataset, 'dataset'):  # RepeatDataset and others around it
@@ -74,12 +63,13 @@ class VerdictHook(Hook):
         num_classes = 1 + max(*labels, *(max(pair) for pair in (*train, *val)))
         names = dataset.metainfo.get('classes') or list(map(str, range(num_classes)))
         transforms = getattr(dataset.pipeline, 'transforms', ())
+        losses = runner.message_hub.get_scalar('train/loss')
         fit = Fit(
             classes=list(names),
             counts=[labels.count(label) for label in range(len(names))],
             train=train,
             val=val,
-            loss=sum(self.losses) / len(self.losses),
+            loss=float(losses.mean(len(runner.train_dataloader))),  # of the last epoch
             epochs=runner.max_epochs,
             flips=any(getattr(transform, 'flip_ratio', 0) for transform in transforms),
         )

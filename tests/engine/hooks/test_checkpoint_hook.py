@@ -135,15 +135,6 @@ class TestLatest:
         (tmp_path / 'copy' / 'epoch_1.pth').unlink()  # the hook may save elsewhere, by out_dir
         assert latest_checkpoint(tmp_path / 'copy') == str(tmp_path / 'run' / 'epoch_1.pth')
 
-    def test_nothing_yet(self, tmp_path):
-        assert latest_checkpoint(tmp_path) is None
-
-    def test_the_note(self, tmp_path, save):
-        for name in ('epoch_1.pth', 'epoch_2.pth'):
-            save(name)
-        (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
-        assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
-
     @pytest.mark.parametrize('note', [b'gone/epoch_3.pth', b'\xff\xfe\0\x80.pth', None])
     def test_a_note_that_was_not_finished(self, tmp_path, save, note):
         for name in ('epoch_9.pth', 'epoch_10.pth', 'best_acc_top1_epoch_11.pth', '.epoch_12.pth'):
