@@ -6,20 +6,13 @@ import importlib.util
 import inspect
 import sys
 import warnings
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import NamedTuple, Optional
+from typing import Optional
 
-
-class Status(NamedTuple):
-    """State of one repair, for people."""
-
-    name: str
-    state: str
-    reason: str
-    until: str
+Status = namedtuple('Status', 'name state reason until')
 
 
 @dataclass

@@ -15,8 +15,6 @@ from pan_mm.version import __version__
 def merge_streams(cfg: Config, checkpoints: dict, dst: Union[str, Path]) -> None:
     """Write one checkpoint that holds all streams of a ``PANEnsemble``.
 
-    Each stream's checkpoint must fit to the last weight. ``dst`` is replaced if it exists.
-
     Args:
         cfg (Config): Config whose ``model`` is a ``PANEnsemble``.
         checkpoints (dict[str, str]): Path or URL of each stream's checkpoint.

@@ -58,7 +58,7 @@ def read_architecture(state_dict: dict) -> dict:
     """
     state = _without_wrapper(state_dict)
     parts = ('base_model.conv1', 'base_model.fc.TES.0', 'base_model.fc.pred')
-    shapes = [getattr(state.get(f'{part}.weight'), 'shape', ()) for part in parts]
+    shapes: list = [getattr(state.get(f'{part}.weight'), 'shape', ()) for part in parts]
     if list(map(len, shapes)) != [4, 2, 2]:
         raise CheckpointError(
             f'not a PAN checkpoint of the authors, which has weights of {", ".join(parts)}'
@@ -180,13 +180,9 @@ def convert_official_checkpoint(
 ) -> dict:
     """Convert a file of the authors (``.pth.tar``) into a checkpoint of this project.
 
-    The file is read without running code from it. ``dst`` is replaced if it exists, and only
-    once the conversion has succeeded.
-
     Args:
-        src (str | Path): The authors' file.
-        dst (str | Path): The checkpoint to write, for tools/test.py, ``init_recognizer`` and the
-            like.
+        src (str | Path): The authors' file; no code in it is run.
+        dst (str | Path): The checkpoint to write; replaced once the conversion has succeeded.
         label_order (str, optional): See :func:`convert_official_state_dict`.
 
     Returns:

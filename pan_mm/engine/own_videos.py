@@ -114,12 +114,8 @@ def write_config(
         model (str): A name of ``OWN_MODELS``.
         videos (OwnVideos): To train on.
         minutes (float): Time of the training in minutes of one core, or of the GPU.
-        size (int, optional): Height and width of the frames. Defaults to the largest within the
-            budget.
+        size (int, optional): Height and width of the frames, instead of these.
         flip (bool): Whether a mirror image shows the same class.
-
-    Returns:
-        Schedule: The schedule in the config.
     """
     with tempfile.TemporaryDirectory() as temporary:
         draft, shortest = Path(temporary, path.name), Schedule(size or SIZES[-1], 1, 1, 0.0)
@@ -145,7 +141,7 @@ def seconds_per_step(config: Path, size: int, steps: int = 2) -> float:
         steps (int): Are measured after one that is not.
 
     Returns:
-        float: Seconds of processor time, added over cores and workers; on a GPU, seconds.
+        float: Seconds of processor time; on a GPU, seconds.
     """
     cfg = Config.fromfile(config)
     cfg.size = size

@@ -13,7 +13,7 @@ from mmengine.config import Config, DictAction
 
 from pan_mm.config.find import config_path, require_config
 from pan_mm.config.overrides import check_options, require_runner
-from pan_mm.utils.errors import PANError, cli_errors, nearest
+from pan_mm.utils.errors import ConfigError, PANError, cli_errors, nearest
 from pan_mm.utils.plain_data import plain_pickles
 
 CHECKED = ('train', 'test')  # the tools that build a runner
@@ -23,8 +23,7 @@ def find_tool(name: str) -> Path:
     """The file of one of the tools that MMAction2 includes.
 
     Args:
-        name (str): The file's name, with or without '.py', or the path of any script, with a
-            folder before its name.
+        name (str): Name of the file, or the path of any script, with a folder before its name.
 
     Raises:
         FileNotFoundError: If the installed MMAction2 has no such tool.
@@ -71,8 +70,12 @@ def run_tool(name: str, example: Optional[str] = None) -> None:
 def _check(path: Path) -> None:
     """Refuse options that change nothing."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
-    options = parser.parse_known_args()[0].cfg_options
+    parser.add_argument('--cfg-options', nargs='+', default=[])
+    words = parser.parse_known_args()[0].cfg_options
+    if wrong := [word for word in words if '=' not in word]:
+        raise ConfigError(f'--cfg-options: {wrong[0]!r} is not KEY=VALUE')
+    pairs = (word.split('=', 1) for word in words)
+    options = {key: DictAction._parse_iterable(value) for key, value in pairs}
     cfg = Config.fromfile(path)
     kind = options.get('runner_type', cfg.get('runner_type', 'Runner'))
     check_options(cfg, options, require_runner(kind))

@@ -36,9 +36,9 @@ def chance(pairs: Sequence) -> float:
 def mixed_up(fit: Fit) -> Optional[tuple]:
     """The two classes that take each other's training videos most; None if none do.
 
-    Two classes are mixed up if most mistakes of both are the other's name, and of their videos too
-    few are right, although the remaining classes are learned. With two classes,
-    this looks like a training that is too short; mirror images make it likely.
+    They take each other's names, and too few of their videos are right, although the remaining
+    classes are learned. Where there are only two, a training that is too short looks the same, and
+    mirror images decide.
     """
     table = Counter(fit.train)
     pairs = {}  # mistakes by pair

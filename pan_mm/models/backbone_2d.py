@@ -76,11 +76,7 @@ def split_type(kind: Any) -> tuple:
 def pixel_statistics(kind: Any) -> Optional[tuple]:
     """Mean and standard deviation, of pixels 0 to 255, that a network's weights were trained with.
 
-    Args:
-        kind: ``type`` of a 2D backbone in a config.
-
-    Returns:
-        tuple[list, list] | None: For the three RGB channels; None where the library does not say.
+    Of the three RGB channels each; None where the library does not say.
     """
     library, name = split_type(kind)
     if library == 'pan_mm':
@@ -96,14 +92,7 @@ def pixel_statistics(kind: Any) -> Optional[tuple]:
 
 
 def is_classification(kind: str) -> bool:
-    """Tell whether a network is for pictures' classes, as all are but some of torchvision's.
-
-    Args:
-        kind (str): ``type`` of a 2D backbone in a config.
-
-    Raises:
-        ImportError: If torchvision is needed and missing.
-    """
+    """Tell whether a network is for pictures' classes, as all are but some of torchvision's."""
     library, name = split_type(kind)
     if library != 'torchvision':
         return True

@@ -82,14 +82,6 @@ def test_each_config_has_an_entry(entries):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-def test_leaf_is_small_and_on_base_parts_only(name):
-    text = (FOLDER / f'{name}.py').read_text()
-    assert len(text.splitlines()) <= 25
-    bases = re.search(r'_base_ = \[(.*?)\]', text, re.DOTALL).group(1)
-    assert all(base.startswith('../../_base_/') for base in re.findall("'(.*?)'", bases))
-
-
-@pytest.mark.parametrize('name', CONFIGS)
 def test_data_fit_the_entry(name, entries):
     cfg, data = load(name), entries[name]['Metadata']
     if 'Training Data' in data:

@@ -92,13 +92,6 @@ def test_what_the_videos_ask_for(folder, second_a_step):
     )
 
 
-def test_bfloat16_only_where_it_is_fast(folder, second_a_step, monkeypatch):
-    for fast in (True, False):
-        monkeypatch.setattr(recipe, 'multiplies_bfloat16', lambda fast=fast: fast)
-        write_config(folder / 'own.py', 'tsm', read_own_videos(folder), 10, 64)
-        assert ('AmpOptimWrapper' in str(load(folder / 'own.py').optim_wrapper)) == fast
-
-
 def test_a_step_is_measured_and_random_numbers_stay(folder):
     write_config(folder / 'own.py', 'tsm', read_own_videos(folder), 0.01, 32)
     torch.manual_seed(0)

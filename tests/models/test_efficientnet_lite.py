@@ -29,10 +29,3 @@ def test_numbers_of_timm():
         assert found.shape == (4, 1280, 3, 4) and expected.std() > 0.1
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert pixel_statistics(KIND) == pixel_statistics(TIMM)
-
-
-def test_starts_at_the_scale_of_timm():
-    own = dict(build(KIND).named_parameters())
-    for name, weight in build(TIMM).named_parameters():
-        if weight.numel() > 1000 and name != 'backbone.conv_stem.weight':
-            assert own[name].std().item() == pytest.approx(weight.std().item(), rel=0.15)

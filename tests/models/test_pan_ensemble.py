@@ -82,11 +82,6 @@ class TestPredict:
         torch.testing.assert_close(sample.pred_score, expected)
         assert sample.pred_label.item() == expected.argmax().item()
 
-    def test_fully_convolutional(self):
-        model = build(config('rgb', test_cfg=dict(fcn_test=True)))
-        for sample, expected in zip(self.predict(model), logits(model)):
-            torch.testing.assert_close(sample.pred_score, expected)
-
     def test_what_only_a_stream_does(self):
         model = build(config('rgb'))
         with pytest.raises(NotImplementedError, match='train each stream with its own config'):

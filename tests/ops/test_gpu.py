@@ -1,50 +1,10 @@
-"""PA's kernels as they are specialized for a GPU, which needs no GPU, and what a call costs."""
+"""What a call of the Triton kernels costs, in the interpreter."""
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from builders import run_without_interpreter
 from pan_mm.ops import persistence_of_appearance
-
-SPECIALISE = """
-import torch
-from triton.backends.compiler import GPUTarget
-from triton.compiler import make_backend
-from triton.runtime.jit import create_function_from_signature
-from pan_mm.ops import gpu
-
-class Recorder:
-    def __init__(self, kernel):
-        self.arg_names, self.keys = kernel.arg_names, []
-        backend = make_backend(GPUTarget('cuda', 90, 32))
-        self.bind = create_function_from_signature(kernel.signature, kernel.params, backend)
-
-    def __getitem__(self, grid):
-        def launch(*args, **kwargs):
-            _, key, options = self.bind(*args, debug=False, **kwargs)
-            self.keys.append(str((key, options)))
-        return launch
-
-gpu.KERNELS = {name: Recorder(kernel) for name, kernel in gpu.KERNELS.items()}
-weight = torch.ones(8, 3, 7, 7)
-for batch in (16, 13, 1):
-    frames = torch.zeros(batch, 4, 3, 48, 64)
-    maps = gpu.forward(frames, weight, 1e-6, torch.float32, torch.float32)
-    gpu.backward(maps, frames, weight, 1e-6, torch.float32, True, True)
-# How often forward and backward run a kernel, in how many specializations: backward's features are
-# others than forward's, and its filters lead to the frames, too.
-for name, runs, kinds in (
-    ('toeplitz', 3, 2), ('features', 2, 2), ('filters', 1, 1), ('frames', 1, 1)
-):
-    keys = gpu.KERNELS[name].keys
-    assert len(keys) == 3 * runs, (name, len(keys))
-    assert len(set(keys)) == kinds, (name, set(keys))
-"""
-
-
-def test_a_smaller_last_batch_compiles_nothing():
-    run_without_interpreter(SPECIALISE)
 
 
 class Count(TorchDispatchMode):

@@ -78,15 +78,6 @@ class TestEqualsReference:
         frames, weight = make_inputs((2, 3, 3, 6, 7), device=device)
         assert_equals_reference(layout(frames), weight, backend, BOUNDS[torch.float32])
 
-    def test_one_pixel_by_hand(self):
-        frames = torch.zeros(1, 2, 1, 3, 3)
-        frames[0, 0, 0, 1, 1] = 2.0
-        weight = torch.tensor([3.0, 4.0]).view(2, 1, 1, 1)
-        maps = persistence_of_appearance(frames, weight, eps=0.0)
-        expected = torch.zeros(1, 1, 3, 3)
-        expected[0, 0, 1, 1] = 10.0  # ‖(2·3, 2·4)‖
-        torch.testing.assert_close(maps, expected)
-
     def test_equals_the_formula_on_every_frame(self):
         """The difference-first form equals features first, with a bias, differences after."""
         frames, weight = make_inputs((2, 4, 3, 9, 11))
@@ -202,16 +193,6 @@ class TestGradients:
         weight.requires_grad_()
         maps = persistence_of_appearance(frames, weight, eps=eps, backend=backend)
         torch.testing.assert_close(maps, torch.full_like(maps, eps * 8**0.5), atol=1e-9, rtol=1e-3)
-        (grad,) = torch.autograd.grad(maps.sum(), weight)
-        assert torch.equal(grad, torch.zeros_like(grad))
-
-    def test_identical_frames_under_autocast(self, backend, device, dtype=torch.float16):
-        frames, weight = make_inputs((1, 1, 3, 6, 7), device=device)
-        weight.requires_grad_()
-        with torch.autocast(device, dtype):
-            maps = persistence_of_appearance(frames.expand(1, 2, 3, 6, 7), weight, backend=backend)
-        assert maps.dtype == torch.float32
-        assert (maps > 0).all(), 'eps must not underflow'
         (grad,) = torch.autograd.grad(maps.sum(), weight)
         assert torch.equal(grad, torch.zeros_like(grad))
 

@@ -11,7 +11,6 @@ from pan_mm.ops.selection import (
     fastest_backend,
     fastest_measured,
     free_memory,
-    may_measure,
     reference_bytes,
 )
 
@@ -159,16 +158,3 @@ class TestMeasuring:
         found = fastest_measured(functions, 'triton', lambda function: times[id(function)])
         assert found == chosen
         assert calls == list(seconds)  # each once, to compile it
-
-    def test_only_where_the_user_lets_it(self, monkeypatch):
-        monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: False)
-        assert not may_measure()
-        monkeypatch.setattr(torch.backends.cudnn, 'benchmark', True)
-        assert may_measure()
-        torch.use_deterministic_algorithms(True)
-        try:
-            assert not may_measure()
-        finally:
-            torch.use_deterministic_algorithms(False)
-        monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: True)
-        assert not may_measure()

@@ -70,12 +70,6 @@ def test_labels_are_mixed_with_the_teachers_answers(make_config, teacher, weight
     assert [sample.gt_label.tolist() for sample in after['data_samples']] == [[1], [0]]
 
 
-@pytest.mark.parametrize('weight', [0, float('nan')])
-def test_weights_that_are_no_share(weight):
-    with pytest.raises(ValueError, match='weight must be greater than 0 and at most 1'):
-        DistillationHook('a.py', 'a.pth', weight=weight)
-
-
 def test_what_does_not_fit_is_named(make_config, teacher):
     config, checkpoint = teacher
     student = make_config(num_classes=3, more=SMALL)

@@ -16,14 +16,6 @@ def frames():
     return torch.randn(2, 4, 3, 8, 10)
 
 
-def test_a_stack_behind_the_first_frame_is_all_frames(frames):
-    backbone = PANBackbone(dict(R18), motion_cue=dict(type='FrameStack'), num_segments=2)
-    seen = []
-    backbone.backbone.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-    backbone(frames.flatten(0, 1))
-    torch.testing.assert_close(seen[0], frames.flatten(1, 2))
-
-
 class TestMotionCues:
     def test_maps_lie_pair_after_pair(self, frames):
         """So a pair of frames gives the same maps in a clip as by itself, as in a stream."""

@@ -108,9 +108,8 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
         work_dir (str): Folder of the run.
 
     Returns:
-        str, optional: The file that ``last_checkpoint`` names (in a folder that was copied or
-        moved, the file there of that name), or the last ``epoch_N.pth`` or ``iter_N.pth``;
-        None where no checkpoint was written.
+        str, optional: The file that ``last_checkpoint`` names, also in a folder that was moved, or
+        the last ``epoch_N.pth`` or ``iter_N.pth``; None where no checkpoint was written.
 
     Raises:
         CheckpointError: If there are some, but none is whole.

@@ -1,12 +1,9 @@
 """Randomness that depends only on the seed and the epoch."""
 
-import logging
-
 import numpy as np
 from mmaction.registry import HOOKS
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.runner import Runner, set_random_seed
 
 
@@ -22,15 +19,6 @@ class EpochSeedHook(Hook):
         """Seed the epoch."""
         state = np.random.SeedSequence([runner.seed, runner.epoch, get_rank()]).generate_state(1)
         set_random_seed(int(state[0]))
-        dataloader = runner.train_dataloader
-        if dataloader.num_workers and dataloader.persistent_workers:
-            print_log(
-                'EpochSeedHook: persistent workers keep their random state, so a resumed run '
-                'will not be exact; set train_dataloader.persistent_workers=False',
-                'current',
-                logging.WARNING,
-            )
-        else:
-            # PyTorch seeds workers from the state set above; MMEngine's function would give
-            # them the same seed in every epoch.
-            dataloader.worker_init_fn = None
+        # PyTorch seeds workers from the state set above; MMEngine's function would give them the
+        # same seed in every epoch.
+        runner.train_dataloader.worker_init_fn = None
