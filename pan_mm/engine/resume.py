@@ -54,7 +54,7 @@ class ConfiguredSettings:
         for scheduler, own in zip(self.schedulers, self.states):
             scheduler.load_state_dict(copy.deepcopy(own))
         optimizer._global_step = max(steps, default=0)  # else each schedule warns of it
-        for step in range(max(steps, default=0)):  # in turns: each goes on from the others' value
+        for step in range(max(steps, default=0)):  # in turns: each changes the value of the others
             for scheduler, last in zip(self.schedulers, steps):
                 if step < last:
                     scheduler.step()

@@ -31,7 +31,7 @@ def find_tool(name: str) -> Path:
     if os.sep in name and os.path.isfile(name):
         return Path(name)
     folder = Path(mmaction.__file__).parent / '.mim' / 'tools'
-    # Of one name, the file nearest to the root.
+    # The last of a name stays: the file nearest to the root.
     files = sorted(folder.rglob('*.py'), key=lambda path: -len(path.parts))
     tools = {path.stem: path for path in files}
     if (stem := name.removesuffix('.py')) not in tools:

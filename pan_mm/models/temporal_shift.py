@@ -12,7 +12,7 @@ _TORCHVISION = ('block.0',), 'use_res_connect'
 
 # Class of a residual block → its first layer, and the attribute that says whether it has an
 # identity shortcut: without one it is not shifted. None: each block is, as TSM does in ResNet.
-# Of several layers the first that exists is shifted. A subclass has the rule of its base.
+# The first of its layers that exists is shifted. A subclass has the rule of its base.
 RULES = {
     # ResNet, ResNeXt, SE- and ECA-ResNet, RegNet
     'timm.models.resnet.BasicBlock': _RESNET,
