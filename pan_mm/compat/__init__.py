@@ -17,12 +17,10 @@ REPAIRS = (*torchvision.REPAIRS, *mmengine.REPAIRS, *mmaction.REPAIRS)
 def apply() -> None:
     """Apply the repairs that the installed stack needs; a second call changes nothing.
 
-    A fault in a module that is not imported yet is repaired when that module is imported,
-    so that this call itself stays light.
+    A fault in a module that is not imported yet is repaired when that module is imported.
 
     Raises:
-        ImportError: If a package that PAN needs is missing or of a version that
-            MMAction2 refuses; the message says what to install.
+        ImportError: If a package that PAN needs is missing or too old; the message says so.
     """
     # Before OpenCV, which reads it once: a small picture may claim a thousand million pixels.
     os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', str(2**25))
@@ -36,14 +34,11 @@ def apply() -> None:
 
 
 def report() -> list[Status]:
-    """Say of each repair whether it is needed here and whether it is active.
-
-    The modules that the repairs look at are imported first, so that every answer is final.
+    """Import what the repairs look at, and say of each whether it is active.
 
     Returns:
-        list[Status]: Named tuples (name, state, reason, until); ``state`` is ``'active'``,
-        ``'not needed'`` in this environment, ``'due to go'`` where upstream has fixed the fault, or
-        ``'off'`` where the probe itself failed.
+        list[Status]: Named tuples (name, state, reason, until); ``state`` is ``'active'``, ``'not
+        needed'`` here, or ``'waiting'`` for a package that is not installed.
     """
     apply()
     return [repair.status() for repair in REPAIRS]

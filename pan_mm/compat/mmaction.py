@@ -6,10 +6,9 @@ import importlib.metadata
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from unittest import mock
+from types import ModuleType
 
-from .repair import Repair
+from .repair import Repair, mentions
 
 # DRN --------------------------------------------------------------------------------------
 
@@ -18,14 +17,8 @@ _DRN = 'mmaction.models.localizers.drn'
 
 def _drn_missing(module):
     drn = Path(importlib.util.find_spec('mmaction').origin).parent / 'models/localizers/drn'
-    if not drn.exists():
-        return True
-    try:
-        if any('import torchvision' in path.read_text('utf-8') for path in drn.rglob('*.py')):
-            importlib.import_module('torchvision')
-    except ModuleNotFoundError:
-        return True
-    return False
+    # In its source it imports torchvision.
+    return not drn.exists() or importlib.util.find_spec('torchvision') is None
 
 
 def _explain_drn(module):
@@ -48,17 +41,7 @@ def _explain_drn(module):
 
 
 def _loss_takes_no_bfloat16(base):
-    import torch
-
-    head = SimpleNamespace(
-        num_classes=2, topk=(1,), label_smooth_eps=0, loss_cls=torch.nn.functional.cross_entropy
-    )
-    scores = torch.zeros(1, 2, dtype=torch.bfloat16)
-    try:
-        base.BaseHead.loss_by_feat(head, scores, [SimpleNamespace(gt_label=torch.tensor([0]))])
-    except TypeError:
-        return True
-    return False
+    return not mentions(base.BaseHead.loss_by_feat, '.float()')
 
 
 def _float_scores(base):
@@ -82,18 +65,7 @@ def _float_scores(base):
 
 
 def _counts_frames(recognizer2d):
-    import torch
-
-    class HalfAsMany:
-        clip_len = 2
-
-        def __call__(self, frames):
-            return frames[::2]
-
-    model = SimpleNamespace(backbone=HalfAsMany(), backbone_from='mmaction2', test_cfg=None)
-    extract_feat = recognizer2d.Recognizer2D.extract_feat
-    _, kwargs = extract_feat(model, torch.zeros(1, 4, 3, 1, 1), stage='backbone')
-    return kwargs['num_segs'] != 2
+    return mentions(recognizer2d.Recognizer2D.extract_feat, 'num_segs = inputs.shape[1]')
 
 
 def _count_feature_maps(recognizer2d):
@@ -112,64 +84,27 @@ def _count_feature_maps(recognizer2d):
     recognizer2d.Recognizer2D.extract_feat = with_segments
 
 
-# Backbones --------------------------------------------------------------------------------
-
-
-def _loads_weights_from_none(cls):
-    def needed(module):
-        try:
-            getattr(module, cls).load_original_weights(SimpleNamespace(pretrained=None), None)
-        except TypeError:
-            return True
-        except AttributeError:
-            return False
-        return False
-
-    return needed
-
-
-def _none_means_from_scratch(cls):
-    def apply(module):
-        backbone = getattr(module, cls)
-        init_weights = backbone.init_weights
-
-        @functools.wraps(init_weights)
-        def init_or_load(self):
-            if self.pretrained is None:
-                super(backbone, self).init_weights()
-            else:
-                init_weights(self)
-
-        backbone.init_weights = init_or_load
-
-    return apply
-
-
 # Visualization ----------------------------------------------------------------------------
 
 
 def _hook_passes_show(visualization_hook):
-    with mock.patch.object(visualization_hook, 'Visualizer'):
-        return 'show' in visualization_hook.VisualizationHook().draw_args
+    return mentions(visualization_hook.VisualizationHook.__init__, "'show': show")
 
 
 def _draw_any_layout(visualization_hook):
     hook = visualization_hook.VisualizationHook
-    init, draw_samples = hook.__init__, hook._draw_samples
-
-    @functools.wraps(init)
-    def __init__(self, *args, **kwargs):
-        init(self, *args, **kwargs)
-        self.draw_args['show_frames'] = self.draw_args.pop('show')
+    draw_samples = hook._draw_samples
 
     @functools.wraps(draw_samples)
     def _draw_samples(self, batch_idx, data_batch, data_samples, step=0):
+        if 'show' in self.draw_args:
+            self.draw_args['show_frames'] = self.draw_args.pop('show')
         if self.enable:
             videos = [_channels_first(video) for video in data_batch['inputs']]
             data_batch = {**data_batch, 'inputs': videos}
         draw_samples(self, batch_idx, data_batch, data_samples, step=step)
 
-    hook.__init__, hook._draw_samples = __init__, _draw_samples
+    hook._draw_samples = _draw_samples
 
 
 def _channels_first(video):
@@ -214,7 +149,6 @@ REPAIRS = (
         reason='MMAction2 imports importlib_metadata and declares it nowhere; mim leaves it out, '
         "taking setuptools' private copy for an installed one (mmaction/utils/dependency.py)",
         until='MMAction2 imports importlib.metadata',
-        only='environments without importlib_metadata',
         needed=_backport_missing,
         apply=_standard_library_stands_in,
     ),
@@ -224,7 +158,6 @@ REPAIRS = (
         'imported where that is installed (mmaction/models/multimodal/vindlu/modeling_bert.py)',
         until='VindLU works with transformers 5',
         module='mmaction.utils.dependency',
-        only='environments with transformers 5',
         needed=_transformers_moved_on,
         apply=_do_without_multimodal_models,
     ),
@@ -254,18 +187,6 @@ REPAIRS = (
         module='mmaction.models.recognizers.recognizer2d',
         needed=_counts_frames,
         apply=_count_feature_maps,
-    ),
-    *(
-        Repair(
-            name=f'{name}-from-scratch',
-            reason=f'{cls}(pretrained=None) loads weights from None unless pretrained2d=False '
-            f'(mmaction/models/backbones/{name}.py)',
-            until='pretrained=None means random weights',
-            module=f'mmaction.models.backbones.{name}',
-            needed=_loads_weights_from_none(cls),
-            apply=_none_means_from_scratch(cls),
-        )
-        for name, cls in (('resnet_tsm', 'ResNetTSM'), ('mobilenet_v2_tsm', 'MobileNetV2TSM'))
     ),
     Repair(
         name='visualization-hook',

@@ -6,9 +6,10 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
+from pathlib import Path
 from unittest import mock
 
-from .repair import Repair
+from .repair import Repair, mentions
 
 
 def _no_accelerator():
@@ -21,12 +22,7 @@ def _no_accelerator():
 
 
 def _leaves_torch_to_choose(runner_checkpoint):
-    with (
-        mock.patch.object(runner_checkpoint.torch, 'load') as load,
-        mock.patch.object(runner_checkpoint.osp, 'isfile', return_value=True),
-    ):
-        runner_checkpoint.load_from_local('file', None)
-    return not load.call_args.kwargs.get('weights_only')
+    return not mentions(runner_checkpoint.load_from_local, 'weights_only=True')
 
 
 def _load_data_only(runner_checkpoint):
@@ -67,12 +63,7 @@ def _leave_config_text_out(runner):
 
 
 def _writes_in_place(local_backend):
-    with mock.patch.object(local_backend, 'open', mock.mock_open(), create=True) as opened:
-        try:
-            local_backend.LocalBackend().put(b'', 'file')
-        except OSError:  # it checks for the temporary file that it would have written
-            return False
-    return opened.call_args.args[0] == 'file'
+    return mentions(local_backend.LocalBackend.put, "open(filepath, 'wb')")
 
 
 def _write_atomically(local_backend):
@@ -86,12 +77,8 @@ def _atomic(put):
     def put_whole(self, obj, filepath, *args, **kwargs):
         from pan_mm.utils.files import atomic_write
 
-        # Symbolic links are followed, as by open(); pipes and devices cannot be replaced.
-        target = os.path.realpath(filepath)
-        if os.path.exists(target) and not os.path.isfile(target):
-            return put(self, obj, filepath, *args, **kwargs)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with atomic_write(target) as part:
+        os.makedirs(os.path.dirname(os.path.realpath(filepath)), exist_ok=True)
+        with atomic_write(filepath) as part:
             return put(self, obj, part, *args, **kwargs)
 
     return put_whole
@@ -101,14 +88,8 @@ def _atomic(put):
 
 
 def _wants_an_accelerator(amp_optimizer_wrapper):
-    import torch
-
-    optimizer = object.__new__(torch.optim.SGD)
-    try:
-        amp_optimizer_wrapper.AmpOptimWrapper(optimizer=optimizer, dtype='bfloat16')
-    except AssertionError:
-        return True
-    return False
+    wrapper = amp_optimizer_wrapper.AmpOptimWrapper
+    return _no_accelerator() and mentions(wrapper.__init__, 'only available training')
 
 
 def _amp_on_cpu(amp_optimizer_wrapper):
@@ -139,40 +120,26 @@ def _amp_on_cpu(amp_optimizer_wrapper):
 
 
 def _asks_for_cuda(dist_utils):
-    with (
-        mock.patch.dict(os.environ, RANK='0', LOCAL_RANK='0'),
-        mock.patch.object(dist_utils.torch_dist, 'init_process_group') as init,
-        mock.patch.object(dist_utils.torch.cuda, 'set_device') as set_device,
-    ):
-        dist_utils._init_dist_pytorch('nccl')
-    return set_device.called or init.call_args.kwargs.get('backend') == 'nccl'
+    return _no_accelerator() and mentions(
+        dist_utils._init_dist_pytorch, 'else: torch.cuda.set_device(local_rank)'
+    )
 
 
 def _gloo(dist_utils):
     import torch
 
-    def without_devices(init):
-        @functools.wraps(init)
-        def init_on_cpu(backend, *args, **kwargs):
-            with mock.patch.object(torch.cuda, 'set_device', lambda device: None):
-                return init('gloo', *args, **kwargs)
+    init = dist_utils._init_dist_pytorch
 
-        return init_on_cpu
+    @functools.wraps(init)
+    def init_on_cpu(backend, *args, **kwargs):
+        with mock.patch.object(torch.cuda, 'set_device', lambda device: None):
+            return init('gloo', *args, **kwargs)
 
-    for launcher in ('pytorch', 'slurm', 'mpi'):
-        name = f'_init_dist_{launcher}'
-        setattr(dist_utils, name, without_devices(getattr(dist_utils, name)))
+    dist_utils._init_dist_pytorch = init_on_cpu
 
 
 def _passes_device_ids(runner):
-    import torch
-
-    with (
-        mock.patch.dict(os.environ, LOCAL_RANK='0'),
-        mock.patch.object(runner, 'MMDistributedDataParallel') as wrapper,
-    ):
-        runner.Runner.wrap_model(mock.Mock(cfg={}), None, torch.nn.Linear(1, 1))
-    return bool(wrapper.call_args.kwargs.get('device_ids'))
+    return _no_accelerator() and mentions(runner.Runner.wrap_model, "device_ids=[int(os.environ['")
 
 
 def _no_device_ids(runner):
@@ -188,36 +155,12 @@ def _no_device_ids(runner):
     distributed.__init__ = __init__
 
 
-def _fsdp_arguments_by_place(fsdp):
-    state = {}
-    with mock.patch.object(fsdp.FSDP, 'optim_state_dict_to_load') as called:
-        fsdp.FSDPStrategy.load_optim_state_dict(mock.Mock(), state)
-    return called.call_args.args[:1] == (state,)
-
-
-def _fsdp_arguments_by_name(fsdp):
-    @functools.wraps(fsdp.FSDPStrategy.load_optim_state_dict)
-    def load_optim_state_dict(self, state_dict):
-        optimizer = self.optim_wrapper.optimizer
-        state_dict = fsdp.FSDP.optim_state_dict_to_load(
-            model=self.model, optim=optimizer, optim_state_dict=state_dict
-        )
-        self.optim_wrapper.load_state_dict(state_dict)
-
-    fsdp.FSDPStrategy.load_optim_state_dict = load_optim_state_dict
-
-
 # Packages -------------------------------------------------------------------------------
 
 
 def is_installed(package: str) -> bool:
-    """Tell whether a distribution or an importable module has this name."""
-    try:
-        importlib.metadata.distribution(package)
-        return True
-    except importlib.metadata.PackageNotFoundError:
-        spec = importlib.util.find_spec(package)
-        return spec is not None and spec.origin is not None
+    """Tell whether an importable module or a distribution has this name."""
+    return importlib.util.find_spec(package2module(package)) is not None
 
 
 def get_installed_path(package: str) -> str:
@@ -225,13 +168,10 @@ def get_installed_path(package: str) -> str:
 
     Raises:
         ModuleNotFoundError: No such distribution or module.
-        RuntimeError: It is a namespace package.
     """
     spec = importlib.util.find_spec(package2module(package))
     if spec is None:
         raise ModuleNotFoundError(f'{package} is not installed', name=package)
-    if spec.origin is None:
-        raise RuntimeError(f'{package} is a namespace package, which has no path of its own')
     return os.path.dirname(spec.origin)
 
 
@@ -246,14 +186,8 @@ def package2module(package: str) -> str:
 
 
 def _looks_in_the_wrong_place(package_utils):
-    if importlib.util.find_spec('pkg_resources') is None:
-        return True
-    # An editable install has its metadata in site-packages and its code elsewhere.
-    try:
-        distribution = importlib.metadata.distribution('pan_mm')
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return not os.path.exists(distribution.locate_file('pan_mm'))
+    # Editable installs have their metadata in site-packages and their code elsewhere.
+    return 'pkg_resources' in Path(package_utils.__file__).read_text('utf-8')
 
 
 def _look_up_packages(package_utils):
@@ -261,9 +195,8 @@ def _look_up_packages(package_utils):
     holders = ('mmengine.utils', 'mmengine.config.config', 'mmengine.hub.hub')
     modules = [package_utils, *(sys.modules[name] for name in holders if name in sys.modules)]
     for function in (is_installed, get_installed_path, package2module):
-        original = getattr(package_utils, function.__name__)
         for module in modules:
-            if getattr(module, function.__name__, None) is original:
+            if hasattr(module, function.__name__):
                 setattr(module, function.__name__, function)
 
 
@@ -308,8 +241,6 @@ REPAIRS = (
         reason='AmpOptimWrapper asserts an accelerator, so --amp fails on a CPU '
         '(mmpretrain#1556; mmengine/optim/optimizer/amp_optimizer_wrapper.py)',
         until='AmpOptimWrapper accepts the CPU',
-        only='machines without an accelerator',
-        here=_no_accelerator,
         module='mmengine.optim.optimizer.amp_optimizer_wrapper',
         needed=_wants_an_accelerator,
         apply=_amp_on_cpu,
@@ -319,8 +250,6 @@ REPAIRS = (
         reason='init_dist sets a CUDA device and asks for NCCL where there is none '
         '(mmengine/dist/utils.py)',
         until='init_dist chooses gloo without an accelerator',
-        only='machines without an accelerator',
-        here=_no_accelerator,
         module='mmengine.dist.utils',
         needed=_asks_for_cuda,
         apply=_gloo,
@@ -330,27 +259,15 @@ REPAIRS = (
         reason='Runner.wrap_model passes device_ids for modules on the CPU, which '
         'DistributedDataParallel refuses',
         until='Runner.wrap_model passes device_ids only for accelerators',
-        only='machines without an accelerator',
-        here=_no_accelerator,
         module='mmengine.runner.runner',
         needed=_passes_device_ids,
         apply=_no_device_ids,
-    ),
-    Repair(
-        name='fsdp-resume',
-        reason='FSDPStrategy passes the optimizer state to FSDP.optim_state_dict_to_load by place, '
-        'and torch 2.1 changed the places, so --resume fails (mmengine/_strategy/fsdp.py)',
-        until='FSDPStrategy.load_optim_state_dict passes its arguments by name',
-        module='mmengine._strategy.fsdp',
-        needed=_fsdp_arguments_by_place,
-        apply=_fsdp_arguments_by_name,
     ),
     Repair(
         name='package-look-up',
         reason='"package::config" needs pkg_resources, which setuptools 82 dropped, and looks '
         'for editable installs in site-packages (mmengine#1676; mmengine/utils/package_utils.py)',
         until='a release of MMEngine has #1676, which looks packages up with importlib',
-        only='setuptools 82 and later, and editable installs',
         module='mmengine.utils.package_utils',
         needed=_looks_in_the_wrong_place,
         apply=_look_up_packages,

@@ -2,24 +2,17 @@
 
 import importlib
 import importlib.abc
-import importlib.machinery
 import importlib.util
+import inspect
 import sys
 import warnings
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import NamedTuple, Optional
+from typing import Optional
 
-
-class Status(NamedTuple):
-    """State of one repair, for people."""
-
-    name: str
-    state: str
-    reason: str
-    until: str
+Status = namedtuple('Status', 'name state reason until')
 
 
 @dataclass
@@ -33,10 +26,6 @@ class Repair:
         needed (Callable): Looks for the fault in the installed stack; gets the module.
         apply (Callable): Fixes it; gets the module.
         module (str, optional): Module to wait for. None: probe and repair at once.
-        only (str, optional): The environments that have the fault. None: all, so that a repair
-            that is not needed has outlived its fault.
-        here (Callable, optional): Whether this is one of those environments. None: unknown if the
-            fault is not found.
     """
 
     name: str
@@ -45,32 +34,25 @@ class Repair:
     needed: Callable[[Optional[ModuleType]], bool]
     apply: Callable[[Optional[ModuleType]], None]
     module: Optional[str] = None
-    only: Optional[str] = None
-    here: Optional[Callable[[], bool]] = None
     state: str = field(default='waiting', init=False)
 
     def run(self, module: Optional[ModuleType] = None) -> None:
         if self.state != 'waiting':
             return
         try:
-            here = self.here is None or self.here()
-            needed = here and self.needed(module)
+            needed = self.needed(module)
         except Exception as error:
             # Upstream must stay importable even if it has changed this much.
             warnings.warn(
                 f'pan_mm: cannot tell whether {self.name} is needed: {error!r}', stacklevel=2
             )
-            self.state = 'off'
-            return
+            needed = False
         if needed:
             self.apply(module)
-        has_outlived_its_fault = here and (self.here or not self.only)
-        self.state = 'active' if needed else 'due to go' if has_outlived_its_fault else 'not needed'
+        self.state = 'active' if needed else 'not needed'
 
     def status(self) -> Status:
-        if self.state == 'waiting':
-            if importlib.util.find_spec(self.module.partition('.')[0]) is None:
-                return Status(self.name, 'not needed', self.reason, self.until)
+        if self.state == 'waiting' and importlib.util.find_spec(self.module.partition('.')[0]):
             importlib.import_module(self.module)
         return Status(self.name, self.state, self.reason, self.until)
 
@@ -104,6 +86,11 @@ class _AfterImport(importlib.abc.MetaPathFinder):
 
 
 _after_import = _AfterImport()
+
+
+def mentions(function: Callable, text: str) -> bool:
+    """Tell whether the source of an upstream function holds a text, with one space for any."""
+    return text in ' '.join(inspect.getsource(function).split())
 
 
 def install(repair: Repair) -> None:

@@ -16,10 +16,8 @@ FIXES = dict(
 def check() -> None:
     """Check that the required packages are there, and the version of PyTorch.
 
-    MMAction2 checks the other versions when it is imported.
-
     Raises:
-        ImportError: Names the package, the version found, and the fix.
+        ImportError: Names the package, and the version found or the fix.
     """
     for module, fix in FIXES.items():
         if importlib.util.find_spec(module) is None:

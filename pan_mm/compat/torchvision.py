@@ -53,10 +53,6 @@ class _SecondTry:
         return spec
 
 
-def _installed(module):
-    return 'torchvision' not in sys.modules and importlib.util.find_spec('torchvision') is not None
-
-
 REPAIRS = (
     Repair(
         name='broken-torchvision',
@@ -64,8 +60,9 @@ REPAIRS = (
         '("operator torchvision::nms does not exist") and stops every Runner '
         '(mmengine/utils/dl_utils/collect_env.py)',
         until='torchvision registers nothing of operators that it could not load',
-        only='environments with a torchvision',
-        needed=_installed,
+        needed=lambda module: (
+            'torchvision' not in sys.modules and importlib.util.find_spec('torchvision') is not None
+        ),
         apply=lambda module: sys.meta_path.insert(0, _SecondTry()),
     ),
 )

@@ -21,34 +21,25 @@ def class_names(dataset: str) -> list:
     if dataset not in LABEL_ORDERS:
         raise ValueError(f'label order must be one of {", ".join(LABEL_ORDERS)}, got {dataset!r}')
     package = Path(__file__).parents[1]
-    for folder in (package / '.mim' / 'tools', package.parent / 'tools'):
-        path = folder / 'data' / dataset / 'label_map.txt'
-        if path.is_file():
-            return path.read_text(encoding='utf-8').splitlines()
-    raise FileNotFoundError(
-        f'tools/data/{dataset}/label_map.txt is missing from this installation of pan_mm'
-    )
+    installed, checkout = package / '.mim' / 'tools', package.parent / 'tools'
+    tools = installed if installed.is_dir() else checkout
+    path = tools / 'data' / dataset / 'label_map.txt'
+    return path.read_text(encoding='utf-8').splitlines()
 
 
 def label_permutation(names: Sequence) -> list:
     """Find the place of each class of ``names`` in the authors' order.
 
     Args:
-        names (Sequence[str]): Class names in the wanted order.
+        names (Sequence[str]): Class names in the wanted order, each once.
 
     Returns:
         list[int]: ``weight[label_permutation(names)]`` has the authors' classifier rows in the
         order of ``names``.
 
-    Raises:
-        ValueError: If a name occurs twice.
-
     Example:
         >>> label_permutation(['Up', 'Down', 'Left'])  # the authors: Down, Left, Up
         [2, 0, 1]
     """
-    place = {name: row for row, name in enumerate(sorted(names))}
-    if len(place) != len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
-        raise ValueError(f'the class {twice!r} is listed twice')
-    return [place[name] for name in names]
+    authors = sorted(names)
+    return [authors.index(name) for name in names]

@@ -14,16 +14,13 @@ the authors                          here
 """
 
 import hashlib
-import os
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 import torch
 from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
-from torch import Tensor
 
 from pan_mm.models.weight_layouts import torchvision_name
 from pan_mm.utils.checkpoint import load_checkpoint_file, weights_of
@@ -42,23 +39,8 @@ DEPTHS: dict[tuple, int] = {
     (True, (3, 8, 36, 3)): 152,
 }
 CLIP_LEN = 4  # in all the authors' models; PA's filters do not depend on it
-
-
-def _without_wrapper(state_dict: dict) -> dict:
-    """Take away the prefix of nn.DataParallel."""
-    state = {str(key).removeprefix('module.'): value for key, value in state_dict.items()}
-    needed = {
-        'base_model.conv1.weight': 4,
-        'base_model.fc.TES.0.weight': 2,
-        'base_model.fc.pred.weight': 2,
-    }
-    missing = [key for key, ndim in needed.items() if getattr(state.get(key), 'ndim', 0) != ndim]
-    if missing:
-        raise CheckpointError(
-            f'not a PAN checkpoint of the authors: it lacks {", ".join(missing)} and has '
-            f'{_some(state)}'
-        )
-    return state
+# (has PA, channels of the first convolution) of the streams.
+STREAMS = {(False, 3): 'rgb', (True, CLIP_LEN - 1): 'pa', (True, CLIP_LEN + 2): 'lite'}
 
 
 def read_architecture(state_dict: dict) -> dict:
@@ -75,31 +57,36 @@ def read_architecture(state_dict: dict) -> dict:
         CheckpointError: If these are not the tensors of a PAN.
     """
     state = _without_wrapper(state_dict)
-    channels = state['base_model.conv1.weight'].shape[1]
-    has_pa = 'PA.shallow_conv.weight' in state
-    streams = {(False, 3): 'rgb', (True, CLIP_LEN - 1): 'pa', (True, CLIP_LEN + 2): 'lite'}
-    if (has_pa, channels) not in streams:
+    parts = ('base_model.conv1', 'base_model.fc.TES.0', 'base_model.fc.pred')
+    shapes: list = [getattr(state.get(f'{part}.weight'), 'shape', ()) for part in parts]
+    if list(map(len, shapes)) != [4, 2, 2]:
         raise CheckpointError(
-            f'no stream of PAN: the first convolution takes {channels} channels '
-            f'{"with" if has_pa else "without"} PA; RGB takes 3 without, PA 3 and Lite 6 with it'
+            f'not a PAN checkpoint of the authors, which has weights of {", ".join(parts)}'
         )
+    (_, channels, *_), (_, vectors), (num_classes, _) = shapes
     blocks = {tuple(key.split('.')[1:3]) for key in state if key.startswith('base_model.layer')}
     layers = [layer for layer, _ in blocks]
     sizes = tuple(layers.count(f'layer{i}') for i in (1, 2, 3, 4))
+    has_pa = 'PA.shallow_conv.weight' in state
     bottleneck = 'base_model.layer1.0.conv3.weight' in state
-    if (bottleneck, sizes) not in DEPTHS:
+    if (has_pa, channels) not in STREAMS or (bottleneck, sizes) not in DEPTHS:
         raise CheckpointError(
-            f'no ResNet-18, 34, 50, 101 or 152: its layers have {sizes} '
+            f'no PAN on a ResNet-18, 34, 50, 101 or 152: its first convolution takes {channels} '
+            f'channels {"with" if has_pa else "without"} PA, its layers have {sizes} '
             f'{"bottleneck" if bottleneck else "basic"} blocks'
         )
-    vectors = state['base_model.fc.TES.0.weight'].shape[-1]
     return dict(
-        stream=streams[has_pa, channels],
+        stream=STREAMS[has_pa, channels],
         depth=DEPTHS[bottleneck, sizes],
         num_segments=vectors + 1,  # VAP weighs T − 1 vectors
         clip_len=CLIP_LEN,
-        num_classes=state['base_model.fc.pred.weight'].shape[0],
+        num_classes=num_classes,
     )
+
+
+def _without_wrapper(state_dict):
+    """Take away the prefix of nn.DataParallel."""
+    return {str(key).removeprefix('module.'): value for key, value in state_dict.items()}
 
 
 def model_config(
@@ -142,17 +129,14 @@ def official_name(name: str) -> str:
     return name.replace('cls_head.fc_cls.', 'base_model.fc.pred.')
 
 
-def convert_official_state_dict(
-    state_dict: dict, label_order: Union[str, Sequence, None] = None
-) -> OrderedDict:
+def convert_official_state_dict(state_dict: dict, label_order: Optional[str] = None) -> OrderedDict:
     """Convert the authors' weights into the state dict of a recognizer of this project.
 
     Args:
         state_dict (dict): ``state_dict`` of a file of the authors, of any stream and ResNet.
-        label_order (str | Sequence[str], optional): 'sthv1', 'jester', or class names in the
-            order in which your annotations number them: the classifier's rows, which are in
-            the order of the sorted names, are permuted to it. Right for weights on
-            Something-Something V1 and Jester. Defaults to None, which keeps the rows: right for
+        label_order (str, optional): 'sthv1' or 'jester' for weights on these datasets: the
+            classifier's rows, which are in the order of the sorted names, are permuted to that
+            of MMAction2's annotations. Defaults to None, which keeps the rows: right for
             Something-Something V2.
 
     Returns:
@@ -166,66 +150,40 @@ def convert_official_state_dict(
     architecture = read_architecture(state_dict)
     official = _without_wrapper(state_dict)
     official.pop('PA.shallow_conv.bias', None)
+    with DefaultScope.overwrite_default_scope('mmaction'), torch.device('meta'):
+        model = MODELS.build(model_config(**architecture))
+    own = {official_name(name): name for name in model.state_dict()}
     try:
-        with DefaultScope.overwrite_default_scope('mmaction'), torch.device('meta'):
-            wanted = MODELS.build(model_config(**architecture)).state_dict()
-    except ValueError as error:
-        raise CheckpointError(f'no PAN that can be built: {error}') from error
-    source = {name: official_name(name) for name in wanted}
-    lacking, left_over = {*source.values()} - {*official}, {*official} - {*source.values()}
-    if lacking or left_over:
-        raise CheckpointError(
-            f'not the tensors of a {_spell(architecture)}: it lacks {_some(lacking)} and has '
-            f'{_some(left_over)}'
+        model.load_state_dict(
+            {own.get(name, name): value.clone() for name, value in official.items()}, assign=True
         )
-    converted = OrderedDict()
-    for name, like in wanted.items():
-        value = official[source[name]]
-        if like.ndim == 0 and getattr(value, 'shape', None) == (1,):
-            value = value[0]  # PyTorch also accepts a counter with one element
-        if not isinstance(value, Tensor) or value.shape != like.shape:
-            raise CheckpointError(
-                f'{source[name]} is {tuple(getattr(value, "shape", ()))}, but a '
-                f'{_spell(architecture)} has {tuple(like.shape)}'
-            )
-        converted[name] = value.detach().to(like.dtype).clone()
+    except RuntimeError as error:
+        raise CheckpointError(f'not the tensors of a PAN of {architecture}: {error}') from error
+    converted = model.state_dict()
+    for name, value in converted.items():
+        if name.endswith('num_batches_tracked'):
+            converted[name] = value.long()
     if label_order is not None:
-        names = class_names(label_order) if isinstance(label_order, str) else label_order
-        if len(names) != architecture['num_classes']:
+        rows = label_permutation(class_names(label_order))
+        if len(rows) != architecture['num_classes']:
             raise ValueError(
-                f'label order {label_order if isinstance(label_order, str) else ""} has '
-                f'{len(names)} classes, the checkpoint {architecture["num_classes"]}'
+                f'label order {label_order} has {len(rows)} classes, the checkpoint '
+                f'{architecture["num_classes"]}'
             )
-        rows = label_permutation(names)
         for name in ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias'):
             converted[name] = converted[name][rows]
     return converted
 
 
-def _spell(architecture):
-    return (
-        f'PAN stream {architecture["stream"]!r} on ResNet-{architecture["depth"]} with '
-        f'{architecture["num_segments"]} segments'
-    )
-
-
-def _some(names):
-    return f'{len(names)} ({", ".join(sorted(names)[:3])}{", …" if len(names) > 3 else ""})'
-
-
 def convert_official_checkpoint(
-    src: Union[str, Path], dst: Union[str, Path], label_order: Union[str, Sequence, None] = None
+    src: Union[str, Path], dst: Union[str, Path], label_order: Optional[str] = None
 ) -> dict:
     """Convert a file of the authors (``.pth.tar``) into a checkpoint of this project.
 
-    The file is read without running code from it. ``dst`` is replaced if it exists, and only
-    once the conversion has succeeded.
-
     Args:
-        src (str | Path): The authors' file.
-        dst (str | Path): The checkpoint to write, for tools/test.py, ``init_recognizer`` and the
-            like.
-        label_order (str | Sequence[str], optional): See :func:`convert_official_state_dict`.
+        src (str | Path): The authors' file; no code in it is run.
+        dst (str | Path): The checkpoint to write; replaced once the conversion has succeeded.
+        label_order (str, optional): See :func:`convert_official_state_dict`.
 
     Returns:
         dict: ``meta`` of the checkpoint: the architecture as in :func:`read_architecture`,
@@ -233,22 +191,19 @@ def convert_official_checkpoint(
 
     Raises:
         CheckpointError: If the file is damaged, would run code, or holds no PAN of the authors.
-        ValueError: If ``label_order`` does not fit, or ``src`` is ``dst``.
+        ValueError: If ``label_order`` does not fit.
         OSError: If a file cannot be read or written.
     """
-    if os.path.exists(dst) and os.path.samefile(src, dst):
-        raise ValueError(f'{dst} is the source itself; name another file to write')
     checkpoint = load_checkpoint_file(src)
     state_dict = weights_of(checkpoint, str(src))
-    converted = convert_official_state_dict(state_dict, label_order)
-    epoch = checkpoint.get('epoch')
     meta = dict(
         **read_architecture(state_dict),
-        label_order=label_order if label_order is None or isinstance(label_order, str) else 'own',
+        label_order=label_order,
         source_sha256=hashlib.sha256(Path(src).read_bytes()).hexdigest(),
-        source_epoch=epoch if isinstance(epoch, int) else None,
+        source_epoch=checkpoint.get('epoch'),
         pan_mm_version=__version__,
     )
+    converted = convert_official_state_dict(state_dict, label_order)
     with atomic_write(dst) as part:
         torch.save(dict(meta=meta, state_dict=converted), part)
     return meta

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
@@ -20,8 +21,6 @@ from pan_mm.utils.errors import DataError, PANError
 from pan_mm.utils.files import append_text, atomic_write, write_text
 
 from .own_videos import read_own_videos, sided, write_config
-
-ROWS, SETTINGS = 'compare.csv', 'compare.json'
 
 
 class Comparison:
@@ -44,34 +43,25 @@ class Comparison:
     ) -> None:
         self.videos, self.out = read_own_videos(videos), out
         self.minutes, self.size, self.seed = minutes, size, seed
-        digest = hashlib.sha256()
-        for name in ('train.txt', 'val.txt', 'label_map.txt'):
-            digest.update((videos / name).read_bytes())
-        self._settings = dict(
-            videos=str(videos.resolve()),
-            lists=digest.hexdigest(),
-            minutes=minutes,
-            size=size,
-            seed=seed,
+        names = ('train.txt', 'val.txt', 'label_map.txt')
+        lists = hashlib.sha256(b''.join((videos / name).read_bytes() for name in names))
+        settings = dict(
+            videos=str(videos.resolve()), lists=lists.hexdigest(), minutes=minutes, size=size
         )
-        self._begin()
-
-    def _begin(self):
-        path = self.out / SETTINGS
-        if not path.exists():
-            self.out.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps(self._settings, indent=1) + '\n')
-            return
-        before = json.loads(path.read_text(encoding='utf-8'))
-        if changed := [key for key, value in self._settings.items() if before.get(key) != value]:
+        settings['seed'] = seed
+        path = out / 'compare.json'
+        before = json.loads(path.read_text(encoding='utf-8')) if path.exists() else settings
+        if changed := [key for key, value in settings.items() if before.get(key) != value]:
             raise DataError(
-                f'{self.out} holds a comparison with other {", ".join(changed)}; give another --out'
+                f'{out} holds a comparison with other {", ".join(changed)}; give another --out'
             )
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(settings, indent=1) + '\n')
 
     @property
     def rows(self) -> list:
         """Rows of ``compare.csv``: the models that are trained."""
-        path = self.out / ROWS
+        path = self.out / 'compare.csv'
         if not path.exists():
             return []
         with open(path, newline='', encoding='utf-8') as file:
@@ -81,56 +71,54 @@ class Comparison:
         """Train the models that have no row yet; yield the row of each.
 
         Raises:
-            PANError: If a training fails; its log is in the model's work dir.
+            PANError: If a training fails; its log is beside the model's work dir.
         """
-        done = {row['model']: row for row in self.rows}
         for model in models:
-            yield done.get(model) or self._train(model)
+            done = [row for row in self.rows if row['model'] == model]
+            yield done[0] if done else self._train(model)
 
     def _train(self, model):
         config, work_dir = self.out / f'{model}.py', self.out / model
-        size = self.size or next((int(row['pixels']) for row in self.rows), None)
-        command = [sys.executable, '-m', 'pan_mm', 'tool', 'train', str(config)]
-        command += ['--work-dir', str(work_dir), '--seed', str(self.seed)]
-        resumed = (work_dir / 'last_checkpoint').exists()
-        if not (resumed and config.exists()):
+        resumed = (work_dir / 'last_checkpoint').exists() and config.exists()
+        if not resumed:
+            size = self.size or next((int(row['pixels']) for row in self.rows), None)
             flip = not sided(self.videos.classes)
             write_config(config, model, self.videos, self.minutes, size, flip)
-        begun = _spent()
-        log = self.out / f'{model}.log'
+        command = [sys.executable, '-m', 'pan_mm', 'tool', 'train', str(config)]
+        command += ['--work-dir', str(work_dir), '--seed', str(self.seed)]
+        begun, log = _spent(), self.out / f'{model}.log'
         with append_text(log) as file:
-            status = subprocess.run(
-                [*command, *(['--resume'] if resumed else [])], stdout=file, stderr=file
-            ).returncode
-        record = work_dir / 'verdict.json'
-        if status or not record.exists():
+            resume = ['--resume'] if resumed else []
+            status = subprocess.run([*command, *resume], stdout=file, stderr=file).returncode
+        if status or not (work_dir / 'verdict.json').exists():
             end = log.read_text(encoding='utf-8').rstrip().rpartition('\n')[2]
             raise PANError(f'{model}: the training failed, see {log}, which ends with: {end}')
-        row = self._row(model, json.loads(record.read_text(encoding='utf-8')))
-        row.update(
-            # The time of a training that was killed before is not known.
-            minutes='' if resumed else round((_spent() - begun) / 60, 1),
-            command=shlex.join(['python', *command[1:]]),
-        )
+        # The time of a training that was killed before is not known.
+        minutes = '' if resumed else round((_spent() - begun) / 60, 1)
+        row = dict(self._row(model), minutes=minutes, command=shlex.join(['python', *command[1:]]))
         rows = [*self.rows, row]
-        with atomic_write(self.out / ROWS) as part, open(part, 'w', newline='') as file:
+        with atomic_write(self.out / 'compare.csv') as part, open(part, 'w', newline='') as file:
             writer = csv.DictWriter(file, row)
             writer.writeheader()
             writer.writerows(rows)
         return row
 
-    def _row(self, model, verdict):
+    def _row(self, model):
+        verdict = json.loads((self.out / model / 'verdict.json').read_text(encoding='utf-8'))
         hits, total = (sum(a == b for a, b in verdict['val']), len(verdict['val']))
         low, high = binomtest(hits, total).proportion_ci(method='wilson')
+        shares = dict(
+            training=verdict['train_accuracy'],
+            validation=verdict['val_accuracy'],
+            low=low,
+            high=high,
+        )
         return dict(
             model=model,
             pixels=Config.fromfile(self.out / f'{model}.py').size,
             steps=verdict['iterations'],
             loss=round(verdict['loss'], 3),
-            training=round(100 * verdict['train_accuracy'], 1),
-            validation=round(100 * verdict['val_accuracy'], 1),
-            low=round(100 * low, 1),
-            high=round(100 * high, 1),
+            **{name: round(100 * share, 1) for name, share in shares.items()},
             videos=total,
             seed=self.seed,
             verdict=verdict['verdict'],
@@ -141,20 +129,17 @@ class Comparison:
         from matplotlib.figure import Figure
 
         rows = sorted(self.rows, key=lambda row: float(row['validation']))
+        names = [row['model'] for row in rows]
+        value, low, high = ([float(r[key]) for r in rows] for key in ('validation', 'low', 'high'))
         figure = Figure(figsize=(7, 1 + 0.45 * len(rows)), layout='constrained')
         axes = figure.subplots()
-        for place, row in enumerate(rows):
-            value, low, high = (float(row[key]) for key in ('validation', 'low', 'high'))
-            axes.plot([low, high], [place, place], color='#8aa4c8', linewidth=3)
-            axes.plot(value, place, 'o', color='#1f4e8c', markersize=8)
-        guess = 100 * max(map(self.videos.labels.count, set(self.videos.labels)))
-        axes.axvline(guess / len(self.videos.labels), color='gray', linestyle=':', label='chance')
-        axes.set(
-            yticks=range(len(rows)),
-            yticklabels=[row['model'] for row in rows],
-            xlim=(0, 100),
-            xlabel=f'validation accuracy, % of {rows[0]["videos"]} videos; 95 % intervals',
-        )
+        axes.hlines(names, low, high, color='#8aa4c8', linewidth=3)
+        axes.plot(value, names, 'o', color='#1f4e8c', markersize=8)
+        ((_, most),) = Counter(self.videos.labels).most_common(1)
+        guess = 100 * most / len(self.videos.labels)
+        axes.axvline(guess, color='gray', linestyle=':', label='chance')
+        label = f'validation accuracy, % of {rows[0]["videos"]} videos; 95 % intervals'
+        axes.set(xlim=(0, 100), xlabel=label)
         axes.legend(frameon=False, loc='lower right')
         path = self.out / 'compare.png'
         with atomic_write(path) as part:

@@ -9,10 +9,7 @@ from pan_mm.ops.cpu import has_bfloat16_units
 
 
 def multiplies_bfloat16() -> bool:
-    """Tell whether the GPU or, without one, the processor multiplies bfloat16 itself.
-
-    Others emulate it, many times slower than float32.
-    """
+    """Tell whether the GPU or, without one, the processor does not emulate bfloat16."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return has_bfloat16_units()
@@ -21,8 +18,7 @@ def multiplies_bfloat16() -> bool:
 def without_slow_half(cfg: Config) -> Optional[str]:
     """Let a config train in float32, in place, if it asks for bfloat16 that is only emulated here.
 
-    Returns:
-        str, optional: What was done, for the log.
+    Returns words for the log where it does.
     """
     wrapper = cfg.get('optim_wrapper') or {}
     if not str(wrapper.get('type')).endswith('AmpOptimWrapper') or multiplies_bfloat16():

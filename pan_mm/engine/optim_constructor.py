@@ -43,23 +43,19 @@ class PANOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         paramwise_cfg (dict, optional): May hold ``custom_keys``, and nothing else.
 
     Raises:
-        ValueError: If there is no ``lr`` to multiply, or ``paramwise_cfg`` holds something else.
+        ValueError: If there is no ``lr``, or ``paramwise_cfg`` holds something else.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: Optional[dict] = None) -> None:
         # MMEngine skips add_params when paramwise_cfg is empty.
         super().__init__(optim_wrapper_cfg, paramwise_cfg or dict(custom_keys={}))
-        unknown = sorted(set(self.paramwise_cfg) - {'custom_keys'})
-        if unknown:
+        if unknown := sorted(set(self.paramwise_cfg) - {'custom_keys'}):
             raise ValueError(
                 f'paramwise_cfg of PANOptimWrapperConstructor takes only custom_keys, got '
                 f'{", ".join(unknown)}; the recipe sets the multipliers of layers'
             )
         if self.base_lr is None:
-            raise ValueError(
-                'PANOptimWrapperConstructor multiplies lr, but the optimizer has none; set '
-                'optim_wrapper.optimizer.lr'
-            )
+            raise ValueError('PANOptimWrapperConstructor multiplies lr; set it in the optimizer')
 
     def add_params(self, params: list, module: nn.Module, **kwargs) -> None:
         """Append a group for each trainable parameter of ``module`` to ``params``."""

@@ -3,7 +3,6 @@
 import re
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -13,20 +12,14 @@ from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner.amp import autocast
 
 from pan_mm.config.find import without
 from pan_mm.config.scale import apply_scale
 from pan_mm.datasets.checks import read_lines
-from pan_mm.datasets.file_lists import (
-    FrameNames,
-    Video,
-    frame_names,
-    read_label_map,
-    write_lines,
-)
+from pan_mm.datasets.file_lists import FrameNames, Video, frame_names, read_label_map
 from pan_mm.engine.half import multiplies_bfloat16
-from pan_mm.utils.errors import ConfigError, DataError
+from pan_mm.utils.errors import DataError
+from pan_mm.utils.files import write_text
 
 # Configs for own videos by the names that users give; the first is the default. ResNet-18 is
 # trained from scratch, Lite0 is EfficientNet-Lite0 from ImageNet weights.
@@ -55,37 +48,22 @@ SIDES = re.compile(
 
 
 class OwnVideos(NamedTuple):
-    """Videos and their lists ``train.txt`` and ``val.txt``.
+    """Videos and their lists ``train.txt`` and ``val.txt``."""
 
-    Args:
-        folder (Path): Holds videos and lists.
-        classes (list[str]): Names in the order of the labels.
-        labels (list[int]): Label of each training video.
-        delimiter (str): Between the fields of a line of the lists.
-        frames (FrameNames, optional): Names of the frames, where a video is a folder of them.
-    """
-
-    folder: Path
-    classes: list
-    labels: list
-    delimiter: str = ' '
-    frames: Optional[FrameNames] = None
+    folder: Path  # of videos and lists
+    classes: list  # names in the order of the labels
+    labels: list  # of each training video
+    delimiter: str = ' '  # between the fields of a line of the lists
+    frames: Optional[FrameNames] = None  # where a video is a folder of them
 
 
 class Schedule(NamedTuple):
-    """Size of the frames and length of a training.
+    """Size of the frames and length of a training."""
 
-    Args:
-        size (int): Height and width, pixels.
-        epochs (int): Length of the training.
-        steps (int): Iterations in all, each of ``BATCH`` videos, or of all if there are fewer.
-        seconds (float): Time of a step, of one core or of the GPU.
-    """
-
-    size: int
+    size: int  # height and width, pixels
     epochs: int
-    steps: int
-    seconds: float
+    steps: int  # in all, each of BATCH videos, or of all if there are fewer
+    seconds: float  # of a step, of one core or of the GPU
 
     @property
     def cost(self) -> str:
@@ -113,11 +91,9 @@ def read_own_videos(folder: Path) -> OwnVideos:
 
 def sided(classes: Sequence) -> list:
     """Names of the classes whose mirror image shows another class, such as 'turnLeft'."""
-    return [name for name in classes if SIDES.search(_words(name))]
-
-
-def _words(name):
-    return re.sub(r'[\W_]+', ' ', re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', name)).lower()
+    # camelCase and snake_case fall apart into words.
+    words = {name: re.sub(r'(?<=[a-z])(?=[A-Z])|[\W_]+', ' ', name).lower() for name in classes}
+    return [name for name in classes if SIDES.search(words[name])]
 
 
 def write_config(
@@ -138,36 +114,22 @@ def write_config(
         model (str): A name of ``OWN_MODELS``.
         videos (OwnVideos): To train on.
         minutes (float): Time of the training in minutes of one core, or of the GPU.
-        size (int, optional): Height and width of the frames. Defaults to the largest within the
-            budget.
+        size (int, optional): Height and width of the frames, instead of these.
         flip (bool): Whether a mirror image shows the same class.
-
-    Returns:
-        Schedule: The schedule in the config.
-
-    Raises:
-        ConfigError: If there is no such model.
     """
-    if model not in OWN_MODELS:
-        raise ConfigError(f'{model}: no such model; there are {", ".join(OWN_MODELS)}')
     with tempfile.TemporaryDirectory() as temporary:
-        draft = Path(temporary, path.name)
-        shortest = Schedule(size or SIZES[-1], 1, 1, 0.0)
-        write_lines(draft, _lines(draft, model, videos, shortest, flip))
-        schedule = _schedule(draft, len(videos.labels), minutes, size)
-    write_lines(path, _lines(path, model, videos, schedule, flip))
-    return schedule
-
-
-def _schedule(config, clips, minutes, size):
-    cost = seconds_per_step(config, size or SIZES[-1])
+        draft, shortest = Path(temporary, path.name), Schedule(size or SIZES[-1], 1, 1, 0.0)
+        write_text(draft, _config(draft, model, videos, shortest, flip))
+        cost = seconds_per_step(draft, shortest.size)
     # Work is in proportion to the pixels.
     costs = {size: cost} if size else {px: cost * (px / SIZES[-1]) ** 2 for px in SIZES}
     size = next((px for px in costs if 60 * minutes >= STEPS * costs[px]), min(costs))
-    steps_per_epoch = max(clips // BATCH, 1)
+    steps_per_epoch = max(len(videos.labels) // BATCH, 1)
     most = max(MOST['steps'], MOST['epochs'] * steps_per_epoch)
     epochs = max(round(min(60 * minutes / costs[size], most) / steps_per_epoch), 1)
-    return Schedule(size, epochs, epochs * steps_per_epoch, costs[size])
+    schedule = Schedule(size, epochs, epochs * steps_per_epoch, costs[size])
+    write_text(path, _config(path, model, videos, schedule, flip))
+    return schedule
 
 
 def seconds_per_step(config: Path, size: int, steps: int = 2) -> float:
@@ -179,7 +141,7 @@ def seconds_per_step(config: Path, size: int, steps: int = 2) -> float:
         steps (int): Are measured after one that is not.
 
     Returns:
-        float: Seconds of processor time, added over cores and workers; on a GPU, seconds.
+        float: Seconds of processor time; on a GPU, seconds.
     """
     cfg = Config.fromfile(config)
     cfg.size = size
@@ -187,6 +149,7 @@ def seconds_per_step(config: Path, size: int, steps: int = 2) -> float:
     init_default_scope(cfg.default_scope)
     gpu = torch.cuda.is_available()
     clock, device = (time.perf_counter, 'cuda') if gpu else (time.process_time, 'cpu')
+    half = cfg.optim_wrapper.type == 'AmpOptimWrapper'
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     with torch.random.fork_rng():
         model = MODELS.build(without(cfg.model, ('pretrained', 'weights'))).to(device).train()
@@ -195,7 +158,7 @@ def seconds_per_step(config: Path, size: int, steps: int = 2) -> float:
                 begun = clock()
             batch = [dataset[i % len(dataset)] for i in range(cfg.train_dataloader.batch_size)]
             data = model.data_preprocessor(pseudo_collate(batch), training=True)
-            with autocast(device_type=device, dtype=torch.bfloat16, enabled=_is_half(cfg)):
+            with torch.autocast(device, torch.bfloat16, enabled=half):
                 loss, log = model.parse_losses(model(**data, mode='loss'))
             loss.backward()
             log['loss'].item()  # waits for the GPU
@@ -203,55 +166,62 @@ def seconds_per_step(config: Path, size: int, steps: int = 2) -> float:
     return (clock() - begun) / steps
 
 
-def _is_half(cfg):
-    return str(cfg.optim_wrapper.get('type')).endswith('AmpOptimWrapper')
+CONFIG = """\
+# Written by tools/data/build_list.py; yours to change.
+_base_ = 'pan_mm::recognition/{base}.py'
+{edits}
+_base_.param_scheduler[0].end = {warm_up}  # warm-up
+_base_.param_scheduler[1].update(end={epochs}, T_max={epochs})
+
+size = {size}  # height and width of the frames
+# {steps} steps, {cost} where it was written
+train_cfg = dict(max_epochs={epochs}, val_interval={interval})
+default_hooks = dict(checkpoint=dict(interval={interval}))
+classes = [
+    {classes},
+]
+model = dict(cls_head=dict(num_classes=len(classes)))
+dataset = dict(
+    {dataset},
+    metainfo=dict(classes=classes),
+)
+train_dataloader = dict(
+    batch_size={batch_size},
+    drop_last=True,
+    sampler=dict(type={sampler!r}),
+    dataset=dict(pipeline=_base_.train_dataloader.dataset.pipeline, **dataset),
+)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = val_dataloader
+"""
+HALF = "optim_wrapper = dict(type='AmpOptimWrapper', dtype='bfloat16')\n"
 
 
-def _lines(path, model, videos, schedule, flip):
-    """Lines of the config."""
-    counts = Counter(videos.labels)
-    few, many = (pick(counts[i] for i in range(len(videos.classes))) for pick in (min, max))
-    interval = max(schedule.epochs // VALIDATIONS, 1)
+def _config(path, model, videos, schedule, flip):
+    """Text of the config."""
+    counts = [videos.labels.count(label) for label in range(len(videos.classes))]
     folder = videos.folder.resolve()
     root = '{{ fileDirname }}' if path.resolve().parent == folder else str(folder)
-    dataset = [f'data_root={root!r}', 'metainfo=dict(classes=classes)']
-    if videos.delimiter != ' ':
-        dataset.append(f'delimiter={videos.delimiter!r}')
+    dataset, edits = dict(data_root=root, delimiter=videos.delimiter), []
     if videos.frames:
-        dataset += [f'{key}={value!r}' for key, value in videos.frames._asdict().items()]
-    yield '# Written by tools/data/build_list.py; yours to change.'
-    yield f"_base_ = 'pan_mm::recognition/{OWN_MODELS[model]}.py'"
-    yield ''
-    if videos.frames:
-        yield 'from pan_mm.config.pipelines import read_frames'
-        yield ''
-        yield 'read_frames(_base_)'
-    if not flip:
-        yield 'from pan_mm.config.pipelines import set_arguments'
-        yield ''
-        yield "set_arguments(_base_, 'Flip', flip_ratio=0)  # a mirror image shows another class"
-    yield f'_base_.param_scheduler[0].end = {max(schedule.epochs // WARM_UP, 1)}  # warm-up'
-    yield f'_base_.param_scheduler[1].update(end={schedule.epochs}, T_max={schedule.epochs})'
-    yield ''
-    yield f'size = {schedule.size}  # height and width of the frames'
-    yield f'# {schedule.steps} steps, {schedule.cost} where it was written'
-    yield f'train_cfg = dict(max_epochs={schedule.epochs}, val_interval={interval})'
-    yield f'default_hooks = dict(checkpoint=dict(interval={interval}))'
-    yield 'classes = ['
-    yield from (f'    {name!r},' for name in videos.classes)
-    yield ']'
-    yield 'model = dict(cls_head=dict(num_classes=len(classes)))'
-    yield 'dataset = dict('
-    yield from (f'    {each},' for each in dataset)
-    yield ')'
-    yield 'train_dataloader = dict('
-    yield f'    batch_size={min(BATCH, len(videos.labels))},'
-    yield '    drop_last=True,'
-    if many > RATIO * few:
-        yield "    sampler=dict(type='ClassBalancedSampler'),"
-    yield '    dataset=dict(pipeline=_base_.train_dataloader.dataset.pipeline, **dataset),'
-    yield ')'
-    yield 'val_dataloader = dict(dataset=dataset)'
-    yield 'test_dataloader = val_dataloader'
-    if multiplies_bfloat16():
-        yield "optim_wrapper = dict(type='AmpOptimWrapper', dtype='bfloat16')"
+        dataset.update(videos.frames._asdict())
+        edits.append('read_frames(_base_)')
+    if not flip:  # a mirror image shows another class
+        edits.append("set_arguments(_base_, 'Flip', flip_ratio=0)")
+    if edits:
+        edits.insert(0, '\nfrom pan_mm.config.pipelines import read_frames, set_arguments\n')
+    text = CONFIG.format(
+        base=OWN_MODELS[model],
+        edits='\n'.join(edits),
+        warm_up=max(schedule.epochs // WARM_UP, 1),
+        epochs=schedule.epochs,
+        size=schedule.size,
+        steps=schedule.steps,
+        cost=schedule.cost,
+        interval=max(schedule.epochs // VALIDATIONS, 1),
+        classes=',\n    '.join(map(repr, videos.classes)),
+        dataset=',\n    '.join(f'{key}={value!r}' for key, value in dataset.items()),
+        batch_size=min(BATCH, len(videos.labels)),
+        sampler='ClassBalancedSampler' if max(counts) > RATIO * min(counts) else 'DefaultSampler',
+    )
+    return text + HALF if multiplies_bfloat16() else text

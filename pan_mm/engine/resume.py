@@ -9,7 +9,7 @@ MOVING = {'last_step', '_global_step', '_last_value'}  # of a scheduler, as it s
 
 
 class ConfiguredSettings:
-    """Optimizer settings and schedules as the config has them, taken before a checkpoint is loaded.
+    """Optimizer settings and schedules of the config, taken before a checkpoint is loaded.
 
     MMEngine's ``Runner.resume`` restores the checkpoint's, so that a longer schedule or another
     learning rate in the config has no effect.
@@ -30,11 +30,12 @@ class ConfiguredSettings:
         Returns:
             list[str]: What differed from the checkpoint, each with both values.
         """
+        scheduled = {scheduler.param_name for scheduler in self.schedulers}
         changes = [
             f'{key}: {group.get(key)} is now {value}'
             for group, own in zip(optimizer.param_groups, self.groups)
             for key, value in own.items()
-            if key not in self._scheduled and group.get(key) != value
+            if key not in scheduled and group.get(key) != value
         ]
         for scheduler, own in zip(self.schedulers, self.states):
             changes += [
@@ -46,10 +47,6 @@ class ConfiguredSettings:
             self._replay(optimizer)
         return list(dict.fromkeys(changes))
 
-    @property
-    def _scheduled(self):
-        return {scheduler.param_name for scheduler in self.schedulers}
-
     def _replay(self, optimizer):
         steps = [scheduler._global_step for scheduler in self.schedulers]
         for group, own in zip(optimizer.param_groups, self.groups):
@@ -57,7 +54,7 @@ class ConfiguredSettings:
         for scheduler, own in zip(self.schedulers, self.states):
             scheduler.load_state_dict(copy.deepcopy(own))
         optimizer._global_step = max(steps, default=0)  # else each schedule warns of it
-        for step in range(max(steps, default=0)):
+        for step in range(max(steps, default=0)):  # in turns: each changes the value of the others
             for scheduler, last in zip(self.schedulers, steps):
                 if step < last:
                     scheduler.step()

@@ -12,31 +12,20 @@ PAIR = 0.75  # accuracy within two classes, below which they count as mixed up
 
 
 class Fit(NamedTuple):
-    """Predictions and counts at the end of a training.
+    """Predictions and counts at the end of a training."""
 
-    Args:
-        classes (list[str]): Names in the order of the labels.
-        counts (list[int]): Training videos of each class.
-        train (list[tuple[int, int]]): Label and predicted label of training videos, perhaps not of
-            all, prepared as in a test.
-        val (list[tuple[int, int]]): The same of all validation videos; may be empty.
-        loss (float): Mean of the last epoch.
-        epochs (int): Length of the training.
-        flips (bool): Whether it has seen mirror images.
-    """
-
-    classes: list
-    counts: list
-    train: list
-    val: list
-    loss: float
+    classes: list  # names in the order of the labels
+    counts: list  # training videos of each class
+    train: list  # (label, predicted label) of training videos, prepared as in a test
+    val: list  # the same of the validation videos
+    loss: float  # mean of the last epoch
     epochs: int
-    flips: bool
+    flips: bool  # whether it has seen mirror images
 
 
 def accuracy(pairs: Sequence) -> float:
-    """Share of the pairs whose label is the predicted one; NaN without any."""
-    return sum(label == predicted for label, predicted in pairs) / len(pairs) if pairs else math.nan
+    """Share of the pairs whose label is the predicted one."""
+    return sum(label == predicted for label, predicted in pairs) / len(pairs)
 
 
 def chance(pairs: Sequence) -> float:
@@ -47,9 +36,9 @@ def chance(pairs: Sequence) -> float:
 def mixed_up(fit: Fit) -> Optional[tuple]:
     """The two classes that take each other's training videos most; None if none do.
 
-    Two classes are mixed up if most mistakes of both are the other's name, and of their videos too
-    few are right, although the remaining classes are learned. With two classes,
-    this looks like a training that is too short; mirror images make it likely.
+    They take each other's names, and too few of their videos are right, although the remaining
+    classes are learned. Where there are only two, a training that is too short looks the same, and
+    mirror images decide.
     """
     table = Counter(fit.train)
     pairs = {}  # mistakes by pair
@@ -81,19 +70,13 @@ def advice(fit: Fit) -> str:
                 f'and epochs={4 * fit.epochs}, and look at the labels if that does not help'
             )
         return f'still learning: train on, with --resume and epochs={2 * fit.epochs}'
-    if not fit.val:
-        return 'the training videos are learned; a list for validation would tell more'
     if accuracy(fit.val) >= 0.9 * right:
         return 'fine: it recognizes the validation videos as well'
     few = [f'{c!r} ({n})' for c, n in zip(fit.classes, fit.counts) if n < FEW]
-    if few:
-        return (
-            f'too few videos of {", ".join(few)}: it knows them by heart; add videos of other '
-            'people and places'
-        )
+    reason = f'too few videos of {", ".join(few)}: ' if few else ''
     return (
-        'it knows the training videos by heart: add videos of other people and places, or make '
-        'the two lists more alike'
+        f'{reason}it knows the training videos by heart; add videos of other people and places, '
+        'or make the two lists more alike'
     )
 
 
@@ -103,18 +86,17 @@ def report(fit: Fit) -> str:
         f'{name} accuracy {100 * accuracy(pairs):.1f} % of {len(pairs)} videos, '
         f'chance {100 * chance(pairs):.1f} %'
         for name, pairs in (('training', fit.train), ('validation', fit.val))
-        if pairs
     ]
     guessing = math.log(len(fit.classes))
     lines.append(f'loss {fit.loss:.2f} in the last epoch, {guessing:.2f} where it guesses')
-    rows = [(name, n, *_right(fit, i)) for i, (name, n) in enumerate(zip(fit.classes, fit.counts))]
-    width = max(len(name) for name, *_ in rows)
+    width = max(map(len, fit.classes))
     lines.append(f'{"class":{width}}  videos  right in training  in validation')
-    lines += [f'{name:{width}}  {n:6}  {train:>17}  {val:>13}' for name, n, train, val in rows]
+    for label, (name, count) in enumerate(zip(fit.classes, fit.counts)):
+        train, val = (_right(pairs, label) for pairs in (fit.train, fit.val))
+        lines.append(f'{name:{width}}  {count:6}  {train:>17}  {val:>13}')
     return '\n'.join([*lines, f'Verdict: {advice(fit)}.'])
 
 
-def _right(fit, label):
-    for pairs in (fit.train, fit.val):
-        own = [each for each in pairs if each[0] == label]
-        yield f'{sum(a == b for a, b in own)}/{len(own)}'
+def _right(pairs, label):
+    predicted = [p for given, p in pairs if given == label]
+    return f'{predicted.count(label)}/{len(predicted)}'

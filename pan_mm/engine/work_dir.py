@@ -1,7 +1,5 @@
 """A work dir belongs to one training at a time."""
 
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +8,6 @@ from typing import Union
 from filelock import FileLock, Timeout
 
 from pan_mm.utils.errors import PANError
-from pan_mm.utils.files import write_text
-
-LOCK, OWNER = '.training.lock', '.training.owner'
 
 
 @contextmanager
@@ -20,22 +15,13 @@ def locked_work_dir(folder: Union[str, Path]) -> Iterator[None]:
     """Keep other trainings out of a work dir, whose checkpoints each would remove.
 
     Raises:
-        PANError: If another training is in it; names its process and host.
+        PANError: If another training is in it.
     """
-    owner = Path(folder, OWNER)
-    lock = FileLock(Path(folder, LOCK), timeout=0)
     try:
-        lock.acquire()
+        with FileLock(Path(folder, '.training.lock'), timeout=0):
+            yield
     except Timeout as error:
-        known = owner.read_text(encoding='utf-8') if owner.is_file() else 'another process'
         raise PANError(
-            f'{folder}: another training ({known}) is writing here; wait for its end, or give '
-            'another --work-dir'
+            f'{folder}: another training is writing here; wait for its end, or give another '
+            '--work-dir'
         ) from error
-    try:
-        owner.unlink(missing_ok=True)  # rather than follow a link
-        write_text(owner, f'process {os.getpid()} on {socket.gethostname()}')
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()

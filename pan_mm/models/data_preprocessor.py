@@ -6,7 +6,7 @@ import torch
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
 from mmaction.registry import MODELS
 
-from .backbone_2d import pixel_statistics, same_statistics
+from .backbone_2d import pixel_statistics
 
 
 @MODELS.register_module()
@@ -24,8 +24,7 @@ class PANDataPreprocessor(ActionDataPreprocessor):
         **kwargs: Its keyword arguments.
 
     Raises:
-        ValueError: If ``mean`` or ``std`` contradict ``mean_std_of``, or its library does not
-            say them.
+        ValueError: If ``mean`` or ``std`` is given too, or the library does not say them.
     """
 
     def __init__(self, *args, mean_std_of: Optional[str] = None, **kwargs) -> None:
@@ -33,12 +32,9 @@ class PANDataPreprocessor(ActionDataPreprocessor):
             statistics = pixel_statistics(mean_std_of)
             if statistics is None:
                 raise ValueError(f'{mean_std_of} does not say its mean and std; give both')
-            for name, own in zip(('mean', 'std'), statistics):
-                if not same_statistics(kwargs.setdefault(name, own), own):
-                    raise ValueError(
-                        f'{name}={list(kwargs[name])} contradicts mean_std_of={mean_std_of!r}, '
-                        f'which has {[round(value, 2) for value in own]}; give one of them'
-                    )
+            if not {'mean', 'std'}.isdisjoint(kwargs):
+                raise ValueError('mean_std_of takes the place of mean and std; give one of them')
+            kwargs.update(zip(('mean', 'std'), statistics))
         super().__init__(*args, **kwargs)
 
     def preprocess(self, inputs: list, data_samples: list, training: bool = False) -> tuple:

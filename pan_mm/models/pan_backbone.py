@@ -7,10 +7,8 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from .backbone_2d import build_backbone
-from .pretrained import load_pretrained
-from .stem import replace_stem
-from .weight_layouts import adapt_backbone, adapt_recognizer
+from .backbone_2d import build_backbone, replace_stem
+from .weight_layouts import adapt_loading, load_pretrained
 
 STREAMS = ('rgb', 'pa', 'lite')
 
@@ -74,8 +72,7 @@ class PANBackbone(BaseModule):
             in_channels = num_maps if stream == 'pa' else 3 + num_maps
         self.backbone, self.pretrained = build_backbone(backbone, num_segments)
         self.stem_name = replace_stem(self.backbone, in_channels)
-        adapt_backbone(self.backbone, self.stem_name, inflation if stream == 'lite' else 'mean')
-        adapt_recognizer(self)
+        adapt_loading(self, inflation if stream == 'lite' else 'mean')
 
     def init_weights(self) -> None:
         """Initialize from scratch, then load the 2D backbone's pretrained weights if given."""

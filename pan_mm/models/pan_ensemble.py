@@ -43,9 +43,8 @@ def stream_configs(model: dict) -> dict:
 class PANEnsemble(BaseModel):
     """Recognizes with several streams and fuses their logits.
 
-    The clip is decoded and normalized once; each stream sees the same frames. The fused logits
-    are the weighted mean of the streams' logits; views of a video are averaged afterwards.
-    With its base config, PAN_En is::
+    Each stream sees the same frames. The fused logits are the weighted mean of the streams'
+    logits; views of a video are averaged afterwards. PAN_En is::
 
         model = dict(
             type='PANEnsemble',
@@ -56,8 +55,8 @@ class PANEnsemble(BaseModel):
         )
 
     Weights come from one file of all streams, which ``tools/convert/merge_streams.py`` makes and
-    every tool of MMAction2 takes, or from ``checkpoint`` of each stream, for a model built in
-    Python. It is not trained: train each stream with its own config.
+    every tool of MMAction2 takes, or from ``checkpoint`` of each stream. It is not trained: train
+    each stream with its own config.
 
     The RGB stream sees the first frame of each segment of ``clip_len`` frames. Tested by itself
     with ``clip_len=1`` it gets frames up to ``clip_len - 1`` later; to fuse scores made so, use
@@ -76,8 +75,8 @@ class PANEnsemble(BaseModel):
         init_cfg (dict, optional): Initialization config of MMEngine.
 
     Raises:
-        ValueError: If there is no stream, a weight is negative or all are zero, the streams do
-            not take the same clips or tell the same classes, or a checkpoint does not fit.
+        ValueError: If there is no stream, a weight is negative or all are zero, or the streams do
+            not take the same clips or tell the same classes.
     """
 
     def __init__(
@@ -94,47 +93,27 @@ class PANEnsemble(BaseModel):
         configs = stream_configs(
             dict(streams=streams, backbone=backbone, cls_head=cls_head, test_cfg=test_cfg)
         )
-        self.streams = nn.ModuleDict()
-        for name, (cfg, _, _) in configs.items():
-            own = cfg.pop('data_preprocessor', None)
-            if own is not None and own != data_preprocessor:
-                raise ValueError(
-                    f'stream {name!r} has a data_preprocessor of its own; frames are preprocessed '
-                    'once, so set it only on PANEnsemble'
-                )
-            self.streams[name] = MODELS.build(cfg)
+        self.streams = nn.ModuleDict({n: MODELS.build(cfg) for n, (cfg, _, _) in configs.items()})
+        sizes = {
+            name: (each.backbone.clip_len, each.backbone.num_segments, each.cls_head.num_classes)
+            for name, each in self.streams.items()
+        }
+        if len(set(sizes.values())) > 1:
+            raise ValueError(
+                'the streams see one clip and are fused, but their clip_len, num_segments and '
+                f'num_classes differ: {sizes}'
+            )
         weights = {name: float(weight) for name, (_, weight, _) in configs.items()}
-        if min(weights.values()) < 0 or not 0 < sum(weights.values()) < float('inf'):
+        total = sum(weights.values())
+        if min(weights.values()) < 0 or not 0 < total < float('inf'):
             raise ValueError(f'weights must not be negative, nor all zero, got {weights}')
-        self.weights = {name: weight / sum(weights.values()) for name, weight in weights.items()}
-        self._check_agreement()
+        self.weights = {name: weight / total for name, weight in weights.items()}
         self.checkpoints = {name: path for name, (_, _, path) in configs.items() if path}
         self._load_streams()
 
-    def _check_agreement(self):
-        wanted = [
-            ('backbone', 'num_segments'),
-            ('backbone', 'clip_len'),
-            ('cls_head', 'num_classes'),
-            ('cls_head', 'average_clips'),
-        ]
-        for part, attribute in wanted:
-            values = {
-                name: getattr(getattr(recognizer, part), attribute, None)
-                for name, recognizer in self.streams.items()
-            }
-            if len(set(values.values())) > 1:
-                raise ValueError(
-                    f'the streams see one clip and are fused, but their {part}.{attribute} '
-                    f'differ: {values}'
-                )
-
     def _load_streams(self):
         for name, path in self.checkpoints.items():
-            try:
-                load_checkpoint(self.streams[name], path, map_location='cpu', strict=True)
-            except (ValueError, RuntimeError) as error:
-                raise ValueError(f'stream {name!r} does not load from {path}: {error}') from error
+            load_checkpoint(self.streams[name], path, map_location='cpu', strict=True)
 
     def init_weights(self) -> None:
         """Initialize; streams with a checkpoint load it."""
@@ -142,15 +121,11 @@ class PANEnsemble(BaseModel):
         self._load_streams()
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        missing = [
-            name
-            for name in self.streams
-            if not any(key.startswith(f'{prefix}streams.{name}.') for key in state_dict)
-        ]
-        if missing:
+        held = {key[len(prefix) :].split('.')[1] for key in state_dict if '.' in key}
+        if missing := self.streams.keys() - held:
             raise ValueError(
-                f'the checkpoint has no weights of the stream(s) {", ".join(missing)}; join the '
-                "streams' checkpoints with tools/convert/merge_streams.py"
+                f'the checkpoint has no weights of the stream(s) {", ".join(sorted(missing))}; '
+                "join the streams' checkpoints with tools/convert/merge_streams.py"
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
@@ -195,18 +170,12 @@ class PANEnsemble(BaseModel):
     ):
         """Recognize, as ``Recognizer2D`` does.
 
-        Args:
-            inputs (Tensor): Normalized frames, shape (N, views·T·m, 3, H, W).
-            data_samples (list[ActionDataSample], optional): One per video; 'predict' fills them.
-            mode (str): 'tensor' or 'predict'. Defaults to 'tensor'.
-
         Returns:
-            Tensor | list[ActionDataSample]: Logits of shape (N·views, num_classes) for 'tensor',
-            the data samples with scores for 'predict'.
+            Tensor | list[ActionDataSample]: Logits of shape (N·views, num_classes) for the mode
+            'tensor', the data samples with scores for 'predict'.
 
         Raises:
-            NotImplementedError: If ``mode`` is 'loss'.
-            ValueError: If ``mode`` is another one.
+            NotImplementedError: If ``mode`` is another one.
         """
         if mode == 'tensor':
             return self.extract_feat(inputs, **kwargs)[0]
@@ -214,8 +183,6 @@ class PANEnsemble(BaseModel):
             logits, _ = self.extract_feat(inputs, test_mode=True)
             head = next(iter(self.streams.values())).cls_head
             return head.predict_by_feat(logits, data_samples)
-        if mode == 'loss':
-            raise NotImplementedError(
-                'PANEnsemble is not trained as one; train each stream with its own config'
-            )
-        raise ValueError(f"mode must be 'tensor', 'predict' or 'loss', got {mode!r}")
+        raise NotImplementedError(
+            f'PANEnsemble has no mode {mode!r}: train each stream with its own config'
+        )

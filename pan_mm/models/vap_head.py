@@ -4,7 +4,6 @@ from typing import Optional
 
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
-from mmaction.utils import SampleList
 from torch import Tensor, nn
 
 
@@ -71,22 +70,3 @@ class VAPHead(BaseHead):
         x = x.mean(dim=(2, 3)).unflatten(0, (-1, self.num_segments))  # (N, T, C)
         x = self.aggregation(x)  # (N, C)
         return self.fc_cls(self.dropout(x)).float()  # (N, num_classes)
-
-    def loss_by_feat(self, cls_scores: Tensor, data_samples: SampleList) -> dict:
-        """Loss and accuracies of logits (N, num_classes); the batch size is checked first."""
-        self._check_batch(len(cls_scores) == len(data_samples), cls_scores, data_samples)
-        return super().loss_by_feat(cls_scores, data_samples)
-
-    def predict_by_feat(self, cls_scores: Tensor, data_samples: SampleList) -> SampleList:
-        """Scores of each video from logits (N·views, num_classes)."""
-        self._check_batch(len(cls_scores) % len(data_samples) == 0, cls_scores, data_samples)
-        return super().predict_by_feat(cls_scores, data_samples)
-
-    def _check_batch(self, fits, cls_scores, data_samples):
-        if not fits:
-            raise ValueError(
-                f'{len(data_samples)} videos gave {len(cls_scores)} clips of {self.num_segments} '
-                'segments; set num_segments of the head to the number of feature maps that the '
-                'backbone makes of a clip, and clip_len and num_clips of the sampler to those of '
-                'the model'
-            )

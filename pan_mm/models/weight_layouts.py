@@ -1,6 +1,6 @@
 """Weights of other layouts, on their way into a PAN.
 
-:class:`PANBackbone` adapts what it finds in a checkpoint, from the outside in:
+A :class:`PANBackbone` adapts what it is given, from the outside in:
 
 1. The recognizer: a plain 2D recognizer (TSN, TSM) has at ``backbone.`` what a PAN has at
    ``backbone.backbone.``; the checkpoint of another stream is refused.
@@ -10,56 +10,22 @@
 
 import functools
 import re
+from collections.abc import Callable
+from typing import Union
 
 import torch
+from mmengine.runner.checkpoint import CheckpointLoader, load_state_dict
 from torch import Tensor, nn
 
 INFLATIONS = ('mean', 'keep-rgb', 'zero-motion')
 RECOGNIZER = "give a recognizer's checkpoint as load_from, or in init_cfg with prefix='backbone'"
 
 
-def adapt_recognizer(pan: nn.Module) -> None:
-    """Let a ``PANBackbone`` load plain 2D recognizers, and refuse other streams."""
-    pan._register_load_state_dict_pre_hook(_adapt_recognizer, with_module=True)
-
-
-def _adapt_recognizer(pan, state_dict, prefix, *args):
-    if not prefix and any(key.startswith('cls_head.') for key in state_dict):
-        raise ValueError(f'the checkpoint holds a whole recognizer, not a backbone; {RECOGNIZER}')
-    own = [key for key in state_dict if key.startswith(prefix)]
-    if any(key.startswith(f'{prefix}backbone.') for key in own):
-        _check_stream(pan, {key[len(prefix) :]: state_dict[key] for key in own})
-    else:
-        for key in own:
-            state_dict[f'{prefix}backbone.{key[len(prefix) :]}'] = state_dict.pop(key)
-
-
-def _check_stream(pan, theirs):
-    """Refuse the checkpoint of another stream, which MMEngine would load partially."""
-
-    stem = torchvision_name(f'backbone.{pan.stem_name}.weight')
-
-    def describe(state):
-        weight = next((state[key] for key in state if torchvision_name(key) == stem), None)
-        has_pa = any(key.startswith('persistence.') for key in state)
-        return weight is not None and (
-            f'takes {weight.shape[1]} channels, {"with" if has_pa else "without"} PA filters'
-        )
-
-    found, wanted = describe(theirs), describe(pan.state_dict())
-    if found and found != wanted:
-        raise ValueError(
-            f'the checkpoint is of another PAN stream: its first convolution {found}, but stream '
-            f'{pan.stream!r} with clip_len={pan.clip_len} {wanted}'
-        )
-
-
-def adapt_backbone(module: nn.Module, stem_name: str, inflation: str = 'mean') -> None:
-    """Let a 2D backbone load parameters of other names, and its stem those for RGB, inflated.
+def adapt_loading(pan: nn.Module, inflation: str = 'mean') -> None:
+    """Let a ``PANBackbone`` load these layouts, and refuse other streams.
 
     Args:
-        module (nn.Module): The 2D backbone.
-        stem_name (str): Its first convolution.
+        pan (nn.Module): Has a 2D ``backbone`` and the name of its first convolution, ``stem_name``.
         inflation (str): As for :func:`inflate`.
 
     Raises:
@@ -67,9 +33,38 @@ def adapt_backbone(module: nn.Module, stem_name: str, inflation: str = 'mean') -
     """
     if inflation not in INFLATIONS:
         raise ValueError(f'inflation must be one of {", ".join(INFLATIONS)}, got {inflation!r}')
-    module._register_load_state_dict_pre_hook(_rename, with_module=True)
-    hook = functools.partial(_inflate_loaded, inflation)
-    module.get_submodule(stem_name)._register_load_state_dict_pre_hook(hook, with_module=True)
+    stem = pan.backbone.get_submodule(pan.stem_name)
+    inflate_stem = functools.partial(_inflate_loaded, inflation)
+    hooks = (pan, _adapt_recognizer), (pan.backbone, _rename), (stem, inflate_stem)
+    for module, hook in hooks:
+        module._register_load_state_dict_pre_hook(hook, with_module=True)
+
+
+def _adapt_recognizer(pan, state_dict, prefix, *args):
+    if not prefix and any(key.startswith('cls_head.') for key in state_dict):
+        raise ValueError(f'the checkpoint holds a whole recognizer, not a backbone; {RECOGNIZER}')
+    own = [key for key in state_dict if key.startswith(prefix)]
+    if not any(key.startswith(f'{prefix}backbone.') for key in own):
+        for key in own:
+            state_dict[f'{prefix}backbone.{key[len(prefix) :]}'] = state_dict.pop(key)
+        return
+    # MMEngine would load a part of the checkpoint of another stream.
+    found = _describe(pan, {key[len(prefix) :]: state_dict[key] for key in own})
+    wanted = _describe(pan, pan.state_dict())
+    if found and found != wanted:
+        raise ValueError(
+            f'the checkpoint is of another PAN stream: its first convolution {found}, but stream '
+            f'{pan.stream!r} with clip_len={pan.clip_len} {wanted}'
+        )
+
+
+def _describe(pan, state):
+    stem = torchvision_name(f'backbone.{pan.stem_name}.weight')
+    weight = next((state[key] for key in state if torchvision_name(key) == stem), None)
+    has_pa = any(key.startswith('persistence.') for key in state)
+    return weight is not None and (
+        f'takes {weight.shape[1]} channels, {"with" if has_pa else "without"} PA filters'
+    )
 
 
 def torchvision_name(name: str) -> str:
@@ -137,3 +132,51 @@ def _inflate_loaded(inflation, module, state_dict, prefix, *args):
     weight = state_dict.get(f'{prefix}weight')
     if weight is not None and weight.shape[1] == 3:
         state_dict[f'{prefix}weight'] = inflate(weight, module.in_channels, inflation)
+
+
+def load_pretrained(module: nn.Module, source: Union[str, Callable]) -> None:
+    """Load weights into a 2D backbone of a ``PANBackbone``.
+
+    Args:
+        module (nn.Module): The 2D backbone.
+        source (str | Callable): Path or address of a checkpoint or a ``.safetensors`` file,
+            ``'pip://efficientnet-lite0'``, or what returns a state dict.
+
+    Raises:
+        ValueError: If the weights belong to another network: MMEngine would load those that fit.
+    """
+    if callable(source):
+        state, source = source(), 'the file'
+    else:
+        state = CheckpointLoader.load_checkpoint(source, 'cpu', logger='current')
+        state = state.get('state_dict', state)
+    state = {torchvision_name(key.removeprefix('module.')): value for key, value in state.items()}
+    own = {torchvision_name(key): value for key, value in module.state_dict().items()}
+    if not own.keys() & state.keys():
+        raise ValueError(f'{source} has no weights of {type(module).__name__}; {RECOGNIZER}')
+    # Heads and added modules differ in kind; a mere difference in count means another depth.
+    kinds = _kinds(own) & _kinds(state)
+    other = [
+        key
+        for key in {**own, **state}
+        if kinds & _kinds([key]) and not _fits(own.get(key), state.get(key))
+    ]
+    if other:
+        raise ValueError(
+            f'{source} is of another network than this {type(module).__name__}: {len(other)} '
+            f'parameters differ, such as {other[0]}'
+        )
+    fitting = {key: value for key, value in state.items() if key in own}
+    load_state_dict(module, fitting, strict=False, logger='current')
+
+
+def _kinds(names):
+    return {re.sub(r'\d+', '#', name) for name in names if 'num_batches_tracked' not in name}
+
+
+def _fits(own, given):
+    if own is None or given is None:
+        return False
+    if given.ndim == 4 and given.shape[1] == 3:  # the stem is inflated
+        return own[:, 0].shape == given[:, 0].shape
+    return own.shape == given.shape

@@ -4,14 +4,11 @@ A convolution from 3 to 8 channels leaves most of a vector unit idle. In channel
 neighboring columns of 3 channels *are* one column of 6 (a view, no copy), and two neighboring
 outputs of K filters are one output of 2K; only the filters have to be rewritten, as 2K filters of
 size k × (k + 1) / 2 over 2C channels. They hold (k + 1) / k as many products, and oneDNN runs
-them near its best rate. Among the foldings tried (1 to 6 columns by 1 to 6 rows, either memory
-format, and the plain convolution) this one was the fastest and the only one without shuffles.
+them near its best rate.
 
 Large frames are taken pair by pair and their features in bands of rows, small ones several pairs
-together, since threads meet after each operator. So few features are held at any time, in backward
-either, which computes them again.
-The sum of squares is a product with a vector of ones: PyTorch's norms over a short dimension are
-several times slower than the convolution itself.
+together, since threads meet after each operator. The sum of squares is a product with a vector of
+ones: PyTorch's norms over a short dimension are several times slower than the convolution itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,8 +21,8 @@ from torch import Tensor
 from .raw_frames import fold_std
 
 # Pixels of a band: 2 ** 16 pixels of 8 float32 features are 2 MiB; smaller bands gain nothing.
-# Several threads get bands of 8 times as many: they meet after each operator, and on a machine with
-# other work each such meeting waits for a thread that is not running. Larger bands exceed caches.
+# Several threads get bands of 8 times as many: on a machine with other work each meeting waits for
+# a thread that is not running.
 BAND_PIXELS = 2**16
 
 
@@ -94,6 +91,7 @@ def backward(
     grad_frames = torch.zeros(frames.shape, dtype=accumulate) if needs_frames else None
     for samples, steps, differences in _blocks(frames, weight):
         grad_differences = torch.zeros_like(differences) if needs_frames else None
+        columns = differences.shape[-1] - size // 2
         for rows in _bands(height, width):
             features = _features(differences, folded, rows, eps)  # (h·W, K)
             maps = torch.mv(features * features, ones).sqrt_()
@@ -102,20 +100,11 @@ def backward(
             grad_features = features.mul_(scale[:, None]).to(weight.dtype)
             seen = _seen_by(rows, size)
             grad_seen, grad_band, _ = torch.ops.aten.convolution_backward(
-                grad_features.view(
-                    len(differences), -1, differences.shape[-1] - size // 2, 2 * num_filters
-                ).permute(0, 3, 1, 2),
-                differences[:, :, seen],
-                folded,
-                None,
-                [1, 1],
-                [0, 0],
-                [1, 1],
-                False,
-                [0, 0],
-                1,
+                grad_features.view(len(differences), -1, columns, 2 * num_filters)
+                .permute(0, 3, 1, 2),
+                differences[:, :, seen], folded, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1,
                 [needs_frames, needs_weight, False],
-            )
+            )  # fmt: skip
             if needs_weight:
                 grad_folded += grad_band
             if needs_frames:

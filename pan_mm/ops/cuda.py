@@ -1,9 +1,8 @@
 """Persistence of Appearance by the CUDA kernels of ``persistence.cu``, compiled where they run.
 
 NVRTC and the driver, which come with PyTorch's CUDA wheels, are called through NVIDIA's package
-``cuda-core``: no compiler is needed. Programs are kept in its cache, so that a machine compiles
-each kind of tensors once. A forward call starts two kernels, a backward call three; no operator of
-PyTorch is among them, and nothing is copied from the host.
+``cuda-core``: no compiler is needed. Its cache keeps programs. A forward call starts two kernels, a
+backward call three; no operator of PyTorch is among them, and nothing is copied from the host.
 """
 
 import functools
@@ -33,11 +32,9 @@ SOURCES = ('primitives.cuh', 'persistence.cu')
 
 def obstacle(frames: Tensor, weight: Tensor) -> Optional[str]:
     """Why these kernels cannot take these tensors, None where they can."""
-    if reason := filters_obstacle(weight, MAX_FILTERS, MAX_CHANNELS):
-        return reason
     if frames.dtype not in DTYPES or weight.dtype == torch.float64:
         return 'has no float64'
-    return None
+    return filters_obstacle(weight, MAX_FILTERS, MAX_CHANNELS)
 
 
 def forward(
@@ -171,14 +168,9 @@ class Variant(NamedTuple):
 def choose_variant(
     frames: Tensor, precision: torch.dtype, maps: torch.dtype, is_backward: bool = False
 ) -> Variant:
-    """The variant for frames of a dtype and layout.
+    """The variant for frames (B, m, C, H, W), products at ``precision`` and maps of a dtype.
 
-    Args:
-        frames (Tensor): Shape (B, m, C, H, W).
-        precision (torch.dtype): Dtype of the products. Differences of uint8 are exact in float16,
-            whatever is asked for.
-        maps (torch.dtype): Dtype of the maps, or of their gradient.
-        is_backward (bool): For the gradient of the filters. Defaults to False.
+    Differences of uint8 are exact in float16, whatever is asked for.
     """
     product, pieces = DTYPES[precision], (1, 1)
     if frames.dtype == torch.uint8:
@@ -247,17 +239,9 @@ def source() -> str:
 def compile_program(
     variant: Variant, capability: tuple, cache: Any = None, logs: Any = None
 ) -> Any:
-    """Machine code of a variant.
+    """Machine code (``cuda.core.ObjectCode``) of a variant for a compute capability from (8, 0).
 
-    Args:
-        variant (Variant): What to compile.
-        capability (tuple[int, int]): Compute capability of the GPU, at least (8, 0).
-        cache (cuda.core.utils.ProgramCacheResource, optional): Where programs are kept. Defaults to
-            None: compile.
-        logs (IO, optional): Gets registers and spills of each kernel. Defaults to None.
-
-    Returns:
-        cuda.core.ObjectCode: The code.
+    ``cache`` keeps programs; ``logs``, a text file, gets registers and spills of each kernel.
     """
     from cuda.core import Program, ProgramOptions
 
@@ -271,16 +255,7 @@ def compile_program(
 
 
 class Kernel:
-    """A kernel of a program, loaded on a GPU.
-
-    Args:
-        name (str): Its name in ``persistence.cu``.
-        variant (Variant): What the program is compiled for.
-        device (torch.device): The GPU.
-
-    Attributes:
-        capacity (int): Blocks that the GPU runs at a time.
-    """
+    """A kernel of ``persistence.cu`` on a GPU, which runs ``capacity`` blocks of it at a time."""
 
     def __init__(self, name: str, variant: Variant, device: torch.device) -> None:
         from cuda.core import Device

@@ -87,10 +87,9 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
 
     It is 'reference', too, for float64, and where plain operators are wanted (ONNX,
     ``torch.jit.trace``, ``torch.func``). ``torch.compile`` and ``torch.export`` keep the choice
-    for when they run: they hold one operator, ``pan_mm::persistence``.
-
-    'cuda' is never chosen by 'auto' until a record shows that it is the fastest. Where it cannot
-    run, one warning says why and 'reference' takes its place, so that a config may name it.
+    for when they run: they hold one operator, ``pan_mm::persistence``. 'cuda' is never chosen
+    until a record shows that it is the fastest, or ``torch.backends.cudnn.benchmark`` lets PA time
+    its paths. Where a kernel cannot run, one warning says why and 'reference' takes its place.
 
     Args:
         frames (Tensor): Frames of shape (B, m, C, H, W).
@@ -102,7 +101,7 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
 
     Raises:
         ValueError: If the backend is unknown.
-        RuntimeError: If the backend asked for cannot run on these tensors.
+        RuntimeError: If 'cpu' or 'triton' is asked for and cannot run on these tensors.
     """
     return _select(frames, weight, backend, _autocast_dtype(frames.device) or weight.dtype)
 
@@ -110,29 +109,16 @@ def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str
 def _select(frames: Tensor, weight: Tensor, backend: str, precision: torch.dtype) -> str:
     if backend not in BACKENDS:
         raise ValueError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
-    if backend == 'cuda':
-        obstacle = _obstacle('cuda', frames, weight)
-        if obstacle is None:
-            return 'cuda'
-        if 'cuda' not in _unusable:  # a warning has reported it
-            _say_once(f"PA is computed by plain PyTorch operators: backend 'cuda' {obstacle}")
-        return 'reference'
+    wanted = backend
+    if backend == 'auto':
+        wanted = 'reference' if _wants_plain(weight) else _preferred(frames, weight, precision)
+    obstacle = None if wanted == 'reference' else _obstacle(wanted, frames, weight)
+    if obstacle is None:
+        return wanted
     if backend in ('cpu', 'triton'):
-        obstacle = _obstacle(backend, frames, weight)
-        if obstacle:
-            raise RuntimeError(f"backend {backend!r} {obstacle}; use backend='auto'")
-        return backend
-    if backend == 'reference' or _wants_plain(weight):
-        return 'reference'
-    preferred = _preferred(frames, weight, precision)
-    if preferred == 'cpu':
-        return 'cpu' if torch.backends.mkldnn.is_available() else 'reference'
-    if preferred in KERNELS:
-        obstacle = _obstacle(preferred, frames, weight)
-        if obstacle is None:
-            return preferred
-        if preferred not in _unusable:  # a warning has reported it
-            _say_once(f'PA is computed by plain PyTorch operators: the kernel {obstacle}')
+        raise RuntimeError(f"backend {backend!r} {obstacle}; use backend='auto'")
+    if wanted in KERNELS and wanted not in _unusable:  # a warning has reported it
+        _say_once(f'PA is computed by plain PyTorch operators: backend {wanted!r} {obstacle}')
     return 'reference'
 
 
@@ -237,39 +223,30 @@ _unusable: dict[str, Exception] = {}  # why a kernel is not tried again in this 
 
 
 def _check(frames: Tensor, weight: Tensor, std: Optional[Sequence[float]]) -> None:
-    if frames.ndim != 5 or frames.shape[1] < 2:
+    shape, filters = tuple(frames.shape), tuple(weight.shape)
+    if len(shape) != 5 or shape[1] < 2 or not shape[3] * shape[4]:
         raise ValueError(
-            f'frames must have the shape (B, m, C, H, W) with m >= 2, got {tuple(frames.shape)}'
+            f'frames must have the shape (B, m, C, H, W) with m >= 2 and pixels, got {shape}'
         )
-    if not frames.shape[3] or not frames.shape[4]:
-        raise ValueError(f'frames have no pixels: their shape is {tuple(frames.shape)}')
-    channels = frames.shape[2]
-    if weight.ndim != 4 or weight.shape[1] != channels:
+    is_odd = len(filters) == 4 and filters[2] == filters[3] and filters[3] % 2
+    if not is_odd or filters[1] != shape[2]:
         raise ValueError(
-            f'weight must have the shape (K, {channels}, k, k) to fit the frames, '
-            f'got {tuple(weight.shape)}'
+            f'weight must have the shape (K, {shape[2]}, k, k), k odd, to fit the frames, '
+            f'got {filters}'
         )
-    if weight.shape[-1] != weight.shape[-2] or weight.shape[-1] % 2 == 0:
-        raise ValueError(f'weight needs square filters of odd size, got {tuple(weight.shape)}')
     if frames.device != weight.device:
         raise ValueError(
             f'frames are on {frames.device} and weight on {weight.device}; move one to the other'
         )
-    if frames.dtype == torch.uint8:
-        if std is None or len(std) != channels:
-            raise ValueError(
-                f'uint8 frames need std, the {channels} standard deviations that normalize '
-                f'their channels, got {std}'
-            )
-        return
-    if std is not None:
+    is_raw = frames.dtype == torch.uint8
+    if is_raw != (std is not None) or (is_raw and len(std) != shape[2]):
         raise ValueError(
-            f'std goes with raw uint8 frames, but frames are {frames.dtype}: pass normalized '
-            'frames without std'
+            'raw uint8 frames need std, the standard deviation of each channel, and normalized '
+            f'ones have none: frames are {frames.dtype}, std is {std}'
         )
-    if not frames.is_floating_point():
+    if not is_raw and not frames.is_floating_point():
         raise ValueError(f'frames must be floating point or uint8, got {frames.dtype}')
-    if frames.dtype != weight.dtype and _autocast_dtype(frames.device) is None:
+    if not is_raw and frames.dtype != weight.dtype and _autocast_dtype(frames.device) is None:
         raise ValueError(
             f'frames are {frames.dtype} and weight {weight.dtype}: give both one dtype, '
             'or use autocast'

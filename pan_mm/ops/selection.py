@@ -34,7 +34,8 @@ def fastest_backend(
         str: 'cpu', 'triton' or 'reference'; whether it can run is another question.
     """
     if device != 'cuda':
-        return 'cpu' if device == 'cpu' else 'reference'
+        is_cpu = device == 'cpu' and torch.backends.mkldnn.is_available()
+        return 'cpu' if is_cpu else 'reference'
     if precision != torch.float32 or frames == torch.uint8:
         return 'triton'
     available = ASSUMED_FREE if free is None else free
@@ -71,8 +72,8 @@ _free: dict[tuple, int] = {}
 def may_measure() -> bool:
     """Tell whether the user lets PyTorch try what is fastest, and nothing forbids it here.
 
-    Processes of a distributed run would choose differently, a graph cannot be timed while it is
-    captured, and deterministic runs take the same path each time.
+    Processes of a distributed run would choose differently, and a graph cannot be timed while it
+    is captured.
     """
     return (
         torch.backends.cudnn.benchmark
@@ -80,31 +81,6 @@ def may_measure() -> bool:
         and not (torch.distributed.is_available() and torch.distributed.is_initialized())
         and not torch.cuda.is_current_stream_capturing()
     )
-
-
-def fastest_measured(
-    functions: Mapping[str, Callable], known: str, seconds: Optional[Callable] = None
-) -> str:
-    """Name the fastest of some functions.
-
-    Args:
-        functions (Mapping[str, Callable]): By name, without arguments, ``known`` among them.
-        known (str): What the records name; another has to take less than 90 % of its time.
-        seconds (Callable, optional): Times a function. Defaults to :func:`gpu_seconds`.
-
-    Returns:
-        str: A name of ``functions``.
-    """
-    seconds = seconds or gpu_seconds
-    for function in functions.values():
-        function()  # compiles
-    times: dict = {name: [] for name in functions}
-    for _ in range(3):
-        for name, function in functions.items():  # in turns, as clocks change
-            times[name].append(seconds(function))
-    medians = {name: statistics.median(each) for name, each in times.items()}
-    best = min(medians, key=medians.get)  # type: ignore[arg-type]
-    return best if medians[best] < 0.9 * medians[known] else known
 
 
 def gpu_seconds(function: Callable, calls: int = 10) -> float:
@@ -116,3 +92,21 @@ def gpu_seconds(function: Callable, calls: int = 10) -> float:
     end.record()
     end.synchronize()
     return begin.elapsed_time(end) / 1000 / calls
+
+
+def fastest_measured(
+    functions: Mapping[str, Callable], known: str, seconds: Callable = gpu_seconds
+) -> str:
+    """Name the fastest of some functions without arguments.
+
+    Another than ``known``, which the records name, has to take less than 90 % of its time.
+    """
+    for function in functions.values():
+        function()  # compiles
+    times: dict = {name: [] for name in functions}
+    for _ in range(3):
+        for name, function in functions.items():  # in turns, as clocks change
+            times[name].append(seconds(function))
+    medians = {name: statistics.median(each) for name, each in times.items()}
+    best = min(medians, key=medians.__getitem__)
+    return best if medians[best] < 0.9 * medians[known] else known

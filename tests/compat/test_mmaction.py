@@ -1,7 +1,3 @@
-import importlib
-import pkgutil
-import shutil
-import warnings
 from importlib.machinery import PathFinder
 from inspect import unwrap
 from pathlib import Path
@@ -13,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmaction.engine.hooks import VisualizationHook
-from mmaction.models import MobileNetV2TSM, Recognizer2D, ResNetTSM, TSNHead
+from mmaction.models import Recognizer2D, TSNHead
 from mmaction.models.heads import BaseHead
 from mmaction.models.localizers import DRN
 from mmaction.registry import MODELS
@@ -33,75 +29,18 @@ class TestDRN:
         with pytest.raises(NotImplementedError, match='mmaction2#2714'):
             DRN()
 
-    def test_every_subpackage_imports(self):
-        names = [
-            module.name
-            for module in pkgutil.walk_packages(mmaction.__path__, 'mmaction.')
-            if module.ispkg
-        ]
-        assert len(names) > 20
-        for name in names:
-            try:
-                importlib.import_module(name)
-            except ModuleNotFoundError as error:
-                # An optional package that MMAction2 asks for, as transformers.
-                assert not error.name.startswith('mmaction'), name
-
 
 @pytest.mark.slow
-def test_source_tree_without_torchvision(python, tmp_path, upstream_fault):
-    """A tree as a checkout of MMAction2 has it: DRN's folder, which imports torchvision."""
-    shutil.copytree(Path(mmaction.__file__).parent, tmp_path / 'mmaction')
-    drn = tmp_path / 'mmaction' / 'models' / 'localizers' / 'drn'
-    (drn / 'drn_utils').mkdir(parents=True, exist_ok=True)
-    (drn / 'drn.py').write_text('from .drn_utils import loss\n\nclass DRN:\n    loss = loss\n')
-    (drn / 'drn_utils' / '__init__.py').write_text('')
-    (drn / 'drn_utils' / 'loss.py').write_text('import torchvision\n')
-    absent, there = (
-        'import sys; sys.modules["torchvision"] = None; ',
-        ('import sys, types; sys.modules["torchvision"] = types.ModuleType("torchvision"); '),
-    )
-    use = 'from mmaction.models.localizers import DRN; DRN(); print(DRN.loss.__name__)'
-    with upstream_fault('drn', AssertionError, 'torchvision'):
-        done = python(absent + use, path=[tmp_path])
-        assert done.returncode == 0, done.stderr
-    done = python(f'{absent}import pan_mm; {use}', path=[tmp_path])
-    assert 'NotImplementedError: DRN needs torchvision' in done.stderr
-    done = python(f'{there}import pan_mm; {use}', path=[tmp_path])
-    assert done.stdout.strip() == 'mmaction.models.localizers.drn.drn_utils.loss', done.stderr
-
-
-@pytest.mark.slow
-def test_without_importlib_metadata(linked_environment, upstream_fault):
-    # pkg_resources would let setuptools' own copy be found.
-    env = linked_environment(without=['importlib_metadata*', 'setuptools*', 'pkg_resources*'])
-    with upstream_fault('importlib-metadata', AssertionError, "No module.*'importlib_metadata'"):
-        upstream = env.run('-c', 'import mmaction.utils.dependency')
-        assert upstream.returncode == 0, upstream.stderr
-    repaired = env.run(
-        '-c',
-        'import pan_mm, mmaction.utils.dependency as d; print(d.distribution("mmaction2").version)',
-        PYTHONPATH=str(ROOT),
-    )
-    assert repaired.stdout.strip() == mmaction.__version__, repaired.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('names', ['', 'apply_chunking_to_forward = None\n'])
-def test_with_transformers(names, python, tmp_path, upstream_fault):
-    """A package with the names of transformers 5, or of 4, that VindLU imports from it."""
+def test_with_transformers(python, tmp_path, upstream_fault):
+    """A package that lacks, as transformers 5, names that VindLU imports from it."""
     package = tmp_path / 'transformers'
     package.mkdir()
     (package / '__init__.py').write_text('')
-    (package / 'modeling_utils.py').write_text(names)
+    (package / 'modeling_utils.py').write_text('')
     info = tmp_path / 'transformers-5.0.dist-info'
     info.mkdir()
     (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: transformers\nVersion: 5.0\n')
     use = 'from mmaction.registry import MODELS; MODELS.build(dict(type="VindLUVQA"))'
-    if names:  # VindLU is left to itself, and wants more than this package has
-        done = python(f'import pan_mm, mmaction.models; {use}', path=[tmp_path])
-        assert "No module named 'transformers." in done.stderr
-        return
     with upstream_fault('multimodal', AssertionError, "No module named 'transformers."):
         unrepaired = 'import pan_mm; from mmaction.utils import dependency as d; '
         unrepaired += 'd.WITH_MULTIMODAL = True; import mmaction.models'
@@ -125,18 +64,6 @@ class TestBFloat16:
         with upstream_fault('bfloat16-scores', TypeError, 'BFloat16'):
             unwrap(BaseHead.loss_by_feat)(head, scores.bfloat16(), self.samples())
 
-    def test_gradient_reaches_the_features(self):
-        scores = torch.randn(2, 6, dtype=torch.bfloat16, requires_grad=True)
-        TSNHead(num_classes=6, in_channels=4).loss_by_feat(scores, self.samples())[
-            'loss_cls'
-        ].backward()
-        assert scores.grad.dtype == torch.bfloat16 and scores.grad.abs().sum() > 0
-
-    def test_predicted_scores_go_to_numpy(self):
-        head = TSNHead(num_classes=6, in_channels=4, average_clips='prob')
-        (sample, _) = head.predict_by_feat(torch.randn(2, 6).bfloat16(), self.samples())
-        assert sample.pred_score.numpy().sum() == pytest.approx(1)
-
 
 def test_heads_count_feature_maps(upstream_fault):
     """Two views of 4 segments of 4 frames, behind heads that count on ``num_segs``."""
@@ -154,26 +81,6 @@ def test_heads_count_feature_maps(upstream_fault):
         assert model.extract_feat(frames)[1]['num_segs'] == 8
         with upstream_fault('feature-maps', RuntimeError, 'invalid for input|is invalid'):
             unwrap(Recognizer2D.extract_feat)(model, frames, stage='head')
-
-
-class TestFromScratch:
-    @pytest.mark.parametrize(
-        'build', [lambda: ResNetTSM(18, pretrained=None), lambda: MobileNetV2TSM(pretrained=None)]
-    )
-    def test_none(self, build, upstream_fault):
-        backbone = build()
-        before = [parameter.clone() for parameter in backbone.parameters()]
-        backbone.init_weights()
-        assert any(not torch.equal(a, b) for a, b in zip(before, backbone.parameters()))
-        with upstream_fault(f'{type(backbone).__name__} from scratch', TypeError):
-            unwrap(type(backbone).init_weights)(backbone)
-
-    def test_weights_still_load(self, tmp_path):
-        source = ResNetTSM(18, is_shift=False)
-        torch.save(source.state_dict(), tmp_path / 'r18.pth')
-        backbone = ResNetTSM(18, is_shift=False, pretrained=str(tmp_path / 'r18.pth'))
-        backbone.init_weights()
-        torch.testing.assert_close(backbone.conv1.conv.weight, source.conv1.conv.weight)
 
 
 class TestVisualizationHook:
@@ -211,19 +118,9 @@ class TestVisualizationHook:
         known = signature(ActionVisualizer.add_datasample).parameters
         assert drawn(torch.zeros(8, 3, 5, 6)).keys() <= known.keys()
 
-    def test_upstream_fails(self, upstream_fault):
-        hook = SimpleNamespace(enable=True, interval=1, out_dir=None, draw_args={})
-        with upstream_fault('visualization-hook', RuntimeError, 'permute'):
-            unwrap(VisualizationHook._draw_samples)(
-                hook, 0, dict(inputs=[torch.zeros(1, 3, 4, 5, 6)]), [ActionDataSample()]
-            )
-
 
 def test_report_names_every_repair():
     report = pan_mm.compat.report()
     assert len({status.name for status in report}) == len(report) > 10
     for name, state, reason, until in report:
-        assert state in ('active', 'not needed', 'due to go')
-        assert reason and until
-        if state == 'due to go':
-            warnings.warn(f'the repair {name} is due to go: {until}', stacklevel=1)
+        assert state in ('active', 'not needed') and reason and until, name

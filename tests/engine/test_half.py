@@ -15,8 +15,6 @@ AMP = dict(
     [
         (True, False, 'bfloat16', True),
         (False, False, 'bfloat16', False),
-        (False, False, 'float16', False),
-        (False, True, 'bfloat16', False),
         (False, True, 'float16', True),
     ],
 )

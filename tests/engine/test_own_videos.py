@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from pan_mm.config.scale import apply_scale
 from pan_mm.engine import own_videos as recipe
 from pan_mm.engine.own_videos import OWN_MODELS, OwnVideos, read_own_videos, sided, write_config
-from pan_mm.utils.errors import ConfigError, DataError
+from pan_mm.utils.errors import DataError
 
 
 @pytest.fixture
@@ -43,7 +43,6 @@ def load(path):
         (50, 10, None, (64, 200, 600, 1.0)),  # 600 steps of small frames
         (50, 60, None, (160, 192, 576, 6.25)),  # the largest that leave 400
         (50, 60, 64, (64, 667, 2001, 1.0)),  # not beyond 2000
-        (50, 1, None, (64, 20, 60, 1.0)),
         (16_000, 6000, 64, (64, 60, 60_000, 1.0)),  # 60 epochs
         (3, 0.01, 64, (64, 1, 1, 1.0)),
     ],
@@ -93,13 +92,6 @@ def test_what_the_videos_ask_for(folder, second_a_step):
     )
 
 
-def test_bfloat16_only_where_it_is_fast(folder, second_a_step, monkeypatch):
-    for fast in (True, False):
-        monkeypatch.setattr(recipe, 'multiplies_bfloat16', lambda fast=fast: fast)
-        write_config(folder / 'own.py', 'tsm', read_own_videos(folder), 10, 64)
-        assert ('AmpOptimWrapper' in str(load(folder / 'own.py').optim_wrapper)) == fast
-
-
 def test_a_step_is_measured_and_random_numbers_stay(folder):
     write_config(folder / 'own.py', 'tsm', read_own_videos(folder), 0.01, 32)
     torch.manual_seed(0)
@@ -123,17 +115,7 @@ def test_sides():
     assert sided([*names, 'leftover', 'bright', 'walk']) == names[:-1]
 
 
-def test_bad_input(folder, second_a_step):
-    with pytest.raises(ConfigError, match='no such model; there are pan-pa'):
-        write_config(folder / 'own.py', 'i3d', read_own_videos(folder), 1)
+def test_bad_input(folder):
     (folder / 'val.txt').unlink()
     with pytest.raises(DataError, match=r'val\.txt: no such list; .*build_list'):
         read_own_videos(folder)
-
-
-def test_nothing_stays_of_a_config_whose_videos_cannot_be_read(folder):
-    for path in folder.glob('*/*.mp4'):
-        path.write_bytes(b'')
-    with pytest.raises(Exception, match='mp4'):
-        write_config(folder / 'own.py', 'tsm', read_own_videos(folder), 1, 32)
-    assert not (folder / 'own.py').exists()

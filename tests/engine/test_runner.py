@@ -1,11 +1,9 @@
 """What ``CheckedRunner`` refuses, and where it goes on."""
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
-from mmaction.apis.inferencers import ActionRecogInferencer
 from mmengine.runner import FlexibleRunner, Runner
 
 from pan_mm.engine.work_dir import locked_work_dir
@@ -47,9 +45,13 @@ def test_a_test_needs_every_weight(make_runner, tmp_path):
     state = make_runner().model.state_dict()
     state.pop('cls_head.fc_cls.bias')
     torch.save(dict(state_dict=state), tmp_path / 'part.pth')
-    runner = make_runner(also=('test',), load_from=str(tmp_path / 'part.pth'), **CHECKED)
+    changes = dict(load_from=str(tmp_path / 'part.pth'), **CHECKED)
     with pytest.raises(RuntimeError, match='cls_head.fc_cls.bias'):
-        runner.test()
+        make_runner(also=('test',), **changes).test()
+    runner = make_runner(**changes)  # a training may start from it
+    runner.load_or_resume()
+    weight = runner.model.state_dict()['backbone.0.weight']
+    assert torch.equal(weight, state['backbone.0.weight'])
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def evil(make_runner, tmp_path):
     return make
 
 
-@pytest.mark.parametrize('runner_type', ['Runner', 'CheckedRunner', 'FlexibleRunner'])
+@pytest.mark.parametrize('runner_type', ['CheckedRunner', 'FlexibleRunner'])
 def test_the_config_in_a_checkpoint_is_not_run(make_runner, evil, tmp_path, runner_type):
     runner = make_runner(resume=True, load_from=evil(runner_type), runner_type=runner_type, **SAVE)
     runner.train()
@@ -76,53 +78,27 @@ def test_the_config_in_a_checkpoint_is_not_run(make_runner, evil, tmp_path, runn
     assert load_checkpoint_file(tmp_path / 'evil.pth')['meta']['cfg'].startswith('x = __import__')
 
 
-def test_an_inferencer_without_a_config_does_not_run_it(evil, tmp_path):
-    with pytest.raises(ValueError, match='Cannot find the config'):
-        ActionRecogInferencer(model=None, weights=evil('Runner'), device='cpu')
-    assert not (tmp_path / 'code-ran').exists()
-
-
-@pytest.mark.parametrize(
-    ('runner_type', 'message'),
-    [
-        ('Runner', 'epoch'),  # MMEngine's own
-        ('CheckedRunner', r'a\.safetensors holds no state of a training.*load_from'),
-        ('FlexibleRunner', 'optimizer'),
-    ],
-)
-def test_safetensors_start_a_training_but_resume_none(make_runner, tmp_path, runner_type, message):
+def test_safetensors_start_a_training_but_resume_none(make_runner, tmp_path):
     weights = make_runner(folder=tmp_path / 'first').model.state_dict()
     weights = {name: weight + 1 for name, weight in weights.items()}
     save_safetensors(tmp_path / 'a.safetensors', weights, torch.float16)
-    changes = dict(runner_type=runner_type, load_from=str(tmp_path / 'a.safetensors'), **SAVE)
+    changes = dict(load_from=str(tmp_path / 'a.safetensors'), **CHECKED, **SAVE)
     runner = make_runner(**changes, **{'train_cfg.max_epochs': 1, 'optim_wrapper.optimizer.lr': 0})
     runner.train()
     for name, parameter in runner.model.named_parameters():
         assert torch.equal(parameter, weights[name].half().float()), name
-    with pytest.raises((CheckpointError, KeyError), match=message):
+    with pytest.raises(CheckpointError, match='a.safetensors holds no state of a training'):
         make_runner(resume=True, folder=tmp_path / 'other', **changes).train()
 
 
 @pytest.mark.parametrize(
     'change',
     [
-        lambda c: c.pop('meta'),
         lambda c: c['meta'].update(epoch='1'),
-        lambda c: c['meta'].pop('iter'),
-        lambda c: c.update(meta=[1]),
-        lambda c: c.update(state_dict=[1]),
-        lambda c: c.update(message_hub=3),
-        lambda c: c['message_hub'].update(log_scalars=5),
-        lambda c: c.update(optimizer={}),
         lambda c: c.update(optimizer=dict(state={}, param_groups=[])),
-        lambda c: c['optimizer'].update(param_groups=7),
-        lambda c: c.update(optimizer=[1]),
-        lambda c: c['meta'].update(iter=-1),
         lambda c: c['message_hub']['runtime_info'].update(keep_ckpt_ids=['../x']),
         lambda c: c['state_dict'].pop('cls_head.fc_cls.bias'),
         lambda c: c['state_dict'].update({'cls_head.fc_cls.weight': torch.zeros(3, 512)}),
-        lambda c: c['state_dict']['cls_head.fc_cls.bias'].fill_(float('nan')),
-        lambda c: c['optimizer']['param_groups'][0].update(lr=float('inf')),
         lambda c: c['optimizer']['state'].update(
             {0: dict(momentum_buffer=torch.full((512, 3, 7, 7), float('nan')))}
         ),
@@ -146,6 +122,8 @@ def test_classes_keep_their_order(make_runner, tmp_path, log):
         make_runner(**CHECKED, **SAVE, **names, **changes).train()
 
     train('clap', 'wave', **{'train_cfg.max_epochs': 1})
+    for each in ('Command: python ', 'pan_mm: ', 'MMAction2: ', 'Processor: ', 'Threads: '):
+        assert each in log()
     with pytest.raises(CheckpointError, match=r"epoch_1.pth .*\('clap', 'wave'\), which differ"):
         train('wave', 'clap', resume=True)
     train('clap', 'wave', resume=True)
@@ -168,10 +146,9 @@ def test_it_passes_over_a_truncated_checkpoint(make_runner, tmp_path, log):
 def test_a_second_training_is_kept_out_of_a_work_dir(make_runner, tmp_path):
     (tmp_path / 'work').mkdir()
     with locked_work_dir(tmp_path / 'work'):
-        with pytest.raises(PANError, match=rf'work: another .*process {os.getpid()} on .* writing'):
+        with pytest.raises(PANError, match='work: another training is writing here'):
             make_runner(**CHECKED).train()
         assert not list((tmp_path / 'work').glob('*.pth'))
-    assert not (tmp_path / 'work' / '.training.owner').exists()
 
 
 def test_no_password_is_written(make_runner, tmp_path, monkeypatch, capfd):

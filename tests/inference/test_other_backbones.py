@@ -11,7 +11,7 @@ from pan_mm.inference.recognizer import load_recognizer
 pytest.importorskip('timm')
 NETWORKS = {'pan_mm.EfficientNetLite0': 1280, 'timm.regnetx_002': 368}
 NETWORK = """
-model['backbone']['backbone'] = dict(_delete_=True, type='{kind}', causal={causal})
+model['backbone']['backbone'] = dict(_delete_=True, type='{kind}')
 model['cls_head']['in_channels'] = {channels}
 model['data_preprocessor'] = dict(
     _delete_=True, type='PANDataPreprocessor', mean_std_of='{kind}'
@@ -28,8 +28,8 @@ def kind(request):
 def made(kind, make_config, make_checkpoint):
     """Config and checkpoint of a PAN_Lite on this network."""
 
-    def make(causal=False):
-        more = NETWORK.format(kind=kind, channels=NETWORKS[kind], causal=causal)
+    def make():
+        more = NETWORK.format(kind=kind, channels=NETWORKS[kind])
         config = make_config(more=more)
         return config, make_checkpoint(config)
 

@@ -52,9 +52,8 @@ def test_deltas_come_on_top_of_the_noise():
         (dict(type='FrameDifference', gray=False), 3),
     ],
 )
-@pytest.mark.parametrize('stream', ['pa', 'lite'])
-def test_stands_where_pa_stands(cue, maps, stream):
-    stands_where_pa_stands(cue, maps, stream)
+def test_stands_where_pa_stands(cue, maps):
+    stands_where_pa_stands(cue, maps, 'lite')
 
 
 def test_frames_that_do_not_fit():

@@ -15,17 +15,10 @@ def test_equals_the_authors_code(parity_dir, fixture_value, stream):
     np.testing.assert_allclose(maps, expected, atol=1e-4 * np.abs(expected).max())
 
 
-class TestShapes:
-    @pytest.mark.parametrize('clip_len', [2, 3, 6])
-    @pytest.mark.parametrize('size', [(1, 1), (7, 5), (33, 64)])
-    def test_keeps_resolution(self, clip_len, size):
-        frames = torch.rand(1, clip_len, 3, *size)
-        assert PersistenceOfAppearance()(frames).shape == (1, clip_len - 1, *size)
-
-    def test_filters_are_an_option(self):
-        pa = PersistenceOfAppearance(in_channels=1, num_filters=4, kernel_size=3)
-        assert pa(torch.rand(2, 3, 1, 8, 8)).shape == (2, 2, 8, 8)
-        assert sum(p.numel() for p in pa.parameters()) == 4 * 9
+def test_filters_are_an_option():
+    pa = PersistenceOfAppearance(in_channels=1, num_filters=4, kernel_size=3)
+    assert pa(torch.rand(2, 3, 1, 8, 8)).shape == (2, 2, 8, 8)
+    assert sum(p.numel() for p in pa.parameters()) == 4 * 9
 
 
 class TestStart:
@@ -49,10 +42,6 @@ class TestOptions:
         raw = torch.randint(256, (2, 4, 3, 8, 10), dtype=torch.uint8)
         torch.testing.assert_close(pa(raw), pa((raw - mean) / std), rtol=1e-4, atol=1e-5)
 
-    def test_raw_frames_need_std(self):
-        with pytest.raises(ValueError, match='uint8 frames need std'):
-            PersistenceOfAppearance()(torch.zeros(1, 2, 3, 8, 8, dtype=torch.uint8))
-
     def test_backend_is_the_one_asked_for(self, monkeypatch):
         frames = torch.randn(1, 2, 3, 8, 8)
         pa = PersistenceOfAppearance(backend='reference')
@@ -62,23 +51,8 @@ class TestOptions:
         with pytest.raises(TypeError, match='not callable'):
             pa(frames)
 
-    def test_unknown_backend(self):
+    def test_what_does_not_fit(self):
         with pytest.raises(ValueError, match="one of auto, .* got 'gpu'"):
             PersistenceOfAppearance(backend='gpu')
-
-
-class TestGradients:
-    @pytest.mark.parametrize('autocast', [None, torch.bfloat16, torch.float16])
-    def test_identical_frames_give_zero_gradients(self, autocast):
-        pa = PersistenceOfAppearance(init_std=0.1)
-        frames = torch.rand(1, 1, 3, 8, 8).expand(2, 4, 3, 8, 8)
-        with torch.autocast('cpu', autocast or torch.bfloat16, enabled=autocast is not None):
-            maps = pa(frames)
-        maps.sum().backward()
-        torch.testing.assert_close(maps, torch.full_like(maps, 8**0.5 * 1e-6))
-        assert (pa.conv.weight.grad == 0).all()
-
-
-def test_even_kernel():
-    with pytest.raises(ValueError, match='kernel_size must be odd'):
-        PersistenceOfAppearance(kernel_size=4)
+        with pytest.raises(ValueError, match='kernel_size must be odd'):
+            PersistenceOfAppearance(kernel_size=4)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmaction.structures import ActionDataSample
 
-from pan_mm.models import PANDataPreprocessor, VAPHead
+from pan_mm.models import VAPHead
 
 
 def samples(labels):
@@ -58,37 +58,6 @@ def test_views_of_a_video_are_averaged():
     torch.testing.assert_close(torch.stack([p.pred_score for p in predictions]), expected)
 
 
-@pytest.mark.parametrize('blending', ['MixupBlending', 'CutmixBlending'])
-def test_smoothed_and_blended_labels(blending):
-    """What MMAction2 offers beyond the paper's recipe reaches the loss."""
-    preprocessor = PANDataPreprocessor(
-        mean=[0.0] * 3,
-        std=[1.0] * 3,
-        blending=dict(type=f'mmaction.{blending}', num_classes=5, alpha=1.0),
-    )
-    clips = [torch.full((4, 3, 6, 6), value, dtype=torch.uint8) for value in (0, 100, 200)]
-    torch.manual_seed(0)
-    data = preprocessor(dict(inputs=clips, data_samples=samples([0, 2, 4])), training=True)
-    blended = torch.stack([sample.gt_label for sample in data['data_samples']])
-    assert blended.shape == (3, 5) and 0 < blended.max(1).values.min() < 1
-    logits = torch.randn(3, 5)
-    head = VAPHead(5, 16, num_segments=4, label_smooth_eps=0.1)
-    loss = head.loss_by_feat(logits, data['data_samples'])['loss_cls']
-    smoothed = torch.nn.functional.cross_entropy(logits, blended, label_smoothing=0.1)
-    torch.testing.assert_close(loss, smoothed)
-
-
-class TestErrors:
-    def test_no_power_of_two(self):
-        with pytest.raises(ValueError, match='num_segments must be a power of two'):
-            VAPHead(5, 16, num_segments=6)
-
-    def test_no_whole_clip(self):
-        with pytest.raises(ValueError, match='12 segments are not a multiple of num_segments=8'):
-            VAPHead(5, 16)(torch.rand(12, 16, 1, 1))
-
-    @pytest.mark.parametrize('mode', ['loss', 'predict'])
-    def test_clips_that_do_not_fit_the_videos(self, mode):
-        head = VAPHead(5, 16, num_segments=4)
-        with pytest.raises(ValueError, match='2 videos gave 1 clips'):
-            getattr(head, mode)(torch.rand(4, 16, 1, 1), samples([0, 1]))
+def test_no_whole_clip():
+    with pytest.raises(ValueError, match='12 segments are not a multiple of num_segments=8'):
+        VAPHead(5, 16)(torch.rand(12, 16, 1, 1))

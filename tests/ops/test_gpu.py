@@ -1,50 +1,10 @@
-"""PA's kernels as they are specialized for a GPU, which needs no GPU, and what a call costs."""
+"""What a call of the Triton kernels costs, in the interpreter."""
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from builders import run_without_interpreter
 from pan_mm.ops import persistence_of_appearance
-
-SPECIALISE = """
-import torch
-from triton.backends.compiler import GPUTarget
-from triton.compiler import make_backend
-from triton.runtime.jit import create_function_from_signature
-from pan_mm.ops import gpu
-
-class Recorder:
-    def __init__(self, kernel):
-        self.arg_names, self.keys = kernel.arg_names, []
-        backend = make_backend(GPUTarget('cuda', 90, 32))
-        self.bind = create_function_from_signature(kernel.signature, kernel.params, backend)
-
-    def __getitem__(self, grid):
-        def launch(*args, **kwargs):
-            _, key, options = self.bind(*args, debug=False, **kwargs)
-            self.keys.append(str((key, options)))
-        return launch
-
-gpu.KERNELS = {name: Recorder(kernel) for name, kernel in gpu.KERNELS.items()}
-weight = torch.ones(8, 3, 7, 7)
-for batch in (16, 13, 1):
-    frames = torch.zeros(batch, 4, 3, 48, 64)
-    maps = gpu.forward(frames, weight, 1e-6, torch.float32, torch.float32)
-    gpu.backward(maps, frames, weight, 1e-6, torch.float32, True, True)
-# How often forward and backward run a kernel, in how many specializations: backward's features are
-# others than forward's, and its filters lead to the frames, too.
-for name, runs, kinds in (
-    ('toeplitz', 3, 2), ('features', 2, 2), ('filters', 1, 1), ('frames', 1, 1)
-):
-    keys = gpu.KERNELS[name].keys
-    assert len(keys) == 3 * runs, (name, len(keys))
-    assert len(set(keys)) == kinds, (name, set(keys))
-"""
-
-
-def test_a_smaller_last_batch_compiles_nothing():
-    run_without_interpreter(SPECIALISE)
 
 
 class Count(TorchDispatchMode):
@@ -83,8 +43,9 @@ class Launches(dict):
         return seen
 
 
-@pytest.mark.parametrize('raw', [False, True])
-@pytest.mark.parametrize('precision', [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ('raw', 'precision'), [(False, torch.float32), (False, torch.bfloat16), (True, torch.float16)]
+)
 def test_a_forward_call_launches_two_kernels_and_no_operator(monkeypatch, raw, precision):
     """It makes room for the maps and the filters, and copies nothing from the host."""
     gpu = pytest.importorskip('pan_mm.ops.gpu')
@@ -106,30 +67,3 @@ def test_a_forward_call_launches_two_kernels_and_no_operator(monkeypatch, raw, p
         expected = persistence_of_appearance(frames.float(), weight, backend='reference')
     bound = 1e-5 if precision == torch.float32 else 3e-2
     assert (maps - expected).abs().max() <= bound * expected.max()
-
-
-class Silent:
-    """A kernel that does nothing: Triton's interpreter would run operators of its own."""
-
-    def __init__(self, kernel):
-        self.arg_names = kernel.arg_names
-
-    def __getitem__(self, grid):
-        return lambda *args, **options: None
-
-
-@pytest.mark.parametrize('raw', [False, True])
-def test_nothing_is_computed_before_it(monkeypatch, raw):
-    """The public function makes room, and asks for dtypes that tensors have already."""
-    gpu = pytest.importorskip('pan_mm.ops.gpu')
-    silent = {name: Silent(kernel) for name, kernel in gpu.KERNELS.items()}
-    monkeypatch.setattr(gpu, 'KERNELS', silent)
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    frames = torch.randint(0, 256, (1, 2, 3, 8, 16), dtype=torch.uint8, device=device)
-    frames, std = (frames, (58.0, 57.0, 56.0)) if raw else (frames / 64, None)
-    weight = torch.randn(8, 3, 7, 7, device=device)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        persistence_of_appearance(frames, weight, std=std, backend='triton')
-    names = {event.key for event in profile.key_averages() if event.key.startswith('aten::')}
-    room = {'aten::new_empty', 'aten::empty', 'aten::empty_strided'}
-    assert names <= room | {'aten::to', 'aten::promote_types'}  # a 'to' that copied runs '_to_copy'

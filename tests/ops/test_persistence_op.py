@@ -1,19 +1,12 @@
 """Every path of PA against its definition, forward and backward."""
 
 import importlib.util
-import os
-import subprocess
-import sys
-import warnings
 
 import pytest
 import torch
-from torch._subclasses import FakeTensorMode
 from torch.autograd import gradcheck
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.profiler import ProfilerActivity
 
-from pan_mm.ops import persistence_of_appearance, select_backend
+from pan_mm.ops import persistence_of_appearance
 
 # Largest difference from the float64 reference, relative to its largest value. Half precisions
 # round frames' differences, filters and maps: a few units of 2^-11 and 2^-8.
@@ -22,8 +15,6 @@ SLOW = pytest.mark.slow
 SHAPES = [
     # (B, m, C, H, W), K, k: odd and even sizes, one row, more and fewer filters
     ((1, 2, 3, 9, 11), 8, 7),
-    ((2, 3, 3, 6, 8), 8, 7),
-    ((1, 4, 1, 5, 5), 3, 3),
     ((1, 6, 2, 1, 7), 5, 5),
     ((2, 3, 3, 5, 24), 16, 7),
     ((1, 2, 8, 3, 16), 1, 3),
@@ -58,24 +49,15 @@ def assert_equals_reference(frames, weight, backend, bound, **kwargs):
         assert error <= bound, f'{name}: {error:.2e}'
 
 
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class TestEqualsReference:
     @pytest.mark.parametrize(('shape', 'num_filters', 'size'), SHAPES)
     def test_shapes(self, backend, device, shape, num_filters, size):
         frames, weight = make_inputs(shape, num_filters, size, device=device)
         assert_equals_reference(frames, weight, backend, BOUNDS[torch.float32])
 
-    @pytest.mark.parametrize('width', [9, 24])
     @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-    def test_half_precision(self, backend, device, dtype, width):
-        frames, weight = make_inputs((1, 3, 3, 8, width), dtype=dtype, device=device)
+    def test_half_precision(self, backend, device, dtype):
+        frames, weight = make_inputs((1, 3, 3, 8, 9), dtype=dtype, device=device)
         assert_equals_reference(frames, weight, backend, BOUNDS[dtype])
         assert persistence_of_appearance(frames, weight, backend=backend).dtype == dtype
 
@@ -88,20 +70,13 @@ class TestEqualsReference:
                 .unflatten(0, frames.shape[:2])
             ),
             lambda frames: frames.permute(4, 2, 0, 1, 3).contiguous().permute(2, 3, 1, 4, 0),
-            lambda frames: frames.repeat_interleave(2, dim=1)[:, ::2],
-            lambda frames: frames.flip(-1)[..., 1:],
-            lambda frames: frames[:1, :1].expand(2, 3, *frames.shape[2:]) * 1 + frames,
+            lambda frames: frames.repeat_interleave(2, dim=1)[:, ::2, :, :, 1:],
         ],
-        ids=['channels_last', 'permuted', 'strided', 'cropped', 'computed'],
+        ids=['channels_last', 'permuted', 'strided'],
     )
     def test_memory_layouts(self, backend, device, layout):
         frames, weight = make_inputs((2, 3, 3, 6, 7), device=device)
         assert_equals_reference(layout(frames), weight, backend, BOUNDS[torch.float32])
-
-    def test_weight_in_channels_last(self, backend, device):
-        frames, weight = make_inputs((1, 2, 3, 6, 7), device=device)
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        assert_equals_reference(frames, weight, backend, BOUNDS[torch.float32])
 
     def test_equals_the_formula_on_every_frame(self):
         """The difference-first form equals features first, with a bias, differences after."""
@@ -149,16 +124,6 @@ class TestEqualsReference:
         frames, weight = make_inputs((2, 3, 3, 23, 17))
         assert_equals_reference(frames, weight, 'cpu', BOUNDS[torch.float32])
 
-    def test_threads_meet_rarely(self, one_thread):
-        frames, weight = make_inputs((3, 4, 3, 112, 112))
-        operators = []
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as profiler:
-                persistence_of_appearance(frames, weight, backend='cpu')
-            operators.append(sum(e.name == 'aten::mkldnn_convolution' for e in profiler.events()))
-        assert operators[1] <= operators[0] / 3, operators
-
     def test_bfloat16_units_of_a_processor(self, monkeypatch):
         from pan_mm.ops import cpu
 
@@ -166,38 +131,20 @@ class TestEqualsReference:
         frames, weight = make_inputs((2, 3, 3, 12, 16), dtype=torch.bfloat16)
         assert_equals_reference(frames, weight, 'cpu', BOUNDS[torch.bfloat16])
 
-    def test_only_the_gradient_asked_for(self, backend, device):
-        frames, weight = make_inputs((1, 2, 3, 5, 6), device=device)
-        weight.requires_grad_()
-        persistence_of_appearance(frames, weight, backend=backend).sum().backward()
-        alone = weight.grad.clone()
-        weight.grad = None
-        frames.requires_grad_()
-        persistence_of_appearance(frames, weight, backend=backend).sum().backward()
-        torch.testing.assert_close(weight.grad, alone)
-        only_frames = frames.detach().requires_grad_()
-        persistence_of_appearance(only_frames, weight.detach(), backend=backend).sum().backward()
-        torch.testing.assert_close(only_frames.grad, frames.grad)
-
 
 class TestRawFrames:
     STD = (58.395, 57.12, 57.375)
     MEAN = (123.675, 116.28, 103.53)
 
-    @pytest.mark.parametrize('width', [9, 24])
-    @pytest.mark.parametrize('path', ['reference', 'cpu', 'triton'])
-    def test_equal_to_normalized_frames(self, path, width):
-        if path == 'triton':
-            pytest.importorskip('triton')
-        device = 'cuda' if path == 'triton' and torch.cuda.is_available() else 'cpu'
-        _, weight = make_inputs((1, 3, 3, 6, width), device=device)
-        raw = torch.randint(0, 256, (1, 3, 3, 6, width), dtype=torch.uint8, device=device)
+    def test_equal_to_normalized_frames(self, backend, device):
+        _, weight = make_inputs((1, 3, 3, 6, 24), device=device)
+        raw = torch.randint(0, 256, (1, 3, 3, 6, 24), dtype=torch.uint8, device=device)
         mean, std = (weight.new_tensor(v).view(-1, 1, 1) for v in (self.MEAN, self.STD))
         weight.requires_grad_()
         results = []
         for frames, options in (
             ((raw - mean) / std, dict(backend='reference')),
-            (raw, dict(backend=path, std=self.STD)),
+            (raw, dict(backend=backend, std=self.STD)),
         ):
             maps = persistence_of_appearance(frames, weight, **options)
             results.append((maps, *torch.autograd.grad(maps.sum(), weight)))
@@ -207,10 +154,9 @@ class TestRawFrames:
         torch.testing.assert_close(raw_grad, grad, rtol=1e-4, atol=1e-4)
 
     @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-    @pytest.mark.parametrize('width', [9, 24])
-    def test_autocast_with_a_loss_scale(self, backend, device, dtype, width):
+    def test_autocast_with_a_loss_scale(self, backend, device, dtype):
         """Filters of 0.001 over a deviation are subnormal in float16, their gradients too large."""
-        raw = torch.randint(0, 256, (1, 3, 3, 6, width), dtype=torch.uint8, device=device)
+        raw = torch.randint(0, 256, (1, 3, 3, 6, 24), dtype=torch.uint8, device=device)
         weight = make_inputs((1, 1, 3, 1, 1), device=device)[1].mul_(0.001).requires_grad_()
         maps = persistence_of_appearance(raw, weight, std=self.STD, backend='reference')
         (grad,) = torch.autograd.grad(maps.sum(), weight)
@@ -224,12 +170,10 @@ class TestRawFrames:
 
     def test_std_goes_with_uint8(self):
         frames, weight = make_inputs((1, 2, 3, 6, 6))
-        with pytest.raises(ValueError, match='std goes with raw uint8'):
-            persistence_of_appearance(frames, weight, std=self.STD)
         raw = frames.to(torch.uint8)
-        for std in (None, (1.0, 1.0)):
-            with pytest.raises(ValueError, match='uint8 frames need std'):
-                persistence_of_appearance(raw, weight, std=std)
+        for given, std in ((frames, self.STD), (raw, None), (raw, (1.0, 1.0))):
+            with pytest.raises(ValueError, match='raw uint8 frames need std'):
+                persistence_of_appearance(given, weight, std=std)
 
 
 class TestGradients:
@@ -253,17 +197,6 @@ class TestGradients:
         assert torch.equal(grad, torch.zeros_like(grad))
 
     @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-    def test_identical_frames_under_autocast(self, backend, device, dtype):
-        frames, weight = make_inputs((1, 1, 3, 6, 7), device=device)
-        weight.requires_grad_()
-        with torch.autocast(device, dtype):
-            maps = persistence_of_appearance(frames.expand(1, 2, 3, 6, 7), weight, backend=backend)
-        assert maps.dtype == torch.float32
-        assert (maps > 0).all(), 'eps must not underflow'
-        (grad,) = torch.autograd.grad(maps.sum(), weight)
-        assert torch.equal(grad, torch.zeros_like(grad))
-
-    @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
     def test_autocast(self, backend, device, dtype):
         frames, weight = make_inputs((1, 2, 3, 6, 7), device=device)
         weight.requires_grad_()
@@ -276,8 +209,7 @@ class TestGradients:
         for one, other in ((half, maps), (half_grad, grad)):
             assert (one - other).abs().max() <= BOUNDS[dtype] * other.abs().max()
 
-    @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-    def test_autocast_of_little_motion(self, backend, device, dtype):
+    def test_autocast_of_little_motion(self, backend, device, dtype=torch.bfloat16):
         """Frames that are far from zero and close to each other: only differences are rounded."""
         frames, weight = make_inputs((1, 1, 3, 6, 7), device=device)
         frames = 3 + frames + 0.01 * torch.rand(1, 4, 3, 6, 7, device=device)
@@ -295,14 +227,6 @@ class TestGradients:
         finally:
             torch.use_deterministic_algorithms(False)
         assert all(torch.equal(one, other) for one, other in zip(first, second))
-
-    def test_twice_is_for_the_reference(self):
-        frames, weight = make_inputs((1, 2, 3, 5, 6))
-        weight.requires_grad_()
-        maps = persistence_of_appearance(frames, weight, backend='cpu')
-        (grad,) = torch.autograd.grad(maps.sum(), weight, create_graph=True)
-        with pytest.raises(RuntimeError, match='persistence_backward'):
-            grad.sum().backward()
 
 
 class TestOperators:
@@ -340,31 +264,6 @@ class TestOperators:
             torch.testing.assert_close(torch.autograd.grad(maps.sum(), weight)[0], expected)
         assert all('pan_mm.persistence.default' in targets for targets in graphs)
 
-    def test_without_gradients_it_is_not_called(self, backend, device):
-        """But for those that look at operators; the numbers are the same."""
-        frames, weight = make_inputs((2, 3, 3, 6, 9), device=device)
-
-        def run(frames):
-            return persistence_of_appearance(frames, weight, backend=backend)
-
-        def run_and_look():
-            with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as profile:
-                maps = run(frames)
-            names = {event.key for event in profile.key_averages()}
-            return maps, 'pan_mm::persistence' in names
-
-        maps, called = run_and_look()
-        assert not called
-        weight.requires_grad_()
-        same, called = run_and_look()
-        assert called and torch.equal(maps, same)
-        with torch.no_grad():
-            assert not run_and_look()[1]
-            assert 'pan_mm.persistence' in str(make_fx(run)(frames).graph)
-            mode = FakeTensorMode()
-            frames, weight = mode.from_tensor(frames), mode.from_tensor(weight)
-            assert run(frames).shape == maps.shape
-
     def test_exported(self, backend, device):
         class Model(torch.nn.Module):
             def forward(self, frames, weight):
@@ -379,12 +278,6 @@ class TestOperators:
 
 
 class TestSelection:
-    def test_processor(self):
-        frames, weight = make_inputs((1, 2, 3, 6, 6))
-        expected = 'cpu' if torch.backends.mkldnn.is_available() else 'reference'
-        assert select_backend(frames, weight) == expected
-        assert select_backend(frames.double(), weight.double()) == 'reference'
-
     def test_unknown(self):
         frames, weight = make_inputs((1, 2, 3, 6, 6))
         with pytest.raises(ValueError, match='must be one of auto, reference, cpu, triton'):
@@ -406,9 +299,9 @@ class TestSelection:
         [
             (lambda f, w: (f[0], w), 'B, m, C, H, W'),
             (lambda f, w: (f[:, :1], w), 'm >= 2'),
-            (lambda f, w: (f[:, :, :, :0], w), 'frames have no pixels'),
+            (lambda f, w: (f[:, :, :, :0], w), 'and pixels'),
             (lambda f, w: (f, w[:, :2]), r'\(K, 3, k, k\)'),
-            (lambda f, w: (f, w[..., 1:]), 'square filters of odd size'),
+            (lambda f, w: (f, w[..., 1:]), 'k odd'),
             (lambda f, w: (f.half(), w), 'give both one dtype'),
             (lambda f, w: (f.int(), w), 'floating point or uint8'),
             (lambda f, w: (f, w.to('meta')), 'move one to the other'),
@@ -417,55 +310,6 @@ class TestSelection:
     def test_bad_input(self, change, message):
         with pytest.raises(ValueError, match=message):
             persistence_of_appearance(*change(*make_inputs((1, 2, 3, 6, 6))))
-
-    @pytest.mark.parametrize('shape', [(8, 3, 9, 9), (17, 3, 7, 7), (8, 9, 7, 7)])
-    def test_filters_without_a_kernel(self, monkeypatch, shape):
-        """On a GPU (tensors without data here) they take the reference, said once."""
-        pytest.importorskip('triton')
-        monkeypatch.setattr(torch.version, 'cuda', '13.0')
-        monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (9, 0))
-        with FakeTensorMode():
-            half = dict(device='cuda', dtype=torch.float16)
-            frames, known = torch.empty(1, 2, 3, 8, 8, **half), torch.empty(8, 3, 7, 7, **half)
-            frames_of_shape = torch.empty(1, 2, shape[1], 8, 8, **half)
-            assert select_backend(frames, known) == 'triton'
-            assert select_backend(frames.float(), known.float()) == 'reference'
-            with pytest.warns(UserWarning, match='plain PyTorch operators: the kernel takes up to'):
-                assert select_backend(frames_of_shape, torch.empty(shape, **half)) == 'reference'
-            with warnings.catch_warnings():
-                warnings.simplefilter('error')
-                assert select_backend(frames_of_shape, torch.empty(shape, **half)) == 'reference'
-
-    def test_kernel_that_cannot_start(self):
-        """On a GPU that only says it is one: a warning, then plain operators."""
-        pytest.importorskip('triton')
-        script = (
-            'import warnings, torch\n'
-            'from pan_mm.ops import persistence_of_appearance as pa\n'
-            "torch.version.cuda = '13.0'\n"
-            'torch.cuda.get_device_capability = lambda device: (9, 0)\n'
-            'class OnGPU(torch.Tensor):\n'
-            '    is_cuda = True\n'
-            'frames = torch.randint(0, 256, (1, 3, 3, 8, 8), dtype=torch.uint8)\n'
-            'frames = frames.as_subclass(OnGPU)\n'
-            'std = (58.0, 57.0, 56.0)\n'
-            'weight = torch.randn(8, 3, 7, 7)\n'
-            'weight.requires_grad_()\n'
-            'with warnings.catch_warnings(record=True) as caught:\n'
-            "    warnings.simplefilter('always')\n"
-            '    maps = [pa(frames, weight, std=std) for _ in range(2)]\n'
-            'found, = torch.autograd.grad(maps[0].sum(), weight)\n'
-            "expected = pa(frames, weight, std=std, backend='reference')\n"
-            'torch.testing.assert_close(maps[1], expected)\n'
-            'torch.testing.assert_close(found, torch.autograd.grad(expected.sum(), weight)[0])\n'
-            "said = [str(w.message) for w in caught if 'plain PyTorch' in str(w.message)]\n"
-            "assert len(said) == 1 and 'could not be built or started' in said[0], said\n"
-        )
-        env = dict(os.environ, TRITON_INTERPRET='0')
-        done = subprocess.run(
-            [sys.executable, '-c', script], env=env, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
 
     def test_other_programs_get_plain_operators(self):
         class Model(torch.nn.Module):

@@ -11,7 +11,6 @@ from pan_mm.ops.selection import (
     fastest_backend,
     fastest_measured,
     free_memory,
-    may_measure,
     reference_bytes,
 )
 
@@ -61,10 +60,6 @@ def test_auto_is_not_slower_than_any_path_in_a_record(row):
     assert speeds[chosen] >= 0.9 * max(speeds.values()), (chosen, speeds)
 
 
-def test_records_of_a_gpu_are_there():
-    assert {row[2] for row in rows()} == {'cpu', 'cuda'}
-
-
 def test_memory_of_the_reference_is_what_was_measured_on_a_gpu():
     path = RECORDS[0].with_name('motion_h200-float32.json')
     (result,) = json.loads(path.read_text())['results']
@@ -91,11 +86,6 @@ def test_choice(device, frames, precision, free, expected):
     assert fastest_backend(device, frames, precision, SHAPE, 8, free) == expected
 
 
-def test_large_frames_take_the_kernel_where_memory_is_unknown():
-    large = (256, *SHAPE[1:])
-    assert fastest_backend('cuda', torch.float32, torch.float32, large, 8) == 'triton'
-
-
 class TestFreeMemory:
     @pytest.fixture(autouse=True)
     def gpu(self, monkeypatch):
@@ -110,23 +100,13 @@ class TestFreeMemory:
         ):
             monkeypatch.setattr(torch.cuda, name, answer)
 
-    def test_what_the_allocator_keeps_is_free(self):
-        assert free_memory(GPU, SHAPE) == 1300
-
-    def test_asked_once_for_each_device_and_shape(self):
-        other = torch.device('cuda', 1)
-        for _ in range(2):
-            for device, shape in ((GPU, SHAPE), (other, SHAPE), (GPU, SHAPE[1:])):
-                free_memory(device, shape)
-        assert self.asked == [GPU, other, GPU]
-
     def test_a_capture_asks_nothing_and_keeps_what_is_known(self):
         self.capturing = True
         assert free_memory(GPU, SHAPE) is None and not self.asked
         self.capturing = False
-        known = free_memory(GPU, SHAPE)
+        assert free_memory(GPU, SHAPE) == 1300  # what the allocator keeps is free
         self.capturing = True
-        assert free_memory(GPU, SHAPE) == known and len(self.asked) == 1
+        assert free_memory(GPU, SHAPE) == 1300 and self.asked == [GPU]
 
 
 class TestPreferredReference:
@@ -158,15 +138,6 @@ class TestPreferredReference:
             maps = persistence_of_appearance(frames, weight)
         assert 'pan_mm' in type(maps.grad_fn).__name__
 
-    def test_a_compiler_keeps_the_operator(self):
-        frames, weight = torch.randn(1, 3, 3, 6, 7), torch.randn(8, 3, 7, 7)
-        compiled = torch.compile(persistence_of_appearance, backend='eager', fullgraph=True)
-        explained = torch._dynamo.explain(persistence_of_appearance)(frames, weight)
-        assert 'pan_mm.persistence' in str(explained.graphs[0].graph)
-        torch.testing.assert_close(
-            compiled(frames, weight), persistence_of_appearance(frames, weight)
-        )
-
 
 class TestMeasuring:
     """Under ``torch.backends.cudnn.benchmark``."""
@@ -187,37 +158,3 @@ class TestMeasuring:
         found = fastest_measured(functions, 'triton', lambda function: times[id(function)])
         assert found == chosen
         assert calls == list(seconds)  # each once, to compile it
-
-    def test_only_where_the_user_lets_it(self, monkeypatch):
-        monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: False)
-        assert not may_measure()
-        monkeypatch.setattr(torch.backends.cudnn, 'benchmark', True)
-        assert may_measure()
-        torch.use_deterministic_algorithms(True)
-        try:
-            assert not may_measure()
-        finally:
-            torch.use_deterministic_algorithms(False)
-        monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: True)
-        assert not may_measure()
-
-    def test_once_for_frames_of_a_kind_and_number(self, monkeypatch):
-        seen = []
-
-        def choose(functions, known):
-            seen.append(list(functions))
-            for function in functions.values():
-                assert function().shape == (2, 1, 8, 8)
-            return known
-
-        monkeypatch.setattr(persistence, '_obstacle', lambda name, *_: {'cuda': 'none'}.get(name))
-        monkeypatch.setattr(persistence, '_kernels', lambda name: persistence.plain)
-        monkeypatch.setattr(persistence, 'fastest_measured', choose)
-        monkeypatch.setattr(persistence, '_fastest', {})
-        frames, weight = torch.rand(2, 2, 3, 8, 8), torch.rand(8, 3, 7, 7)
-        for some in (frames, frames + 1):
-            found = persistence._measured(some, weight, torch.float32, 'reference')
-            assert found == 'reference'
-        assert seen == [['triton', 'reference']]
-        persistence._measured(frames.byte(), weight, torch.float16, 'triton')
-        assert seen[1:] == [['triton']]

@@ -1,11 +1,7 @@
 """PA as attention: a stream of its own in projects/pa_attention."""
 
-import copy
-import pickle
-
 import pytest
 import torch
-from mmaction.registry import MODELS
 
 from pan_mm.models import PANBackbone
 from projects.pa_attention import AttentionPANBackbone
@@ -46,45 +42,6 @@ def test_weighs_what_moves():
     weights = weights.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).nanmean(dim=(3, 5))
     torch.testing.assert_close(gain, (1 + weights.tanh()).expand_as(gain), rtol=1e-3, atol=1e-3)
     assert gain[:, :, :8].mean() > 1.2
-
-
-@pytest.mark.parametrize(
-    'inner',
-    [
-        dict(type='mmaction.ResNet', depth=18),
-        dict(type='mmaction.TANet', depth=50),
-        dict(type='mmaction.MobileNetV2TSM'),
-    ],
-    ids=lambda cfg: cfg['type'],
-)
-@torch.no_grad()
-def test_any_2d_backbone(inner):
-    features = build(inner, num_segments=4).eval()(torch.randn(4 * 4, 3, 33, 47))
-    assert features.shape[0] == 4 and features.isfinite().all()
-
-
-def test_pickled_and_copied_it_still_loads_rgb_weights(tmp_path):
-    donor = MODELS.build(dict(type='mmaction.ResNet', depth=18))
-    path = str(tmp_path / 'rgb.pth')
-    torch.save(donor.state_dict(), path)
-    backbone = build(dict(R18, pretrained=path), clip_len=3)
-    for twin in (pickle.loads(pickle.dumps(backbone)), copy.deepcopy(backbone)):
-        twin.init_weights()
-        assert stem(twin).equal(donor.conv1.conv.weight)
-    assert not stem(backbone).equal(stem(twin))
-
-
-def test_another_cue():
-    cue = dict(type='FrameDifference', gray=False)
-    backbone = build(motion_cue=cue, num_segments=2, clip_len=3).eval()
-    assert backbone(torch.randn(2 * 3, 3, 32, 32)).shape == (2, 512, 1, 1)
-    assert not any(name.startswith('persistence') for name in backbone.state_dict())
-
-
-def test_learns():
-    backbone = build(num_segments=2)
-    backbone(torch.randn(8, 3, 32, 32)).sum().backward()
-    assert backbone.get_parameter('backbone.conv1.conv.strength').grad.abs() > 0
 
 
 @pytest.mark.parametrize('changes', [dict(stream='lite'), dict(clip_len=1)])

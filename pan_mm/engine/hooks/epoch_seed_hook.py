@@ -1,12 +1,9 @@
 """Randomness that depends only on the seed and the epoch."""
 
-import logging
-
 import numpy as np
 from mmaction.registry import HOOKS
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.runner import Runner, set_random_seed
 
 
@@ -14,27 +11,14 @@ from mmengine.runner import Runner, set_random_seed
 class EpochSeedHook(Hook):
     """Seeds Python, NumPy and PyTorch for each epoch, so that a resumed run is exact.
 
-    MMEngine resumes weights, optimizer, schedules and the order of the samples, but no state of a
-    random generator: a resumed run repeats the crops and dropouts of the first epochs. With this
-    hook it draws the same as the undisturbed run, and ends with the same weights.
-
-    Workers that persist keep their random state from epoch to epoch, so an exact resume needs
-    ``persistent_workers=False`` or ``num_workers=0`` in ``train_dataloader``.
+    MMEngine resumes no state of a random generator. With this hook, and without workers that
+    persist, a resumed run draws the same as the undisturbed one, and ends with the same weights.
     """
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed the epoch."""
         state = np.random.SeedSequence([runner.seed, runner.epoch, get_rank()]).generate_state(1)
         set_random_seed(int(state[0]))
-        dataloader = runner.train_dataloader
-        if dataloader.num_workers and dataloader.persistent_workers:
-            print_log(
-                'EpochSeedHook: persistent workers keep their random state, so a resumed run '
-                'will not be exact; set train_dataloader.persistent_workers=False',
-                'current',
-                logging.WARNING,
-            )
-        else:
-            # PyTorch seeds workers from the state set above; MMEngine's function would give
-            # them the same seed in every epoch.
-            dataloader.worker_init_fn = None
+        # PyTorch seeds workers from the state set above; MMEngine's function would give them the
+        # same seed in every epoch.
+        runner.train_dataloader.worker_init_fn = None

@@ -1,6 +1,6 @@
 """Stopping at a loss that is not a number."""
 
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from mmaction.registry import HOOKS
@@ -22,30 +22,16 @@ class InvalidLossHook(Hook):
 
     priority = 'VERY_HIGH'  # before a checkpoint is saved
 
-    def __init__(self) -> None:
-        self.previous = []
-
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Optional[dict] = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Look at the loss of the iteration."""
-        files = batch_files(data_batch)
+        # As far as DataFaultHook or meta_keys keep the paths.
+        files = [data_path(getattr(s, 'metainfo', {})) for s in samples_of(data_batch)]
         for name, value in (outputs or {}).items():
             if 'loss' in name and not torch.as_tensor(value).isfinite().all():
                 raise FloatingPointError(
                     f'{name} is {torch.as_tensor(value).tolist()} in iteration {runner.iter + 1}, '
-                    f'epoch {runner.epoch + 1}. Its batch: {", ".join(files)}. The batch before, '
-                    f'after which the weights may have been broken already: '
-                    f'{", ".join(self.previous) or "none"}. The last checkpoint was saved before; '
-                    'lower the learning rate, clip the gradients, or look at these files'
+                    f'epoch {runner.epoch + 1}. Its batch: {", ".join(files)}. Lower the learning '
+                    'rate, clip the gradients, or look at these files'
                 )
-        self.previous = files
-
-
-def batch_files(data_batch: Any) -> list:
-    """Paths of the samples of a batch, as far as ``DataFaultHook`` or ``meta_keys`` keep them."""
-    return [data_path(getattr(sample, 'metainfo', {})) for sample in samples_of(data_batch)]

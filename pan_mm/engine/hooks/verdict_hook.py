@@ -1,21 +1,20 @@
 """A verdict at the end of a training."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from mmaction.registry import HOOKS
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from pan_mm.engine.verdict import Fit, accuracy, report
 from pan_mm.utils.files import write_text
+from pan_mm.utils.modules import unwrapped
 
 
 @HOOKS.register_module()
@@ -36,33 +35,14 @@ class VerdictHook(Hook):
 
     def __init__(self, num_videos: int = 200) -> None:
         self.num_videos = num_videos
-        self.losses: list = []
         self.val: list = []
-
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Forget the losses of the epoch before."""
-        self.losses = []
-
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Optional[dict] = None,
-    ) -> None:
-        """Keep the loss."""
-        self.losses.append(float(torch.as_tensor((outputs or {}).get('loss', 0)).detach()))
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Forget the validation before."""
         self.val = []
 
     def after_val_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Optional[Sequence] = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Keep labels and predictions."""
         self.val += labels_of(outputs or ())
@@ -70,28 +50,28 @@ class VerdictHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Log the verdict and write it."""
         val = [pair for pairs in all_gather_object(self.val) for pair in pairs]
-        if is_main_process() and val and self.losses:
-            self._judge(runner, val)
-
-    def _judge(self, runner, val):
+        if not (is_main_process() and val):
+            return
         dataset = runner.train_dataloader.dataset
         while hasattr(dataset, 'dataset'):  # RepeatDataset and others around it
             dataset = dataset.dataset
         labels = [dataset.get_data_info(index)['label'] for index in range(len(dataset))]
-        train = self._predict(runner, dataset, labels)
-        if not train:
-            return
+        if train := self._predict(runner, dataset, labels):
+            self._judge(runner, dataset, labels, train, val)
+
+    def _judge(self, runner, dataset, labels, train, val):
         num_classes = 1 + max(*labels, *(max(pair) for pair in (*train, *val)))
         names = dataset.metainfo.get('classes') or list(map(str, range(num_classes)))
-        counts = Counter(labels)
+        transforms = getattr(dataset.pipeline, 'transforms', ())
+        losses = runner.message_hub.get_scalar('train/loss')
         fit = Fit(
             classes=list(names),
-            counts=[counts[label] for label in range(len(names))],
+            counts=[labels.count(label) for label in range(len(names))],
             train=train,
             val=val,
-            loss=sum(self.losses) / len(self.losses),
+            loss=float(losses.mean(len(runner.train_dataloader))),  # of the last epoch
             epochs=runner.max_epochs,
-            flips=_flips(dataset),
+            flips=any(getattr(transform, 'flip_ratio', 0) for transform in transforms),
         )
         text = report(fit)
         runner.logger.info(f'What was learned:\n{text}')
@@ -110,14 +90,12 @@ class VerdictHook(Hook):
         """Labels and predictions of training videos, evenly over the classes."""
         order = sorted(range(len(labels)), key=lambda index: str(labels[index]))
         count = min(self.num_videos, len(order))
-        chosen = [order[i * len(order) // count] for i in range(count)]
         prepare = runner.val_dataloader.dataset.pipeline
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        model.eval()
+        model = unwrapped(runner.model).eval()
         pairs: list = []
-        for index in chosen:
-            data = pseudo_collate([prepare(dataset.get_data_info(index))])
-            pairs += labels_of(model.val_step(data))
+        for i in range(count):
+            video = dataset.get_data_info(order[i * len(order) // count])
+            pairs += labels_of(model.val_step(pseudo_collate([prepare(video)])))
         return pairs
 
 
@@ -129,8 +107,3 @@ def labels_of(samples: Sequence) -> list:
         for label, predicted in pairs
         if label is not None and predicted is not None and label.numel() == predicted.numel() == 1
     ]
-
-
-def _flips(dataset):
-    transforms = getattr(dataset.pipeline, 'transforms', ())
-    return any(getattr(transform, 'flip_ratio', 0) for transform in transforms)

@@ -31,7 +31,6 @@ def step(model, shape):
     ('config', 'shape', 'memory_format'),
     [
         ('pan/pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth', (32, 3, 64, 64), torch.channels_last),
-        ('tsm/tsm_r18_1xb16-1x1x8-30e_utd-mhad-depth', (8, 3, 64, 64), torch.channels_last),
         (
             'slowonly/slowonly_r18_1xb16-8x1-30e_utd-mhad-depth',
             (1, 3, 8, 64, 64),

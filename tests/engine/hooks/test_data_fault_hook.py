@@ -82,11 +82,3 @@ def test_the_results_of_a_test_are_complete_or_none(make_runner, folder, split):
     runner = make_runner([*GOOD, 'text.mp4'], folder, also=(split,), **hooks())
     with pytest.raises(VideoError, match='text.mp4'):
         getattr(runner, split)()
-
-
-@pytest.mark.parametrize('num_workers', [0, 1])
-def test_the_wait_for_workers_is_bounded(make_runner, videos, num_workers):
-    changes = {'train_dataloader.num_workers': num_workers, **hooks(timeout=50)}
-    runner = make_runner(GOOD, videos, **changes)
-    runner.train()
-    assert runner.train_dataloader.timeout == 50 * num_workers

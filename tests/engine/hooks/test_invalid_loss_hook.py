@@ -23,10 +23,7 @@ def test_it_stops_and_names_the_batch(make_runner, tmp_path, value):
         runner.train()
     message = str(error.value)
     assert 'in iteration 4, epoch 2' in message
-    # The second epoch's two batches, which are all four videos.
-    batch, before = message.split('The batch before')
-    named = re.findall(r'(\d)\.mp4', batch), re.findall(r'(\d)\.mp4', before)
-    assert len(named[0]) == 2 and sorted(named[0] + named[1]) == ['0', '1', '2', '3']
+    assert len(set(re.findall(r'(\d)\.mp4', message))) == 2  # of four videos
     assert [path.name for path in (tmp_path / 'work').glob('*.pth')] == ['epoch_1.pth']
     state = torch.load(tmp_path / 'work' / 'epoch_1.pth', weights_only=False)['state_dict']
     assert all(value.isfinite().all() for value in state.values())
