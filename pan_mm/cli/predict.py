@@ -6,81 +6,55 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from pan_mm.apis import PANInferencer
-from pan_mm.inference.predictions import (
-    FEATURE_FORMATS,
-    FORMATS,
-    ResultLog,
-    fingerprint_of,
-    write_features,
-    write_results,
-)
+from pan_mm.inference.predictions import FORMATS, ResultLog, fingerprint_of, write_results
 from pan_mm.inference.videos import find_videos, preload
-from pan_mm.utils.errors import LINES, escape
 from pan_mm.utils.files import ENCODING_ERRORS, atomic_write
 from pan_mm.utils.terminal import track
 
 from .interrupts import noted_interrupts
-from .options import add_cfg_options, add_model, add_optimize, chosen_model
+from .options import add_model, add_running, chosen_model
 
 
 def add_arguments(parser):
     parser.epilog = """\
-Exit status: 0 if all videos were recognized, 1 if some failed or were not
-reached, 2 if nothing was done. The first interrupt (Ctrl-C, SIGTERM) ends it
-after the current batch and keeps the results. With --out NAME.jsonl, and with
---ray, the same command continues. With --ray, bad input ends it with 1.
+Exit status: 0 if all videos were recognized, otherwise 1. The first interrupt
+(Ctrl-C, SIGTERM) ends it after the current batch and keeps the results. With
+--out NAME.jsonl, and with --ray, the same command continues.
 
 example:
   python -m pan_mm predict my_videos --topk 3 --out actions.csv"""
     parser.add_argument(
         'videos',
-        nargs='*',
+        nargs='+',
         metavar='VIDEO',
         help='a file, a folder, a glob in quotes, or @FILE with one of these per line',
     )
-    parser.add_argument('--list', metavar='FILE', help='the same as @FILE')
     add_model(parser, 'file or URL, or an exported model')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
+    add_running(parser)
     parser.add_argument('--batch-size', type=int, default=8, help='videos in a batch')
     parser.add_argument(
         '--workers', type=int, default=1, help='processes that decode; 0: in this one'
     )
-    add_optimize(parser)
-    parser.add_argument('--label-map', metavar='FILE', help='class names, one per line')
-    parser.add_argument(
-        '--no-reject',
-        action='store_true',
-        help='do not say where the model is unsure',
-    )
     parser.add_argument('--topk', type=int, default=5, help='classes to show')
-    parser.add_argument(
-        '--features',
-        action='store_true',
-        help="write the backbone's features, C numbers per video, instead of classes, to NAME.npz "
-        '(arrays video and features) or NAME.jsonl',
-    )
     parser.add_argument(
         '--out', metavar='FILE', help='file of results; by default they are printed'
     )
     parser.add_argument(
         '--format',
-        choices=(*FORMATS, 'npz', 'parquet'),
-        help='by default the suffix of --out, or table without --out; with --ray parquet or jsonl',
+        choices=FORMATS,
+        help='by default the suffix of --out, or table without --out',
     )
-    cluster = parser.add_argument_group('on a Ray cluster, with --out FOLDER or an address')
+    cluster = parser.add_argument_group(
+        'on a Ray cluster, with --out FOLDER or an address, for Parquet files'
+    )
     cluster.add_argument(
         '--ray',
         nargs='?',
         const='',
         metavar='ADDRESS',
-        help='auto, HOST:PORT or ray://HOST:PORT; without it on this machine only. Sources and '
-        '--out may be addresses such as s3://BUCKET/FOLDER, and sources Parquet files',
+        help='auto or HOST:PORT of a cluster; without ADDRESS one is started on this machine',
     )
-    cluster.add_argument('--num-gpus', type=float, default=0, help='GPUs of each model; 0: the CPU')
-    cluster.add_argument(
-        '--concurrency', type=int, help='models at most; by default as many as there is room for'
-    )
-    add_cfg_options(parser)
+    cluster.add_argument('--num-gpus', type=float, default=0, help='GPUs of each model')
 
 
 def run(args):
@@ -89,48 +63,51 @@ def run(args):
     with redirect_stdout(sys.stderr):  # MMEngine logs there
         if args.ray is not None:
             return _run_on_ray(args)
-        try:
-            done, total = _recognize(args, stdout)
-        except BrokenPipeError:
-            raise
-        except (OSError, ValueError) as error:
-            print(f'error: {escape(error, keep=LINES)}', file=sys.stderr)
-            return 2
+        done, total = _recognize(args, stdout)
     if sum(done):
         print(f'{sum(done)} of {total} videos failed, see "error" in the results', file=sys.stderr)
     if len(done) < total:
         print(f'interrupted: {len(done)} of {total} videos are done', file=sys.stderr)
-    return 1 if sum(done) or len(done) < total else 0
+    return int(sum(done) > 0 or len(done) < total)
 
 
 def _recognize(args, stdout):
     """Tell of each video that is done whether it failed, and how many there are."""
-    form = _format(args)
-    videos = find_videos(_sources(args))
-    if not videos:
-        raise ValueError('no videos; name files, folders, globs, or a list with --list')
+    form = args.format or (Path(args.out).suffix[1:] if args.out else 'table')
+    if form not in FORMATS:
+        raise ValueError(f'{args.out}: the name must end in .jsonl or .csv, or give --format')
+    videos = find_videos(args.videos)
     workers = args.workers if len(videos) > 1 else 0  # a process takes time to start
     if workers:
         preload()
     settings = _settings(args)
     inferencer = PANInferencer(**settings, num_workers=workers)
-    if not args.features:
-        print(known_classes(inferencer), file=sys.stderr)
     with noted_interrupts() as interrupted:
         if form == 'jsonl' and args.out:
-            model = fingerprint_of(inferencer, settings['checkpoint'], args.optimize, args.features)
-            with ResultLog(args.out, model) as log:
-                todo = [video for video in videos if video not in log.done]
-                if len(todo) < len(videos):
-                    done = len(videos) - len(todo)
-                    print(f'resuming: {done} of {len(videos)} videos are done', file=sys.stderr)
-                found = inferencer.iterate(todo, args.features)
-                log.write(_until(interrupted, track(found, len(todo)), []))
-                return [log.done[video] for video in videos if video in log.done], len(videos)
+            model = fingerprint_of(inferencer, settings['checkpoint'], args.optimize, False)
+            return _append(args.out, model, inferencer, videos, interrupted), len(videos)
         failed = []
-        found = _until(interrupted, inferencer.iterate(videos, args.features), failed)
-        _write(args.out or stdout, form, found, videos)
+        found = _until(interrupted, inferencer.iterate(videos), failed)
+        if not args.out:
+            write_results(found, stdout, form, videos)
+            return failed, len(videos)
+        with (
+            atomic_write(args.out) as part,
+            open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file,
+        ):
+            write_results(track(found, len(videos)), file, form, videos)
     return failed, len(videos)
+
+
+def _append(out, model, inferencer, videos, interrupted):
+    """Add the videos that JSON lines do not hold yet; tell of each that is done if it failed."""
+    with ResultLog(out, model) as log:
+        todo = [video for video in videos if video not in log.done]
+        if len(todo) < len(videos):
+            done = len(videos) - len(todo)
+            print(f'resuming: {done} of {len(videos)} videos are done', file=sys.stderr)
+        log.write(_until(interrupted, track(inferencer.iterate(todo), len(todo)), []))
+        return [log.done[video] for video in videos if video in log.done]
 
 
 def _settings(args):
@@ -144,17 +121,12 @@ def _settings(args):
         label_map=args.label_map,
         topk=args.topk,
         optimize=args.optimize,
-        reject=not args.no_reject,
     )
 
 
-def _sources(args):
-    return [*args.videos, *([f'@{args.list}'] if args.list else [])]
-
-
 def _run_on_ray(args):
-    if not args.out or args.format not in (None, 'parquet', 'jsonl'):
-        raise ValueError('--ray writes Parquet or JSON lines: give --out FOLDER, or an address')
+    if not args.out or args.format:
+        raise ValueError('--ray writes Parquet: give --out FOLDER, or an address, and no --format')
     try:
         from pan_mm.deploy import ray
     except ModuleNotFoundError as error:
@@ -166,35 +138,16 @@ def _run_on_ray(args):
     if args.label_map:
         settings['label_map'] = os.path.abspath(args.label_map)
     try:
-        counts = ray.predict_videos(
-            _sources(args),
-            args.out,
-            settings,
-            args.features,
-            args.format or 'parquet',
-            args.num_gpus,
-            args.concurrency,
-        )
+        counts = ray.predict_videos(args.videos, args.out, settings, args.num_gpus)
     except KeyboardInterrupt:
         print('interrupted: the same command continues', file=sys.stderr)
         return 1
-    done, failed = counts['there'], counts['failed_there']
-    if done:
-        print(f'resuming: {done} videos were done, {failed} of them failed', file=sys.stderr)
-    print(f'{counts["written"]} videos, {counts["failed"]} failed', file=sys.stderr)
-    failed += counts['failed']
-    if failed:
-        print('the column "error" of the results tells why', file=sys.stderr)
-    return 1 if failed else 0
-
-
-def known_classes(inferencer: PANInferencer, shown: int = 30) -> str:
-    """Say which classes a model knows, or how to name them."""
-    names = inferencer.classes
-    if names == [str(label) for label in range(len(names))]:
-        return f'{len(names)} classes without names; --label-map FILE gives them'
-    more = f', … and {len(names) - shown} more' if len(names) > shown else ''
-    return escape(f'{len(names)} classes: {", ".join(names[:shown])}{more}')
+    print(
+        '{written} videos, {failed} failed; {there} were done, {failed_there} of them '
+        'failed'.format(**counts),
+        file=sys.stderr,
+    )
+    return int(counts['failed'] + counts['failed_there'] > 0)
 
 
 def _until(interrupted, results, failed):
@@ -203,30 +156,3 @@ def _until(interrupted, results, failed):
         yield result
         if interrupted.is_set():
             return
-
-
-def _format(args):
-    formats = FEATURE_FORMATS if args.features else FORMATS
-    default = Path(args.out).suffix[1:] if args.out else 'jsonl' if args.features else 'table'
-    form = args.format or default
-    if form not in formats:
-        what = 'features are' if args.features else 'results are'
-        name = args.out or 'results'
-        raise ValueError(f'{name}: {what} written as {", ".join(formats)}; give --format')
-    if form == 'npz' and not (args.out and args.out.endswith('.npz')):
-        raise ValueError('arrays are written to files: give --out NAME.npz')
-    if args.out and not Path(args.out).absolute().parent.is_dir():
-        raise ValueError(f'{args.out}: its folder does not exist')
-    return form
-
-
-def _write(out, form, results, videos):
-    if not isinstance(out, str):
-        write_results(results, out, form, videos)
-        return
-    results = track(results, len(videos))
-    if form == 'npz':
-        write_features(results, out)
-        return
-    with atomic_write(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
-        write_results(results, file, form, videos)

@@ -35,8 +35,7 @@ COUNTS, MOST_FRAMES = {'num_segments', 'clip_len', 'num_clips'}, 1_024
 STREAM_KEYS = {'backbone', 'cls_head', 'test_cfg', 'weight'}
 
 _BACKBONES_2D = {
-    *('ResNet', 'ResNetTSM', 'ResNetCausalTSM', 'TANet'),
-    *('MobileNetV2', 'MobileNetV2TSM', 'MobileNetV2CausalTSM'),
+    *('ResNet', 'ResNetTSM', 'TANet', 'MobileNetV2', 'MobileNetV2TSM'),
 }
 _CUES = {'PersistenceOfAppearance', 'FrameDifference'}
 # What may be built: for each key of a config the parts that may have it. Their arguments are those
@@ -62,7 +61,7 @@ PARTS: dict = {
 # Networks of other libraries in PANBackbone.
 LIBRARY = re.compile(r'(pan_mm|timm|torchvision|mmpretrain|mmcls)[./][\w.]+')
 LIBRARY_KEYS = {
-    *('shift_div', 'causal', 'is_shift', 'pretrained'),
+    *('shift_div', 'is_shift', 'pretrained'),
     *('drop_rate', 'drop_path_rate'),
 }
 

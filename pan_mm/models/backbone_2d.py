@@ -33,7 +33,7 @@ def build_backbone(cfg: dict, num_segments: int) -> tuple:
     Args:
         cfg (dict): ``type`` and arguments of the network. One of another library than MMAction2
             gets temporal shift (:func:`pan_mm.models.temporal_shift.insert_shift`) with
-            ``shift_div`` (8) and ``causal`` (False), or none with ``is_shift=False``.
+            ``shift_div`` (8), or none with ``is_shift=False``.
             ``pretrained`` is a path or an address; with ``True``, or torchvision's ``weights``,
             the library fetches its own.
         num_segments (int): T, for the temporal shift.
@@ -58,7 +58,7 @@ def build_backbone(cfg: dict, num_segments: int) -> tuple:
     if not library:
         return _from_registry(cfg, num_segments), pretrained
     del cfg['type']
-    shift = {key: cfg.pop(key) for key in ('shift_div', 'causal') if key in cfg}
+    shift = {key: cfg.pop(key) for key in ('shift_div',) if key in cfg}
     is_shift = cfg.pop('is_shift', True)
     module, own_weights = _BUILDERS[library](library, name, cfg, pretrained is True)
     if library != 'pan_mm':  # the check imports PyTorch's compiler

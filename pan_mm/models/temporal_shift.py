@@ -7,8 +7,6 @@ from torch import nn
 
 from pan_mm.utils.modules import replace_submodule
 
-from .causal_shift import CausalTemporalShift
-
 
 class ShiftRule(NamedTuple):
     """Rule for the shift of a kind of residual block.
@@ -81,9 +79,7 @@ def find_stages(module: nn.Module) -> dict:
     return stages
 
 
-def insert_shift(
-    module: nn.Module, num_segments: int, shift_div: int = 8, causal: bool = False
-) -> None:
+def insert_shift(module: nn.Module, num_segments: int, shift_div: int = 8) -> None:
     """Shift features between segments at the start of the residual branches, in place.
 
     Where a stage has 23 blocks or more, as in ResNet-101, every second block of each stage is
@@ -95,7 +91,6 @@ def insert_shift(
         num_segments (int): T, segments of a clip.
         shift_div (int): 1 / shift_div of the channels come from the segment before, and the same
             number from the next. Defaults to 8.
-        causal (bool): Whether none come from the next. Defaults to False.
 
     Raises:
         ValueError: If there is no such block.
@@ -108,12 +103,11 @@ def insert_shift(
             'to have none'
         )
     step = 2 if max(map(len, stages.values())) >= 23 else 1
-    kind = CausalTemporalShift if causal else TemporalShift
     for blocks in stages.values():
         for block, (layers, shortcut) in blocks[::step]:
             if shortcut is None or getattr(block, shortcut):
                 path = next(layer for layer in layers if _has(block, layer))
-                shifted = kind(block.get_submodule(path), num_segments, shift_div)
+                shifted = TemporalShift(block.get_submodule(path), num_segments, shift_div)
                 replace_submodule(block, path, shifted)
 
 

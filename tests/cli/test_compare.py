@@ -52,11 +52,3 @@ def test_it_continues_and_compares(compare, tmp_path):
     other = compare('--models', 'tsm', '--minutes', '0.02')
     assert other.returncode == 1
     assert 'a comparison with other minutes; give another --out' in other.stderr
-
-
-@pytest.mark.slow
-def test_without_lists(compare, tmp_path):
-    (tmp_path / 'own' / 'val.txt').unlink()
-    done = compare()
-    assert done.returncode == 1 and 'val.txt: no such list' in done.stderr
-    assert not (tmp_path / 'work_dirs').exists()

@@ -11,12 +11,11 @@ from pan_mm.deploy.streaming.recognizer import StreamRecognizer
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.inference.optimization import optimize
 from pan_mm.inference.recognizer import load_recognizer
-from pan_mm.models.causal_shift import is_causal
 
 pytest.importorskip('timm')
 NETWORKS = {'pan_mm.EfficientNetLite0': 1280, 'timm.regnetx_002': 368}
 NETWORK = """
-model['backbone']['backbone'] = dict(_delete_=True, type='{kind}', causal={causal})
+model['backbone']['backbone'] = dict(_delete_=True, type='{kind}')
 model['cls_head']['in_channels'] = {channels}
 model['data_preprocessor'] = dict(
     _delete_=True, type='PANDataPreprocessor', mean_std_of='{kind}'
@@ -32,17 +31,12 @@ def kind(request):
 @pytest.fixture
 def made(kind, make_config, make_checkpoint):
     """Config and checkpoint of a PAN_Lite on this network."""
-
-    def make(causal=False):
-        more = NETWORK.format(kind=kind, channels=NETWORKS[kind], causal=causal)
-        config = make_config(more=more)
-        return config, make_checkpoint(config)
-
-    return make
+    config = make_config(more=NETWORK.format(kind=kind, channels=NETWORKS[kind]))
+    return config, make_checkpoint(config)
 
 
 def test_optimized_predicts_the_same(made, videos):
-    config, checkpoint = made()
+    config, checkpoint = made
     clips = [videos / '1.mp4', videos / '3.mp4']
     plain = PANInferencer(config, checkpoint, 'cpu')(clips)
     quick = PANInferencer(config, checkpoint, 'cpu', optimize=())(clips)
@@ -53,11 +47,8 @@ def test_optimized_predicts_the_same(made, videos):
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
 
 
-@pytest.mark.parametrize('causal', [False, True])
-def test_a_stream_ends_as_the_clip(made, causal):
-    config, checkpoint = made(causal)
-    model = load_recognizer(config, checkpoint, 'cpu')
-    assert is_causal(model.backbone) is causal
+def test_a_stream_ends_as_the_clip(made):
+    model = load_recognizer(*made, 'cpu')
     frames = np.random.default_rng(0).integers(0, 256, (32, 72, 72, 3), dtype=np.uint8)
     recognizer = StreamRecognizer(model, stride=8)
     predictions = [p for i, frame in enumerate(frames) if (p := recognizer.push(frame, i / 25))]
@@ -74,7 +65,7 @@ def test_a_stream_ends_as_the_clip(made, causal):
 def test_exported_predicts_the_same(made, videos, tmp_path, monkeypatch):
     """Before it is quantized, which export compares first, and after."""
     pytest.importorskip('onnxruntime')
-    config, checkpoint = made()
+    config, checkpoint = made
     clips = [videos / f'{i}.mp4' for i in range(4)]
     errors = []
 
@@ -89,7 +80,7 @@ def test_exported_predicts_the_same(made, videos, tmp_path, monkeypatch):
 
 
 def test_complexity(kind, made):
-    config, _ = made()
+    config, _ = made
     *parts, whole = get_complexity(load_recognizer(config, device='cpu'), (16, 3, 64, 64))
     network = next(part for part in parts if part.name == 'backbone.backbone')
     assert whole.params > network.params > 0.9 * whole.params

@@ -6,11 +6,9 @@ import pickle
 import pytest
 import torch
 from mmaction.registry import MODELS
-from torch import nn
 
 from pan_mm.models import PANBackbone
 from pan_mm.models.backbone_2d import build_backbone, pixel_statistics
-from pan_mm.models.causal_shift import is_causal, shift_memory
 from pan_mm.models.temporal_shift import TemporalShift
 
 timm = pytest.importorskip('timm')
@@ -47,7 +45,6 @@ NEEDED = {
     'mmpretrain.ResNet': dict(depth=50),
     'mmpretrain.RegNet': dict(arch='regnetx_400mf'),
 }
-FEW = ['pan_mm.EfficientNetLite0', 'torchvision.mobilenet_v2', 'timm.convnext_atto']
 
 
 def build(kind, stream='lite', num_segments=2, **cfg):
@@ -115,26 +112,6 @@ class TestShift:
         assert ours_out.equal(theirs_out)
         assert len(shifts(ours)) == len(shifts(theirs)) > 0
         assert not ours_out.equal(build_backbone(dict(type=kind, is_shift=False), 4)[0](frames))
-
-    @torch.no_grad()
-    @pytest.mark.parametrize('kind', FEW)
-    def test_causal_in_steps_equals_the_batch(self, kind):
-        backbone, _ = build_backbone(dict(type=kind, causal=True, shift_div=4), num_segments=4)
-        assert is_causal(backbone) and {s.shift_div for s in shifts(backbone)} == {4}
-        for module in backbone.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = 1.0
-        clip = torch.rand(4, 3, 64, 64)
-        backbone.train()(clip)
-        backbone.eval()
-        memory = {}
-        with shift_memory(backbone, memory):
-            steps = [backbone(segment[None]) for segment in clip]
-        batch = backbone(clip)
-        torch.testing.assert_close(torch.cat(steps), batch, rtol=1e-3, atol=1e-3)
-        assert batch.std() > 1e-2
-        changed = torch.cat([clip[:2], 1 - clip[2:]])
-        torch.testing.assert_close(backbone(changed)[:2], batch[:2], rtol=1e-3, atol=1e-3)
 
     def test_none_when_asked_for(self):
         backbone = build('timm.densenet121', is_shift=False, growth_rate=8)

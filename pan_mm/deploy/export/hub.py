@@ -24,17 +24,7 @@ tags: [pan, action-recognition, mmaction2]
 
 A recognizer of {number} classes: {classes}. Made from the config `{config}` with
 [MMAction2](https://github.com/open-mmlab/mmaction2) and pan_mm, a plugin for
-[PAN](https://arxiv.org/abs/2008.03462).
-
-```python
-from pan_mm.apis import PANInferencer
-
-print(PANInferencer('{address}')('video.mp4'))
-```
-
-`{weights}` and `{data}` are only data: nothing in them can run.
-
-## Data, accuracy, limits
+[PAN](https://arxiv.org/abs/2008.03462): `PANInferencer('{address}')('video.mp4')`.
 
 Say here what it was trained on and under which license, how it was tested, and what it is not for.
 """
@@ -58,7 +48,6 @@ def save_pretrained(
 
     Raises:
         PANError: If the config has parts that are not of this package or of MMAction2.
-        CheckpointError: If the checkpoint is damaged or does not fit the config.
     """
     config = load_config(config)
     data = plain_config(config)
@@ -73,13 +62,10 @@ def save_pretrained(
         number=len(classes),
         classes=', '.join(classes),
         config=name,
-        weights=WEIGHTS,
-        data=CONFIG,
     )
-    texts = {CONFIG: json.dumps(data, indent=1) + '\n', 'README.md': card}
-    for file, text in texts.items():
-        if file == CONFIG or not (folder / file).exists():
-            write_text(folder / file, text)
+    write_text(folder / CONFIG, json.dumps(data, indent=1) + '\n')
+    if not (folder / 'README.md').exists():
+        write_text(folder / 'README.md', card)
 
 
 def push_to_hub(
@@ -87,28 +73,20 @@ def push_to_hub(
     config: Union[str, Path, Config],
     checkpoint: Union[str, Path],
     label_map: Union[str, Path, None] = None,
-    private: bool = False,
-    token: Optional[str] = None,
 ) -> str:
-    """Upload a recognizer.
+    """Upload a recognizer, with the token saved by ``hf auth login``.
 
     Args:
         repository (str): ``OWNER/NAME``; made where it does not exist.
         config (str | Path | Config): Config of the recognizer.
         checkpoint (str | Path): Its weights.
         label_map (str | Path, optional): Class names, one a line.
-        private (bool): Whether a new repository is private. Defaults to False.
-        token (str, optional): Defaults to the one saved by ``hf auth login``.
 
     Returns:
         str: Address of the commit.
-
-    Raises:
-        ImportError: If huggingface_hub is missing.
-        OSError: If the hub cannot be reached, or refuses.
     """
-    api = import_hub().HfApi(token=token)
+    api = import_hub().HfApi()
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(folder, config, checkpoint, label_map, f'{PREFIX}{repository}')
-        api.create_repo(repository, private=private, exist_ok=True)
+        api.create_repo(repository, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=folder))
