@@ -29,7 +29,7 @@ from pan_mm.deploy import ray as pan_ray  # noqa: E402
 from pan_mm.deploy import ray_storage  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-MANY = 120
+MANY = 64
 NODE = dict(num_cpus=1, object_store_memory=100 * 2**20, include_dashboard=False)
 
 
@@ -206,7 +206,7 @@ class TestCluster:
         """Ray repeats what the worker had under way; the same command does the rest."""
         out = tmp_path / 'out'
         script = 'from pan_mm.cli import main\nfrom pan_mm.deploy import ray_storage\n'
-        script += 'ray_storage.ROWS = 16\nmain()\n'
+        script += 'ray_storage.ROWS = 8\nmain()\n'
         arguments = ['predict', str(folder), '--ray', cluster.address, '--out', str(out)]
         for name, value in model.items():
             arguments += [f'--{name.replace("_", "-")}', str(value)]
