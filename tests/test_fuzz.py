@@ -111,14 +111,6 @@ READERS = {
         '.pth',
         mutated(CHECKPOINTS, NOISE + OPCODES),
     ),
-    'truncated checkpoint': (
-        load_checkpoint_file,
-        CheckpointError,
-        '.pth',
-        st.tuples(st.sampled_from(CHECKPOINTS), st.integers(1, 20_000)).map(
-            lambda both: both[0][: -both[1]]
-        ),
-    ),
     'safetensors': (
         load_checkpoint_file,
         CheckpointError,

@@ -1,6 +1,5 @@
 """``python -m pan_mm predict`` on real clips."""
 
-import csv
 import json
 import os
 import signal
@@ -52,14 +51,6 @@ class TestOutput:
         assert (len(good['top']), bad['video']) == (5, str(empty))
         assert '1 of 2 videos failed' in output.err
 
-    def test_csv_file(self, predict, golf, empty, tmp_path):
-        assert predict(empty, golf, '--topk', 3, '--out', tmp_path / 'a.csv') == 1
-        with (tmp_path / 'a.csv').open(newline='') as file:
-            bad, *good = csv.DictReader(file)
-        assert 'empty file' in bad['error']
-        assert [row['rank'] for row in good] == ['1', '2', '3']
-        assert os.listdir(tmp_path) == ['a.csv']
-
 
 def test_a_reader_that_has_had_enough(config, checkpoint, golf):
     command = [sys.executable, '-m', 'pan_mm', 'predict', golf, '--config', config]
@@ -98,31 +89,6 @@ class TestResume:
         assert 'resuming: 2 of 2 videos are done' in capfd.readouterr().err
         records = [json.loads(line) for line in out.read_text().splitlines()]
         assert [record['video'] for record in records] == [str(golf), str(empty)]
-
-    def test_other_topk_is_refused(self, predict, golf, tmp_path, capfd):
-        out = tmp_path / 'a.jsonl'
-        assert predict(golf, '--out', out) == 0
-        before = out.read_text()
-        assert predict(golf, '--topk', 1, '--out', out) == 1
-        assert 'give another --out' in capfd.readouterr().err
-        assert out.read_text() == before
-
-
-@pytest.mark.slow
-def test_what_it_does_not_use_is_not_imported(golf):
-    """The import of each takes a good part of the time to the first answer."""
-    script = (
-        'import sys\n'
-        'from pan_mm.cli import main\n'
-        "status = main(['predict', sys.argv[1], '--device', 'cpu'])\n"
-        "unused = {'torch._dynamo', 'torch.distributed.fsdp', 'sympy', 'scipy.stats', 'timm'}\n"
-        "unused |= {'ray', 'pyarrow'}\n"
-        'print(status, sorted(unused & sys.modules.keys()))\n'
-    )
-    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    command = [sys.executable, '-c', script, golf]
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.stdout.endswith('\n0 []\n') and 'golf' in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -52,16 +52,3 @@ def test_a_package_is_missing(run_serve, monkeypatch):
     monkeypatch.setitem(sys.modules, 'uvicorn', None)
     monkeypatch.delitem(sys.modules, 'pan_mm.deploy.server.server', raising=False)
     assert 'pip install -e ".[demo]"' in run_serve()
-
-
-def test_optimize(run_serve, monkeypatch):
-    """The page's recognizer is the one of predict, made quick."""
-    from pan_mm.deploy.server import app
-
-    def look(inferencer, *args):
-        names = {type(module).__name__ for module in inferencer.model.modules()}
-        raise ValueError(f'BatchNorm2d: {"BatchNorm2d" in names}')
-
-    monkeypatch.setattr(app, 'create_app', look)
-    assert 'BatchNorm2d: True' in run_serve()
-    assert 'BatchNorm2d: False' in run_serve('--optimize')

@@ -2,16 +2,13 @@
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -43,15 +40,13 @@ def model(make_config, make_checkpoint):
 def cluster():
     # The names of sockets in it must be short.
     with tempfile.TemporaryDirectory(prefix='ray-', dir='/tmp') as folder:
-        work = Path(folder, 'w')
-        (work / 'ray').mkdir(parents=True)  # Ray notes its address there
         patch = pytest.MonkeyPatch()
-        patch.setenv('TMPDIR', str(work))  # of Ray's processes
+        patch.setenv('TMPDIR', folder)  # of Ray's processes
+        Path(folder, 'ray').mkdir()  # Ray notes its address there
         cluster = cluster_utils.Cluster(True, head_node_args=dict(NODE, temp_dir=folder))
         try:
             cluster.add_node(**NODE)
             ray.init(cluster.address, logging_level='error', log_to_driver=False)
-            cluster.work = work
             yield cluster
         finally:
             ray.shutdown()
@@ -124,19 +119,6 @@ class TestDecode:
             assert text in row['error'] and row['clip'] is None
             assert 'pan_mm-ray' not in row['error']
 
-    def test_a_decoder_that_crashes(self, decode, videos):
-        crashing, sound = decode(
-            dict(video=str(videos / '0.mp4')), dict(video=str(videos / '1.mp4')), pipeline=_crash
-        )
-        assert 'its decoder crashed' in crashing['error']
-        assert sound['error'] is None
-
-
-def _crash(info):
-    if info['filename'].endswith('0.mp4'):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return dict(inputs=np.zeros(1))
-
 
 def test_addresses(videos, tmp_path):
     (tmp_path / 'a').mkdir()
@@ -172,14 +154,6 @@ class TestResults:
         with pytest.raises(ValueError, match='out holds results of another config'):
             ray_storage.Results(results.out, 'other').read()
 
-    def test_only_unfinished_parts_of_its_own_are_removed(self, results, tmp_path):
-        results.on_write_start()
-        others = ['_notes.txt', '_half.parquet']
-        for name in (*others, '_0123456789ab-000000.parquet'):
-            (tmp_path / 'out' / name).touch()
-        results.on_write_start()
-        assert {path.name for path in (tmp_path / 'out').iterdir()} == set(others)
-
 
 @pytest.mark.slow
 class TestCluster:
@@ -202,8 +176,7 @@ class TestCluster:
             pan_ray.predict_videos(names, f'{out}-gpu', model, num_gpus=1)
         assert not Path(f'{out}-gpu').exists()
 
-    def test_killed_worker_and_command(self, cluster, model, folder, videos, tmp_path, monkeypatch):
-        """Ray repeats what the worker had under way; the same command does the rest."""
+    def test_killed_command_is_continued(self, cluster, model, folder, videos, tmp_path):
         out = tmp_path / 'out'
         script = 'from pan_mm.cli import main\nfrom pan_mm.deploy import ray_storage\n'
         script += 'ray_storage.ROWS = 8\nmain()\n'
@@ -218,19 +191,8 @@ class TestCluster:
         (out / '_0123456789ab-000000.parquet').write_bytes(b'PAR1')
         first = {path: path.read_bytes() for path in out.glob('[!_]*')}
         assert 0 < len(read(out)) < MANY + 1
-        before = set(cluster.work.glob('pan_mm-ray-*'))  # a block has a folder of its own
-        killed = []
-
-        def kill():
-            _wait(lambda: set(cluster.work.glob('pan_mm-ray-*')) - before)
-            killed.append(_wait(lambda: _worker_of(cluster.head_node)))
-            os.kill(killed[0], signal.SIGKILL)
-
-        killer = threading.Thread(target=kill, daemon=True)
-        killer.start()
         counts = pan_ray.predict_videos([str(folder)], str(out), model)
-        killer.join(60)
-        assert killed and counts['there'] + counts['written'] == MANY + 1
+        assert counts['there'] + counts['written'] == MANY + 1
         assert all(path.read_bytes() == content for path, content in first.items())
         self._check(read(out), folder, PANInferencer(**model)(videos.glob('*.mp4')))
         assert list(out.glob('_*')) == []
@@ -259,20 +221,6 @@ def test_no_ray(capfd, tmp_path, monkeypatch):
     ):
         assert main([*command, *more]) == 1
         assert message in capfd.readouterr().err
-
-
-def _worker_of(node):
-    """Find a process of a machine that works for the job."""
-    raylet = node.all_processes['raylet'][0].process.pid
-    for path in Path('/proc').glob('[0-9]*'):
-        try:
-            parent = int(path.joinpath('stat').read_text().rpartition(')')[2].split()[1])
-            command = path.joinpath('cmdline').read_bytes()
-        except OSError:  # it has ended
-            continue
-        if parent == raylet and command.startswith(b'ray::MapWorker'):
-            return int(path.name)
-    return None
 
 
 def _wait(condition, seconds=300):

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import tempfile
 import threading
 import time
@@ -95,7 +94,6 @@ class TestServe:
         assert ask(f'{url}/healthz') == ask(f'{url}/readyz') == (200, dict(status='ok'))
 
     def test_no_answer_is_lost_while_replicas_are_replaced(self, url, options, videos):
-        """By a new deployment; the replica that is killed then is replaced, too."""
         content = (videos / '0.mp4').read_bytes()
         statuses, is_over = [], threading.Event()
 
@@ -114,10 +112,6 @@ class TestServe:
             for user in users:
                 user.join(100)
         assert len(statuses) > 2 and set(statuses) == {200}
-        for path in Path('/proc').glob('[0-9]*/cmdline'):
-            if path.exists() and path.read_bytes().startswith(b'ray::ServeReplica:pan_mm'):
-                os.kill(int(path.parent.name), signal.SIGKILL)
-        _wait(lambda: upload(url, content)[0] == 200)
 
 
 def _wait(condition, seconds=300):
@@ -146,10 +140,4 @@ def test_kubernetes():
     assert [each.name for each in application.deployments] == [deployment.name]
     pins = (ROOT / 'requirements/constraints.txt').read_text()
     (version,) = re.findall(r'^ray==([\d.]+)', pins, re.MULTILINE)
-    cluster = service['spec']['rayClusterConfig']
-    assert cluster['rayVersion'] == version
-    for group in [cluster['headGroupSpec'], *cluster['workerGroupSpecs']]:
-        pod = group['template']['spec']
-        volumes = {volume['name'] for volume in pod['volumes']}
-        (container,) = pod['containers']
-        assert {mount['name'] for mount in container['volumeMounts']} == volumes
+    assert service['spec']['rayClusterConfig']['rayVersion'] == version

@@ -10,7 +10,6 @@ from mmengine.config import Config
 
 from builders import SMALL, first_stages
 from pan_mm.apis import PANInferencer
-from pan_mm.cli import main
 from pan_mm.deploy.export import exporter as module
 from pan_mm.deploy.export.exporter import export, random_frames
 from pan_mm.inference.recognizer import load_recognizer
@@ -92,17 +91,6 @@ def test_ensemble(make_config, make_checkpoint, videos, tmp_path):
 
 @pytest.mark.slow
 class TestOnnx:
-    def test_file_is_whole_and_documented(self, exported):
-        onnx = pytest.importorskip('onnx')
-        proto = onnx.load(exported('.onnx'))
-        assert os.listdir(exported('.onnx').parent) == ['pan.onnx']  # no external data
-        (opset,) = (item.version for item in proto.opset_import if item.domain == '')
-        assert opset == module.OPSET
-        (frames,) = proto.graph.input
-        sizes = frames.type.tensor_type.shape.dim
-        assert frames.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-        assert [size.dim_value for size in sizes] == [0, *SHAPE]
-
     def test_metadata_of_another_model(self, exported, tmp_path):
         onnx = pytest.importorskip('onnx')
         proto = onnx.load(exported('.onnx'))
@@ -147,9 +135,3 @@ class TestRefusal:
     def test_arguments(self, config, checkpoint, tmp_path, name, kwargs, message):
         with pytest.raises(ValueError, match=message):
             export(config, checkpoint, tmp_path / name, **kwargs)
-
-    def test_command(self, make_config, checkpoint, tmp_path, capfd):
-        arguments = ['--config', str(make_config('rgb')), '--checkpoint', str(checkpoint)]
-        assert main(['export', *arguments, '--out', str(tmp_path / 'a.onnx')]) == 1
-        assert 'another PAN stream' in capfd.readouterr().err
-        assert os.listdir(tmp_path) == []

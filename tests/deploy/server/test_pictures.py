@@ -48,10 +48,4 @@ def test_not_a_picture(picture):
 
 
 def test_a_scan_is_cheap_to_send_and_dear_to_decode(picture):
-    """Scans of a few bytes, of which each costs a pass over the picture."""
     refused(picture(progressive=True), 422, 'not progressive')
-    whole = picture(200, 150)
-    start = whole.index(b'\xff\xda')
-    length = int.from_bytes(whole[start + 2 : start + 4], 'big')
-    scan = whole[start : start + 2 + length] + b'\0\0'
-    refused(whole[:start] + 8000 * scan + b'\xff\xd9', 422, 'one scan')

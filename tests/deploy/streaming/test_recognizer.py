@@ -141,15 +141,6 @@ class TestGaps:
         assert (broken[0].scores == whole[0].scores).all()
         assert (broken[-1].scores == whole[-1].scores).all()
 
-    def test_another_frame_size_starts_anew(self, build_pan, frames):
-        model = build_pan('lite')
-        pipeline = [t for t in model.cfg.test_pipeline if t['type'] not in ('Resize', 'CenterCrop')]
-        recognizer = StreamRecognizer(model, stride=4, test_pipeline=pipeline)
-        small = [f._replace(image=f.image[:32, :32]) for f in frames[:10]]
-        large = [f._replace(image=f.image[:48, :48]) for f in frames[10:]]
-        ends = [round(p.end * 15) for p in follow(recognizer, small + large)]
-        assert ends == [25, 29, 33, 37]  # segments from 10 on
-
 
 class TestArguments:
     def test_other_models(self):
