@@ -32,7 +32,7 @@ FORM = 'multipart/form-data; boundary=edge'
 def ask(url, body=None, **headers):
     """Status and JSON of an answer; None while there is no replica."""
     try:
-        with urlopen(Request(url, body, headers), timeout=100) as answer:
+        with urlopen(Request(url, body, headers), timeout=250) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         content = error.read()
@@ -51,7 +51,7 @@ def upload(url, content):
 def options(make_config, make_checkpoint):
     config = make_config(more=SMALL)
     model = dict(config=str(config), checkpoint=str(make_checkpoint(config)))
-    return Options(**model, max_mib=1, batch_size=4, timeout=30)
+    return Options(**model, max_mib=1, batch_size=4, timeout=100)
 
 
 @pytest.fixture(scope='module')
@@ -110,7 +110,7 @@ class TestServe:
         finally:
             is_over.set()
             for user in users:
-                user.join(100)
+                user.join(300)
         assert len(statuses) > 2 and set(statuses) == {200}
 
 
