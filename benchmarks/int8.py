@@ -66,9 +66,8 @@ def main():
     model = FramesToLogits(load_recognizer(config, args.checkpoint, 'cpu')).eval()
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f'{name}.onnx' for name in ('float32', 'int8')}
-        size = tuple(test[0]['inputs'].shape[2:])
-        export(config, args.checkpoint, paths['float32'], size=size)
-        export(config, args.checkpoint, paths['int8'], size=size, videos=videos, int8=True)
+        export(config, args.checkpoint, paths['float32'])
+        export(config, args.checkpoint, paths['int8'], videos=videos, int8=True)
         exported = {name: ExportedModel(path) for name, path in paths.items()}
         sizes = {name: round(path.stat().st_size / 2**20, 1) for name, path in paths.items()}
     runs = dict(pytorch=model, **{name: own.logits for name, own in exported.items()})

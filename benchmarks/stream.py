@@ -19,28 +19,29 @@ from pathlib import Path
 
 import av
 import cv2
+import numpy as np
 import torch
 from mmengine.config import Config
 
-from pan_mm.deploy.streaming.recognizer import StreamRecognizer, StreamStats
-from pan_mm.deploy.streaming.sources import LiveSource
+from pan_mm.deploy.streaming.recognizer import StreamRecognizer
+from pan_mm.deploy.streaming.sources import FrameBuffer, LiveSource
 from pan_mm.inference.optimization import optimize
 from pan_mm.inference.recognizer import load_recognizer
-from pan_mm.utils.errors import VideoError
 
 from .timing import MemoryLog, environment, write_report
 
 
 class PacedVideo:
-    """``cv2.VideoCapture`` of frames that come at a fixed rate, in a loop, until ``seconds``."""
+    """``cv2.VideoCapture`` of frames that come at a fixed rate, in a loop, until ``seconds``.
+
+    At the end it calls ``ended``.
+    """
 
     def __init__(self, images, fps, seconds):
         self.images, self.fps, self.total = images, fps, round(fps * seconds)
+        self.ended = lambda: None
         self.count = 0
         self.started = None
-
-    def set(self, prop, value):
-        return False
 
     def isOpened(self):  # noqa: N802, OpenCV's name
         return True
@@ -53,6 +54,7 @@ class PacedVideo:
 
     def read(self):
         if self.count == self.total:
+            self.ended()
             return False, None
         self.started = self.started or time.perf_counter()
         time.sleep(max(0, self.started + self.count / self.fps - time.perf_counter()))
@@ -71,26 +73,30 @@ def measure(config, images, args, optimized):
         dict(type='CenterCrop', crop_size=args.size),
         dict(type='FormatShape', input_format='NCHW'),
     ]
-    recognizer = StreamRecognizer(model, args.stride, 1, pipeline)
+    recognizer = StreamRecognizer(model, args.stride, pipeline)
     for image in images[: recognizer.first_prediction + 2 * args.stride]:
         recognizer.push(image)  # warm up
     recognizer.reset()
     video = PacedVideo(images, args.fps, args.seconds)
-    source = LiveSource(0, recognizer.buffer(), retries=0, capture=lambda _: video)
-    stats = StreamStats()
-    memory, next_look = MemoryLog(), 0.0
-    try:
-        for frame in source:
-            if time.monotonic() >= next_look:
-                memory.look()
-                next_look = time.monotonic() + 0.5
-            stats.add(recognizer.push(frame.image, frame.timestamp, frame.index, frame.captured))
-    except VideoError:
-        pass  # at the end of the video, do not reopen it
-    source.close()
+    buffer = FrameBuffer(recognizer.buffer_len, recognizer.starts_segment)
+    source = LiveSource(0, buffer, lambda _: video)
+    video.ended = source.close
+    memory, next_look, latencies, frames, began = MemoryLog(), 0.0, [], 0, time.monotonic()
+    for frame in source:
+        if time.monotonic() >= next_look:
+            memory.look()
+            next_look = time.monotonic() + 0.5
+        prediction = recognizer.push(frame.image, frame.timestamp, frame.index, frame.captured)
+        frames += 1
+        if prediction is not None:
+            latencies.append(1000 * prediction.latency)
+    p50, p95, worst = np.percentile(latencies, [50, 95, 100]).round(2).tolist()
     return dict(
-        stats.as_dict(),
-        dropped=source.dropped,
+        frames=frames,
+        predictions=len(latencies),
+        fps=round(frames / (time.monotonic() - began), 2),
+        latency_ms=dict(p50=p50, p95=p95, max=worst),
+        dropped=buffer.dropped,
         arrived=video.count,
         memory=memory.report(),
     )

@@ -273,7 +273,7 @@ class Connection:
         self.capture.release()
 
     def read(self):
-        if not self.left:
+        if not (self.left and self.isOpened()):
             return False, None
         self.left -= 1
         self.camera.ready.acquire()

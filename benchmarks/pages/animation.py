@@ -31,7 +31,7 @@ from pan_mm.visualization import paint_maps
 SCENES = ('move_right', 'rotate_clockwise', 'part')
 FRAMES, SIZE, SEED = 56, 160, 5  # of a scene; pixels
 SPEED = 36  # frames in which a scene moves as far as a clip of the dataset
-FPS, EVERY = 12, 2  # of the stream; frames between predictions
+FPS = 12  # of the stream
 SHOWN, GAP, PANEL = 200, 14, 236  # pixels of a picture, between pictures, of the labels
 SCALE = 2  # text and bars are drawn larger, then made smaller
 # Paper, ink, faint ink, bar of the first class, bar of the others.
@@ -55,7 +55,7 @@ def predictions(config: Path, checkpoint: Path, frames: np.ndarray) -> list:
         video = str(Path(folder, 'stream.mp4'))
         write_video(video, frames)
         command = [sys.executable, '-m', 'pan_mm', 'stream', video, '--predictions']
-        command += ['--config', config, '--checkpoint', checkpoint, '--hop', str(EVERY)]
+        command += ['--config', config, '--checkpoint', checkpoint, '--stride', '1']
         printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
     records = [json.loads(line) for line in printed.splitlines()]
     found: list = [None] * len(frames)

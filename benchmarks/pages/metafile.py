@@ -58,9 +58,8 @@ NETWORKS = {'pan_mm.EfficientNetLite0': 'EfficientNet-Lite0'}
 
 def architecture(network: ConfigDict) -> str:
     """The 2D network of a ``PANBackbone``."""
-    name = network.type.replace('CausalTSM', 'TSM').replace('TSM', '')
-    causal = ', causal' if 'Causal' in network.type else ''
-    return f'{NETWORKS.get(name, name)}{network.get("depth", "")}{causal}'
+    name = network.type.replace('TSM', '')
+    return f'{NETWORKS.get(name, name)}{network.get("depth", "")}'
 
 
 def cue_of(cue: dict) -> str:

@@ -3,9 +3,9 @@
 
     python -m benchmarks.reliability.load --video CLIP.mp4
 
-In each round 200 clients send 1,200 requests: good videos with and without pictures, truncated
-ones, text, and bodies over the limit. 36 % of the clients leave before their answer, half of them
-in the middle of their upload.
+In each round 200 clients send 1,200 requests: good videos, truncated ones, text, and bodies over
+the limit. 36 % of the clients leave before their answer, half of them in the middle of their
+upload.
 
 Exit status 1: a request had no proper answer, memory or descriptors grew by more than a tenth from
 round to round, or a file was left. Linux only.
@@ -30,9 +30,9 @@ from benchmarks.timing import MemoryLog, environment, write_section
 
 HEADERS = {'Content-Type': 'multipart/form-data; boundary=edge'}
 HEAD = b'--edge\r\nContent-Disposition: form-data; name="video"; filename="a.mp4"\r\n\r\n'
-KINDS = ('good', 'pictures', 'cut', 'good', 'text', 'large')
+KINDS = ('good', 'cut', 'good', 'text', 'large')
 # A truncated video may still hold frames, so that any answer to it is valid.
-PROPER = dict(good=(200,), pictures=(200,), cut=(200, 422), text=(422,), large=(413,))
+PROPER = dict(good=(200,), cut=(200, 422), text=(422,), large=(413,))
 LEAVING = 9, 25  # so many of so many requests
 SECONDS = 120  # that a client waits
 
@@ -40,16 +40,17 @@ SECONDS = 120  # that a client waits
 def visit(address, bodies, number):
     """Send a request; returns its kind, and the status or the way it ended."""
     kind = KINDS[number % len(KINDS)]
-    path = '/api/predict?pictures=true' if kind == 'pictures' else '/api/predict'
     leaves = number * LEAVING[0] % LEAVING[1] < LEAVING[0]
     connection = http.client.HTTPConnection(*address, timeout=SECONDS)
     try:
         if leaves:
             length = len(bodies[kind])
             sent = bodies[kind][: length // 2] if number % 2 else bodies[kind]
-            connection.request('POST', path, sent, {**HEADERS, 'Content-Length': str(length)})
+            connection.request(
+                'POST', '/api/predict', sent, {**HEADERS, 'Content-Length': str(length)}
+            )
             return kind, 'left'
-        connection.request('POST', path, bodies[kind], HEADERS)
+        connection.request('POST', '/api/predict', bodies[kind], HEADERS)
         answer = connection.getresponse()
         answer.read()
         return kind, answer.status
@@ -91,7 +92,7 @@ def wait_until_idle(address):
 def run(args, folder):
     """Press a server in rounds; returns what is recorded."""
     good = args.video.read_bytes()
-    contents = dict(good=good, pictures=good, cut=good[: len(good) // 2], text=b'no video' * 100)
+    contents = dict(good=good, cut=good[: len(good) // 2], text=b'no video' * 100)
     bodies = {kind: HEAD + content + b'\r\n--edge--\r\n' for kind, content in contents.items()}
     bodies['large'] = HEAD + bytes(2**20)
     model = ['--config', args.config, '--checkpoint', args.checkpoint] if args.config else []

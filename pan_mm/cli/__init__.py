@@ -12,7 +12,7 @@ import gc
 import os
 import sys
 from contextlib import nullcontext
-from importlib import import_module, metadata
+from importlib import import_module
 
 import pan_mm
 from pan_mm.utils.errors import LINES, escape
@@ -34,16 +34,7 @@ TRAINING = ('tool', 'compare')  # commands that may train, with all that upstrea
 
 
 def main(argv=None):
-    """Run one command.
-
-    Args:
-        argv (list[str], optional): Arguments after the program's name. Defaults to
-            ``sys.argv[1:]``.
-
-    Returns:
-        int: The exit status: 0, or 1 for bad input or a failed check. Wrong usage exits with 2;
-        without arguments, the commands are listed.
-    """
+    """Run one command; return its exit status, 1 for bad input. Wrong usage exits with 2."""
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
         prog='python -m pan_mm',
@@ -78,18 +69,8 @@ def main(argv=None):
         print(f'error: {escape(error, keep=LINES)}', file=sys.stderr)
         extra = getattr(command, 'EXTRA', None)
         if extra and isinstance(error, ImportError) and 'pip install' not in str(error):
-            print(f'install what it needs: pip install {_packages(extra)}', file=sys.stderr)
+            print(f'install what it needs: pip install -e ".[{extra}]"', file=sys.stderr)
         return 1
-
-
-def _packages(extra):
-    """List what an extra of the installed package requires, as arguments of pip."""
-    try:
-        needs = [line.partition(';') for line in metadata.requires('pan_mm') or ()]
-    except metadata.PackageNotFoundError:
-        needs = []
-    names = [f'"{name.strip()}"' for name, _, mark in needs if f'extra == "{extra}"' in mark]
-    return ' '.join(names) or f'-e ".[{extra}]"'
 
 
 def _command(name):

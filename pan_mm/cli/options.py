@@ -11,7 +11,7 @@ from pan_mm.utils.errors import PANError
 
 
 def add_model(parser: ArgumentParser, weights: str = 'file or URL') -> None:
-    """``--model``, ``--config`` and ``--checkpoint``, which :func:`chosen_model` reads."""
+    """``--model``, ``--config``, ``--checkpoint`` and ``--label-map``."""
     parser.add_argument(
         '--model',
         metavar='NAME',
@@ -20,6 +20,7 @@ def add_model(parser: ArgumentParser, weights: str = 'file or URL') -> None:
     )
     parser.add_argument('--config', help='config of a recognizer, instead of --model')
     parser.add_argument('--checkpoint', help=f'its weights, {weights}')
+    parser.add_argument('--label-map', metavar='FILE', help='class names, one per line')
 
 
 def chosen_model(args: Namespace) -> tuple:
@@ -40,19 +41,16 @@ def chosen_model(args: Namespace) -> tuple:
     return config, str(checkpoint)
 
 
-def add_cfg_options(parser: ArgumentParser) -> None:
-    """``--cfg-options``, as MMAction2's tools have it."""
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE in the config'
-    )
-
-
-def add_optimize(parser):
-    """``--optimize``, for what :func:`pan_mm.inference.optimization.optimize` does."""
+def add_running(parser: ArgumentParser) -> None:
+    """``--device``, ``--optimize``, and ``--cfg-options`` as MMAction2's tools have it."""
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
     parser.add_argument(
         '--optimize',
         nargs='*',
         choices=EXTRAS,
         help='run faster with the same scores; "half" adds half precision (scores differ by up to '
         '0.02), "compile" adds torch.compile (takes minutes to start)',
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE in the config'
     )

@@ -3,14 +3,11 @@
 import os
 import sys
 from contextlib import redirect_stdout
-from pathlib import Path
 
 from pan_mm.apis import PANInferencer
-from pan_mm.deploy.server.limits import Limits
-from pan_mm.deploy.server.token import read_token
-from pan_mm.inference.zoo import find_model
+from pan_mm.deploy.server.limits import Limits, read_token
 
-from .options import add_cfg_options, add_model, add_optimize, chosen_model
+from .options import add_model, add_running, chosen_model
 
 EXTRA = 'demo'
 
@@ -25,12 +22,7 @@ Nothing is requested from other servers. Exit status: 1 if it cannot start.
 example:
   python -m pan_mm serve --port 8000 --max-seconds 60"""
     add_model(parser, 'file or URL, or an exported model')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...; by default the accelerator')
-    parser.add_argument('--label-map', metavar='FILE', help='class names, one per line')
-    parser.add_argument(
-        '--no-reject', action='store_true', help='do not say where the model is unsure'
-    )
-    add_optimize(parser)
+    add_running(parser)
     parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0 admits other machines')
     parser.add_argument('--port', type=int, default=7860, help='0 chooses a free port')
     parser.add_argument(
@@ -58,33 +50,23 @@ example:
     parser.add_argument(
         '--waiting', type=int, default=limits.waiting, help='videos that may wait; others get 503'
     )
-    parser.add_argument(
-        '--cameras', type=int, default=limits.cameras, help='live cameras at a time'
-    )
-    add_cfg_options(parser)
 
 
 def run(args):
     if os.name != 'posix':
         raise ValueError('serve decodes videos in forked processes; use Linux or macOS')
-    for name in ('stride', 'max_mib', 'max_seconds', 'timeout'):
-        if getattr(args, name) <= 0:
-            raise ValueError(f'--{name.replace("_", "-")} must be positive')
-    for name in ('waiting', 'cameras'):
-        if getattr(args, name) < 0:
-            raise ValueError(f'--{name} must not be negative')
-    if not 0 <= args.port < 2**16:
-        raise ValueError(f'--port must be between 0 and {2**16 - 1}')
+    for name, least in dict(stride=1, max_mib=1e-3, max_seconds=0.1, timeout=1, waiting=0).items():
+        if getattr(args, name) < least:
+            raise ValueError(f'--{name.replace("_", "-")} must be at least {least:g}')
     limits = Limits(
         max_bytes=round(args.max_mib * 2**20),
         max_seconds=args.max_seconds,
         timeout=args.timeout,
         waiting=args.waiting,
-        cameras=args.cameras,
     )
     token = read_token(args.token_file)
     with redirect_stdout(sys.stderr):  # MMEngine logs there
-        config, checkpoint = chosen_model(args)
+        model = chosen_model(args)
 
         from pan_mm.deploy.server.app import create_app
         from pan_mm.deploy.server.decoding import preload
@@ -92,14 +74,8 @@ def run(args):
 
         preload()  # while the model is loaded
         inferencer = PANInferencer(
-            config,
-            checkpoint,
-            device=args.device,
-            label_map=args.label_map,
-            optimize=args.optimize,
-            reject=not args.no_reject,
+            *model, device=args.device, label_map=args.label_map, optimize=args.optimize
         )
-        title = Path(args.config).stem if args.config else args.model or find_model().name
         hosts = [*own_names(args.host), *args.host_name]
-        app = create_app(inferencer, limits, hosts, token, title, args.stride)
+        app = create_app(inferencer, limits, hosts, token, args.stride)
     run_server(app, args.host, args.port)

@@ -172,7 +172,7 @@ class VideoPipeline:
         if self.num_frames is None or size is None:
             raise ValueError(
                 f'the test pipeline of {self.name} does not fix the number or the size of the '
-                'frames; give the size'
+                'frames; add a crop to it'
             )
         return (self.num_frames, 3, *size)
 

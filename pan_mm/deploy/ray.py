@@ -1,6 +1,6 @@
 """Predictions of many videos on a Ray cluster: Ray Data decodes, recognizes and writes them.
 
-    names ──► decode (tasks on CPUs) ──► recognize (actors, one batch a call) ──► shards in a folder
+    names ──► decode (tasks on CPUs) ──► recognize (actors, one batch a call) ──► Parquet files
 
 Ray streams blocks of videos through these stages, holds back the decoders where the recognizers
 are slower, and repeats the blocks of a worker, an actor or a machine that is lost.
@@ -9,15 +9,16 @@ are slower, and repeats the blocks of a worker, an actor or a machine that is lo
 import logging
 import os
 import pickle
-import socket
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Optional
 
+import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import ray
 import ray.data
 from mmengine.dataset import Compose
@@ -30,9 +31,8 @@ from pan_mm.inference.videos import find_videos, preload, read_videos
 from pan_mm.inference.zoo import choose
 from pan_mm.utils.errors import PANError
 
-from .ray_storage import SCHEMA, Shards, expand, local_copy, read_contents, read_names
+from .ray_storage import SCHEMA, Results, expand, local_copy
 
-FORMATS = ('parquet', 'jsonl')
 CLIPS = pa.schema(dict(video=pa.string(), clip=pa.large_binary(), error=pa.string()))
 BLOCK = 8, 128  # videos that are decoded, and lost and repeated, together: at least and at most
 SHARE = 0.5  # of a core for a stage that has no GPU, so that on one core there is room for two
@@ -49,20 +49,12 @@ def connect(address: Optional[str] = None) -> None:
     Raises:
         ValueError: If no cluster answers there.
     """
-    host, colon, port = (address or '').rpartition('//')[2].rpartition(':')
-    if colon and not (port.isdecimal() and int(port) < 2**16):
-        raise ValueError(f'{address}: the port is not a number up to 65535; give HOST:PORT')
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
     logging.getLogger('ray.data').setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
+    dashboard = None if address else False
     try:
-        if colon:  # Ray itself would try for minutes
-            socket.create_connection((host, int(port)), timeout=5).close()
-        ray.init(
-            address or 'local',
-            include_dashboard=None if address else False,
-            logging_level=logging.ERROR,
-        )
+        ray.init(address or 'local', include_dashboard=dashboard, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition('\n')[0]
         raise ValueError(
@@ -75,6 +67,7 @@ def predict_videos(
     sources: Iterable,
     out: str,
     settings: dict,
+    features: bool = False,
     form: str = 'parquet',
     num_gpus: float = 0,
     concurrency: Optional[int] = None,
@@ -88,11 +81,12 @@ def predict_videos(
     Args:
         sources (Iterable[str]): Files, folders, globs and lists as for
             :func:`pan_mm.inference.videos.find_videos`, addresses such as ``s3://BUCKET/FOLDER``
-            of any filesystem of pyarrow, and Parquet files with the column ``video`` (names) and
-            optionally ``bytes`` (contents).
+            of any filesystem of fsspec, and Parquet files with the columns ``video`` (names) and
+            ``bytes`` (contents).
         out (str): Folder or address, which gets files with the columns of ``SCHEMA``.
         settings (dict): Arguments of :class:`PANInferencer`.
-        form (str): One of ``FORMATS``.
+        features (bool): Write features, C numbers per video, instead of classes.
+        form (str): 'parquet' or 'jsonl'.
         num_gpus (float): GPUs of an actor; 0 runs the model on CPUs. Defaults to 0.
         concurrency (int, optional): Actors at most. Defaults to what the cluster has room for.
 
@@ -101,44 +95,43 @@ def predict_videos(
         ``failed_there``, how many of those had failed.
 
     Raises:
-        OSError: If a source or ``out`` cannot be read.
-        ValueError: If there are no videos, or ``out`` holds other files or results of other
-            settings.
+        ValueError: If there are no videos, or ``out`` holds results of other settings.
     """
     inferencer, settings = _on_driver(settings, 'cuda' if num_gpus else 'cpu')
-    identity = fingerprint_of(inferencer, settings['checkpoint'], settings['optimize'])
-    shards = Shards(out, form, identity)
-    there = shards.videos()
-    size = concurrency or _room(num_gpus)
-    videos, block = _videos(sources, there['video'].combine_chunks(), size)
-    before = dict(there=len(there), failed_there=len(there) - there['error'].null_count)
-    if videos is None:
-        return dict(written=0, failed=0, **before)
-    shards.begin()
-    cores = 1 if num_gpus else SHARE
-    clips = videos.map_batches(
-        decode,
-        batch_size=block,
-        batch_format='pyarrow',
-        fn_kwargs=dict(pipeline=inferencer.pipeline),
-        num_cpus=cores,
+    list(inferencer.iterate([], features))  # refuses features of an exported model
+    identity = fingerprint_of(inferencer, settings['checkpoint'], settings['optimize'], features)
+    results = Results(out, identity, form)
+    there = results.read()
+    actors = concurrency or _room(num_gpus)
+    videos, block = _videos(sources, there['video'].combine_chunks(), actors)
+    if videos is not None:
+        cores = 1 if num_gpus else SHARE
+        clips = videos.map_batches(
+            decode,
+            batch_size=block,
+            batch_format='pyarrow',
+            fn_kwargs=dict(pipeline=inferencer.pipeline),
+            num_cpus=cores,
+        )
+        rows = clips.map_batches(
+            Recognizer,
+            batch_size=inferencer.batch_size,
+            batch_format='pyarrow',
+            fn_constructor_args=(settings, features, identity),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
+            num_cpus=cores,
+            num_gpus=num_gpus,
+        )
+        rows.context.target_max_block_size = BLOCK_BYTES
+        rows.write_datasink(results, ray_remote_args=dict(num_cpus=0))
+    failed_there = len(there) - there['error'].null_count
+    return dict(
+        written=results.written, failed=results.failed, there=len(there), failed_there=failed_there
     )
-    results = clips.map_batches(
-        Recognizer,
-        batch_size=inferencer.batch_size,
-        batch_format='pyarrow',
-        fn_constructor_args=(settings,),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size),
-        num_cpus=cores,
-        num_gpus=num_gpus,
-    )
-    results.context.target_max_block_size = BLOCK_BYTES
-    results.write_datasink(shards, ray_remote_args=dict(num_cpus=0))
-    return dict(written=shards.written, failed=shards.failed, **before)
 
 
 def _on_driver(settings, device):
-    """Load the model once here, which checks it, and say what loads it on a worker."""
+    """Load the model here, which checks it, and say what loads it on a worker."""
     config, checkpoint = choose(settings.get('config'), settings.get('checkpoint'))
     if checkpoint is None:
         raise PANError('random weights would differ from actor to actor; give a checkpoint')
@@ -158,43 +151,43 @@ def _room(num_gpus):
     room = int(resources.get('GPU', 0) / num_gpus if num_gpus else resources['CPU'])
     if not room:
         raise ValueError(
-            f'the cluster has {resources.get("GPU", 0):g} GPUs, and a model needs {num_gpus:g}; '
-            'give --concurrency where GPUs are still to come'
+            f'the cluster has {resources.get("GPU", 0):g} GPUs, and a model needs {num_gpus:g}'
         )
     return room
 
 
-def _videos(sources, there, actors):
+def _videos(sources, done, actors):
     """Make the dataset of the videos that are left to do, and say how many make a block."""
     found = find_videos(sources, expand)
     if not found:
         raise ValueError('no videos; name files, folders, globs, lists or Parquet files')
-    named, groups = read_names(found)
-    left = _left(named, there)
-    block = min(max(len(left) // (4 * actors), min(BLOCK)), max(BLOCK)) if len(left) else max(BLOCK)
+    tables = [name for name in found if name.endswith('.parquet')]
+    names = [name for name in found if name not in set(tables)]
+    left = _left(pa.table(dict(video=pa.array(names, pa.string()))), done)
+    block = min(max(len(left) // (4 * actors), min(BLOCK)), max(BLOCK))
     blocks = [left.slice(start, block) for start in range(0, len(left), block)]
     datasets = [ray.data.from_arrow(blocks)] if blocks else []
-    if len(groups):
+    if tables:
         # Ray's own reader wants whole cores, which actors may hold: a small cluster would wait.
-        contents = ray.data.from_arrow([groups.slice(number, 1) for number in range(len(groups))])
-        datasets.append(
-            contents.map_batches(
-                _read_left, batch_format='pyarrow', fn_kwargs=dict(there=there), num_cpus=SHARE
-            )
-        )
+        files = ray.data.from_arrow([pa.table(dict(table=[name])) for name in tables])
+        options = dict(batch_format='pyarrow', num_cpus=SHARE)
+        datasets.append(files.map_batches(_read_left, fn_kwargs=dict(done=done), **options))
     if datasets[1:]:
-        return datasets[0].union(*datasets[1:]), block
+        return datasets[0].union(datasets[1]), block
     return next(iter(datasets), None), block
 
 
-def _read_left(groups, there):
-    for table in read_contents(groups):
-        yield _left(table, there)
+def _read_left(files: pa.Table, done: pa.Array) -> Iterator[pa.Table]:
+    """Read names and contents of the videos in Parquet files, some at a time."""
+    for name in files['table'].to_pylist():
+        with fsspec.open(name) as file:
+            for batch in pq.ParquetFile(file).iter_batches(min(BLOCK), columns=['video', 'bytes']):
+                yield _left(pa.Table.from_batches([batch]), done)
 
 
-def _left(videos: pa.Table, there: pa.Array) -> pa.Table:
+def _left(videos: pa.Table, done: pa.Array) -> pa.Table:
     """Leave out the videos that have results."""
-    return videos.filter(pc.invert(pc.is_in(videos['video'], value_set=there)))
+    return videos.filter(pc.invert(pc.is_in(videos['video'], value_set=done)))
 
 
 def decode(videos: pa.Table, pipeline: Compose) -> Iterator[pa.Table]:
@@ -221,9 +214,10 @@ def decode(videos: pa.Table, pipeline: Compose) -> Iterator[pa.Table]:
 class Recognizer:
     """An actor's model; see :func:`predict_videos` for the arguments."""
 
-    def __init__(self, settings: dict) -> None:
+    def __init__(self, settings: dict, features: bool, identity: str) -> None:
         import_modules_from_strings(**settings['config'].get('custom_imports', {}))
         self.inferencer = PANInferencer(**settings)
+        self.features, self.identity = features, identity
 
     def __call__(self, clips: pa.Table) -> pa.Table:
         """Recognize the clips of :func:`decode` in one batch; gives the columns of ``SCHEMA``."""
@@ -231,13 +225,9 @@ class Recognizer:
             (row['video'], row['clip'] and pickle.loads(row['clip']), row['error'])
             for row in clips.to_pylist()
         ]
-        rows = map(_row, self.inferencer.recognize(batch))
-        return pa.Table.from_pylist(list(rows), SCHEMA)
-
-
-def _row(result):
-    top = result.pop('top', None)
-    if top is not None:
-        for key in ('label', 'name', 'score'):
-            result[f'{key}s'] = [each[key] for each in top]
-    return result
+        rows = []
+        for result in self.inferencer.recognize(batch, self.features):
+            for key in ('label', 'name', 'score') if 'top' in result else ():
+                result[f'{key}s'] = [each[key] for each in result['top']]
+            rows.append(dict(result, model=self.identity))
+        return pa.Table.from_pylist(rows, SCHEMA)

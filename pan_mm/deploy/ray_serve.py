@@ -18,26 +18,18 @@ from starlette.applications import Starlette
 
 from pan_mm.deploy.server.app import create_app
 from pan_mm.deploy.server.decoding import Decoder
-from pan_mm.deploy.server.limits import Limits
-from pan_mm.deploy.server.token import read_token
+from pan_mm.deploy.server.limits import Limits, read_token
 from pan_mm.inference.inferencer import PANInferencer
 from pan_mm.inference.zoo import choose
+
+BATCH_WAIT = 0.01  # seconds that a clip waits for others
 
 
 class Options(BaseModel):
     """Arguments of :func:`app`, on the command line of ``serve run`` or under ``args`` in a file.
 
     Those of the command ``serve`` mean the same here; files are read where the replicas run.
-
-    Attributes:
-        model, config, checkpoint, device, label_map, optimize, reject: The model.
-        token_file, hosts, title, max_mib, max_seconds, timeout: The server; all ``hosts`` are
-            answered by default.
-        batch_size (int): Clips in a batch, and decoders of a replica. Defaults to 8.
-        batch_wait (float): Seconds that a clip waits for others. Defaults to 0.01.
-        num_replicas (int): Replicas. Defaults to 1.
-        num_gpus (float): GPUs of a replica. Defaults to 0.
-        max_ongoing_requests (int): Requests in a replica; more wait in the proxy. Defaults to 16.
+    ``batch_size`` clips are recognized together, and as many decoded at once in a replica.
     """
 
     model_config = ConfigDict(extra='forbid')
@@ -45,28 +37,23 @@ class Options(BaseModel):
     model: Optional[str] = None
     config: Optional[str] = None
     checkpoint: Optional[str] = None
-    device: Optional[str] = None
     label_map: Optional[str] = None
     optimize: Optional[list] = None
-    reject: bool = True
     token_file: Optional[str] = None
     hosts: list = ['*']
-    title: str = 'PAN'
     max_mib: PositiveFloat = 64
     max_seconds: PositiveFloat = 600
     timeout: PositiveFloat = 60
     batch_size: PositiveInt = 8
-    batch_wait: float = 0.01
     num_replicas: PositiveInt = 1
     num_gpus: float = 0
-    max_ongoing_requests: PositiveInt = 16
 
 
 def app(options: Options) -> serve.Application:
     """Build the application that ``serve run`` or a ``RayService`` deploys."""
     return Server.options(  # type: ignore[operator,misc]  # a decorated class
         num_replicas=options.num_replicas,
-        max_ongoing_requests=options.max_ongoing_requests,
+        max_ongoing_requests=2 * options.batch_size,  # a batch is decoded while one is recognized
         ray_actor_options=dict(num_gpus=options.num_gpus),
         graceful_shutdown_timeout_s=options.timeout,
     ).bind(options.model_dump())
@@ -82,34 +69,25 @@ class Server:
 
     def __serve_build_asgi_app__(self) -> Starlette:
         o = self.options
-        config, checkpoint = choose(o.model or o.config, o.checkpoint)
-        inferencer = PANInferencer(
-            config,
-            checkpoint,
-            device=o.device,
-            label_map=o.label_map,
-            optimize=o.optimize,
-            reject=o.reject,
-        )
+        model = choose(o.model or o.config, o.checkpoint)
+        inferencer = PANInferencer(*model, label_map=o.label_map, optimize=o.optimize)
         limits = Limits(
             max_bytes=round(o.max_mib * 2**20),
             max_seconds=o.max_seconds,
             timeout=o.timeout,
-            waiting=o.max_ongoing_requests,
+            waiting=2 * o.batch_size,
             decoding=o.batch_size,
             cameras=0,
         )
-        token = read_token(o.token_file)
         self.decoder = Decoder(inferencer.pipeline, limits)
-        return create_app(inferencer, limits, o.hosts, token, o.title, batched=self.batched)
+        token = read_token(o.token_file)
+        return create_app(inferencer, limits, o.hosts, token, batched=self.batched)
 
     def batched(self, recognize: Callable) -> Callable:
         """Let Ray Serve gather the clips of several requests for a call of the model."""
         thread = ThreadPoolExecutor(1, 'model')
 
-        @serve.batch(
-            max_batch_size=self.options.batch_size, batch_wait_timeout_s=self.options.batch_wait
-        )
+        @serve.batch(max_batch_size=self.options.batch_size, batch_wait_timeout_s=BATCH_WAIT)
         async def recognize_batch(clips: list) -> Any:
             return await asyncio.get_running_loop().run_in_executor(thread, recognize, clips)
 

@@ -98,41 +98,49 @@ class PANInferencer:
         self.topk = min(topk, num_classes)
         self.num_workers = num_workers
 
-    def __call__(self, videos: Union[str, Path, Iterable]) -> list:
+    def __call__(self, videos: Union[str, Path, Iterable], features: bool = False) -> list:
         """Recognize one or more videos; see :meth:`iterate`."""
         videos = [videos] if isinstance(videos, (str, Path)) else videos
-        return list(self.iterate(videos))
+        return list(self.iterate(videos, features))
 
-    def iterate(self, videos: Iterable) -> Iterator[dict]:
+    def iterate(self, videos: Iterable, features: bool = False) -> Iterator[dict]:
         """Recognize videos, batch by batch.
 
         Args:
             videos (Iterable[str | Path]): Video files.
+            features (bool): Give what :meth:`features` computes instead of classes. Defaults to
+                False.
 
         Yields:
             dict: For each video, in the order given, ``video`` and either ``top``, a list of
-            ``dict(label, name, score)`` with the most probable class first, or ``error``, a message
-            about the file. Scores are probabilities. If the model has a threshold, ``unsure`` says
-            whether the first class is below it.
+            ``dict(label, name, score)`` with the most probable class first, or ``features``, a list
+            of C floats, or ``error``, a message about the file. Scores are probabilities. If the
+            model has a threshold, ``unsure`` says whether the first class is below it.
 
         Raises:
             TypeError: If a video is not the name of a file.
+            ValueError: If features are asked of an exported model.
         """
+        if features and isinstance(self.model, ExportedModel):
+            raise ValueError(f'{self.model.path} gives only logits; give the checkpoint')
         read = read_videos(map(os.fspath, videos), self.pipeline, self.num_workers)
         while batch := list(itertools.islice(read, self.batch_size)):
-            yield from self.recognize(batch)
+            yield from self.recognize(batch, features)
 
-    def recognize(self, batch: list) -> Iterator[dict]:
+    def recognize(self, batch: list, features: bool = False) -> Iterator[dict]:
         """Recognize a batch of what :func:`read_videos` yields, as :meth:`iterate`."""
+        compute = self.features if features else self.probabilities
         results = {}
         good = [item for item in batch if item[2] is None]
         # Frames of another shape or count would be padded, which changes the scores.
         for _, group in groupby(sorted(good, key=_shape), key=_shape):
             names, data, _ = zip(*group)
-            results.update(zip(names, self.probabilities(data)))
+            results.update(zip(names, compute(data)))
         for video, _, error in batch:
             if error is not None:
                 yield dict(video=video, error=error)
+            elif features:
+                yield dict(video=video, features=results[video].tolist())
             else:
                 yield dict(video=video, **self.result(results[video]))
 
@@ -147,6 +155,23 @@ class PANInferencer:
         if not _gives_probabilities(self.model):
             scores = to_probabilities(scores, self.model)
         return self.calibration(scores)
+
+    @torch.no_grad()
+    def features(self, data: Iterable) -> torch.Tensor:
+        """Compute features (N, C) of N outputs of the pipeline.
+
+        They are the backbone's maps, averaged over views, time and space as by MMAction2's
+        ``FeatureHead``. The streams of a ``PANEnsemble`` follow one another, as do pathways.
+        """
+        inputs = self.model.data_preprocessor(pseudo_collate(list(data)))['inputs']
+        maps: list = []
+        for recognizer in getattr(self.model, 'streams', {'': self.model}).values():
+            own, _ = recognizer.extract_feat(inputs, stage='backbone', test_mode=True)
+            maps += own if isinstance(own, (tuple, list)) else [own]  # (N·views·…, C, …)
+        means = [m.float().flatten(2).mean(2).unflatten(0, (len(inputs), -1)).mean(1) for m in maps]
+        features = torch.cat(means, dim=1).cpu()
+        require_finite(features)
+        return features
 
     def result(self, probabilities: torch.Tensor) -> dict:
         """Return ``top``, and ``unsure`` of a model that has a threshold, of one video."""

@@ -65,7 +65,7 @@ def _table_text(result):
     return f'unsure ({text.strip()})' if result.get('unsure') else text
 
 
-def fingerprint_of(inferencer, checkpoint: str, optimize: Iterable) -> str:
+def fingerprint_of(inferencer, checkpoint: str, optimize: Iterable, features: bool = False) -> str:
     """Hash what makes the results of a model; later runs with the same may add to them."""
     weights = checkpoint.encode() if '://' in checkpoint else Path(checkpoint).read_bytes()
     settings = (
@@ -74,6 +74,7 @@ def fingerprint_of(inferencer, checkpoint: str, optimize: Iterable) -> str:
         inferencer.topk,
         inferencer.threshold,
         'half' in (optimize or ()),  # it changes scores
+        features,
         hashlib.sha256(weights).hexdigest(),
     )
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:16]

@@ -1,7 +1,6 @@
 """PAN as registered parts: the motion cue, the backbone around it, the head, the ensemble."""
 
 from .aggregation import VariousTimescaleAggregation
-from .causal_shift import MobileNetV2CausalTSM, ResNetCausalTSM
 from .data_preprocessor import PANDataPreprocessor
 from .motion_cues import FrameDifference
 from .pan_backbone import PANBackbone
@@ -12,12 +11,10 @@ from .vap_head import VAPHead
 
 __all__ = [
     'FrameDifference',
-    'MobileNetV2CausalTSM',
     'PANBackbone',
     'PANDataPreprocessor',
     'PANEnsemble',
     'PersistenceOfAppearance',
-    'ResNetCausalTSM',
     'SegmentPooling',
     'VAPHead',
     'VariousTimescaleAggregation',

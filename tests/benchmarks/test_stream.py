@@ -11,8 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
 
 def test_benchmark_stream(run_tool, clips_dir, tmp_path):
-    causal = "model['backbone']['backbone'] = dict(type='ResNetCausalTSM')\n"
-    config = write_config(tmp_path, more=causal)
+    config = write_config(tmp_path)
     result = run_tool(
         'benchmarks.stream', clips_dir / CLIP, '--config', config, '--out', 'out/stream.json',
         '--size', 32, '--seconds', 2, '--stride', 4, cwd=tmp_path,

@@ -49,14 +49,3 @@ def test_it_continues_and_compares(compare, tmp_path):
         assert row['pixels'] == '32' and row['videos'] == '2' and int(row['steps']) >= 1
         assert row['verdict'] in second.stdout and row['command'] in second.stdout
     assert (out / 'compare.png').stat().st_size > 1000
-    other = compare('--models', 'tsm', '--minutes', '0.02')
-    assert other.returncode == 1
-    assert 'a comparison with other minutes; give another --out' in other.stderr
-
-
-@pytest.mark.slow
-def test_without_lists(compare, tmp_path):
-    (tmp_path / 'own' / 'val.txt').unlink()
-    done = compare()
-    assert done.returncode == 1 and 'val.txt: no such list' in done.stderr
-    assert not (tmp_path / 'work_dirs').exists()

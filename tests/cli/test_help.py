@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-import pan_mm
 from pan_mm.cli import COMMANDS, main
 from pan_mm.config.find import require_config
 from pan_mm.engine.upstream import find_tool
@@ -83,21 +82,6 @@ def test_no_such_command(capsys):
         main(['predikt'])
     assert stop.value.code == 2
     assert "invalid choice: 'predikt'" in capsys.readouterr().err
-
-
-def test_version(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(['--version'])
-    assert stop.value.code == 0
-    assert capsys.readouterr().out == f'pan_mm {pan_mm.__version__}\n'
-
-
-def test_defaults_that_say_nothing_are_left_out(capsys):
-    with pytest.raises(SystemExit):
-        main(['predict', '--help'])
-    shown = ' '.join(capsys.readouterr().out.split())
-    assert 'videos in a batch (default: 8)' in shown and '(default: 1)' in shown
-    assert not re.search(r'default: (None|False|\[|\{)', shown)
 
 
 @pytest.mark.slow

@@ -25,16 +25,3 @@ def test_no_such_tool(tool, capsys):
     assert tool('confusion') == 1
     error = capsys.readouterr().err
     assert 'has no tool confusion.py' in error and 'confusion_matrix' in error
-
-
-def test_a_script_and_its_errors(tool, tmp_path, capsys):
-    script = tmp_path / 'script.py'
-    script.write_text('import sys; print(sys.argv[1:])')
-    assert tool(script, '--help', 'a') == 0
-    assert capsys.readouterr().out == "['--help', 'a']\n"
-    script.write_text('raise ValueError("of MMAction2")')
-    assert tool(script) == 1
-    assert 'Traceback' in capsys.readouterr().err
-    script.write_text('from pan_mm.utils.errors import DataError; raise DataError("of ours")')
-    with pytest.raises(SystemExit, match='error: of ours'):
-        tool(script)

@@ -19,7 +19,7 @@ from pan_mm.datasets.container import (
     open_video,
 )
 from pan_mm.datasets.decoding import SparseReader
-from pan_mm.deploy.streaming.sources import FileSource, open_source
+from pan_mm.deploy.streaming.sources import open_source, read_frames
 from pan_mm.utils.errors import VideoError
 
 av = pytest.importorskip('av')
@@ -62,7 +62,7 @@ class TestAdmission:
         assert demuxer in CONTAINERS
         with open_video(path) as video:
             assert (video.demuxer, len(SparseReader(video))) == (demuxer, 12)
-        assert len(list(FileSource(path))) == 12
+        assert len(list(read_frames(path))) == 12
 
     def test_remote_storage_that_a_config_names(self, videos, tmp_path):
         (tmp_path / 'list.mp4').write_text('#EXTM3U\n#EXTINF:1,\n0.mp4\n')

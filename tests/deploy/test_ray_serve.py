@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import tempfile
 import threading
 import time
@@ -31,25 +30,28 @@ FORM = 'multipart/form-data; boundary=edge'
 
 
 def ask(url, body=None, **headers):
-    """Status and JSON of an answer."""
+    """Status and JSON of an answer; None while there is no replica."""
     try:
-        with urlopen(Request(url, body, headers), timeout=100) as answer:
+        with urlopen(Request(url, body, headers), timeout=250) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+        content = error.read()
+        return error.code, json.loads(content) if content.startswith(b'{') else None
+    except OSError:
+        return None, None
 
 
-def upload(url, content, query=''):
+def upload(url, content):
     head = '--edge\r\nContent-Disposition: form-data; name="video"; filename="a.mp4"\r\n\r\n'
     body = head.encode() + content + b'\r\n--edge--\r\n'
-    return ask(f'{url}/api/predict{query}', body, **{'Content-Type': FORM})
+    return ask(f'{url}/api/predict', body, **{'Content-Type': FORM})
 
 
 @pytest.fixture(scope='module')
 def options(make_config, make_checkpoint):
     config = make_config(more=SMALL)
-    model = dict(config=str(config), checkpoint=str(make_checkpoint(config)), device='cpu')
-    return Options(**model, max_mib=1, batch_size=4, batch_wait=0.2, timeout=30)
+    model = dict(config=str(config), checkpoint=str(make_checkpoint(config)))
+    return Options(**model, max_mib=1, batch_size=4, timeout=100)
 
 
 @pytest.fixture(scope='module')
@@ -75,35 +77,21 @@ def url(options):
 
 @pytest.mark.slow
 class TestServe:
-    def test_answers_of_one_process(self, url, options, videos):
+    def test_answers_are_those_of_one_process(self, url, options, videos):
         recognize = PANInferencer(options.config, options.checkpoint, device='cpu')
         paths = sorted(videos.glob('*.mp4'))
         with ThreadPoolExecutor(8) as pool:  # several of them in a batch
             answers = list(pool.map(lambda path: upload(url, path.read_bytes()), paths * 4))
-        # Clips of one batch were recognized in the same time.
-        assert len({answer['seconds']['recognition'] for _, answer in answers}) <= 12
         for path, (status, answer) in zip(paths * 4, answers):
             assert status == 200 and set(answer) == {'top', 'seconds'}
             for found, wanted in zip(answer['top'], recognize([path])[0]['top']):
                 assert found['label'] == wanted['label']
                 assert found['score'] == pytest.approx(wanted['score'], abs=1e-5)
-
-    def test_pictures_information_and_page(self, url, videos):
-        status, answer = upload(url, (videos / '0.mp4').read_bytes(), '?pictures=true')
-        assert status == 200
-        assert [each['name'] for each in answer['pictures']] == ['maps']
-        status, info = ask(f'{url}/api/info')
-        assert (status, info['live'], info['limits']['bytes']) == (200, False, 2**20)
-        assert ask(f'{url}/healthz') == ask(f'{url}/readyz') == (200, dict(status='ok'))
-        assert b'<html' in urlopen(url, timeout=60).read()
-
-    def test_errors_are_those_of_one_process(self, url):
         status, answer = upload(url, b'a text')
         assert status == 422 and 'is not a video' in answer['error']
-        status, answer = upload(url, bytes(2**20 + 10))
-        assert status == 413 and 'larger than 1 MiB' in answer['error']
-        assert ask(f'{url}/api/predict', b'{}')[0] == 415
-        assert ask(f'{url}/api/cameras', b'')[0] in (404, 503)
+        status, info = ask(f'{url}/api/info')
+        assert (status, info['live'], info['limits']['max_bytes']) == (200, False, 2**20)
+        assert ask(f'{url}/healthz') == ask(f'{url}/readyz') == (200, dict(status='ok'))
 
     def test_no_answer_is_lost_while_replicas_are_replaced(self, url, options, videos):
         content = (videos / '0.mp4').read_bytes()
@@ -117,30 +105,13 @@ class TestServe:
         for user in users:
             user.start()
         try:
-            serve.run(app(options.model_copy(update=dict(title='new'))), name='pan_mm')
-            _wait(lambda: ask(f'{url}/api/info')[1]['title'] == 'new')
+            serve.run(app(options.model_copy(update=dict(max_seconds=7))), name='pan_mm')
+            _wait(lambda: ask(f'{url}/api/info')[1]['limits']['max_seconds'] == 7)
         finally:
             is_over.set()
             for user in users:
-                user.join(100)
+                user.join(300)
         assert len(statuses) > 2 and set(statuses) == {200}
-
-    def test_a_killed_replica_is_replaced(self, url, videos):
-        (replica,) = [
-            int(path.parent.name)
-            for path in Path('/proc').glob('[0-9]*/cmdline')
-            if path.exists() and path.read_bytes().startswith(b'ray::ServeReplica:pan_mm')
-        ]
-        os.kill(replica, signal.SIGKILL)
-        content = (videos / '0.mp4').read_bytes()
-        _wait(lambda: _status(url, content) == 200)
-
-
-def _status(url, content):
-    try:
-        return upload(url, content)[0]
-    except (OSError, ValueError):  # the proxy's own answer while there is no replica
-        return None
 
 
 def _wait(condition, seconds=300):
@@ -155,45 +126,18 @@ def test_options_on_the_command_line_are_text():
     assert (options.num_gpus, options.batch_size) == (0.5, 4)
     with pytest.raises(ValueError, match='batch_sise'):
         Options(batch_sise=4)
-    deployment = app(options)._bound_deployment
-    assert deployment.ray_actor_options['num_gpus'] == 0.5
+    assert app(options)._bound_deployment.ray_actor_options['num_gpus'] == 0.5
 
 
-class TestKubernetes:
-    @pytest.fixture(scope='class')
-    def service(self):
-        return yaml.safe_load((ROOT / 'docker/rayservice.yaml').read_text())
-
-    def test_application(self, service):
-        """Ray reads it as it would in a cluster, and the options are those of the application."""
-        config = schema.ServeDeploySchema(**yaml.safe_load(service['spec']['serveConfigV2']))
-        (application,) = config.applications
-        assert application.import_path == 'pan_mm.deploy.ray_serve:app'
-        deployment = app(Options(**application.args))._bound_deployment
-        assert [each.name for each in application.deployments] == [deployment.name]
-
-    def test_cluster(self, service):
-        assert (service['apiVersion'], service['kind']) == ('ray.io/v1', 'RayService')
-        assert set(service['spec']) == {'serveConfigV2', 'rayClusterConfig'}
-        cluster = service['spec']['rayClusterConfig']
-        groups = [cluster['headGroupSpec'], *cluster['workerGroupSpecs']]
-        assert set(cluster) == {
-            'rayVersion',
-            'enableInTreeAutoscaling',
-            'headGroupSpec',
-            'workerGroupSpecs',
-        }
-        for group in groups:
-            assert all(isinstance(value, str) for value in group['rayStartParams'].values())
-            pod = group['template']['spec']
-            volumes = {volume['name'] for volume in pod['volumes']}
-            (container,) = pod['containers']
-            assert {mount['name'] for mount in container['volumeMounts']} == volumes
-            assert container['resources']['limits'] == container['resources']['requests']
-        for group in cluster['workerGroupSpecs']:
-            assert group['minReplicas'] <= group['replicas'] <= group['maxReplicas']
-
-    def test_version_is_the_tested_one(self, service):
-        pins = (ROOT / 'requirements/constraints.txt').read_text()
-        (version,) = re.findall(r'^ray==([\d.]+)', pins, re.MULTILINE)
-        assert service['spec']['rayClusterConfig']['rayVersion'] == version
+def test_kubernetes():
+    """Ray reads it as it would in a cluster, and the options are those of the application."""
+    service = yaml.safe_load((ROOT / 'docker/rayservice.yaml').read_text())
+    assert (service['apiVersion'], service['kind']) == ('ray.io/v1', 'RayService')
+    config = schema.ServeDeploySchema(**yaml.safe_load(service['spec']['serveConfigV2']))
+    (application,) = config.applications
+    assert application.import_path == 'pan_mm.deploy.ray_serve:app'
+    deployment = app(Options(**application.args))._bound_deployment
+    assert [each.name for each in application.deployments] == [deployment.name]
+    pins = (ROOT / 'requirements/constraints.txt').read_text()
+    (version,) = re.findall(r'^ray==([\d.]+)', pins, re.MULTILINE)
+    assert service['spec']['rayClusterConfig']['rayVersion'] == version

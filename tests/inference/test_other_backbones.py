@@ -27,17 +27,12 @@ def kind(request):
 @pytest.fixture
 def made(kind, make_config, make_checkpoint):
     """Config and checkpoint of a PAN_Lite on this network."""
-
-    def make():
-        more = NETWORK.format(kind=kind, channels=NETWORKS[kind])
-        config = make_config(more=more)
-        return config, make_checkpoint(config)
-
-    return make
+    config = make_config(more=NETWORK.format(kind=kind, channels=NETWORKS[kind]))
+    return config, make_checkpoint(config)
 
 
 def test_optimized_predicts_the_same(made, videos):
-    config, checkpoint = made()
+    config, checkpoint = made
     clips = [videos / '1.mp4', videos / '3.mp4']
     plain = PANInferencer(config, checkpoint, 'cpu')(clips)
     quick = PANInferencer(config, checkpoint, 'cpu', optimize=())(clips)
@@ -49,7 +44,7 @@ def test_optimized_predicts_the_same(made, videos):
 
 
 def test_complexity(kind, made):
-    config, _ = made()
+    config, _ = made
     whole = get_complexity(load_recognizer(config, device='cpu'), (16, 3, 64, 64))
     # 224 x 224 costs 0.385 and 0.20 G with three channels; 64 x 64 a twelfth. PA is apart.
     expected = {'pan_mm.EfficientNetLite0': 0.385e9, 'timm.regnetx_002': 0.203e9}[kind]

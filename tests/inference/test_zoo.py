@@ -91,7 +91,7 @@ class TestCommands:
         ],
     )
     def test_bad_input(self, model, message, trained, capsys):
-        assert main(['predict', 'a.mp4', *model]) == 2
+        assert main(['predict', 'a.mp4', *model]) == 1
         assert main(['export', '--out', 'a.onnx', *model]) == 1
         assert capsys.readouterr().err.count(f'error: {message}') == 2
 

@@ -11,7 +11,7 @@ CLIP = 'labelled/utd_mhad_a1_s3_t3_color.avi'
 CONFIG = f"""
 _base_ = ['{ROOT.as_posix()}/configs/_base_/models/pan_r18.py']
 model = dict(
-    backbone=dict(num_segments=4, backbone=dict(type='ResNetCausalTSM')),
+    backbone=dict(num_segments=4, backbone=dict(type='ResNetTSM')),
     cls_head=dict(num_classes=5, num_segments=4),
 )
 test_pipeline = [

@@ -2,29 +2,24 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Union
 
 import numpy as np
 
 # The convolutions, which are nearly all the work, and what is between them in a ResNet, so
 # that a block stays in eight bits. The rest (normalization, PA's norm, VAP) stays in float32.
-OPERATORS = ('Conv', 'Gemm', 'Add', 'MaxPool')
+OPERATORS = ['Conv', 'Gemm', 'Add', 'MaxPool']
 
 
-def quantize(model: Union[str, Path], out: Union[str, Path], clips: Iterable[np.ndarray]) -> None:
-    """Quantize weights (int8, per channel) and activations (uint8) of an ONNX model.
+def quantize(path: Path, clips: Iterable[np.ndarray]) -> None:
+    """Quantize weights (int8, per channel) and activations (uint8) of an ONNX model, in place.
 
-    The ranges of the activations are the extremes over ``clips``. The file has pairs of
-    QuantizeLinear and DequantizeLinear, which ONNX Runtime, OpenVINO and TensorRT understand.
+    The ranges of the activations are the extremes over ``clips``.
 
     Args:
-        model (str | Path): File that :func:`pan_mm.deploy.export.exporter.export` wrote.
-        out (str | Path): File to write.
+        path (Path): File that :func:`pan_mm.deploy.export.exporter.export` wrote, in a folder
+            for temporary files.
         clips (Iterable[np.ndarray]): Inputs of the model, such as (1, T·m, 3, H, W), like those
             that it will see.
-
-    Raises:
-        ImportError: If onnx or onnxruntime is missing.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
@@ -37,22 +32,19 @@ def quantize(model: Union[str, Path], out: Union[str, Path], clips: Iterable[np.
             clip = next(self.left, None)
             return None if clip is None else dict(frames=clip)
 
-    prepared = Path(out).with_suffix('.prepared.onnx')
-    try:
-        # Folds batch norms into convolutions; its symbolic shapes would need sympy for nothing.
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            out,
-            Clips(),
-            op_types_to_quantize=list(OPERATORS),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
-    finally:
-        prepared.unlink(missing_ok=True)
-    quantized = onnx.load(out)
-    kept = {prop.key: prop.value for prop in onnx.load(model).metadata_props}
-    onnx.helper.set_model_props(quantized, kept)
-    onnx.save(quantized, out)
+    properties = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
+    prepared = path.with_suffix('.prepared.onnx')
+    # Folds batch norms into convolutions; its symbolic shapes would need sympy for nothing.
+    quant_pre_process(path, prepared, skip_symbolic_shape=True)
+    quantize_static(
+        prepared,
+        path,
+        Clips(),
+        op_types_to_quantize=OPERATORS,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+    quantized = onnx.load(path)
+    onnx.helper.set_model_props(quantized, properties)
+    onnx.save(quantized, path)

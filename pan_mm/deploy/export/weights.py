@@ -9,7 +9,7 @@ from typing import Optional, Union
 import torch
 from mmengine.config import Config
 
-from pan_mm.inference.calibration import COVERAGE, calibrate
+from pan_mm.inference.calibration import calibrate
 from pan_mm.inference.recognizer import (
     class_names,
     count_classes,
@@ -52,19 +52,16 @@ def export_weights(
     save_safetensors(out, weights, dtype, **{**own, **(texts or {})})
 
 
-def _described(config, checkpoint, label_map):
+def _described(config, checkpoint, label_map=None):
     """Weights that fit a config, and what a reader of the file should know of them."""
     config = load_config(config)
     model = load_recognizer(config, checkpoint, 'cpu')
     check_finite(model.state_dict(), str(checkpoint))
     names = class_names(count_classes(model), label_map, model.dataset_meta, config)
-    preprocessor = model.data_preprocessor
-    normalization = {
-        key: getattr(preprocessor, key).flatten().tolist()
-        for key in ('mean', 'std')
-        if hasattr(preprocessor, key)
-    }
-    texts = dict(config=config.pretty_text, classes=names, **normalization)
+    texts = dict(config=config.pretty_text, classes=names)
+    for key in ('mean', 'std'):
+        if hasattr(model.data_preprocessor, key):
+            texts[key] = getattr(model.data_preprocessor, key).flatten().tolist()
     if 'calibration' in model.dataset_meta:
         texts['calibration'] = model.dataset_meta['calibration']
     return model.state_dict(), texts
@@ -74,10 +71,7 @@ PUBLISHED = ('custom_imports', 'default_scope', 'model', 'test_pipeline')
 
 
 def publishable(text: str) -> str:
-    """Extract the model and its input from the text of a config, without running it.
-
-    Paths and addresses of the machine that trained it are left out.
-    """
+    """Extract the model and its input from the text of a config, without running it, or paths."""
 
     class WithoutSources(ast.NodeTransformer):
         def visit_keyword(self, node):
@@ -101,16 +95,12 @@ def publish(
     checkpoint: Union[str, Path],
     out: Optional[Union[str, Path]] = None,
     config: Optional[Union[str, Path, Config]] = None,
-    label_map: Optional[Union[str, Path]] = None,
     dtype: Optional[torch.dtype] = None,
     scores: Optional[Union[str, Path]] = None,
-    coverage: float = COVERAGE,
 ) -> Path:
     """Write the shareable part of a checkpoint: weights, config and classes, no optimizer.
 
-    The file is a checkpoint for every reader of MMEngine's, also for ``torch.load`` with
-    ``weights_only=True``. Its name ends in the first digits of its SHA-256, as ``torch.hub`` checks
-    them; the same contents get the same name.
+    The file's name ends in the first digits of its SHA-256, as ``torch.hub`` checks them.
 
     Args:
         checkpoint (str | Path): A file of MMEngine's runner, of ``tools/convert``, or of this.
@@ -118,15 +108,11 @@ def publish(
             checkpoint's own name.
         config (str | Path | Config, optional): Its config; the weights must fit it. Defaults to
             the text that MMEngine's runner leaves in a checkpoint, which is not run.
-        label_map (str | Path, optional): Class names, one a line, to go with ``config``. Defaults
-            to the names in the checkpoint or the config.
         dtype (torch.dtype, optional): Type of the floating-point weights, such as
-            ``torch.float16``.
-            Defaults to their own.
+            ``torch.float16``. Defaults to their own.
         scores (str | Path, optional): Scores that ``tools/test.py --dump`` wrote of videos that the
             model was not trained on. They calibrate it
             (:class:`pan_mm.inference.calibration.Calibration`).
-        coverage (float): Share of these videos that reach the threshold. Defaults to 0.6.
 
     Returns:
         Path: The file.
@@ -135,16 +121,14 @@ def publish(
         FileExistsError: If it is there.
         CheckpointError: If the checkpoint is damaged, does not fit the config, holds none where
             none is given, or has weights too large for ``dtype``.
-        ValueError: If ``out`` has another suffix, or ``label_map`` comes without ``config``.
+        ValueError: If ``out`` has another suffix.
     """
     source = str(checkpoint)
     out = Path(out or Path(source).with_suffix('.pth'))
     if out.suffix != '.pth':
         raise ValueError(f'{out}: the name must end in .pth (export writes .safetensors)')
     if config is not None:
-        weights, texts = _described(config, source, label_map)
-    elif label_map is not None:
-        raise ValueError(f'{label_map}: give the config too, whose number of classes it must have')
+        weights, texts = _described(config, source)
     else:
         state = load_checkpoint_file(source)
         weights, own = weights_of(state, source), meta_of(state, source)
@@ -158,7 +142,7 @@ def publish(
     meta.update({key: texts[key] for key in ('mean', 'std') if key in texts})
     if texts.get('classes'):
         about['classes'] = list(texts['classes'])
-    calibration = calibrate(scores, coverage)._asdict() if scores else texts.get('calibration')
+    calibration = calibrate(scores)._asdict() if scores else texts.get('calibration')
     if calibration:
         about['calibration'] = calibration
     file = io.BytesIO()

@@ -1,19 +1,18 @@
 """Answer the HTTP API and serve the page."""
 
 import asyncio
-import os
 import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
 import anyio
-import numpy as np
 import torch
 from mmaction.structures import ActionDataSample
 from pebble import ProcessExpired
@@ -32,21 +31,21 @@ from starlette.staticfiles import StaticFiles
 from pan_mm.datasets.container import VideoTooLargeError
 from pan_mm.deploy.streaming.recognizer import StreamRecognizer
 from pan_mm.inference.inferencer import PANInferencer
+from pan_mm.models.streams import streams_of
 from pan_mm.utils.errors import CheckpointError, VideoError
-from pan_mm.visualization import inspect_clip
 
-from .cameras import Camera, decode_picture
 from .decoding import Decoder
 from .limits import Limits
 from .middleware import RETRY, RequestMiddleware, error_json
-from .pictures import pictures
+from .pictures import decode_picture
 
 PAGE = Path(__file__).with_name('page')
 CLIENT_CLOSED_REQUEST = 499  # as nginx counts it
+IDLE_SECONDS = 10.0  # without a frame, after which a camera is forgotten
+MAX_GAP = 1.0  # seconds between frames that a segment may span
 MultiPartParser.spool_max_size = 2**16  # bytes of an upload that are kept in memory
 
 VIDEOS = Gauge('pan_mm_videos', 'Videos that are worked on or wait')
-CAMERAS = Gauge('pan_mm_cameras', 'Live cameras that are followed')
 
 
 def create_app(
@@ -54,24 +53,17 @@ def create_app(
     limits: Limits,
     hosts: list,
     token: Optional[str] = None,
-    title: str = 'PAN',
     stride: int = 8,
     batched: Optional[Callable] = None,
 ) -> Starlette:
     """Make the application: page, API, health and metrics; errors are JSON, ``{"error": …}``.
 
-    Args:
-        inferencer (PANInferencer): Recognizes the clips.
-        limits (Limits): Limits of a request.
-        hosts (list[str]): Names in the ``Host`` header that are answered.
-        token (str, optional): Token that the API requires.
-        title (str): Title of the page. Defaults to 'PAN'.
-        stride (int): Frames from one segment of a camera to the next. Defaults to 8.
-        batched (Callable, optional): Makes of a function of several clips a coroutine function of
-            one. By default the model recognizes one clip at a time, in a thread of its own.
+    ``hosts`` are the names in the ``Host`` header that are answered, ``stride`` the frames from one
+    segment of a camera to the next. ``batched`` makes of a function of several clips a coroutine
+    function of one; by default the model recognizes one clip at a time.
     """
-    api = Api(inferencer, limits, title, stride, batched)
-    return Starlette(
+    api = Api(inferencer, limits, stride, batched)
+    app = Starlette(
         routes=[
             Route('/healthz', api.health),
             Route('/readyz', api.readiness),
@@ -90,28 +82,33 @@ def create_app(
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=api.lifespan,
     )
+    app.state.api = api
+    return app
+
+
+@dataclass
+class Camera:
+    """A live camera: the state of its stream, the number and the time of its last frame."""
+
+    recognizer: StreamRecognizer
+    is_busy: bool = False
+    index: int = -1
+    last: float = field(default_factory=time.perf_counter)
 
 
 class Api:
     """The routes' functions; see :func:`create_app` for the arguments."""
 
     def __init__(
-        self,
-        inferencer: PANInferencer,
-        limits: Limits,
-        title: str,
-        stride: int,
-        batched: Optional[Callable] = None,
+        self, inferencer: PANInferencer, limits: Limits, stride: int, batched: Optional[Callable]
     ) -> None:
         self.inferencer = inferencer
         self.limits = limits
-        self.title = title
         self.stride = stride
-        self.streams = can_stream(inferencer.model, stride)
+        self.is_live = limits.cameras > 0 and bool(streams_of(inferencer.model))
         self.decoder = Decoder(inferencer.pipeline, limits)
         self.places = asyncio.Semaphore(limits.waiting + 1)
         self.cameras: dict = {}
-        CAMERAS.set_function(self._count_cameras)
         # One thread each: the model, for the first who asks first, and what reads and draws.
         self.model_thread = ThreadPoolExecutor(1, 'model')
         self.picture_thread = ThreadPoolExecutor(1, 'pictures')
@@ -119,30 +116,17 @@ class Api:
 
     @asynccontextmanager
     async def lifespan(self, app):
-        """Serve once a video would be decoded at once; in the end close all cameras."""
+        """Serve once a video would be decoded at once."""
         await self.decoder.check()
         yield
-        for camera in self.cameras.values():
-            camera.close()
 
     async def info(self, request: Request) -> Response:
         """Describe the model and the limits."""
-        limits = self.limits
-        return JSONResponse(
-            dict(
-                title=self.title,
-                classes=self.inferencer.classes,
-                live=self.streams and limits.cameras > 0,
-                cameras=self._count_cameras(),
-                limits=dict(
-                    bytes=limits.max_bytes, seconds=limits.max_seconds, cameras=limits.cameras
-                ),
-            )
-        )
+        about = dict(classes=self.inferencer.classes, limits=self.limits._asdict())
+        return JSONResponse(dict(about, live=self.is_live, cameras=self._count_cameras()))
 
     async def predict(self, request: Request) -> Response:
         """Recognize an uploaded video."""
-        os.makedirs(tempfile.gettempdir(), 0o700, exist_ok=True)  # it may have been removed
         upload = await receive_video(request)
         if self.places.locked():  # it is taken when the body is in, so slow clients hold none
             raise HTTPException(503, 'the server is busy; try again in a few seconds', RETRY)
@@ -152,41 +136,32 @@ class Api:
                 _cancelled_on_disconnect(request) as connected,
                 anyio.move_on_after(self.limits.timeout),
                 upload.file as source,
-                # Whatever it is: MMAction2 wants a suffix. The name owes nothing to the client.
                 tempfile.NamedTemporaryFile(prefix='pan_mm-serve-', suffix='.mp4') as file,
             ):
                 await anyio.to_thread.run_sync(shutil.copyfileobj, source, file)
                 file.flush()
-                wants_pictures = request.query_params.get('pictures') in ('true', '1')
-                return JSONResponse(await self._analyze(Path(file.name), wants_pictures))
+                return JSONResponse(await self._analyze(Path(file.name)))
         if connected.cancelled_caught:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
-        seconds = f'{self.limits.timeout:g} s'
-        raise HTTPException(503, f'there was no answer within {seconds}; try again', RETRY)
+        raise HTTPException(503, f'no answer within {self.limits.timeout:g} s; try again', RETRY)
 
-    async def _analyze(self, path, wants_pictures):
+    async def _analyze(self, path):
+        began = time.perf_counter()
         async with self.decoder(path) as clip:
-            inputs = torch.from_numpy(clip.inputs)
-            answer = await self.recognize(inputs)
-            answer['seconds'] = dict(decoding=clip.seconds, **answer['seconds'])
-            seen = wants_pictures and await _in(self.model_thread, self._inspect, inputs)
-        if wants_pictures:
-            drawn = await _in(self.picture_thread, pictures, seen) if seen else []
-            answer['pictures'] = drawn
-        return answer
+            decoded = time.perf_counter()
+            answer = await self.recognize(torch.from_numpy(clip))
+        recognition = time.perf_counter() - decoded
+        return dict(answer, seconds=dict(decoding=decoded - began, recognition=recognition))
 
     def recognize_clips(self, clips: list) -> list:
         """Give the answers about clips, the model's inputs, in one batch."""
-        began = time.perf_counter()
         batch = [
             (number, dict(inputs=inputs, data_samples=ActionDataSample()), None)
             for number, inputs in enumerate(clips)
         ]
         results = list(self.inferencer.recognize(batch))
-        took = round(time.perf_counter() - began, 4)
         for result in results:
             del result['video']
-            result['seconds'] = dict(recognition=took)
         return results
 
     def _one_by_one(self, recognize):
@@ -196,49 +171,53 @@ class Api:
 
         return recognize_one
 
-    def _inspect(self, inputs):
-        with suppress(ValueError):  # an exported file, or not a PAN
-            return inspect_clip(self.inferencer.model, inputs)
-        return None
-
     async def open_camera(self, request: Request) -> Response:
         """Follow another live camera, under an unguessable name."""
         await request.body()  # read it, so that none of it passes for a request
-        if not self.streams:
-            raise HTTPException(404, 'this model cannot follow a camera')
+        if not self.is_live:
+            raise HTTPException(404, 'this server follows no cameras, or this model cannot')
         if self._count_cameras() >= self.limits.cameras:
-            raise HTTPException(
-                503, 'this server already follows as many cameras as it can; try again later', RETRY
-            )
+            raise HTTPException(503, 'the server follows as many cameras as it can', RETRY)
         name = secrets.token_urlsafe(16)
-        self.cameras[name] = Camera(self.inferencer, self.stride, self.model_thread)
+        self.cameras[name] = Camera(StreamRecognizer(self.inferencer.model, self.stride))
         return JSONResponse(dict(camera=name), 201)
 
     async def feed_camera(self, request: Request) -> Response:
-        """Take a frame of a camera; answer the newest result, or null."""
+        """Take a frame of a camera; answer what is recognized once it completes a window.
+
+        A frame that comes while the one before is worked on is dropped.
+        """
         body = await request.body()
         camera = self.cameras.get(request.path_params['name'])
         if camera is None:
             raise HTTPException(410, 'this camera is not followed anymore; film again')
-
-        def take():
-            camera.put(decode_picture(body, self.limits))
-            return camera.news()
-
-        return JSONResponse(await _in(self.picture_thread, take))
+        now = time.perf_counter()
+        camera.index += 2 if now - camera.last > MAX_GAP else 1  # no segment spans a gap
+        camera.last = now
+        if camera.is_busy:
+            return JSONResponse(None)
+        camera.is_busy = True
+        try:
+            frame = await _in(self.picture_thread, decode_picture, body, self.limits), now
+            push = camera.recognizer.push
+            prediction = await _in(self.model_thread, push, *frame, camera.index, now)
+        finally:
+            camera.is_busy = False
+        if prediction is None:
+            return JSONResponse(None)
+        result = self.inferencer.result(torch.from_numpy(prediction.scores))
+        return JSONResponse(dict(result, latency=round(prediction.latency, 4)))
 
     async def close_camera(self, request: Request) -> Response:
         """Forget a camera."""
-        camera = self.cameras.pop(request.path_params['name'], None)
-        if camera is not None:
-            camera.close()
+        self.cameras.pop(request.path_params['name'], None)
         return Response(status_code=204)
 
     def _count_cameras(self):
-        """Count the cameras that are followed, and forget the others."""
+        """Count the cameras that send frames, and forget the others."""
         for name, camera in list(self.cameras.items()):
-            if camera.following.done() and not camera.following.exception():
-                self.cameras.pop(name, None)
+            if time.perf_counter() - camera.last > IDLE_SECONDS:
+                del self.cameras[name]
         return len(self.cameras)
 
     async def health(self, request: Request) -> Response:
@@ -248,30 +227,15 @@ class Api:
     async def readiness(self, request: Request) -> Response:
         """Tell that a video would be decoded."""
         await self.decoder.check()
-        return JSONResponse(dict(status='ok'))
+        return await self.health(request)
 
     async def metrics(self, request: Request) -> Response:
         """Give the metrics in Prometheus's format."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-def can_stream(model, stride: int) -> bool:
-    """Tell whether a model, and its test pipeline, can follow a camera frame by frame."""
-    image = np.zeros((240, 320, 3), np.uint8)
-    try:
-        StreamRecognizer(model, stride).push(image, 0.0, stride // 2)
-    except (ValueError, AttributeError):  # an exported file, or not a PAN
-        return False
-    return True
-
-
 async def receive_video(request: Request) -> UploadFile:
-    """Read the video of a form.
-
-    Raises:
-        HTTPException: 415 if the request is not a form, 400 if the form is broken or too large in
-            number, 422 if it has no file "video".
-    """
+    """Read the video of a form; refuse anything else."""
     if not request.headers.get('content-type', '').startswith('multipart/form-data'):
         raise HTTPException(415, "send the video as a form's file: curl -F video=@clip.mp4 ADDRESS")
     try:
@@ -319,9 +283,7 @@ EXCEPTION_HANDLERS = {
     # The next three come from the process that decodes.
     asyncio.TimeoutError: _handler(413, 'decoding the video takes too long; make it shorter'),
     MemoryError: _handler(413, 'decoding the video needs too much memory; make it smaller'),
-    ProcessExpired: _handler(
-        422, 'the decoder broke down at the file; it is damaged, or needs too much memory'
-    ),
+    ProcessExpired: _handler(422, 'the decoder broke down at the file; it is damaged'),
     CheckpointError: _handler(500),  # scores that are not finite
     Exception: _handler(500, 'the server failed at this request; its log says more'),
 }

@@ -11,12 +11,10 @@ import os
 import resource
 import signal
 import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,25 +32,8 @@ from .limits import Limits
 CONTEXT = multiprocessing.get_context('forkserver')
 
 
-class Clip(NamedTuple):
-    """Input of the model, as the test pipeline makes it of a video.
-
-    Attributes:
-        inputs (np.ndarray): Frames as ``PackActionInputs`` packs them.
-        seconds (float): Time that decoding took.
-    """
-
-    inputs: np.ndarray
-    seconds: float
-
-
 class Decoder:
-    """Decodes videos for several requests at once.
-
-    Args:
-        pipeline (Compose): Opens and prepares a video, as in the config's test.
-        limits (Limits): Limits of a video.
-    """
+    """Decodes videos for several requests at once, by the test pipeline of a config."""
 
     def __init__(self, pipeline: Compose, limits: Limits) -> None:
         preload()
@@ -61,20 +42,12 @@ class Decoder:
         self._places = asyncio.Semaphore(limits.decoding)
 
     @asynccontextmanager
-    async def __call__(self, path: Path) -> AsyncIterator[Clip]:
+    async def __call__(self, path: Path) -> AsyncIterator[np.ndarray]:
         """Decode the model's input; the process is killed if the caller is cancelled.
 
         The next video is decoded when this one's context is left, so that few clips are in memory.
-
-        Yields:
-            Clip: The decoded video.
-
-        Raises:
-            VideoTooLargeError: If the video exceeds a limit.
-            VideoError: If it is not a healthy video.
-            MemoryError: If decoding it takes too much memory.
-            TimeoutError: If it takes more than half of ``timeout``. ``asyncio``'s.
-            ProcessExpired: If it crashes its decoder. ``pebble``'s.
+        Raises ``VideoError``, ``MemoryError``, ``asyncio.TimeoutError`` after half of ``timeout``,
+        and pebble's ``ProcessExpired`` if the decoder crashes.
         """
         async with self._places:
             yield await self._run(decode_clip, path, self._pipeline, self._limits)
@@ -125,16 +98,8 @@ def _end_with_server():
         os._exit(1)
 
 
-def check_video(path: Path, limits: Limits) -> int:
-    """Refuse a file that is not a video, or too much of one, before it is decoded.
-
-    Returns:
-        int: Its frames, counted.
-
-    Raises:
-        VideoTooLargeError: If it is too long or too large.
-        VideoError: If it is not a video.
-    """
+def check_video(path: Path, limits: Limits) -> None:
+    """Refuse a file that is not a video, or too much of one, before it is decoded."""
     allowed = VideoLimits(limits.max_bytes, limits.max_work, limits.max_pixels)
     with open_video(path, allowed, name='the file') as video:
         reader = SparseReader(video)
@@ -144,18 +109,11 @@ def check_video(path: Path, limits: Limits) -> int:
             f'the video lasts {seconds:.0f} s, and at most {limits.max_seconds:.0f} s are '
             'allowed; cut it'
         )
-    return len(reader)
 
 
-def decode_clip(path: Path, pipeline: Compose, limits: Limits) -> Clip:
-    """Run the test pipeline on a video, within bounds.
-
-    Raises:
-        VideoTooLargeError: If a limit is exceeded.
-        VideoError: If it is not a healthy video.
-    """
+def decode_clip(path: Path, pipeline: Compose, limits: Limits) -> np.ndarray:
+    """Run the test pipeline on a video, within bounds; see :meth:`Decoder.__call__`."""
     confine(limits)
-    began = time.perf_counter()
     check_video(path, limits)
     data, error = read_video(str(path), pipeline)
     if error is not None:
@@ -166,4 +124,4 @@ def decode_clip(path: Path, pipeline: Compose, limits: Limits) -> Clip:
             f'this model takes frames as they are, and {width} × {height} pixels are too many '
             'for it; make the video smaller'
         )
-    return Clip(data['inputs'].numpy(), round(time.perf_counter() - began, 4))
+    return data['inputs'].numpy()

@@ -6,7 +6,7 @@ import re
 from typing import Any, Optional
 
 import anyio
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -15,9 +15,8 @@ from .limits import Limits
 
 # Scripts, styles and pictures of this server; nothing is fetched from elsewhere.
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = [
     (b'content-security-policy', CONTENT_SECURITY_POLICY.encode()),
@@ -31,12 +30,8 @@ SMALL_BODY = 2**20  # bytes of any body that is not a video
 
 REQUESTS = Counter('pan_mm_requests', 'Answers', ['route', 'status'])
 REQUEST_SECONDS = Histogram(
-    'pan_mm_request_seconds',
-    'From the headers of a request to its answer',
-    ['route'],
-    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 120),
+    'pan_mm_request_seconds', 'From the headers of a request to its answer', ['route']
 )
-UNDER_WAY = Gauge('pan_mm_requests_under_way', 'Requests not yet answered')
 
 
 def error_json(status: int, message: str, headers: Optional[dict] = None) -> JSONResponse:
@@ -45,13 +40,7 @@ def error_json(status: int, message: str, headers: Optional[dict] = None) -> JSO
 
 
 class RequestMiddleware:
-    """ASGI middleware in front of all others.
-
-    Args:
-        app: The application behind it.
-        limits (Limits): ``max_bytes`` and ``timeout`` count.
-        token (str, optional): Token that the API requires. Page and health are open.
-    """
+    """ASGI middleware in front of all others; page and health are open without the token."""
 
     def __init__(self, app, limits: Limits, token: Optional[str] = None) -> None:
         self.app = app
@@ -77,7 +66,7 @@ class RequestMiddleware:
         body = limited_body(receive, largest, self.limits.timeout)
         app = self._refusal(scope, largest) or self.app
         route = path if path in ROUTES else 'other'
-        with UNDER_WAY.track_inprogress(), REQUEST_SECONDS.labels(route).time():
+        with REQUEST_SECONDS.labels(route).time():
             try:
                 await app(scope, body, send_with_headers)
             except asyncio.CancelledError:  # the server ends, and the time for it is over
@@ -93,11 +82,8 @@ class RequestMiddleware:
         if scope['method'] not in ('GET', 'HEAD') and _is_foreign(headers):
             return error_json(403, "another site's page may not use this server")
         if self.token and path.startswith(('/api/', '/metrics')) and not self._is_known(headers):
-            return error_json(
-                401,
-                'send the header "Authorization: Bearer TOKEN"',
-                {'WWW-Authenticate': 'Bearer'},
-            )
+            asked = {'WWW-Authenticate': 'Bearer'}
+            return error_json(401, 'send the header "Authorization: Bearer TOKEN"', asked)
         length = headers.get('content-length')
         if length is not None and 'transfer-encoding' in headers:  # a proxy may count otherwise
             return error_json(
@@ -114,11 +100,7 @@ class RequestMiddleware:
 
 
 def limited_body(receive, largest: int, seconds: float):
-    """Wrap ``receive`` of an ASGI application: a body may not be too large, nor take too long.
-
-    Raises:
-        HTTPException: By the wrapped function, 408 or 413.
-    """
+    """Wrap ``receive`` of an ASGI application: a body may not be too large, nor take too long."""
     deadline = anyio.current_time() + seconds
     left, is_over = largest, False
 

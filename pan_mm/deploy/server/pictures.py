@@ -1,42 +1,35 @@
-"""Draw the pictures that the page shows."""
+"""Read the pictures that cameras send."""
 
-import base64
 import io
+import math
 
 import numpy as np
 from PIL import Image
+from starlette.exceptions import HTTPException
 
-from pan_mm.visualization import Inspection, paint_maps, tile
+from pan_mm.datasets.container import MOST_SLENDER
 
+from .limits import Limits
 
-def pictures(seen: Inspection) -> list:
-    """Draw PA maps, as far as they are there.
-
-    Returns:
-        list[dict]: ``name`` ('maps'), ``title``, ``words`` that describe it, and
-        ``image``, a PNG as a data address.
-    """
-    rows, names = [list(seen.frames[:, 0])], ['frame']
-    title, words = 'Frames', 'First frame of each segment'
-    if seen.pa_maps is not None:
-        rows += [list(pair) for pair in paint_maps(seen.pa_maps).swapaxes(0, 1)]
-        names += [f'PA {i + 1}' for i in range(len(rows) - 1)]
-        title = 'What moves: persistence of appearance'
-        words += ', below it the PA map of each pair of adjacent frames, bright where it moves'
-    columns = [f'segment {i + 1}' for i in range(len(seen.frames))]
-    return [_picture('maps', title, words, tile(rows, names, columns, width=132))]
+# A scan of a few bytes costs a pass over the whole image: a progressive JPEG of 100 KB can take
+# a minute. A browser's canvas writes one scan; three are for separate color planes.
+SCAN, SCANS = b'\xff\xda', 3
 
 
-def live_picture(maps: np.ndarray, peak: float) -> dict:
-    """Draw PA maps of a camera's newest segment, shape (m - 1, H, W), in a row."""
-    names = [f'PA {number}' for number in range(1, len(maps) + 1)]
-    words = 'PA maps of the newest segment, one for each pair of adjacent frames'
-    image = tile([list(paint_maps(maps, peak))], (), names, width=200)
-    return _picture('live-maps', 'What moves', words, image)
-
-
-def _picture(name, title, words, image):
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, 'PNG')
-    data = base64.b64encode(file.getvalue()).decode()
-    return dict(name=name, title=title, words=words, image=f'data:image/png;base64,{data}')
+def decode_picture(picture: bytes, limits: Limits) -> np.ndarray:
+    """Decode a JPEG, shrunk to ``max_input`` pixels at most: RGB, uint8, shape (H, W, 3)."""
+    if picture.count(SCAN) > SCANS:
+        raise HTTPException(422, 'a frame must be a JPEG of one scan, not progressive')
+    try:
+        image = Image.open(io.BytesIO(picture), formats=['JPEG'])
+        width, height = image.size
+        is_slender = max(width, height) > MOST_SLENDER * min(width, height)
+        if width * height > 4 * limits.max_input or is_slender:
+            raise HTTPException(413, f'a frame has {width} × {height} pixels; film smaller')
+        side = math.isqrt(limits.max_input)
+        image.thumbnail((side, side))
+        return np.array(image.convert('RGB'))
+    except Image.DecompressionBombError as error:
+        raise HTTPException(413, 'a frame of the camera is too large; film smaller') from error
+    except (ValueError, OSError) as error:
+        raise HTTPException(422, 'a frame of the camera is not a picture; film again') from error

@@ -18,14 +18,7 @@ def run_server(app: Starlette, host: str, port: int) -> None:
     """Serve until SIGTERM, SIGINT, SIGHUP or SIGQUIT.
 
     Then no connection is accepted, and requests in progress have four seconds to be answered.
-
-    Args:
-        app (Starlette): The application.
-        host (str): Address to listen at.
-        port (int): 0 takes a free one. The address is printed.
-
-    Raises:
-        OSError: If the address cannot be listened at.
+    Port 0 takes a free one; the address is printed.
     """
     config = uvicorn.Config(
         app,
@@ -37,7 +30,6 @@ def run_server(app: Starlette, host: str, port: int) -> None:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=CONNECTIONS,
-        timeout_keep_alive=5,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         h11_max_incomplete_event_size=16 * 2**10,
     )

@@ -1,48 +1,20 @@
-"""Events in scores over time: smoothing, thresholds with hysteresis, durations."""
+"""Events in scores over time: a threshold with hysteresis, and a minimum duration."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
 
 class Event(NamedTuple):
-    """Something that was recognized over a span of a stream.
+    """A class over a span of a stream: from the first to the last window that showed it, seconds.
 
-    Attributes:
-        label (int): Its class.
-        start (float): Start of the first window that showed it, in the stream's seconds.
-        end (float): End of the last window that showed it.
-        score (float): The highest probability meanwhile.
+    ``score`` is the highest probability meanwhile.
     """
 
     label: int
     start: float
     end: float
     score: float
-
-
-class ScoreSmoother:
-    """Exponential moving average of scores.
-
-    Args:
-        weight (float): Weight of the newest scores, in (0, 1]; 1 leaves them as they are.
-
-    Raises:
-        ValueError: If ``weight`` is outside (0, 1].
-    """
-
-    def __init__(self, weight: float) -> None:
-        if not 0 < weight <= 1:
-            raise ValueError(f'the weight of the newest scores must be in (0, 1], got {weight}')
-        self.weight = weight
-        self._scores: Optional[np.ndarray] = None
-
-    def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """Average ``scores``, shape (num_classes,), with those before."""
-        if self._scores is not None:
-            scores = self.weight * scores + (1 - self.weight) * self._scores
-        self._scores = scores
-        return scores
 
 
 class EventDetector:
@@ -69,27 +41,9 @@ class EventDetector:
         self.min_duration = min_duration
         self._active = {}  # label: (event so far, end of the first window)
 
-    @property
-    def active(self) -> list:
-        """Events in progress, ``end`` being the newest prediction's."""
-        return [event for event, since in self._active.values() if self._lasted(event, since)]
-
     def update(self, scores: np.ndarray, start: float, end: float) -> list:
-        """Take in a prediction.
-
-        Args:
-            scores (np.ndarray): Probabilities, shape (num_classes,).
-            start (float): Start of its window, seconds.
-            end (float): End of its window, seconds.
-
-        Returns:
-            list[Event]: Those that ended with it.
-        """
-        ended = []
-        for label in [label for label in self._active if scores[label] < self.off]:
-            event, since = self._active.pop(label)
-            if self._lasted(event, since):
-                ended.append(event)
+        """Take in probabilities, shape (num_classes,), of a window; return the events it ended."""
+        ended = self._end([label for label in self._active if scores[label] < self.off])
         for label in np.flatnonzero(scores >= self.off).tolist():
             score = float(scores[label])
             if label in self._active:
@@ -102,9 +56,8 @@ class EventDetector:
 
     def finish(self) -> list:
         """End the stream; return the events still in progress."""
-        ended = self.active
-        self._active.clear()
-        return ended
+        return self._end(list(self._active))
 
-    def _lasted(self, event, since):
-        return event.end - since >= self.min_duration
+    def _end(self, labels):
+        ended = [self._active.pop(label) for label in labels]
+        return [event for event, since in ended if event.end - since >= self.min_duration]

@@ -2,8 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -12,23 +11,15 @@ from torch import Tensor, nn
 from pan_mm.config.pipelines import VideoPipeline
 from pan_mm.inference.calibration import read_calibration
 from pan_mm.inference.recognizer import require_finite
-from pan_mm.models.causal_shift import is_causal, shift_memory
 from pan_mm.models.probabilities import to_probabilities
 from pan_mm.models.streams import recognizers_of, streams_of
 
-from .events import Event, EventDetector, ScoreSmoother
-from .sources import Frame, FrameBuffer
-
 
 class Prediction(NamedTuple):
-    """Scores of a window.
+    """Probabilities of a window, float32, shape (num_classes,).
 
-    Attributes:
-        scores (np.ndarray): Probabilities, float32, shape (num_classes,).
-        start (float): Timestamp of the window's first frame, seconds.
-        end (float): Timestamp of the window's last frame, seconds.
-        latency (float): Seconds from the arrival of the last frame to this prediction; waiting
-            in a buffer counts.
+    ``start`` and ``end`` are the timestamps of its first and last frame; ``latency`` are seconds
+    from the arrival of the last frame, waiting in a buffer included.
     """
 
     scores: np.ndarray
@@ -53,37 +44,30 @@ class StreamRecognizer:
     A segment of m adjacent frames starts at each frame stride // 2 + k * stride. That is what
     ``PANSampleFrames`` takes in test mode from a video of T * stride + m - 1 frames; other lengths
     give it a fractional stride. Each frame is prepared and each PA map computed once, however many
-    windows hold it. A model with causal shift keeps its features too: a new segment then costs the
-    backbone one segment instead of T.
+    windows hold it.
 
     Args:
         model (nn.Module): A ``Recognizer2D`` with ``PANBackbone``, or a ``PANEnsemble`` of them.
         stride (int): Frames from one segment's start to the next. T * stride frames should last
             about as long as the videos that the model was trained on. Defaults to 8.
-        hop (int): Segments from one prediction to the next. Defaults to 1.
         test_pipeline (list[dict], optional): Its transforms after sampling and decoder are
             applied to each frame. Defaults to the one in ``model.cfg``.
 
     Raises:
-        ValueError: If an argument is out of range, the model is none of these, or there is no
+        ValueError: If the stride is less than 1, the model is none of these, or there is no
             pipeline.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        stride: int = 8,
-        hop: int = 1,
-        test_pipeline: Optional[list] = None,
+        self, model: nn.Module, stride: int = 8, test_pipeline: Optional[list] = None
     ) -> None:
-        if stride < 1 or hop < 1:
-            raise ValueError(f'stride and hop must be at least 1, got {stride} and {hop}')
+        if stride < 1:
+            raise ValueError(f'stride must be at least 1, got {stride}')
         self.model = model.eval()
         self.calibration = read_calibration(getattr(model, 'dataset_meta', None), 'the model')
         self._streams = _streams(model)  # [(weight, recognizer)]
         backbones = [recognizer.backbone for _, recognizer in self._streams]
         self.stride = stride
-        self.hop = hop
         self.num_segments = backbones[0].num_segments
         # The RGB stream sees only the first frame of each segment.
         self.segment_len = max(1 if b.stream == 'rgb' else b.clip_len for b in backbones)
@@ -92,49 +76,25 @@ class StreamRecognizer:
         self.reset()
 
     @property
-    def window_len(self) -> int:
-        """Frames from the first to the last of a window."""
-        return (self.num_segments - 1) * self.stride + self.segment_len
-
-    @property
     def first_prediction(self) -> int:
         """Frames that have to come before there is a prediction."""
-        return self.stride // 2 + self.window_len
+        return self.stride // 2 + (self.num_segments - 1) * self.stride + self.segment_len
+
+    @property
+    def buffer_len(self) -> int:
+        """Fewest frames that hold a whole segment wherever it begins."""
+        return self.stride + self.segment_len - 1
 
     def starts_segment(self, index: int) -> bool:
         """Tell if a segment starts at the frame of this index."""
         return index % self.stride == self.stride // 2
-
-    def buffer(
-        self, capacity: Optional[int] = None, patience: Optional[float] = None
-    ) -> FrameBuffer:
-        """Make a buffer for a live source, which drops whole segments of this recognizer.
-
-        Args:
-            capacity (int, optional): Frames that may wait. Defaults to the fewest that hold a
-                whole segment wherever it begins.
-            patience (float, optional): See :class:`pan_mm.deploy.streaming.sources.FrameBuffer`.
-        """
-        capacity = capacity or self.stride + self.segment_len - 1
-        return FrameBuffer(capacity, self.starts_segment, patience)
-
-    @property
-    def pa_maps(self) -> Optional[np.ndarray]:
-        """PA maps of the newest whole segment, shape (m - 1, H, W); None if there are none.
-
-        Of an ensemble, the maps of the first stream that has PA.
-        """
-        return torch.cat(self._maps)[:, 0].float().cpu().numpy() if self._maps else None
 
     def reset(self) -> None:
         """Forget all frames."""
         self._next_index = 0
         self._previous = None
         self._open = deque()
-        self._maps: Optional[list] = None
         self._window = deque(maxlen=self.num_segments)
-        self._memory = {}  # of causal shifts
-        self._until_prediction = 0
 
     @torch.inference_mode()
     def push(
@@ -178,7 +138,6 @@ class StreamRecognizer:
         if self._previous is not None and frame.shape != self._previous.shape:
             self._open.clear()  # the camera has changed its resolution
             self._window.clear()
-            self._memory.clear()
         if self._open:
             self._extend(frame)
         if starts:
@@ -221,102 +180,21 @@ class StreamRecognizer:
             segment.length += 1
 
     def _close(self, segment: _Segment) -> Optional[np.ndarray]:
-        """Move the window on by a segment; return probabilities if it is complete and due."""
-        features = []
+        """Move the window on by a segment; return its probabilities if it is complete."""
+        inputs = []
         for (_, recognizer), maps in zip(self._streams, segment.maps):
-            backbone = recognizer.backbone
-            first = [] if backbone.stream == 'pa' else [segment.first]
-            x = torch.cat(first + maps, dim=1)  # (1, channels, H, W)
-            if is_causal(backbone):
-                with shift_memory(backbone, self._memory):
-                    x = backbone.backbone(x)  # (1, C, h, w)
-            features.append(x)
-        self._maps = next((maps for maps in segment.maps if maps), None)
-        self._window.append((segment.start, features))
+            first = [] if recognizer.backbone.stream == 'pa' else [segment.first]
+            inputs.append(torch.cat(first + maps, dim=1))  # (1, channels, H, W)
+        self._window.append((segment.start, inputs))
         if len(self._window) < self.num_segments:
             return None
-        self._until_prediction -= 1
-        if self._until_prediction > 0:
-            return None
-        self._until_prediction = self.hop
         logits: Any = 0
         for i, (weight, recognizer) in enumerate(self._streams):
-            x = torch.cat([features[i] for _, features in self._window])  # (T, …)
-            if not is_causal(recognizer.backbone):
-                x = recognizer.backbone.backbone(x)  # (T, C, h, w)
+            x = torch.cat([inputs[i] for _, inputs in self._window])  # (T, channels, H, W)
+            x = recognizer.backbone.backbone(x)  # (T, C, h, w)
             logits = logits + weight * recognizer.cls_head(x)  # (1, num_classes)
         require_finite(logits)
         return self.calibration(to_probabilities(logits[0].float(), self.model)).cpu().numpy()
-
-
-class StreamStats:
-    """Counts of a stream, its speed and latency."""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self.predictions = 0
-        self._latencies = deque(maxlen=10000)
-        self._started: Optional[float] = None
-        self._last: Optional[float] = None
-
-    def add(self, prediction: Optional[Prediction]) -> None:
-        """Count a frame, and the prediction that it gave."""
-        self._last = time.perf_counter()
-        self._started = self._last if self._started is None else self._started
-        self.frames += 1
-        if prediction is not None:
-            self.predictions += 1
-            self._latencies.append(prediction.latency)
-
-    @property
-    def fps(self) -> float:
-        """Frames taken in a second, 0 before the second frame."""
-        elapsed = (self._last or 0) - (self._started or 0)
-        return (self.frames - 1) / elapsed if elapsed > 0 else 0.0
-
-    def as_dict(self) -> dict:
-        """Return numbers for a log: frames, predictions, fps, latencies of the last 10000 in ms."""
-        stats: dict = dict(frames=self.frames, predictions=self.predictions, fps=round(self.fps, 2))
-        if self._latencies:
-            p50, p95, worst = np.percentile(np.array(self._latencies), [50, 95, 100]) * 1000
-            stats['latency_ms'] = dict(
-                p50=round(p50.item(), 2), p95=round(p95.item(), 2), max=round(worst.item(), 2)
-            )
-        return stats
-
-
-def recognize_stream(
-    source: Iterable[Frame],
-    recognizer: StreamRecognizer,
-    smoother: Optional[ScoreSmoother] = None,
-    detector: Optional[EventDetector] = None,
-    stats: Optional[StreamStats] = None,
-) -> Iterator[Union[Prediction, Event]]:
-    """Follow a source to its end.
-
-    Args:
-        source (Iterable[Frame]): Such as :func:`pan_mm.deploy.streaming.sources.open_source` gives.
-        recognizer (StreamRecognizer): Continues from the state that it has.
-        smoother (ScoreSmoother, optional): Smooths the scores of predictions.
-        detector (EventDetector, optional): Finds the events.
-        stats (StreamStats, optional): Counts frames and latencies.
-
-    Yields:
-        Prediction | Event: Each prediction when it is made, then the events that it ended.
-    """
-    for frame in source:
-        prediction = recognizer.push(frame.image, frame.timestamp, frame.index, frame.captured)
-        if stats is not None:
-            stats.add(prediction)
-        if prediction is None:
-            continue
-        if smoother is not None:
-            prediction = prediction._replace(scores=smoother(prediction.scores))
-        yield prediction
-        if detector is not None:
-            yield from detector.update(prediction.scores, prediction.start, prediction.end)
-    if detector is not None:
-        yield from detector.finish()
 
 
 def _streams(model):

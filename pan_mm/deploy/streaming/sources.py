@@ -1,11 +1,11 @@
 """Sources of frames: files, cameras and network addresses."""
 
+import functools
 import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
@@ -20,105 +20,62 @@ from pan_mm.utils.addresses import redact_url
 from pan_mm.utils.errors import VideoError
 
 LIMITS = Limits(max_bytes=2**36, max_pixels=None)  # for a file whose frames come and go
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30  # seconds before a live source is opened again
 
 
 class Frame(NamedTuple):
-    """A frame of a source.
-
-    Attributes:
-        index (int): Its number at the source. At a jump, frames are missing in between.
-        timestamp (float): Seconds since the start of a file; Unix time for a live source.
-        image (np.ndarray): RGB, uint8, shape (H, W, 3).
-        captured (float, optional): ``time.perf_counter()`` when a live frame arrived.
-    """
+    """A frame of a source; where its index jumps, frames are missing."""
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which is not needed
-    timestamp: float
-    image: np.ndarray
-    captured: Optional[float] = None
+    timestamp: float  # seconds since the start of a file; Unix time for a live source
+    image: np.ndarray  # RGB, uint8, shape (H, W, 3)
+    captured: Optional[float] = None  # time.perf_counter() when a live frame arrived
 
 
 def open_source(
-    address: Union[int, str, Path],
-    keep: Optional['FrameBuffer'] = None,
-    retries: Optional[int] = None,
-) -> Union['FileSource', 'LiveSource']:
-    """Open a file, a camera or a network stream.
+    address: Union[int, str, Path], buffer: Optional['FrameBuffer'] = None
+) -> Union[Iterator[Frame], 'LiveSource']:
+    """Open a video file, the camera of a number, or an address that OpenCV opens (``rtsp://…``).
 
-    Args:
-        address (int | str | Path): A video file, the number of a camera, or the address of a live
-            stream that OpenCV opens (``rtsp://…``, ``http://…``).
-        keep (FrameBuffer, optional): Where frames of a live source wait.
-        retries (int, optional): Retries of a live source, see :class:`LiveSource`.
+    The frames of a live source wait in ``buffer``. Close what this gives in the end.
 
     Raises:
-        VideoError: If it cannot be opened.
+        VideoError: If a live source cannot be opened; a file's errors come with its first frame.
     """
     address = str(address)
     if '://' in address:
-        return LiveSource(address, keep, retries)
+        return LiveSource(address, buffer)
     if address.isdecimal() and not Path(address).exists():
-        return LiveSource(int(address), keep, retries)
-    return FileSource(address)
+        return LiveSource(int(address), buffer)
+    return read_frames(address)
 
 
-class FileSource:
-    """Frames of a video file, all and in order. Iterating again starts from the beginning.
-
-    Args:
-        path (str | Path): A file.
-        limits (Limits): Limits of its size. By default 64 GiB and any number of frames.
+def read_frames(path: Union[str, Path]) -> Iterator[Frame]:
+    """Decode all frames of a video file, in order.
 
     Raises:
-        VideoError: If it is missing, may not be read, is not a video or exceeds its limits; while
-            iterating, if not a frame can be decoded.
+        VideoError: If it is missing, is not a video or exceeds 64 GiB, or if not a frame can be
+            decoded.
     """
-
-    live = False
-    dropped = 0
-
-    def __init__(self, path: Union[str, Path], limits: Limits = LIMITS) -> None:
-        self.path = str(path)
-        self._limits = limits
-        with open_video(self.path, limits) as video, video.open():
-            pass
-
-    def __iter__(self) -> Iterator[Frame]:
-        with open_video(self.path, self._limits) as video, video.open() as container:
-            stream, to_rgb = video_stream(container), ToRGB(video)
-            stream.thread_type = 'AUTO'
-            interval = float(1 / (stream.average_rate or 25))
-            index, count, start, timestamp = 0, 0, 0.0, -interval
-            for packet in chain(video.packets(container), [None]):  # None drains the decoder
-                if packet is not None and not packet.is_discard:
-                    count += 1
-                for frame in _decode(stream, packet):
-                    seconds = timestamp + interval
-                    if frame.pts is not None:
-                        seconds = float(frame.pts * stream.time_base) - start
-                    if not index:
-                        start, seconds = seconds, 0.0
-                    if seconds <= timestamp:  # AVI files with no or restarted times
-                        seconds = timestamp + interval
-                    timestamp = seconds
-                    yield Frame(index, timestamp, to_rgb(frame))
-                    index += 1
-            announced = max(count, stream.frames)
-        name = redact_url(self.path)
-        if not index:
-            raise VideoError(
-                f'{name}: no frame of it can be decoded; the file is damaged or its codec is '
-                'missing, convert it with ffmpeg'
-            )
-        if index < 0.9 * announced:  # many sound files announce one or two frames too many
-            warnings.warn(
-                f'{name}: only {index} of {announced} frames could be decoded; the file is '
-                'damaged or cut off',
-                stacklevel=2,
-            )
-
-    def close(self) -> None:
-        """Do nothing: a file is open only while its frames are taken."""
+    with open_video(path, LIMITS) as video, video.open() as container:
+        stream, to_rgb = video_stream(container), ToRGB(video)
+        stream.thread_type = 'AUTO'
+        interval = float(1 / (stream.average_rate or 25))
+        index, start, timestamp = 0, 0.0, -interval
+        for packet in chain(video.packets(container), [None]):  # None drains the decoder
+            for frame in _decode(stream, packet):
+                seconds = timestamp + interval if frame.time is None else frame.time - start
+                if not index:
+                    start, seconds = seconds, 0.0
+                # AVI files have no times, joined ones restart theirs.
+                timestamp = seconds if seconds > timestamp else timestamp + interval
+                yield Frame(index, timestamp, to_rgb(frame))
+                index += 1
+    if not index:
+        raise VideoError(
+            f'{path}: no frame of it can be decoded; the file is damaged or its codec is '
+            'missing, convert it with ffmpeg'
+        )
 
 
 def _decode(stream, packet) -> list:
@@ -135,56 +92,46 @@ class FrameBuffer:
     frame waits longer than ``capacity`` frames take to arrive, and whole segments are left.
 
     Args:
-        capacity (int): Frames that may wait. At least stride + m - 1, so that a segment fits in
-            wherever it begins.
+        capacity (int): Frames that may wait, see :attr:`StreamRecognizer.buffer_len`.
         starts_segment (callable): Tests if a segment starts at the frame of an index.
-        patience (float, optional): Seconds without a frame after which the stream counts as
-            ended. Endless by default.
+
+    Attributes:
+        dropped (int): Frames that came too late.
     """
 
-    def __init__(
-        self,
-        capacity: int,
-        starts_segment: Callable[[int], bool],
-        patience: Optional[float] = None,
-    ) -> None:
+    def __init__(self, capacity: int, starts_segment: Callable[[int], bool]) -> None:
         self.capacity = capacity
         self.starts_segment = starts_segment
-        self.patience = patience
         self.dropped = 0
         self._frames = deque()
         self._changed = threading.Condition()
         self._is_over = False
-        self._error: Optional[Exception] = None
 
     def put(self, frame: Frame) -> None:
         """Add a frame; never waits."""
         with self._changed:
             if len(self._frames) >= self.capacity:
                 self._drop()
+                while self._frames and not self.starts_segment(self._frames[0].index):
+                    self._drop()
             self._frames.append(frame)
             self._changed.notify()
 
     def _drop(self):
         self._frames.popleft()
         self.dropped += 1
-        while self._frames and not self.starts_segment(self._frames[0].index):
-            self._frames.popleft()
-            self.dropped += 1
 
-    def end(self, error: Optional[Exception] = None) -> None:
-        """Let no more frames come, because of ``error`` if given."""
+    def end(self) -> None:
+        """Let no more frames come."""
         with self._changed:
-            self._is_over, self._error = True, error
+            self._is_over = True
             self._changed.notify()
 
     def __iter__(self) -> Iterator[Frame]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._frames or self._is_over, self.patience)
+                self._changed.wait_for(lambda: self._frames or self._is_over)
                 if not self._frames:
-                    if self._error is not None:
-                        raise self._error
                     return
                 frame = self._frames.popleft()
             yield frame
@@ -193,49 +140,39 @@ class FrameBuffer:
 class LiveSource:
     """A camera or network stream, read by a thread of its own; late frames are dropped.
 
-    When the stream breaks off it is opened again after 0.5 s, 1 s, 2 s, … up to 30 s. The frames'
-    index then jumps, so that no segment spans the break; the recognizer keeps its window.
+    When the stream breaks off it is opened again after 0.5 s, 1 s, 2 s, … up to 30 s, until it is
+    closed. The frames' index then jumps, so that no segment spans the break; the recognizer keeps
+    its window.
 
     Args:
         address (int | str): Number of a camera or a network address.
-        keep (FrameBuffer, optional): Where frames wait. By default 16 may, and are dropped singly.
-        retries (int, optional): Attempts to open a stream that broke off before giving up.
-            Endless by default.
+        buffer (FrameBuffer, optional): Where frames wait. By default 16 may.
         capture (callable, optional): Opens the address like ``cv2.VideoCapture``, the default.
-        backoff (float): Seconds before the first attempt. Defaults to 0.5.
 
     Raises:
-        VideoError: If it cannot be opened at the start; while iterating, if ``retries`` attempts
-            failed.
+        VideoError: If it cannot be opened at the start, or is a file.
     """
-
-    live = True
 
     def __init__(
         self,
         address: Union[int, str],
-        keep: Optional[FrameBuffer] = None,
-        retries: Optional[int] = None,
+        buffer: Optional[FrameBuffer] = None,
         capture: Optional[Callable] = None,
-        backoff: float = 0.5,
     ) -> None:
-        self.address = address
-        self.buffer = keep or FrameBuffer(16, lambda index: True)
-        self.retries = retries
-        self.backoff = backoff
-        self.reconnects = 0
-        self._capture = capture or _capture
+        self.name = redact_url(address)
+        self.buffer = buffer or FrameBuffer(16, lambda index: True)
+        self._open = functools.partial(capture or _capture, address)
         self._closed = threading.Event()
-        opened = _open(address, self._capture)
-        self._thread = threading.Thread(
-            target=self._run, args=(opened,), name='pan_mm live source', daemon=True
-        )
+        opened = self._open()
+        if not opened.isOpened():
+            raise VideoError(
+                f'{self.name}: cannot be opened; is the camera connected and not in use, are the '
+                'address and the password right?'
+            )
+        if isinstance(address, str) and opened.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+            raise VideoError(f'{self.name}: is a file, no live stream; download it first')
+        self._thread = threading.Thread(target=self._run, args=(opened,), daemon=True)
         self._thread.start()
-
-    @property
-    def dropped(self) -> int:
-        """Frames that were dropped because they came too late."""
-        return self.buffer.dropped
 
     def __iter__(self) -> Iterator[Frame]:
         return iter(self.buffer)
@@ -247,54 +184,29 @@ class LiveSource:
         if self._thread is not threading.current_thread():
             self._thread.join(timeout=5)
 
-    def __enter__(self) -> 'LiveSource':
-        return self
-
-    def __exit__(self, *args) -> None:
-        self.close()
-
-    def _run(self, capture):
-        index, error = 0, None
+    def _run(self, opened):
         try:
-            while capture is not None:
-                index = self._read(capture, index) + 1  # the recognizer sees this gap
-                capture = self._reconnect()
-        except Exception as failure:  # for the thread that takes the frames
-            error = failure
-        self.buffer.end(error)
-
-    def _read(self, capture, index):
-        """Take in frames until there are no more; return the index after the last."""
-        try:
-            while not self._closed.is_set() and (image := _read_rgb(capture)) is not None:
-                self.buffer.put(Frame(index, time.time(), image, time.perf_counter()))
-                index += 1
+            self._read(opened)
         finally:
-            capture.release()
-        return index
+            self.buffer.end()
 
-    def _reconnect(self):
-        """Open the stream again; None if it is closed meanwhile."""
-        wait, attempts = self.backoff, 0
+    def _read(self, opened):
+        index, wait = 0, FIRST_WAIT
         while not self._closed.is_set():
-            if attempts == self.retries:
-                raise VideoError(
-                    f'{redact_url(self.address)}: the stream broke off and could not be '
-                    f'opened again in {attempts} attempts'
-                )
-            warnings.warn(
-                f'{redact_url(self.address)}: no more frames, opening it again in {wait:g} s',
-                stacklevel=2,
-            )
-            if self._closed.wait(wait):
-                break
-            attempts += 1
-            wait = min(2 * wait, 30)
-            with suppress(VideoError):
-                capture = _open(self.address, self._capture)
-                self.reconnects += 1
-                return capture
-        return None
+            is_read, image = opened.read()
+            if is_read:
+                image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                self.buffer.put(Frame(index, time.time(), image, time.perf_counter()))
+                index, wait = index + 1, FIRST_WAIT
+                continue
+            message = f'{self.name}: no more frames, opening it again in {wait:g} s'
+            warnings.warn(message, stacklevel=2)
+            opened.release()
+            if not self._closed.wait(wait):
+                index += 1  # the recognizer sees this gap
+                wait = min(2 * wait, LONGEST_WAIT)
+                opened = self._open()
+        opened.release()
 
 
 def _capture(address):
@@ -302,29 +214,3 @@ def _capture(address):
     if isinstance(address, str) and cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
         return cv2.VideoCapture(address, cv2.CAP_FFMPEG)
     return cv2.VideoCapture(address)
-
-
-def _open(address, capture=_capture):
-    opened = capture(address)
-    if opened.isOpened():
-        opened.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # off by default in OpenCV 4.11
-    if not opened.isOpened():
-        opened.release()
-        if isinstance(address, int):
-            raise VideoError(f'camera {address} cannot be opened; is it connected and not in use?')
-        raise VideoError(
-            f'{redact_url(address)}: cannot be opened; check the address, the network and '
-            'the password'
-        )
-    if isinstance(address, str) and opened.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
-        opened.release()
-        raise VideoError(f'{redact_url(address)}: is a file, no live stream; download it first')
-    return opened
-
-
-def _read_rgb(capture):
-    """Read the next frame; None at the end or on a failure."""
-    read, image = capture.read()
-    if not read or image is None:
-        return None
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

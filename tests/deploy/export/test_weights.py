@@ -8,22 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmaction.apis import init_recognizer
-from mmaction.registry import MODELS
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner import Runner
 from safetensors import safe_open
 
 from builders import tiny_config
 from pan_mm.apis import PANInferencer
 from pan_mm.cli import main
 from pan_mm.deploy.export.exporter import export
-from pan_mm.deploy.export.weights import export_weights
 from pan_mm.inference.calibration import calibrate
 from pan_mm.inference.recognizer import load_config, load_recognizer
-from pan_mm.models.weight_layouts import torchvision_name
 from pan_mm.utils.checkpoint import load_checkpoint_file
 from pan_mm.utils.errors import CheckpointError
-from pan_mm.utils.safetensors import save_safetensors
 
 NAMES = [f'"class" {i}' for i in range(19)]
 
@@ -33,7 +28,7 @@ def exported(config, make_checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp('exported')
     (folder / 'labels.txt').write_text('\n'.join(NAMES))
     checkpoint = make_checkpoint(config)
-    command = ['export', '--config', config, '--checkpoint', checkpoint, '--format', 'safetensors']
+    command = ['export', '--config', config, '--checkpoint', checkpoint]
     command += ['--out', folder / 'pan.safetensors', '--label-map', folder / 'labels.txt']
     assert main(list(map(str, command))) == 0
     return checkpoint, folder / 'pan.safetensors'
@@ -50,56 +45,10 @@ def test_what_is_in_it(exported, config):
     assert names == set(load_checkpoint_file(checkpoint)['state_dict'])
 
 
-def test_every_place_of_a_checkpoint(exported, config, videos):
-    checkpoint, path = exported
-    weights = load_checkpoint_file(checkpoint)['state_dict']
-    loaded = load_recognizer(config, device='cpu')
-    load_checkpoint(loaded, str(path), strict=True)
-    inferencer = PANInferencer(config, path, 'cpu')
-    for model in (
-        load_recognizer(config, path, 'cpu'),
-        init_recognizer(str(config), str(path), 'cpu'),
-        loaded,
-        inferencer.model,
-    ):
-        for name, weight in model.state_dict().items():
-            assert torch.equal(weight, weights[name]), name
-    (result,) = inferencer(videos / '3.mp4')
-    (expected,) = PANInferencer(config, checkpoint, 'cpu')(videos / '3.mp4')
-    assert result['top'][0]['name'] == f'"class" {expected["top"][0]["label"]}'
-
-
-def test_pretrained_backbone(tmp_path):
-    """ImageNet weights, under torchvision's names."""
-    resnet = dict(type='ResNet', depth=18)
-    weights = MODELS.build(dict(resnet, pretrained=None)).state_dict()
-    path = tmp_path / 'r18.safetensors'
-    save_safetensors(path, {torchvision_name(name): w for name, w in weights.items()})
-    backbone = MODELS.build(dict(resnet, pretrained=str(path)))
-    backbone.init_weights()
-    for name, weight in backbone.state_dict().items():
-        assert torch.equal(weight, weights[name]), name
-
-
 def test_another_normalization_is_refused(exported, make_config):
     more = "model['data_preprocessor'] = dict(mean=[0.0, 0.0, 0.0])\n"
     with pytest.raises(CheckpointError, match='normalized with mean'):
         load_recognizer(make_config(more=more), exported[1], 'cpu')
-
-
-def test_half_precision(exported, config, tmp_path):
-    checkpoint, path = exported
-    export_weights(config, checkpoint, tmp_path / 'half.safetensors', dtype=torch.float16)
-    assert (tmp_path / 'half.safetensors').stat().st_size < 0.52 * path.stat().st_size
-    assert load_recognizer(config, tmp_path / 'half.safetensors').cls_head.fc_cls.weight.dtype == (
-        torch.float32
-    )
-
-
-def test_a_format_that_does_not_agree(config, tmp_path, capsys):
-    command = ['export', '--config', config, '--checkpoint', 'a.pth', '--out', tmp_path / 'a.onnx']
-    assert main([*map(str, command), '--format', 'safetensors']) == 1
-    assert 'must end in .safetensors' in capsys.readouterr().err
 
 
 class TestPublish:
@@ -127,9 +76,8 @@ class TestPublish:
 
         return run
 
-    @pytest.mark.parametrize('weight', ['backbone.1.running_var', 'cls_head.fc_cls.bias'])
-    def test_what_is_not_finite(self, trained, publish, tmp_path, weight):
-        checkpoint, config = trained
+    def test_what_is_not_finite(self, trained, publish, tmp_path):
+        (checkpoint, config), weight = trained, 'backbone.1.running_var'
         state = load_checkpoint_file(checkpoint)
         state['state_dict'][weight][0] = float('inf')
         path = tmp_path / 'inf.pth'
@@ -139,12 +87,7 @@ class TestPublish:
             assert f'inf.pth: {weight} is NaN or infinite' in said
         for suffix in ('safetensors', 'onnx'):
             with pytest.raises(CheckpointError, match=rf'inf.pth: \S*{weight} is NaN or infinite'):
-                export(
-                    config,
-                    path,
-                    tmp_path / f'pan.{suffix}',
-                    size=None if suffix[0] == 's' else (32, 32),
-                )
+                export(config, path, tmp_path / f'pan.{suffix}')
         assert [file.name for file in tmp_path.iterdir()] == ['inf.pth']
 
     def test_epoch_checkpoint(self, trained, publish, videos, tmp_path):
@@ -161,26 +104,8 @@ class TestPublish:
         assert after['meta']['dataset_meta'] == dict(classes=['still', 'moving'])
         for name, weight in before['state_dict'].items():
             assert torch.equal(after['state_dict'][name], weight), name
-        results = []
-        for file in (checkpoint, path):
-            inferencer = PANInferencer(config, file, 'cpu')
-            results += inferencer(videos / '0.mp4')
-            model = init_recognizer(str(config), str(file), 'cpu')
-            assert torch.equal(
-                model.cls_head.fc_cls.weight, inferencer.model.cls_head.fc_cls.weight
-            )
-        assert results[0] == results[1] and results[0]['top'][0]['name'] in ('still', 'moving')
         assert 'is there already' in publish(checkpoint, '--out', tmp_path / 'pan.pth')
         assert [file.name for file in tmp_path.iterdir()] == [path.name]
-
-    def test_half(self, trained, publish):
-        whole, half = publish(trained[0]), publish(trained[0], '--half')
-        assert whole.parent == half.parent == trained[0].parent and whole != half
-        assert half.stat().st_size < 0.6 * whole.stat().st_size
-        model = init_recognizer(str(trained[1]), str(half), 'cpu')
-        expected = init_recognizer(str(trained[1]), str(whole), 'cpu')
-        for name, weight in model.state_dict().items():
-            torch.testing.assert_close(weight, expected.state_dict()[name], rtol=1e-3, atol=1e-6)
 
     def test_calibrated(self, trained, publish, videos, tmp_path):
         rng = np.random.default_rng(0)
@@ -189,27 +114,17 @@ class TestPublish:
             for i in range(40)
         ]
         (tmp_path / 'scores.pkl').write_bytes(pickle.dumps(samples, 2))
-        path = publish(trained[0], '--calibrate', tmp_path / 'scores.pkl', '--coverage', 0.5)
+        path = publish(trained[0], '--calibrate', tmp_path / 'scores.pkl')
         own = load_checkpoint_file(path)['meta']['dataset_meta']['calibration']
-        assert own == calibrate(tmp_path / 'scores.pkl', 0.5)._asdict()
+        assert own == calibrate(tmp_path / 'scores.pkl')._asdict()
         again = publish(path, '--out', tmp_path / 'again.pth', '--half')
+        assert again.stat().st_size < 0.6 * path.stat().st_size
         export(trained[1], again, tmp_path / 'pan.safetensors')
         for each in (path, again, tmp_path / 'pan.safetensors'):
             inferencer = PANInferencer(trained[1], each, 'cpu')
             assert inferencer.calibration._asdict() == pytest.approx(own)
             (result,) = inferencer(videos / '0.mp4')
             assert result['unsure'] == (result['top'][0]['score'] < own['threshold'])
-        assert 'coverage must be' in publish(trained[0], '--calibrate', 'x.pkl', '--coverage', 2)
-
-    def test_converted_checkpoint_needs_the_config(self, config, checkpoint, publish, tmp_path):
-        assert 'does not hold its config; give it with --config' in publish(checkpoint)
-        (tmp_path / 'labels.txt').write_text('\n'.join(NAMES))
-        given = ['--config', config, '--out', tmp_path / 'pan.pth']
-        path = publish(checkpoint, *given, '--label-map', tmp_path / 'labels.txt')
-        model = load_recognizer(config, path, 'cpu')
-        assert model.dataset_meta['classes'] == NAMES
-        assert 'is there already' in publish(path, *given[2:])  # the same contents, from itself
-        assert 'give the config too' in publish(checkpoint, '--label-map', 'labels.txt')
 
     def test_what_does_not_fit(self, checkpoint, make_config, publish, tmp_path):
         out = tmp_path / 'pan.pth'

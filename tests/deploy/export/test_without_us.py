@@ -18,16 +18,14 @@ pytestmark = pytest.mark.slow
 
 
 def test_they_give_the_same_scores(videos, tmp_path):
-    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
     text = (ROOT / 'docs/deployment.md').read_text('utf-8').partition('### Without this package')[2]
     lines = re.search(r'```python\n(.*?)```', text, re.S)[1]
     assert 'pan_mm' not in re.findall(r'^(?:import|from) (\w+)', lines, re.M)
     video = sorted(path for path in videos.iterdir() if path.suffix == '.mp4')[0]
     shutil.copy(video, tmp_path / 'video.mp4')
-    export(*choose(None, None), tmp_path / 'pan.onnx', opset=17)
-    (found,) = {each.version for each in onnx.load(tmp_path / 'pan.onnx').opset_import}
-    assert found == 17
+    export(*choose(None, None), tmp_path / 'pan.onnx')
     command = [sys.executable, '-I', '-c', lines]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     rows = [line.split(' ', 1) for line in done.stdout.splitlines()]
