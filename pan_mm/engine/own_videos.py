@@ -202,7 +202,9 @@ def _config(path, model, videos, schedule, flip):
     counts = [videos.labels.count(label) for label in range(len(videos.classes))]
     folder = videos.folder.resolve()
     root = '{{ fileDirname }}' if path.resolve().parent == folder else str(folder)
-    dataset, edits = dict(data_root=root, delimiter=videos.delimiter), []
+    dataset, edits = dict(data_root=root), []
+    if videos.delimiter != ' ':  # lists of frames have no other
+        dataset['delimiter'] = videos.delimiter
     if videos.frames:
         dataset.update(videos.frames._asdict())
         edits.append('read_frames(_base_)')

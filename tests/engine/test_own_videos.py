@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from pan_mm.config.scale import apply_scale
+from pan_mm.datasets.file_lists import FrameNames
 from pan_mm.engine import own_videos as recipe
 from pan_mm.engine.own_videos import OWN_MODELS, OwnVideos, read_own_videos, sided, write_config
 from pan_mm.utils.errors import DataError
@@ -90,6 +91,11 @@ def test_what_the_videos_ask_for(folder, second_a_step):
     assert any(
         t.type == 'Flip' and t.flip_ratio == 0.5 for t in cfg.train_dataloader.dataset.pipeline
     )
+    frames = videos._replace(delimiter=' ', frames=FrameNames('img_{:05}.jpg', 1))
+    write_config(folder / 'own.py', 'pan-pa', frames, 10, 64)
+    dataset = load(folder / 'own.py').train_dataloader.dataset
+    assert dataset.type == 'RawframeDataset' and dataset.filename_tmpl == 'img_{:05}.jpg'
+    assert 'delimiter' not in dataset
 
 
 def test_a_step_is_measured_and_random_numbers_stay(folder):
