@@ -69,8 +69,8 @@ class Server:
 
     def __serve_build_asgi_app__(self) -> Starlette:
         o = self.options
-        model = choose(o.model or o.config, o.checkpoint)
-        inferencer = PANInferencer(*model, label_map=o.label_map, optimize=o.optimize)
+        config, checkpoint = choose(o.model or o.config, o.checkpoint)
+        inferencer = PANInferencer(config, checkpoint, label_map=o.label_map, optimize=o.optimize)
         limits = Limits(
             max_bytes=round(o.max_mib * 2**20),
             max_seconds=o.max_seconds,

@@ -1,6 +1,5 @@
 """Sources of frames: files, cameras and network addresses."""
 
-import functools
 import threading
 import time
 import warnings
@@ -161,7 +160,8 @@ class LiveSource:
     ) -> None:
         self.name = redact_url(address)
         self.buffer = buffer or FrameBuffer(16, lambda index: True)
-        self._open = functools.partial(capture or _capture, address)
+        open_capture = capture or _capture
+        self._open = lambda: open_capture(address)
         self._closed = threading.Event()
         opened = self._open()
         if not opened.isOpened():
