@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
-from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoInit, check_annotations
+from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoInit
+from pan_mm.datasets.checks import check_list
 from pan_mm.datasets.container import CONTAINERS
 from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.inference.scores import load_scores
@@ -95,9 +96,15 @@ def _dump():
 
 LISTS = [b'a.mp4 0\nb/c.mp4 12\n', b'folder 12 3\nother 7 1\n', b'a.mp4,0\n', b'a.mp4 0 3 5\n']
 CHECKPOINTS = [_saved(), _saved(True)]
+LIST = dict(type='VideoDataset', data_prefix=dict(video=''))
 # Name: reader, its documented errors, suffix, files to mutate.
 READERS = {
-    'annotations': (lambda p: check_annotations(p, ''), DataError, '.txt', mutated(LISTS)),
+    'annotations': (
+        lambda p: check_list(dict(LIST, ann_file=str(p))),
+        DataError,
+        '.txt',
+        mutated(LISTS),
+    ),
     'label map': (read_label_map, DataError, '.txt', mutated([b'clap\nwave\n'])),
     'list of videos': (
         lambda path: find_videos([f'@{path}']),

@@ -123,7 +123,7 @@ def predict_videos(
             num_gpus=num_gpus,
         )
         rows.context.target_max_block_size = BLOCK_BYTES
-        rows.write_datasink(results, ray_remote_args=dict(num_cpus=0))
+        rows.write_datasink(results, ray_remote_args=dict(num_cpus=0), concurrency=1)
     failed_there = len(there) - there['error'].null_count
     return dict(
         written=results.written, failed=results.failed, there=len(there), failed_there=failed_there

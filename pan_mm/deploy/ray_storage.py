@@ -4,6 +4,7 @@ import glob
 import io
 import json
 import os
+import sys
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,11 +14,15 @@ import fsspec
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
+from ray import cloudpickle
 from ray.data import Datasink
 
 from pan_mm.datasets.container import DEFAULT
 from pan_mm.inference.videos import expand_local, is_video
 from pan_mm.utils.errors import VideoError
+
+# Results go to the processes that write them whole, which then need not import this package.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 ROWS = 256  # results of a file, as far as there are so many
 CHUNK = 2**20  # bytes that are copied together

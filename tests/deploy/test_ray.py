@@ -1,10 +1,13 @@
 """Predictions on a Ray cluster: two machines of one core each, both of them this one."""
 
+import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,11 +50,18 @@ def cluster():
         try:
             cluster.add_node(**NODE)
             ray.init(cluster.address, logging_level='error', log_to_driver=False)
+            cluster.work = Path(folder)
             yield cluster
         finally:
             ray.shutdown()
             cluster.shutdown()
             patch.undo()
+
+
+@pytest.fixture(scope='module')
+def expected(model, videos):
+    """Results of one process, by the name of the video."""
+    return {Path(r['video']).name: r['top'] for r in PANInferencer(**model)(videos.glob('*.mp4'))}
 
 
 @pytest.fixture(scope='module')
@@ -70,6 +80,18 @@ def read(out):
     names = [row['video'] for row in rows]
     assert len(set(names)) == len(names)
     return dict(zip(names, rows))
+
+
+def check(rows, folder, expected):
+    """Compare all rows of a folder with the results of one process."""
+    assert sorted(rows) == sorted(map(str, folder.iterdir()))
+    assert 'empty file' in rows.pop(str(folder / 'empty.mp4'))['error']
+    for name, row in rows.items():
+        top = expected[Path(name).resolve().name]
+        assert (row['error'], row['unsure'], row['features']) == (None, None, None)
+        assert row['labels'] == [each['label'] for each in top]
+        assert row['names'] == [each['name'] for each in top]
+        assert row['scores'] == pytest.approx([each['score'] for each in top], abs=1e-5)
 
 
 class TestDecode:
@@ -135,9 +157,9 @@ def test_addresses(videos, tmp_path):
 
 
 class TestResults:
-    @pytest.fixture
-    def results(self, tmp_path):
-        return ray_storage.Results(str(tmp_path / 'out'), 'model')
+    @pytest.fixture(params=['parquet', 'jsonl'])
+    def results(self, tmp_path, request):
+        return ray_storage.Results(str(tmp_path / 'out'), 'model', request.param)
 
     def test_what_is_there_is_read_again(self, results, tmp_path):
         assert len(results.read()) == 0
@@ -148,11 +170,11 @@ class TestResults:
         ]
         blocks = [pa.Table.from_pylist(rows, ray_storage.SCHEMA)]
         assert results.write(blocks, SimpleNamespace(task_idx=0)) == (2, 1)
-        again = ray_storage.Results(results.out, 'model').read()
+        again = ray_storage.Results(results.out, 'model', results.form).read()
         assert again['video'].to_pylist() == ['a', 'b']
         assert again['error'].null_count == 1
         with pytest.raises(ValueError, match='out holds results of another config'):
-            ray_storage.Results(results.out, 'other').read()
+            ray_storage.Results(results.out, 'other', results.form).read()
 
 
 @pytest.mark.slow
@@ -176,7 +198,39 @@ class TestCluster:
             pan_ray.predict_videos(names, f'{out}-gpu', model, num_gpus=1)
         assert not Path(f'{out}-gpu').exists()
 
-    def test_killed_command_is_continued(self, cluster, model, folder, videos, tmp_path):
+    def test_features_as_json_lines(self, cluster, model, videos, tmp_path):
+        names, out = sorted(map(str, videos.glob('*.mp4')))[:2], tmp_path / 'out'
+        pan_ray.predict_videos(names, str(out), model, features=True, form='jsonl', concurrency=1)
+        rows = [json.loads(line) for path in out.iterdir() for line in path.open()]
+        found = {row['video']: row['features'] for row in rows}
+        for result in PANInferencer(**model)(names, features=True):
+            assert found[result['video']] == pytest.approx(result['features'], abs=1e-4)
+
+    def test_killed_worker_and_node(self, cluster, model, folder, expected, tmp_path, monkeypatch):
+        monkeypatch.setattr(ray_storage, 'ROWS', 16)
+        out, killed = tmp_path / 'out', []
+
+        def under_way():
+            return set(cluster.work.glob('pan_mm-ray-*'))  # a block has a folder of its own
+
+        def kill():
+            (node,) = cluster.worker_nodes
+            for find in (lambda: _worker_of(cluster.head_node) or _worker_of(node)), _busy(node):
+                before = under_way()
+                _wait(lambda: under_way() - before)  # noqa: B023
+                killed.append(_wait(find))
+                os.kill(killed[-1], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        counts = pan_ray.predict_videos([str(folder)], str(out), model)
+        killer.join(60)
+        assert len(killed) == 2
+        assert counts == dict(written=MANY + 1, failed=1, there=0, failed_there=0)
+        check(read(out), folder, expected)
+        cluster.add_node(**NODE)  # for the next test
+
+    def test_killed_command_is_continued(self, cluster, model, folder, expected, tmp_path):
         out = tmp_path / 'out'
         script = 'from pan_mm.cli import main\nfrom pan_mm.deploy import ray_storage\n'
         script += 'ray_storage.ROWS = 8\nmain()\n'
@@ -194,20 +248,8 @@ class TestCluster:
         counts = pan_ray.predict_videos([str(folder)], str(out), model)
         assert counts['there'] + counts['written'] == MANY + 1
         assert all(path.read_bytes() == content for path, content in first.items())
-        self._check(read(out), folder, PANInferencer(**model)(videos.glob('*.mp4')))
+        check(read(out), folder, expected)
         assert list(out.glob('_*')) == []
-
-    def _check(self, rows, folder, results):
-        """Compare all rows of a folder with the results of one process."""
-        expected = {Path(result['video']).name: result['top'] for result in results}
-        assert sorted(rows) == sorted(map(str, folder.iterdir()))
-        assert 'empty file' in rows.pop(str(folder / 'empty.mp4'))['error']
-        for name, row in rows.items():
-            top = expected[Path(name).resolve().name]
-            assert (row['error'], row['unsure']) == (None, None)
-            assert row['labels'] == [each['label'] for each in top]
-            assert row['names'] == [each['name'] for each in top]
-            assert row['scores'] == pytest.approx([each['score'] for each in top], abs=1e-5)
 
 
 def test_no_ray(capfd, tmp_path, monkeypatch):
@@ -217,10 +259,33 @@ def test_no_ray(capfd, tmp_path, monkeypatch):
     command = ['predict', 'a.mp4', '--out', str(tmp_path / 'out'), '--ray']
     for more, message in (
         ([], 'pip install "ray[data,serve]"'),
-        (['--format', 'csv'], 'no --format'),
+        (['--format', 'csv'], 'writes parquet or jsonl'),
     ):
         assert main([*command, *more]) == 1
         assert message in capfd.readouterr().err
+
+
+def _busy(node):
+    """Find the raylet of a machine, once a process of it works for the job."""
+    return lambda: _worker_of(node) and _pid(node)
+
+
+def _pid(node):
+    (info,) = node.all_processes['raylet']
+    return info.process.pid
+
+
+def _worker_of(node):
+    """Find a process of a machine that works for the job."""
+    for path in Path('/proc').glob('[0-9]*'):
+        try:
+            parent = int(path.joinpath('stat').read_text().rpartition(')')[2].split()[1])
+            command = path.joinpath('cmdline').read_bytes()
+        except OSError:  # it has ended
+            continue
+        if parent == _pid(node) and command.startswith(b'ray::MapWorker'):
+            return int(path.name)
+    return None
 
 
 def _wait(condition, seconds=300):

@@ -60,10 +60,10 @@ def parse_args():
 
 def open_dataset(cfg):
     """Read the annotations of a dataset; MotionShapes, which writes its own list, is rendered."""
-    dataset = DATASETS.build(dict(cfg, pipeline=[], test_mode=True))
-    if not isinstance(dataset, (VideoDataset, RawframeDataset)):
+    kind = DATASETS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    if not issubclass(kind, (VideoDataset, RawframeDataset)):
         raise DataError(f'{cfg["type"]} has no annotation list; check the datasets inside it')
-    return dataset
+    return DATASETS.build(dict(cfg, pipeline=[], test_mode=True))
 
 
 def infos(dataset):
