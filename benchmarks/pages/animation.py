@@ -29,9 +29,9 @@ from pan_mm.inference.recognizer import load_config, load_recognizer
 from pan_mm.visualization import paint_maps
 
 SCENES = ('move_right', 'rotate_clockwise', 'part')
-FRAMES, SIZE, SEED = 56, 160, 5  # of a scene; pixels
+FRAMES, SIZE, SEED, NOISE = 60, 160, 5, 5  # of a scene; pixels
 SPEED = 36  # frames in which a scene moves as far as a clip of the dataset
-FPS = 12  # of the stream
+FPS, STRIDE = 12, 4  # of the stream; frames from segment to segment, as in training
 SHOWN, GAP, PANEL = 200, 14, 236  # pixels of a picture, between pictures, of the labels
 SCALE = 2  # text and bars are drawn larger, then made smaller
 # Paper, ink, faint ink, bar of the first class, bar of the others.
@@ -45,6 +45,7 @@ def render_stream() -> np.ndarray:
     for name in SCENES:
         clip = sample_clip(rng, list(CLASSES).index(name), SIZE, SPEED)
         for frame in draw(dataclasses.replace(clip, num_frames=FRAMES)):
+            frame = frame + rng.uniform(-NOISE, NOISE, frame.shape)
             frames.append(np.clip(np.rint(frame), 0, 255).astype(np.uint8).transpose(1, 2, 0))
     return np.stack(frames)
 
@@ -55,7 +56,7 @@ def predictions(config: Path, checkpoint: Path, frames: np.ndarray) -> list:
         video = str(Path(folder, 'stream.mp4'))
         write_video(video, frames)
         command = [sys.executable, '-m', 'pan_mm', 'stream', video, '--predictions']
-        command += ['--config', config, '--checkpoint', checkpoint, '--stride', '1']
+        command += ['--config', config, '--checkpoint', checkpoint, '--stride', str(STRIDE)]
         printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
     records = [json.loads(line) for line in printed.splitlines()]
     found: list = [None] * len(frames)

@@ -4,6 +4,7 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import logging
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -143,6 +144,46 @@ def _do_without_multimodal_models(dependency):
     dependency.WITH_MULTIMODAL = False  # MMAction2 then explains itself where one is built
 
 
+# Names in pictures ------------------------------------------------------------------------
+
+
+def _draws_any_letter(acc_metric):
+    return not mentions(acc_metric.ConfusionMatrix.plot, 'font')
+
+
+def _draw_names_that_fonts_have(acc_metric):
+    plot = acc_metric.ConfusionMatrix.plot
+
+    @functools.wraps(plot)
+    def draw(confusion_matrix, *args, classes=None, **kwargs):
+        return plot(confusion_matrix, *args, classes=classes and _legible(classes), **kwargs)
+
+    acc_metric.ConfusionMatrix.plot = staticmethod(draw)
+
+
+def _legible(names):
+    """Add a font that has the letters of the names to Matplotlib's, or give numbers instead."""
+    from matplotlib import font_manager, rcParams
+
+    def lacks(path):
+        return letters - font_manager.get_font(path).get_charmap().keys()
+
+    letters = set(map(ord, ''.join(names)))
+    letters = lacks(font_manager.findfont(font_manager.FontProperties()))
+    if not letters:
+        return names
+    for font in font_manager.fontManager.ttflist:
+        if 'Last Resort' not in font.name and not lacks(font.fname):  # that one has boxes
+            rcParams['font.family'] = [*rcParams['font.family'], font.name]
+            return names
+    logging.getLogger('pan_mm').warning(
+        'No font here has the letters of %s; numbers stand for the classes. Install one that has '
+        'them, such as Noto Sans CJK.',
+        ', '.join(name for name in names if letters & set(map(ord, name))),
+    )
+    return list(map(str, range(len(names))))
+
+
 REPAIRS = (
     Repair(
         name='importlib-metadata',
@@ -197,5 +238,14 @@ REPAIRS = (
         module='mmaction.engine.hooks.visualization_hook',
         needed=_hook_passes_show,
         apply=_draw_any_layout,
+    ),
+    Repair(
+        name='confusion-matrix-letters',
+        reason='ConfusionMatrix.plot draws boxes for letters that Matplotlib has no font for, such '
+        'as Chinese ones (mmaction/evaluation/metrics/acc_metric.py)',
+        until='names in other scripts can be read',
+        module='mmaction.evaluation.metrics.acc_metric',
+        needed=_draws_any_letter,
+        apply=_draw_names_that_fonts_have,
     ),
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmaction.engine.hooks import VisualizationHook
+from mmaction.evaluation import ConfusionMatrix
 from mmaction.models import Recognizer2D, TSNHead
 from mmaction.models.heads import BaseHead
 from mmaction.models.localizers import DRN
@@ -124,3 +125,23 @@ def test_report_names_every_repair():
     assert len({status.name for status in report}) == len(report) > 10
     for name, state, reason, until in report:
         assert state in ('active', 'not needed') and reason and until, name
+
+
+class TestConfusionMatrixLetters:
+    @pytest.fixture
+    def labels(self):
+        def draw(*names):
+            figure = ConfusionMatrix.plot(torch.eye(2), classes=list(names), show=False)
+            figure.canvas.draw()
+            return [text.get_text() for text in figure.axes[0].get_xticklabels()]
+
+        return draw
+
+    def test_letters_that_a_font_has(self, labels):
+        assert labels('clap', 'Füße') == ['clap', 'Füße']
+
+    def test_letters_that_no_font_has(self, labels, caplog, recwarn):
+        """U+10FFFD is for private use."""
+        assert labels('wave', 'a\U0010fffd') == ['0', '1']
+        assert 'numbers stand for the classes' in caplog.text
+        assert not [each for each in recwarn if 'missing from' in str(each.message)]
