@@ -9,8 +9,8 @@ they go one after the other on one thread. Started again, the script continues w
 a run that was cut off resumes from its last checkpoint.
 
 A draw takes five classes of a dataset, and parts its clips by scene, subject or film into
-training, validation and test: in draw 1 the classes are those that time order or the side tells
-apart, in draw 2 they are drawn from the others. Settings are chosen on validation clips. The
+training, validation and test: in draw 1 the classes are those that differ in time order or
+side, in draw 2 they are drawn from the others. Settings are chosen on validation clips. The
 budget of a run is processor time: its steps are the budget over the cost of a step, which is
 measured once for each model and dataset and kept in costs.json, so that another machine trains
 for as many steps.
@@ -51,12 +51,12 @@ DATASETS = ('egogest11', 'utd_mhad_depth27', 'jhmdb21')
 CLASSES, SEED, BATCH, PIXELS = 5, 41, 16, 64
 LIMITS = dict(ten=10, all=40)  # training clips of a class
 OVERHEAD = 45  # seconds of a run beside the training: its start, the test
-IN_ORDER = dict(  # classes that time order or the side tells apart
+IN_ORDER = dict(  # classes that differ in time order or side
     egogest11=[0, 1, 2, 3, 4],  # swipes to four sides, circle
     utd_mhad_depth27=[0, 1, 8, 9, 10],  # swipes to two sides, circles in both directions, triangle
     jhmdb21=[1, 7, 15, 16, 18],  # catch, pick, sit, stand, throw
 )
-NO_GESTURE = 10  # of egogest11: told by its scenes, which no other class has
+NO_GESTURE = 10  # of egogest11: recognized by its scenes, which no other class has
 
 
 class Clip(NamedTuple):

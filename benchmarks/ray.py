@@ -65,7 +65,7 @@ def by_processes(videos: list, folder: Path) -> float:
 
 @contextlib.contextmanager
 def cluster(*nodes: dict) -> Iterator[Callable]:
-    """Start a cluster; gives a function that recognizes videos and tells the seconds it took."""
+    """Start a cluster; gives a function that recognizes videos and returns the seconds."""
     import ray
     from ray.cluster_utils import Cluster
 

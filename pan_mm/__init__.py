@@ -1,6 +1,6 @@
 """PAN (Persistent Appearance Network, arXiv 2008.03462) as a plugin of MMAction2.
 
-``import pan_mm`` repairs what is broken in the installed upstream stack and makes PAN's parts known
+``import pan_mm`` repairs faults of the installed upstream stack and makes PAN's parts known
 to MMAction2's registries, which import them when they are first asked for a part.
 """
 

@@ -94,7 +94,7 @@ def _cost(model, shape):
 
 
 def entry(path: Path, paper: dict, known: Optional[dict] = None) -> dict:
-    """What the metafile says of a config; ``known`` is its cost, which is counted else."""
+    """Describe a config as in the metafile; ``known`` is its cost, which is counted else."""
     cfg = Config.fromfile(path)
     dataset, modality = re.fullmatch(r'.+_(.+)-(rgb|depth)', path.stem).groups()
     backbone, trained = cfg.model.backbone, cfg.get('train_dataloader')

@@ -33,7 +33,7 @@ HEAD = b'--edge\r\nContent-Disposition: form-data; name="video"; filename="a.mp4
 KINDS = ('good', 'cut', 'good', 'text', 'large')
 # A truncated video may still hold frames, so that any answer to it is valid.
 PROPER = dict(good=(200,), cut=(200, 422), text=(422,), large=(413,))
-LEAVING = 9, 25  # so many of so many requests
+LEAVING = 9, 25  # requests of the second number
 SECONDS = 120  # that a client waits
 
 

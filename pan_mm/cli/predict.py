@@ -72,7 +72,9 @@ example:
         help='auto or HOST:PORT of a cluster; without ADDRESS one is started on this machine',
     )
     cluster.add_argument('--num-gpus', type=float, default=0, help='GPUs of each model')
-    cluster.add_argument('--concurrency', type=int, help='models at most; default: as many as fit')
+    cluster.add_argument(
+        '--concurrency', type=int, help='most models at a time; by default all that fit'
+    )
 
 
 def run(args):

@@ -34,7 +34,7 @@ def apply() -> None:
 
 
 def report() -> list[Status]:
-    """Import what the repairs look at, and say of each whether it is active.
+    """Import the modules of all repairs, and say of each whether it is active.
 
     Returns:
         list[Status]: Named tuples (name, state, reason, until); ``state`` is ``'active'``, ``'not

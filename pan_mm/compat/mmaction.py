@@ -221,7 +221,7 @@ REPAIRS = (
     ),
     Repair(
         name='feature-maps',
-        reason='Recognizer2D passes the number of frames to its head as that of feature maps; '
+        reason='Recognizer2D gives its head the number of frames instead of feature maps; '
         'PANBackbone gives one for each clip_len frames, so that FeatureHead and TSNHead fail '
         '(mmaction/models/recognizers/recognizer2d.py)',
         until='num_segs is counted behind the backbone',

@@ -107,8 +107,8 @@ def change_sizes(pipeline: list, change: Callable) -> None:
 class VideoPipeline:
     """The pipeline that prepares a video for a recognizer's test.
 
-    It is that of the config's test dataset where that opens videos, or its ``test_pipeline``, which
-    MMAction2's tools for single videos use.
+    It is the pipeline of the config's test dataset where that opens videos, or its
+    ``test_pipeline``, which MMAction2's tools for single videos use.
     """
 
     def __init__(self, config: dict) -> None:

@@ -18,7 +18,7 @@ from pan_mm.utils.errors import PANError
 def apply_scale(cfg: Config) -> None:
     """Resolve ``size`` and ``epochs`` of a config, in place; they are None afterwards.
 
-    ``size`` is the height and width that each pipeline shall end with; what it resizes to before
+    ``size`` is the height and width that each pipeline shall end with; the sizes before
     changes in proportion. ``epochs`` is the length of the training: what ends with it still does,
     milestones move in proportion, a warm-up keeps its length.
 

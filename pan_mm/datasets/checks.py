@@ -60,7 +60,7 @@ class AnnotationList:
             self._columns = ['folder', *offset, 'num_frames']
 
     def problems(self) -> list:
-        """Find what is wrong with the list, and with the videos that it names."""
+        """Find faults of the list, and with the videos that it names."""
         if not os.path.isfile(self.path):
             return [f'{self.path}: no such annotation file; set ann_file and data_root']
         lines = read_lines(self.path)

@@ -58,7 +58,7 @@ PARTS = {
     'test_pipeline': 'VideoInit PANSampleFrames SampleFrames UniformSample VideoDecode Resize '
     'CenterCrop ThreeCrop TenCrop FormatShape PackActionInputs',
 }
-# Arguments that these may have, where they are fewer or other than those of their class.
+# Arguments that these may have, where they differ from the arguments of their class.
 _SAMPLING = 'clip_len num_clips frame_interval twice_sample test_mode'
 ARGUMENTS = {
     **dict.fromkeys(('BN', 'BN2d', 'SyncBN'), 'requires_grad eps momentum'),
@@ -88,7 +88,7 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (int, float, type(None)))
 
 
-# Values that some arguments may have; those of all others are plain.
+# Values that some arguments may have; all others are plain.
 VALUES: dict = {
     **dict.fromkeys(('num_segments', 'clip_len', 'num_clips', 'frame_interval'), _is_count),
     **dict.fromkeys(('scale', 'crop_size'), _is_size),

@@ -38,7 +38,7 @@ class PANInferencer:
             exported model always runs.
         batch_size (int): Videos in a batch. Defaults to 8.
         label_map (str | Path, optional): Text file of class names, one a line. Defaults to the
-            names in checkpoint or config, or else the labels' numbers.
+            names in checkpoint or config, then the labels' numbers.
         topk (int): Classes in a result. Defaults to 5.
         num_workers (int): Processes that decode, so that a crash of a decoder costs only its
             video; 0 decodes in this one. Defaults to 0.

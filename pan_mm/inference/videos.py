@@ -30,7 +30,7 @@ def find_videos(inputs: Iterable, expand: Optional[Callable] = None) -> list:
 
     Args:
         inputs (Iterable[str | Path]): Each a file, which need not exist, a folder (all its videos,
-            however deep, or else all its folders of frames), a glob such as ``'clips/**/*.mp4'``,
+            however deep, or all its folders of frames), a glob such as ``'clips/**/*.mp4'``,
             or ``@FILE``, a list with a file, folder or glob a line.
         expand (Callable, optional): Takes one of these, no list, and gives its files. Defaults to
             :func:`expand_local`.

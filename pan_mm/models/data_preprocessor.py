@@ -33,7 +33,7 @@ class PANDataPreprocessor(ActionDataPreprocessor):
             if statistics is None:
                 raise ValueError(f'{mean_std_of} does not say its mean and std; give both')
             if not {'mean', 'std'}.isdisjoint(kwargs):
-                raise ValueError('mean_std_of takes the place of mean and std; give one of them')
+                raise ValueError('mean_std_of replaces mean and std; give one of them')
             kwargs.update(zip(('mean', 'std'), statistics))
         super().__init__(*args, **kwargs)
 

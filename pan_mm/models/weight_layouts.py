@@ -1,6 +1,6 @@
 """Weights of other layouts, on their way into a PAN.
 
-A :class:`PANBackbone` adapts what it is given, from the outside in:
+A :class:`PANBackbone` adapts given weights, from the outside in:
 
 1. The recognizer: a plain 2D recognizer (TSN, TSM) has at ``backbone.`` what a PAN has at
    ``backbone.backbone.``; the checkpoint of another stream is refused.
@@ -53,7 +53,7 @@ def _adapt_recognizer(pan, state_dict, prefix, *args):
     wanted = _describe(pan, pan.state_dict())
     if found and found != wanted:
         raise ValueError(
-            f'the checkpoint is of another PAN stream: its first convolution {found}, but stream '
+            f'the checkpoint has another PAN stream: its first convolution {found}, but stream '
             f'{pan.stream!r} with clip_len={pan.clip_len} {wanted}'
         )
 
@@ -163,7 +163,7 @@ def load_pretrained(module: nn.Module, source: Union[str, Callable]) -> None:
     ]
     if other:
         raise ValueError(
-            f'{source} is of another network than this {type(module).__name__}: {len(other)} '
+            f'{source} belongs to another network than this {type(module).__name__}: {len(other)} '
             f'parameters differ, such as {other[0]}'
         )
     fitting = {key: value for key, value in state.items() if key in own}

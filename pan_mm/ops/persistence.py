@@ -58,7 +58,7 @@ def persistence_of_appearance(
     """
     _check(frames, weight, std)
     if backend != 'auto' and not torch.compiler.is_compiling():
-        select_backend(frames, weight, backend)  # reports at once what is wrong
+        select_backend(frames, weight, backend)  # reports faults at once
     dtype = frames.dtype if frames.is_floating_point() else weight.dtype
     precision = _autocast_dtype(frames.device) or weight.dtype
     is_plain = backend == 'reference' or (
@@ -271,7 +271,7 @@ def _wants_plain(weight: Tensor) -> bool:
 def _wants_operator(frames: Tensor, weight: Tensor) -> bool:
     """Tell whether autograd, a compiler, a mode or a kind of tensor has to see one operator.
 
-    To predict, nobody has: the first call of an operator imports PyTorch's compiler, a second.
+    To predict, no one has: the first call of an operator imports PyTorch's compiler, a second.
     """
     if torch.is_grad_enabled() and (frames.requires_grad or weight.requires_grad):
         return True

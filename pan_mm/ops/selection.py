@@ -8,7 +8,7 @@ from typing import Optional
 
 import torch
 
-# Free bytes of a GPU where nobody may ask: while a CUDA graph is captured, or without data.
+# Free bytes of a GPU where it may not be asked: while a CUDA graph is captured, or without data.
 ASSUMED_FREE = 6 * 2**30
 
 

@@ -24,7 +24,7 @@ class Refused(Exception):
 
 
 class _Cost(NamedTuple):
-    """Items of a tuple, with those of tuples in it, and calls in the arguments of one another."""
+    """Items of a tuple and of the tuples in it, and calls in the arguments of one another."""
 
     items: int = 0
     calls: int = 0

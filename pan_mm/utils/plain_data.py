@@ -164,7 +164,7 @@ def _reason(error: Exception, what: str) -> str:
     if found := re.search(r'GLOBAL (.+?)(?: was not an allowed| whose module|$)', str(error), re.M):
         return (
             f'was refused: it asks for {found.group(1)!r}, which is not plain data and could run '
-            'code. If you trust whoever wrote it, have them save only tensors, numbers and texts.'
+            'code. If you trust its author, have them save only tensors, numbers and texts.'
         )
     lines = [line for line in map(str.strip, str(error).splitlines()) if line]
     lines = [line for line in lines if 'https://' not in line] or ['']  # of PyTorch's manual

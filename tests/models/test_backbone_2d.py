@@ -161,7 +161,7 @@ class TestWeights:
         path = str(tmp_path / 'weights.pth')
         torch.save(getattr(torchvision.models, f'resnet{there}')().state_dict(), path)
         backbone = PANBackbone(dict(type='ResNetTSM', depth=here, pretrained=path))
-        with pytest.raises(ValueError, match='of another network .* parameters differ, such as'):
+        with pytest.raises(ValueError, match='to another network .* parameters differ, such as'):
             backbone.init_weights()
 
     def test_efficientnet_lite0_recognizes_a_photograph(self):

@@ -36,7 +36,7 @@ def render_motion_shapes(
     The folder gets ``videos/*.mp4``, MMAction2's annotation files ``{train,val,test}.txt``,
     ``label_map.txt`` and ``meta.json``. It appears complete or not at all. If several
     processes ask for it at once, one renders and the others wait. A clip depends on the seed, its
-    split and its place in it. Arguments are those of :class:`MotionShapesDataset`.
+    split and its place in it. See :class:`MotionShapesDataset` for the arguments.
     """
     counts = dict(train=num_train, val=num_val, test=num_test)
     for split, count in counts.items():

@@ -23,7 +23,7 @@ class VerdictHook(Hook):
 
     At the end of a training it predicts training videos, prepared as in a validation, and logs
     :func:`pan_mm.engine.verdict.report`. The numbers are also in ``verdict.json`` of the work dir.
-    The weights are those of the last epoch. It needs a validation and one label for a video, and
+    It judges the weights of the last epoch. It needs a validation and one label for a video, and
     else stays silent.
 
     Args:
