@@ -1,9 +1,14 @@
 #!/usr/bin/env python3
 """Draw the moving picture of README.md: a stream, its motion cue, and its labels as they come.
 
-    python tools/train.py configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py \
-        --seed 0 --work-dir runs/shapes --cfg-options epochs=16 model.backbone.stream=pa
-    python -m benchmarks.pages.animation runs/shapes/pan-lite*.py runs/shapes/epoch_16.pth
+    config=configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py
+    python tools/train.py $config --seed 0 --work-dir runs/shapes \
+        --cfg-options epochs=16 model.backbone.stream=pa
+    python tools/test.py runs/shapes/pan-lite*.py runs/shapes/epoch_16.pth \
+        --dump runs/shapes/val.pkl --cfg-options test_dataloader.dataset.split=val
+    python -m pan_mm publish runs/shapes/epoch_16.pth --out runs/shapes/pan.pth \
+        --calibrate runs/shapes/val.pkl
+    python -m benchmarks.pages.animation runs/shapes/pan-lite*.py runs/shapes/pan-*.pth
 
 The stream is scenes of MotionShapes one after another. Labels and doubts are what ``python -m
 pan_mm stream`` prints for it.
@@ -15,7 +20,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
@@ -29,7 +33,7 @@ from pan_mm.inference.recognizer import load_config, load_recognizer
 from pan_mm.visualization import paint_maps
 
 SCENES = ('move_right', 'rotate_clockwise', 'part')
-FRAMES, SIZE, SEED, NOISE = 60, 160, 5, 5  # of a scene; pixels
+FRAMES, SIZE, SEED, NOISE = 60, 64, 2, 5  # of a scene; pixels; gray levels
 SPEED = 36  # frames in which a scene moves as far as a clip of the dataset
 FPS, STRIDE = 12, 4  # of the stream; frames from segment to segment, as in training
 SHOWN, GAP, PANEL = 200, 14, 236  # pixels of a picture, between pictures, of the labels
@@ -120,14 +124,6 @@ def paste_rounded(canvas: Image, picture: np.ndarray, left: int) -> None:
     canvas.paste(image, (SCALE * left, SCALE * GAP), mask)
 
 
-def pictures(config: Path, checkpoint: Path, dark: bool) -> Iterator[Image.Image]:
-    """Yield the pictures of the stream in order."""
-    frames = render_stream()
-    found, maps = predictions(config, checkpoint, frames), motion_maps(config, checkpoint, frames)
-    for frame, cue, record in zip(frames, maps, found):
-        yield picture_of(frame, cue, record, dark)
-
-
 def main(argv: Optional[list] = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -135,8 +131,10 @@ def main(argv: Optional[list] = None) -> None:
     parser.add_argument('config', type=Path)
     parser.add_argument('checkpoint', type=Path)
     args = parser.parse_args(argv)
+    model, frames = (args.config, args.checkpoint), render_stream()
+    steps = list(zip(frames, motion_maps(*model, frames), predictions(*model, frames)))
     for name, dark in (('light', False), ('dark', True)):
-        first, *others = pictures(args.config, args.checkpoint, dark)
+        first, *others = (picture_of(*step, dark) for step in steps)
         path = ROOT / 'docs' / 'images' / f'stream_{name}.webp'
         options = dict(quality=60, method=6, duration=round(1000 / FPS), loop=0)
         first.save(path, save_all=True, append_images=others, **options)
