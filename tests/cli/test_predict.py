@@ -68,7 +68,7 @@ def test_a_reader_that_has_had_enough(config, checkpoint, golf):
     [
         (['/tmp/*.nothing'], 'matches no file'),
         (['a.mp4', '--out', 'a.npz'], 'a.npz: the name must end in .jsonl or .csv'),
-        (['a.mp4', '--topk', '0'], 'topk must be at least 1'),
+        (['a.mp4', '--topk', '0'], 'topk must be positive'),
     ],
 )
 def test_bad_input(predict, arguments, message, capfd):

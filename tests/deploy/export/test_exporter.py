@@ -108,9 +108,7 @@ class TestOnnx:
         metadata[METADATA]['classes'] = ['a'] * 3
         entry.value = json.dumps(metadata)
         onnx.save(proto, tmp_path / 'a.onnx')
-        with pytest.raises(
-            CheckpointError, match=r'it has 3 classes, but logits of shape \[.*, 19'
-        ):
+        with pytest.raises(CheckpointError, match=r'3 classes for logits of shape \[19\]'):
             ExportedModel(tmp_path / 'a.onnx')
 
 

@@ -75,11 +75,11 @@ get_model('hf://someone/pan', device='cpu')
 get_model(f'hf://someone/pan@{"a" * 40}', device='cpu')
 try:
     get_model('hf://someone/else')
-except ValueError as error:
+except OSError as error:
     print(error)
 """
     said = run(code, HF_HOME=str(tmp_path), HF_HUB_OFFLINE='1')
-    assert 'hf://someone/else cannot be fetched (' in said
+    assert 'HF_HUB_OFFLINE=0' in said
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -171,10 +171,10 @@ class TestUntrusted:
             ),
             ('model.cls_head', {'loss_cls.type': 'os.system'}, 'has loss_cls.type'),
             ('test_pipeline.0.io_backend', 'memcached', 'has io_backend'),
-            ('test_pipeline.0', 'VideoInit', "0 is 'VideoInit', which may not be built"),
+            ('test_pipeline.0', 'VideoInit', "0 is 'VideoInit', not a part"),
             ('test_pipeline.1', dict(type='VideoDecode'), 'must sample frames once'),
             ('test_pipeline.1.num_clips', dict(type='x'), 'has num_clips'),
-            ('model.backbone.num_segments', 1_025, r'num_segments=1025, not 1 to 1,024'),
+            ('model.backbone.num_segments', 1_025, 'num_segments=1025, which is not allowed'),
             ('test_pipeline.3.scale', [-1, 50_000], 'pixels, which are out of bounds'),
             ('test_pipeline', 3, 'must be a list of transforms'),
             ('custom_imports', dict(imports=['antigravity']), 'nothing else'),
