@@ -5,6 +5,7 @@ to MMAction2's registries, which import them when they are first asked for a par
 """
 
 import importlib
+import os
 import sys
 
 # While Python looks for the module of `python -m pan_mm`, argv[0] is '-m'. It would look for all
@@ -13,12 +14,17 @@ _is_command = sys.argv[:1] == ['-m'] and ' -m pan_mm' in ' '.join(sys.orig_argv)
 if _is_command and not getattr(sys.flags, 'safe_path', False):
     del sys.path[0]
 
-from . import compat  # noqa: E402
-from .version import __version__  # noqa: E402
+try:
+    from . import compat
+    from .version import __version__
 
-compat.apply()
+    compat.apply()
 
-from . import registry  # noqa: E402  MMAction2 can be imported only now
+    from . import registry  # MMAction2 can be imported only now
+except KeyboardInterrupt:  # this takes seconds
+    if _is_command or os.path.basename(sys.argv[0]) == 'pan_mm':
+        sys.exit('interrupted')
+    raise
 
 __all__ = ['__version__', 'datasets', 'engine', 'get_model', 'list_models', 'models', 'registry']
 

@@ -35,6 +35,14 @@ TRAINING = ('tool', 'compare')  # commands that may train, with all that upstrea
 
 def main(argv=None):
     """Run one command; return its exit status, 1 for bad input. Wrong usage exits with 2."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:  # commands that have something to keep handle it
+        print('interrupted', file=sys.stderr)
+        return 1
+
+
+def _run(argv):
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
         prog='python -m pan_mm',

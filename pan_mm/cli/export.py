@@ -1,6 +1,6 @@
 """``python -m pan_mm export``: write a recognizer for other runtimes."""
 
-from pan_mm.deploy.export.exporter import export
+from pan_mm.deploy.export.exporter import OPSETS, export
 from pan_mm.utils.terminal import status
 
 from .options import add_model, chosen_model
@@ -24,10 +24,17 @@ def add_arguments(parser):
         action='store_true',
         help='quantize the .onnx, calibrated on the videos of --video',
     )
+    parser.add_argument(
+        '--opset',
+        type=int,
+        choices=OPSETS,
+        default=OPSETS[-1],
+        help='of the .onnx; 17 for older TensorRT',
+    )
 
 
 def run(args):
     model = chosen_model(args)
     with status('exporting and comparing with PyTorch'):
-        error = export(*model, args.out, args.video, args.label_map, args.int8)
+        error = export(*model, args.out, args.video, args.label_map, args.int8, args.opset)
     print(f'{args.out}: largest difference from PyTorch {error:.1e} of the largest logit')

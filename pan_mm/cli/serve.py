@@ -23,6 +23,12 @@ example:
   python -m pan_mm serve --port 8000 --max-seconds 60"""
     add_model(parser, 'file or URL, or an exported model')
     add_running(parser)
+    parser.add_argument(
+        '--no-reject',
+        dest='reject',
+        action='store_false',
+        help='do not say where the model is unsure',
+    )
     parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0 admits other machines')
     parser.add_argument('--port', type=int, default=7860, help='0 chooses a free port')
     parser.add_argument(
@@ -74,7 +80,11 @@ def run(args):
 
         preload()  # while the model is loaded
         inferencer = PANInferencer(
-            *model, device=args.device, label_map=args.label_map, optimize=args.optimize
+            *model,
+            device=args.device,
+            label_map=args.label_map,
+            optimize=args.optimize,
+            reject=args.reject,
         )
         hosts = [*own_names(args.host), *args.host_name]
         app = create_app(inferencer, limits, hosts, token, args.stride)

@@ -29,7 +29,8 @@ class Options(BaseModel):
     """Arguments of :func:`app`, on the command line of ``serve run`` or under ``args`` in a file.
 
     Those of the command ``serve`` mean the same here; files are read where the replicas run.
-    ``batch_size`` clips are recognized together, and as many decoded at once in a replica.
+    ``batch_size`` clips are recognized together, and as many decoded at once in a replica; of
+    ``max_ongoing_requests``, by default twice as many, the others wait there.
     """
 
     model_config = ConfigDict(extra='forbid')
@@ -47,13 +48,19 @@ class Options(BaseModel):
     batch_size: PositiveInt = 8
     num_replicas: PositiveInt = 1
     num_gpus: float = 0
+    max_ongoing_requests: Optional[PositiveInt] = None
+
+    @property
+    def ongoing(self) -> int:
+        """Requests in a replica: by default a batch is decoded while one is recognized."""
+        return self.max_ongoing_requests or 2 * self.batch_size
 
 
 def app(options: Options) -> serve.Application:
     """Build the application that ``serve run`` or a ``RayService`` deploys."""
     return Server.options(  # type: ignore[operator,misc]  # a decorated class
         num_replicas=options.num_replicas,
-        max_ongoing_requests=2 * options.batch_size,  # a batch is decoded while one is recognized
+        max_ongoing_requests=options.ongoing,
         ray_actor_options=dict(num_gpus=options.num_gpus),
         graceful_shutdown_timeout_s=options.timeout,
     ).bind(options.model_dump())
@@ -75,7 +82,7 @@ class Server:
             max_bytes=round(o.max_mib * 2**20),
             max_seconds=o.max_seconds,
             timeout=o.timeout,
-            waiting=2 * o.batch_size,
+            waiting=o.ongoing,
             decoding=o.batch_size,
             cameras=0,
         )

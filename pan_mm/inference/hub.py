@@ -119,8 +119,10 @@ def open_hub(name: str) -> tuple:
         from huggingface_hub import snapshot_download
 
         repository, _, revision = name[len(PREFIX) :].partition('@')
-        settings = dict(revision=revision or None, allow_patterns=[WEIGHTS, CONFIG])
-        folder = Path(snapshot_download(repository, **settings))
+        files = [WEIGHTS, CONFIG]
+        folder = Path(
+            snapshot_download(repository, revision=revision or None, allow_patterns=files)
+        )
     for file in (WEIGHTS, CONFIG):
         if not (folder / file).is_file():
             raise PANError(f'{name} has no {file}; it must hold {WEIGHTS} and {CONFIG}')

@@ -8,7 +8,7 @@ import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from typing import Optional
 
 import cv2
@@ -110,7 +110,10 @@ def preload(*modules: str) -> None:
     """Let the process that workers are forked from import what they need, meanwhile."""
     if os.name == 'posix':
         multiprocessing.set_forkserver_preload([__name__, 'mmaction.datasets', *modules])
+        resource_tracker.ensure_running()  # or the next call starts it, which unblocks the signal
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Ctrl-C is not for it
         forkserver.ensure_running()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _begin_worker():

@@ -82,7 +82,10 @@ def choose(
         PANError: If there is no such model, or a checkpoint without a config.
     """
     if config is None and checkpoint is not None:
-        raise PANError(f'{checkpoint}: name the config, or the model, that it was trained with')
+        raise PANError(
+            f'{checkpoint}: name the config, or the model, that it was trained with; --config FILE '
+            'or --model NAME on the command line'
+        )
     if config is not None and (not isinstance(config, str) or is_path(config)):
         return config, checkpoint
     model = find_model(config)

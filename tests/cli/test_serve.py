@@ -48,6 +48,16 @@ def test_a_token_that_others_can_read(run_serve, tmp_path):
     assert 'warning' not in run_serve(*options)
 
 
+def test_no_reject(monkeypatch):
+    module = pytest.importorskip('pan_mm.deploy.server.server', reason='the extra demo is missing')
+    apps = []
+    monkeypatch.setattr(module, 'run_server', lambda app, *args: apps.append(app))
+    for options in ([], ['--no-reject']):
+        assert main(['serve', '--device', 'cpu', *options]) == 0
+    marks, leaves = (app.state.api.inferencer.threshold for app in apps)
+    assert marks > 0 and leaves == 0
+
+
 def test_a_package_is_missing(run_serve, monkeypatch):
     monkeypatch.setitem(sys.modules, 'uvicorn', None)
     monkeypatch.delitem(sys.modules, 'pan_mm.deploy.server.server', raising=False)

@@ -126,7 +126,10 @@ def test_options_on_the_command_line_are_text():
     assert (options.num_gpus, options.batch_size) == (0.5, 4)
     with pytest.raises(ValueError, match='batch_sise'):
         Options(batch_sise=4)
-    assert app(options)._bound_deployment.ray_actor_options['num_gpus'] == 0.5
+    deployment = app(options)._bound_deployment
+    assert deployment.ray_actor_options['num_gpus'] == 0.5
+    assert deployment.max_ongoing_requests == 8
+    assert app(Options(max_ongoing_requests='5'))._bound_deployment.max_ongoing_requests == 5
 
 
 def test_kubernetes():

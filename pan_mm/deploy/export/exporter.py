@@ -26,7 +26,7 @@ from pan_mm.utils.safetensors import SUFFIX as SAFETENSORS
 from .quantization import quantize
 from .weights import export_weights
 
-OPSET = 18  # of ONNX
+OPSETS = (17, 18)  # of ONNX: for older TensorRT, and the usual one
 TOLERANCE = 1e-3  # of a logit, relative to the largest
 
 
@@ -61,6 +61,7 @@ def export(
     videos: Iterable = (),
     label_map: Optional[Union[str, Path]] = None,
     int8: bool = False,
+    opset: int = OPSETS[-1],
 ) -> float:
     """Write a recognizer as ONNX or ``torch.export`` and compare it with PyTorch.
 
@@ -77,6 +78,7 @@ def export(
         label_map (str | Path, optional): Class names to store in the file, one a line.
         int8 (bool): Quantize the ONNX model, calibrated on ``videos``; see
             :func:`pan_mm.deploy.export.quantization.quantize`. Defaults to False.
+        opset (int): Version of ONNX's operators, 17 or 18. Defaults to 18.
 
     Returns:
         float: Largest difference of a logit, relative to the largest logit; with ``int8`` of the
@@ -90,6 +92,8 @@ def export(
     out, videos = Path(out), list(videos)
     if out.suffix not in (*WRITERS, SAFETENSORS):
         raise ValueError(f'{out}: the name must end in one of {", ".join((*WRITERS, SAFETENSORS))}')
+    if opset not in OPSETS:
+        raise ValueError(f'opset must be one of {OPSETS}, got {opset}')
     if int8 and (out.suffix != '.onnx' or not videos):
         raise ValueError('int8 needs a name that ends in .onnx, and videos to calibrate on')
     if out.suffix == SAFETENSORS:
@@ -102,7 +106,7 @@ def export(
     model = FramesToLogits(recognizer).eval()
     samples = [random_frames(n, shape, seed=n) for n in (2, 1, 3)]
     real = [_real_frames(config, video, shape) for video in videos]
-    metadata = _metadata(model, config, label_map, shape)
+    metadata = dict(_metadata(model, config, label_map, shape), opset=opset)
     # Next to the target, so that the finished file can be moved there atomically.
     with tempfile.TemporaryDirectory(dir=out.absolute().parent) as folder:
         path = Path(folder) / out.name
@@ -185,14 +189,34 @@ def _write_onnx(model, frames, path, metadata):
         dynamic_shapes=({0: torch.export.Dim('batch')},),
         input_names=['frames'],
         output_names=['logits'],
-        opset_version=OPSET,
+        opset_version=OPSETS[-1],
         verbose=False,
     )
     proto = program.model_proto
+    if metadata['opset'] < OPSETS[-1]:
+        _lower(proto, metadata['opset'])
     onnx.helper.set_model_props(proto, {METADATA: json.dumps({METADATA: metadata}, default=str)})
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
     return ExportedModel(path).logits
+
+
+def _lower(proto, opset):
+    """Write reductions as before opset 18: their axes are an attribute. ONNX's converter cannot."""
+    import onnx
+
+    graph = proto.graph
+    values = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    for node in graph.node:
+        if node.op_type.startswith('Reduce') and node.op_type != 'ReduceSum' and node.input[1:]:
+            axes = onnx.helper.make_attribute('axes', values[node.input.pop()].tolist())
+            keepdims = [each for each in node.attribute if each.name == 'keepdims']
+            del node.attribute[:]
+            node.attribute.extend([*keepdims, axes])
+    used = {name for node in graph.node for name in node.input}
+    for each in [each for each in graph.initializer if each.name not in used]:
+        graph.initializer.remove(each)
+    proto.opset_import[0].version = opset
 
 
 WRITERS = {'.onnx': _write_onnx, '.pt2': _write_torch}

@@ -1,6 +1,7 @@
 """Answer the HTTP API and serve the page."""
 
 import asyncio
+import functools
 import secrets
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Optional
 
 import anyio
+import numpy as np
 import torch
 from mmaction.structures import ActionDataSample
 from pebble import ProcessExpired
@@ -29,6 +31,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from pan_mm.datasets.container import VideoTooLargeError
+from pan_mm.datasets.motion_shapes.render import render_clip, write_video
 from pan_mm.deploy.streaming.recognizer import StreamRecognizer
 from pan_mm.inference.inferencer import PANInferencer
 from pan_mm.models.streams import streams_of
@@ -69,6 +72,7 @@ def create_app(
             Route('/readyz', api.readiness),
             Route('/metrics', api.metrics),
             Route('/api/info', api.info),
+            Route('/api/sample', api.sample),
             Route('/api/predict', api.predict, methods=['POST']),
             Route('/api/cameras', api.open_camera, methods=['POST']),
             Route('/api/cameras/{name}', api.feed_camera, methods=['POST']),
@@ -124,6 +128,10 @@ class Api:
         """Describe the model and the limits."""
         about = dict(classes=self.inferencer.classes, limits=self.limits._asdict())
         return JSONResponse(dict(about, live=self.is_live, cameras=self._count_cameras()))
+
+    async def sample(self, request: Request) -> Response:
+        """Give a clip to those who have none at hand."""
+        return Response(await _in(self.picture_thread, sample_video), media_type='video/mp4')
 
     async def predict(self, request: Request) -> Response:
         """Recognize an uploaded video."""
@@ -232,6 +240,14 @@ class Api:
     async def metrics(self, request: Request) -> Response:
         """Give the metrics in Prometheus's format."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+@functools.cache
+def sample_video() -> bytes:
+    """Render a clip of MotionShapes, an mp4."""
+    with tempfile.NamedTemporaryFile(prefix='pan_mm-sample-', suffix='.mp4') as file:
+        write_video(file.name, render_clip(np.random.default_rng(0), 1, 128, 36))
+        return Path(file.name).read_bytes()
 
 
 async def receive_video(request: Request) -> UploadFile:

@@ -13,7 +13,6 @@ import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from pebble import concurrent
 from pan_mm.datasets.container import Limits as VideoLimits
 from pan_mm.datasets.container import VideoTooLargeError, open_video
 from pan_mm.datasets.decoding import SparseReader
-from pan_mm.inference.videos import read_video
+from pan_mm.inference import videos
 from pan_mm.utils.errors import VideoError
 
 from .limits import Limits
@@ -63,8 +62,7 @@ class Decoder:
 
 def preload() -> None:
     """Begin to start the process that decoders are forked from: it imports for seconds."""
-    CONTEXT.set_forkserver_preload([__name__, 'av', 'cv2'])
-    forkserver.ensure_running()
+    videos.preload(__name__, 'av', 'cv2')
 
 
 # In the process that decodes ------------------------------------------------------------------
@@ -115,7 +113,7 @@ def decode_clip(path: Path, pipeline: Compose, limits: Limits) -> np.ndarray:
     """Run the test pipeline on a video, within bounds; see :meth:`Decoder.__call__`."""
     confine(limits)
     check_video(path, limits)
-    data, error = read_video(str(path), pipeline)
+    data, error = videos.read_video(str(path), pipeline)
     if error is not None:
         raise VideoError(error.replace(str(path), 'the file'))
     height, width = data['inputs'].shape[-2:]

@@ -25,7 +25,8 @@ HEADERS = [
     (b'cross-origin-resource-policy', b'same-origin'),
 ]
 RETRY = {'Retry-After': '5'}  # with 503
-ROUTES = ('/', '/healthz', '/readyz', '/metrics', '/api/info', '/api/predict', '/api/cameras')
+API = ('/api/info', '/api/sample', '/api/predict', '/api/cameras')
+ROUTES = ('/', '/healthz', '/readyz', '/metrics', *API)
 SMALL_BODY = 2**20  # bytes of any body that is not a video
 
 REQUESTS = Counter('pan_mm_requests', 'Answers', ['route', 'status'])

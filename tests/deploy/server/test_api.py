@@ -85,6 +85,12 @@ class TestPredict:
         assert answer['limits']['max_bytes'] == LIMITS.max_bytes
         assert answer['live'] is True
 
+    def test_sample(self, client):
+        """It is a video that the model takes."""
+        answer = client.get('/api/sample')
+        assert (answer.status_code, answer.headers['content-type']) == (200, 'video/mp4')
+        assert len(post(client, answer.content).json()['top']) == 5
+
     def test_not_ready_while_no_process_can_be_started(self, client, videos):
         """Such as when somebody has emptied the folder of temporary files."""
         socket = Path(forkserver._forkserver._forkserver_address)
@@ -168,7 +174,7 @@ class TestAccess:
 
     def test_token(self, open_client, videos):
         with open_client(token=TOKEN) as client:
-            for path in ('/api/info', '/metrics', '/api/cameras/x'):
+            for path in ('/api/info', '/api/sample', '/metrics', '/api/cameras/x'):
                 for given in ('', f'Bearer {TOKEN}x', TOKEN, f'Basic {TOKEN}'):
                     answer = client.get(path, headers={'Authorization': given})
                     assert answer.status_code == 401, (path, given)

@@ -93,6 +93,17 @@ def test_clips(browser, server, text, recognize, videos, config, checkpoint, tmp
     assert browser.find_element(By.CSS_SELECTOR, '#clip .bars').text == ''
 
 
+def test_a_visitor_without_a_clip(browser, server, text, config, checkpoint):
+    browser.get(server.url)
+    text('#known', 'It knows 19 actions')
+    browser.find_element(By.ID, 'known').click()
+    classes = PANInferencer(config, checkpoint, device='cpu').classes
+    assert text('#classes') == ', '.join(classes)
+    browser.find_element(By.ID, 'sample').click()
+    text('#clip .status', 'Done')
+    assert set(text('#clip .bars').split('\n')[:10:2]) <= {*classes}
+
+
 def test_live_camera(browser, server, text, scene, config, checkpoint):
     """Results come while the camera films; with the page the server's state goes."""
 

@@ -26,13 +26,17 @@ function show(section, { top = [], unsure = false }) {
   $(`${section} .bars`).replaceChildren(...bars);
 }
 
-async function ask(method, address, body, keepalive = false) {
+async function request(method, address, body, keepalive = false) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   const answer = await fetch(address, { method, body, headers, keepalive });
   if (answer.status === 401) $('#login').hidden = false;
-  const result = answer.status === 204 ? null : await answer.json();
-  if (!answer.ok) throw new Error(result.error);
-  return result;
+  if (!answer.ok) throw new Error((await answer.json()).error);
+  return answer;
+}
+
+async function ask(...what) {
+  const answer = await request(...what);
+  return answer.status === 204 ? null : answer.json();
 }
 
 async function start() {
@@ -41,6 +45,8 @@ async function start() {
     limits = info.limits;
     limits.mib = +(limits.max_bytes / 2 ** 20).toFixed(2);
     $('#live').hidden = !info.live;
+    $('#known').textContent = `It knows ${info.classes.length} actions`;
+    $('#classes').textContent = info.classes.join(', ');
   } catch (error) {
     return echo('#clip', error.message, true);
   }
@@ -58,18 +64,23 @@ $('#login').addEventListener('submit', (event) => {
   start();
 });
 
-$('#recognize').addEventListener('click', async () => {
-  const clip = $('#file').files[0];
+$('#recognize').addEventListener('click', () => recognize(async () => $('#file').files[0]));
+$('#sample').addEventListener('click', () =>
+  recognize(async () => (await request('GET', 'api/sample')).blob()),
+);
+
+async function recognize(choose) {
   show('#clip', {});
-  if (!clip) return echo('#clip', 'choose a clip first', true);
-  if (clip.size > limits.max_bytes - 1024) {
-    return echo('#clip', `the file has more than ${limits.mib} MiB; make it smaller`, true);
-  }
-  const form = new FormData();
-  form.append('video', clip, 'clip');
-  $('#recognize').disabled = true;
+  $('#recognize').disabled = $('#sample').disabled = true;
   echo('#clip', 'looking …');
   try {
+    const clip = await choose();
+    if (!clip) throw new Error('choose a clip first');
+    if (clip.size > limits.max_bytes - 1024) {
+      throw new Error(`the file has more than ${limits.mib} MiB; make it smaller`);
+    }
+    const form = new FormData();
+    form.append('video', clip, 'clip');
     const result = await ask('POST', 'api/predict', form);
     show('#clip', result);
     const parts = Object.entries(result.seconds).map(([part, s]) => `${part} ${s.toFixed(2)} s`);
@@ -77,8 +88,8 @@ $('#recognize').addEventListener('click', async () => {
   } catch (error) {
     echo('#clip', error.message, true);
   }
-  $('#recognize').disabled = false;
-});
+  $('#recognize').disabled = $('#sample').disabled = false;
+}
 
 $('#film').addEventListener('click', async () => {
   if (film) return stopFilm();
