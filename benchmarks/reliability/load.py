@@ -79,7 +79,7 @@ def start(folder, model):
 
 def wait_until_idle(address):
     """Wait until the requests of those who left have ended."""
-    end, idle = time.monotonic() + SECONDS, 'pan_mm_requests_under_way 1.0'
+    end, idle = time.monotonic() + SECONDS, 'pan_mm_videos 0.0'
     while time.monotonic() < end:
         connection = http.client.HTTPConnection(*address, timeout=SECONDS)
         connection.request('GET', '/metrics')
