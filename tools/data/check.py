@@ -60,10 +60,9 @@ def parse_args():
 
 def open_dataset(cfg):
     """Read the annotations of a dataset; MotionShapes, which writes its own list, is rendered."""
-    dataset = DATASETS.build(dict(cfg, pipeline=[], test_mode=True))
-    if not isinstance(dataset, (VideoDataset, RawframeDataset)):
+    if not issubclass(DATASETS.get(cfg['type']), (VideoDataset, RawframeDataset)):
         raise DataError(f'{cfg["type"]} has no annotation list; check the datasets inside it')
-    return dataset
+    return DATASETS.build(dict(cfg, pipeline=[], test_mode=True))
 
 
 def infos(dataset):
