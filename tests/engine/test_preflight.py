@@ -161,7 +161,7 @@ def test_weights_of_classes(ann_file, videos):
 def test_labels_are_needed_where_they_are_used(ann_file, videos):
     ann_file.write_text('0.mp4\n')
     cfg = config(ann_file, videos)
-    with pytest.raises(DataError, match='train.txt:1: has no label'):
+    with pytest.raises(DataError, match='train.txt:1: expected "video label", got'):
         preflight(cfg)
     cfg.test_dataloader = cfg.train_dataloader
     cfg.test_evaluator = [dict(type='DumpResults', out_file_path='scores.pkl')]
