@@ -167,7 +167,7 @@ def test_labels_are_needed_where_they_are_used(ann_file, videos):
     cfg.test_evaluator = [dict(type='DumpResults', out_file_path='scores.pkl')]
     preflight(cfg, splits=('test',))
     cfg.test_evaluator.append(dict(type='AccMetric'))
-    with pytest.raises(DataError, match='has no label'):
+    with pytest.raises(DataError, match='expected "video label", got'):
         preflight(cfg, splits=('test',))
 
 
