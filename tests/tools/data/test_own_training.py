@@ -17,7 +17,7 @@ def test_the_printed_command_trains(rawframes, tool, own_videos, tmp_path, run_t
     video = own_videos / 'left' / '0.mp4'
     if not rawframes:
         video = video.rename(own_videos / 'left' / 'a (b).mp4')
-    printed = tool('build_list.py', folder, '--minutes', 0.2, '--size', 48).stdout
+    printed = tool('build_list.py', folder, '--minutes', 0.03, '--size', 48).stdout
     _, script, config = words_of(printed)
     result = run_tool(script, config, '--work-dir', tmp_path / 'work', check=True)
     said = result.stderr + result.stdout
