@@ -168,6 +168,7 @@ def _legible(names):
     def lacks(path):
         return letters - font_manager.get_font(path).get_charmap().keys()
 
+    names = list(map(str, names))
     letters = set(map(ord, ''.join(names)))
     letters = lacks(font_manager.findfont(font_manager.FontProperties()))
     if not letters:

@@ -59,7 +59,7 @@ class TestStatisticsOfABackbone:
         preprocessor = MODELS.build(dict(type='PANDataPreprocessor', mean_std_of=kind))
         batch = preprocessor(dict(inputs=[clip], data_samples=[]))['inputs']
         torch.testing.assert_close(batch[0], (clip - 127.5) / 127.5)
-        with pytest.raises(ValueError, match='the place of mean and std; give one'):
+        with pytest.raises(ValueError, match='replaces mean and std; give one'):
             MODELS.build(dict(type='PANDataPreprocessor', mean_std_of=kind, **NORMALIZE))
 
     def test_that_says_none(self):
