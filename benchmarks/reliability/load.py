@@ -134,8 +134,8 @@ def run(args, folder):
 
 
 def is_flat(values):
-    """Tell whether values differ by no more than a tenth."""
-    return max(values) <= 1.1 * min(values)
+    """Tell whether values grow by no more than a tenth, or by two where they are few."""
+    return values[-1] <= max(1.1 * values[0], values[0] + 2)
 
 
 def main():
