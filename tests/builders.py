@@ -1,9 +1,6 @@
 """Tiny models, configs and clips that tests build."""
 
-import os
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -278,18 +275,6 @@ class Connection:
         self.left -= 1
         self.camera.ready.acquire()
         return self.capture.read()
-
-
-def run_without_interpreter(script):
-    """What a script prints for which Triton compiles kernels as for a GPU."""
-    pytest.importorskip('triton')
-    environment = dict(os.environ, TRITON_DEFAULT_FP_FUSION='1')
-    environment.pop('TRITON_INTERPRET', None)
-    done = subprocess.run(
-        [sys.executable, '-c', script], capture_output=True, text=True, env=environment, cwd=ROOT
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 def write_frames(videos, folder):

@@ -94,10 +94,12 @@ def main(path: str) -> None:
                 if not is_noticed():
                     survived.append(name_of(mutant, mutated))
                     print(survived[-1], flush=True)
+    from pan_mm.utils.files import write_text  # not before the last fork: each imports its mutant
+
     rows = [dict(mutant=name, reason=EXCEPTIONS.get(name)) for name in sorted(set(survived))]
     report = json.loads(out.read_text('utf-8')) if out.exists() else {}
     report['mutants'] = dict(made=dict(made), noticed=made.total() - len(survived), others=rows)
-    out.write_text(json.dumps(report, indent=1) + '\n', 'utf-8')
+    write_text(out, json.dumps(report, indent=1, ensure_ascii=False) + '\n')
     if missing := [row['mutant'] for row in rows if not row['reason']]:
         raise SystemExit('not noticed:\n' + '\n'.join(missing))
 

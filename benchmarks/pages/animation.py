@@ -28,14 +28,14 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.compared import ROOT
-from pan_mm.datasets.motion_shapes.render import CLASSES, draw, sample_clip, write_video
+from pan_mm.datasets.motion_shapes.render import CLASSES, FPS, render, sample_clip, write_video
 from pan_mm.inference.recognizer import load_config, load_recognizer
 from pan_mm.visualization import paint_maps
 
 SCENES = ('move_right', 'rotate_clockwise', 'part')
-FRAMES, SIZE, SEED, NOISE = 60, 64, 2, 5  # of a scene; pixels; gray levels
+FRAMES, SIZE, SEED = 60, 64, 2  # of a scene; pixels
 SPEED = 36  # frames in which a scene moves as far as a clip of the dataset
-FPS, STRIDE = 12, 4  # of the stream; frames from segment to segment, as in training
+STRIDE = 4  # frames from segment to segment, as in training
 SHOWN, GAP, PANEL = 200, 14, 236  # pixels of a picture, between pictures, of the labels
 SCALE = 2  # text and bars are drawn larger, then made smaller
 # Paper, ink, faint ink, bar of the first class, bar of the others.
@@ -48,10 +48,8 @@ def render_stream() -> np.ndarray:
     rng, frames = np.random.default_rng(SEED), []
     for name in SCENES:
         clip = sample_clip(rng, list(CLASSES).index(name), SIZE, SPEED)
-        for frame in draw(dataclasses.replace(clip, num_frames=FRAMES)):
-            frame = frame + rng.uniform(-NOISE, NOISE, frame.shape)
-            frames.append(np.clip(np.rint(frame), 0, 255).astype(np.uint8).transpose(1, 2, 0))
-    return np.stack(frames)
+        frames.append(render(dataclasses.replace(clip, num_frames=FRAMES), rng))
+    return np.concatenate(frames)
 
 
 def predictions(config: Path, checkpoint: Path, frames: np.ndarray) -> list:

@@ -29,9 +29,7 @@ def models(name: str) -> Iterator[tuple]:
     path = ROOT / 'configs/recognition/pan/metafile.yml'
     for model in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
         if model['Metadata'].get('Training Data') == name:
-            results = model.get('Results', [])
-            metrics = {key: v for result in results for key, v in result['Metrics'].items()}
-            yield model['Name'], model['Metadata'], papers_accuracy(metrics)
+            yield model['Name'], model['Metadata'], papers_accuracy(model)
 
 
 def costs(dataset: str) -> str:

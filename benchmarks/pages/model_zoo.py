@@ -8,8 +8,9 @@ from benchmarks.markdown import table
 from .tables import SETTINGS, found, spreads
 
 
-def papers_accuracy(metrics):
-    """Top-1 / top-5 as the paper reports them."""
+def papers_accuracy(model):
+    """Top-1 / top-5 of a metafile's model as the paper reports them."""
+    metrics = {k: v for result in model.get('Results', []) for k, v in result['Metrics'].items()}
     values = [metrics.get(f'Top {k} Accuracy (paper)') for k in (1, 5)]
     return ' / '.join(str(value) for value in values if value is not None)
 
@@ -28,7 +29,6 @@ def own_accuracies():
 def row(model, own):
     """Line of a table."""
     data = model['Metadata']
-    metrics = {k: v for result in model.get('Results', []) for k, v in result['Metrics'].items()}
     name = f'[{model["Name"]}]({model["Config"]})'
     if 'Weights' in model:
         name += f' ([weights]({model["Weights"]}))'
@@ -38,7 +38,7 @@ def row(model, own):
         f'{data["Input"]}, {data["Resolution"]}',
         f'{data["FLOPs"].rstrip("G")} × {data["Views"]}',
         data['Parameters'].rstrip('M'),
-        papers_accuracy(metrics),
+        papers_accuracy(model),
         own.get(model['Name'], ''),
     )
 

@@ -107,7 +107,8 @@ def _recognize(args, stdout):
     print(known_classes(inferencer), file=sys.stderr)
     with noted_interrupts() as interrupted:
         if form == 'jsonl' and args.out:
-            return _append(args, inferencer, videos, interrupted), len(videos)
+            model = fingerprint_of(inferencer, settings['checkpoint'], args.optimize, args.features)
+            return _append(args, model, inferencer, videos, interrupted), len(videos)
         failed = []
         found = _until(interrupted, inferencer.iterate(videos, args.features), failed)
         if not args.out:
@@ -121,10 +122,8 @@ def _recognize(args, stdout):
     return failed, len(videos)
 
 
-def _append(args, inferencer, videos, interrupted):
+def _append(args, model, inferencer, videos, interrupted):
     """Add the videos that JSON lines do not hold yet; say of each that is done if it failed."""
-    checkpoint = chosen_model(args)[1]
-    model = fingerprint_of(inferencer, checkpoint, args.optimize, args.features)
     done = read_done(args.out, model)
     todo = [video for video in videos if video not in done]
     if len(todo) < len(videos):

@@ -15,13 +15,14 @@ from pan_mm.config.pipelines import kind_of
 from pan_mm.utils.errors import DataError
 
 
-def _class_of(cfg: dict) -> type:
+def class_of(cfg: dict) -> type:
+    """Look up the class of a dataset's config, which may name it."""
     return DATASETS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
 
 
 def has_list(cfg: dict) -> bool:
     """Test if a config names a dataset whose annotation list can be checked."""
-    return _class_of(cfg) in (VideoDataset, RawframeDataset)
+    return class_of(cfg) in (VideoDataset, RawframeDataset)
 
 
 def read_lines(path: Union[str, Path]) -> list:
@@ -48,7 +49,7 @@ class AnnotationList:
 
     def __init__(self, cfg: dict, num_classes: Optional[int] = None, labeled: bool = True) -> None:
         self._cfg, self._num_classes, self._labeled = cfg, num_classes, labeled
-        self._is_frames = _class_of(cfg) is RawframeDataset
+        self._is_frames = class_of(cfg) is RawframeDataset
         self._several = cfg.get('multi_class', False)
         root = cfg.get('data_root') or ''
         prefix = dict(cfg.get('data_prefix') or {}).get('img' if self._is_frames else 'video')
@@ -60,7 +61,7 @@ class AnnotationList:
             self._columns = ['folder', *offset, 'num_frames']
 
     def problems(self) -> list:
-        """Find faults of the list, and with the videos that it names."""
+        """Find faults of the list and of the videos that it names."""
         if not os.path.isfile(self.path):
             return [f'{self.path}: no such annotation file; set ann_file and data_root']
         lines = read_lines(self.path)
@@ -145,7 +146,9 @@ def place_of(info: dict) -> str:
 def check_decoding(
     videos: Iterable[dict], pipeline: Sequence, workers: int = 4, min_frames: int = 1
 ) -> Iterator[Optional[str]]:
-    """Decode eight frames of each video of :func:`infos`, the first and last included.
+    """Decode eight frames of each video, the first and last included.
+
+    Videos are what ``get_data_info`` of a dataset gives.
 
     Of the pipeline only the transforms that open and decode are used.
 

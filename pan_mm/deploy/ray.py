@@ -1,6 +1,6 @@
 """Predictions of many videos on a Ray cluster: Ray Data decodes, recognizes and writes them.
 
-    names ──► decode (tasks on CPUs) ──► recognize (actors, one batch a call) ──► Parquet files
+    names ──► decode (tasks on CPUs) ──► recognize (actors, one batch a call) ──► files
 
 Ray streams blocks of videos through these stages, holds back the decoders where the recognizers
 are slower, and repeats the blocks of a worker, an actor or a machine that is lost.

@@ -21,7 +21,7 @@ from pan_mm.datasets.container import DEFAULT
 from pan_mm.inference.videos import expand_local, is_video
 from pan_mm.utils.errors import VideoError
 
-# Results go to the processes that write them whole, which then need not import this package.
+# By value: the processes that write results then need not import this package, for seconds.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 ROWS = 256  # results of a file, as far as there are so many

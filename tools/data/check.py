@@ -21,6 +21,7 @@ from pan_mm.datasets.checks import (
     AnnotationList,
     check_decoding,
     check_list,
+    class_of,
     has_list,
     place_of,
     read_lines,
@@ -60,8 +61,7 @@ def parse_args():
 
 def open_dataset(cfg):
     """Read the annotations of a dataset; MotionShapes, which writes its own list, is rendered."""
-    kind = DATASETS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-    if not issubclass(kind, (VideoDataset, RawframeDataset)):
+    if not issubclass(class_of(cfg), (VideoDataset, RawframeDataset)):
         raise DataError(f'{cfg["type"]} has no annotation list; check the datasets inside it')
     return DATASETS.build(dict(cfg, pipeline=[], test_mode=True))
 

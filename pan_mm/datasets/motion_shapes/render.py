@@ -57,7 +57,7 @@ _NOISE = 5.0  # amplitude of the uniform noise, gray levels
 _SPRITE_RADIUS = 40  # pixels
 _SPRITE_SIZE = 96  # pixels
 _JPEG_QUALITY = 85
-_FPS = 12
+FPS = 12
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,14 @@ def draw(clip: Clip) -> Iterator[np.ndarray]:
 
 def render_clip(rng: np.random.Generator, label: int, size: int, num_frames: int) -> np.ndarray:
     """Draw a clip of class ``label`` with its noise: RGB, (T, H, W, 3), uint8."""
-    frames = np.empty((num_frames, size, size, 3), np.uint8)
-    for t, frame in enumerate(draw(sample_clip(rng, label, size, num_frames))):
+    return render(sample_clip(rng, label, size, num_frames), rng)
+
+
+def render(clip: Clip, rng: np.random.Generator) -> np.ndarray:
+    """Draw a clip with its noise: RGB, (T, H, W, 3), uint8."""
+    height, width, _ = clip.background.shape
+    frames = np.empty((clip.num_frames, height, width, 3), np.uint8)
+    for t, frame in enumerate(draw(clip)):
         noise = _NOISE * (2 * rng.random(frame.shape, dtype=np.float32) - 1)
         frames[t] = np.clip(np.rint(frame + noise), 0, 255).transpose(1, 2, 0)
     return frames
@@ -135,7 +141,7 @@ def write_video(path: str, frames: np.ndarray) -> None:
             path,
             cv2.CAP_FFMPEG,
             cv2.VideoWriter.fourcc(*'MJPG'),
-            _FPS,
+            FPS,
             (width, height),
             [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1],
         )
