@@ -45,8 +45,10 @@ SECONDS = 120  # of a mutant that does not end
 CONVOLUTION = 'reference.py: features = F.conv2d(differences, weight, padding=int({}) // 2)'
 # Mutants that change no number.
 EXCEPTIONS = {
-    CONVOLUTION.format('weight.shape[-2]'): 'filters are square',
+    CONVOLUTION.format('weight.shape[- 2]'): 'filters are square',
     CONVOLUTION.format('weight.shape[~1]'): 'filters are square',
+    'aggregation.py: nn.ReLU(inplace=False),': 'the same numbers in other memory',
+    'aggregation.py: if num_segments < 2 or num_segments & (num_segments - 2):': 'the same from 2 on',
 }
 
 
