@@ -48,7 +48,7 @@ EXCEPTIONS = {
     CONVOLUTION.format('weight.shape[- 2]'): 'filters are square',
     CONVOLUTION.format('weight.shape[~1]'): 'filters are square',
     'aggregation.py: nn.ReLU(inplace=False),': 'the same numbers in other memory',
-    'aggregation.py: if num_segments < 2 or num_segments & (num_segments - 2):': 'the same from 2 on',
+    'aggregation.py: if num_segments < 2 or num_segments & (num_segments - 2):': 'alike from 2 on',
 }
 
 
