@@ -6,6 +6,7 @@ Ray streams blocks of videos through these stages, holds back the decoders where
 are slower, and repeats the blocks of a worker, an actor or a machine that is lost.
 """
 
+import functools
 import logging
 import os
 import pickle
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Optional
+from typing import Any, Optional
 
 import fsspec
 import pyarrow as pa
@@ -27,14 +28,14 @@ from mmengine.utils import import_modules_from_strings
 from pan_mm.inference.inferencer import PANInferencer
 from pan_mm.inference.predictions import fingerprint_of
 from pan_mm.inference.recognizer import load_config
-from pan_mm.inference.videos import find_videos, preload, read_videos
+from pan_mm.inference.videos import AHEAD, find_videos, preload, read_in_pool, start_pool
 from pan_mm.inference.zoo import choose
 from pan_mm.utils.errors import PANError
 
 from .ray_storage import SCHEMA, Results, expand, local_copy
 
 CLIPS = pa.schema(dict(video=pa.string(), clip=pa.large_binary(), error=pa.string()))
-BLOCK = 8, 128  # videos that are decoded, and lost and repeated, together: at least and at most
+BLOCK = 8, 32  # videos that are decoded, and lost and repeated, together: at least and at most
 SHARE = 0.5  # of a core for a stage that has no GPU, so that on one core there is room for two
 BLOCK_BYTES = 2**25  # decoded clips that go from stage to stage together
 
@@ -190,6 +191,13 @@ def _left(videos: pa.Table, done: pa.Array) -> pa.Table:
     return videos.filter(pc.invert(pc.is_in(videos['video'], value_set=done)))
 
 
+@functools.cache
+def decoder() -> Any:
+    """Start the process that decodes for this one, once: a pool that outlasts a block."""
+    preload('ray')
+    return start_pool(1)
+
+
 def decode(videos: pa.Table, pipeline: Compose) -> Iterator[pa.Table]:
     """Open and decode videos, each within the bounds of its test pipeline.
 
@@ -198,11 +206,10 @@ def decode(videos: pa.Table, pipeline: Compose) -> Iterator[pa.Table]:
     Yields:
         pa.Table: A row per video, with the columns of ``CLIPS``; ``clip`` is pickled.
     """
-    preload('ray')  # does nothing where it has been done
     rows, failed = videos.to_pylist(), {}
     with TemporaryDirectory(prefix='pan_mm-ray-') as folder:
         copies = (local_copy(row, folder, failed) for row in rows)
-        for row, (path, clip, error) in zip(rows, read_videos(copies, pipeline, workers=1)):
+        for row, (path, clip, error) in zip(rows, read_in_pool(copies, pipeline, decoder(), AHEAD)):
             name = row['video']
             if path != name:
                 error = failed.get(path) or (error and error.replace(path, 'the file'))

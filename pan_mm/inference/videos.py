@@ -9,7 +9,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import forkserver, resource_tracker
-from typing import Optional
+from typing import Any, Optional
 
 import cv2
 import torch
@@ -92,18 +92,28 @@ def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Itera
     if not workers:
         yield from ((video, *read_video(video, pipeline)) for video in videos)
         return
+    with start_pool(workers) as pool:
+        yield from read_in_pool(videos, pipeline, pool, AHEAD * workers)
+
+
+def start_pool(workers: int):
+    """Start a pool of processes that read videos; gives a ``pebble.ProcessPool``."""
     from pebble import ProcessPool
 
     # Not forked from this process: its threads may hold locks that a copy waits for, for ever.
     context = multiprocessing.get_context('forkserver' if os.name == 'posix' else None)
-    with ProcessPool(workers, initializer=_begin_worker, context=context) as pool:
-        todo, ahead = iter(videos), deque()
-        for video in itertools.chain(todo, [None] * AHEAD * workers):
-            if video is not None:
-                found = pool.schedule(_read_packed, (video, pipeline), timeout=TIMEOUT)
-                ahead.append((video, found))
-            if ahead and (video is None or len(ahead) > AHEAD * workers):
-                yield _result(*ahead.popleft())
+    return ProcessPool(workers, initializer=_begin_worker, context=context)
+
+
+def read_in_pool(videos: Iterable, pipeline: Callable, pool: Any, ahead: int) -> Iterator[tuple]:
+    """Read videos as :func:`read_videos` in a pool, with some in it ahead of the one yielded."""
+    waiting = deque()
+    for video in itertools.chain(videos, [None] * ahead):
+        if video is not None:
+            found = pool.schedule(_read_packed, (video, pipeline), timeout=TIMEOUT)
+            waiting.append((video, found))
+        if waiting and (video is None or len(waiting) > ahead):
+            yield _result(*waiting.popleft())
 
 
 def preload(*modules: str) -> None:
