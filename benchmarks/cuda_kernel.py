@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Count what the CUDA kernels of PA cost, without a GPU: registers, instructions, bytes.
+"""Count the cost of PA's CUDA kernels, without a GPU: registers, instructions, bytes.
 
     python -m benchmarks.cuda_kernel --out results/performance/cuda_kernel.json
 
@@ -84,7 +84,7 @@ def loops(instructions: list) -> Iterator[list]:
 
 
 def passes(loop: list, variant: Variant) -> float:
-    """How often a warp runs a loop for a tile."""
+    """Count the runs of a loop by a warp for a tile."""
     if any(i.name.startswith('HMMA') for i in loop):
         return variant.tile_height / (2 if variant.backward else 8)
     if any(i.name.startswith(('LDG', 'STS')) for i in loop) and not variant.backward:

@@ -280,7 +280,7 @@ def size(text: str) -> tuple:
 
 def main(argv: Optional[list] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('videos', nargs='+', type=Path, help='of which frames are taken')
+    parser.add_argument('videos', nargs='+', type=Path, help='to take frames from')
     parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=['float32', 'bfloat16'])
     parser.add_argument('--batch', type=positive, default=8, help='segments of 4 frames')
     parser.add_argument('--threads', type=positive, default=torch.get_num_threads())

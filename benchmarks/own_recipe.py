@@ -13,7 +13,7 @@ training, validation and test: in draw 1 the classes are those that differ in ti
 side, in draw 2 they are drawn from the others. Settings are chosen on validation clips. The
 budget of a run is processor time: its steps are the budget over the cost of a step, which is
 measured once for each model and dataset and kept in costs.json, so that another machine trains
-for as many steps.
+for the same steps.
 
 Writes to ``--out``: own_recipe.csv, a row for each run; scores.npz, as RUN/scores and so on,
 names, groups, labels and scores of its clips; costs.json. What tools/train.py and test.py print is
@@ -60,7 +60,7 @@ NO_GESTURE = 10  # of egogest11: recognized by its scenes, which no other class 
 
 
 class Clip(NamedTuple):
-    """A video, its class in the dataset, and what is left out together: a scene, a subject."""
+    """A video, its class in the dataset, and its group (scene, subject), left out as a whole."""
 
     path: str
     label: int

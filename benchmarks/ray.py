@@ -116,7 +116,7 @@ class Memory(threading.Thread):
 
 
 def measure_overhead(videos: list, folder: Path, seconds: float) -> dict:
-    """Compare the cluster with one process per core on as many videos as these do in a time."""
+    """Compare the cluster with one process per core on the videos that these do in a time."""
     folder.mkdir()
     few = repeated(videos, folder / 'few', 32)
     first, second = by_processes(few[:8], folder), by_processes(few, folder)

@@ -77,7 +77,7 @@ def load_config(name: str) -> Config:
     path = CONFIGS[name]
     if not path.endswith('.py'):
         path = f'mmaction::recognition/{path}.py'
-    classes = 'model = dict(cls_head=dict(num_classes=400))'  # those of Kinetics for all
+    classes = 'model = dict(cls_head=dict(num_classes=400))'  # as for Kinetics, for all
     return Config.fromstring(f'_base_ = {path!r}\n{classes}', '.py')
 
 

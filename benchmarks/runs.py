@@ -207,7 +207,7 @@ def add_run(run: Run, results: Path = RESULTS) -> None:
 
     Raises:
         RunError: If the run was tested on other clips than the runs of its split, or its accuracy
-            is not that of its scores.
+            is not its scores'.
         OSError: If a file cannot be written.
     """
     (results / 'scores').mkdir(parents=True, exist_ok=True)

@@ -47,11 +47,11 @@ def time_in_turns(functions: dict, repeats: int, warmup: int) -> dict:
 
 
 def time_queued(function: Callable[[], object], repeats: int, calls: int = 20) -> float:
-    """Time calls of which a GPU has the next one waiting, so that the host does not count.
+    """Time calls with the next one waiting on a GPU, so that the host does not count.
 
     Args:
         function (Callable): Without arguments; it starts work on the current GPU.
-        repeats (int): Rows of calls, of which the median counts.
+        repeats (int): Rows of calls; their median counts.
         calls (int): Calls of a row. Defaults to 20.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The tables of tools/data/*/README.md: what the paper reports, and what a training costs."""
+"""The tables of tools/data/*/README.md: the paper's numbers, and the cost of a training."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,7 +20,7 @@ DATASETS = {
     'hmdb51': ('HMDB51', 3_570),
 }
 GPUS, RATE = 8, 30e12  # operations a second that a GPU sustains, an assumption
-# A multiply-accumulate is two operations; backward costs twice as much as forward.
+# A multiply-accumulate is two operations; backward costs twice the forward operations.
 OPERATIONS = 2 * 3
 
 

@@ -63,7 +63,7 @@ def architecture(network: ConfigDict) -> str:
 
 
 def cue_of(cue: dict) -> str:
-    """What replaces PA, with its options except the start of the weights."""
+    """Name the cue that replaces PA, with its options except the start of the weights."""
     inner = [cue_of(part) for part in cue.get('cues', [])]
     skipped = ('type', 'cues', 'init_std')
     inner += [f'{key}={value}' for key, value in cue.items() if key not in skipped]
@@ -71,7 +71,7 @@ def cue_of(cue: dict) -> str:
 
 
 def cost(model: dict, shape: tuple) -> dict:
-    """What a view costs, and the parameters: those of all streams."""
+    """Cost of a view, and parameters, both of all streams."""
     streams = [cfg for cfg, *_ in stream_configs(model).values()] if 'streams' in model else [model]
     macs = params = 0
     for stream in streams:
@@ -131,7 +131,7 @@ def entry(path: Path, paper: dict, known: Optional[dict] = None) -> dict:
 
 
 def place(model: dict) -> tuple:
-    """Where a model is in the metafile and the zoo: by dataset, size and streams."""
+    """Sort key of a model in the metafile and the zoo: its dataset, size and streams."""
     data = model['Metadata']
     size = [int(number) for number in re.findall(r'ResNet(\d+)', data['Architecture'])]
     dataset = list(DATASETS.values()).index(data.get('Training Data', ''))

@@ -1,4 +1,4 @@
-"""The tables of model_zoo.md: what the metafiles say of each model, beside our own runs."""
+"""The tables of model_zoo.md: each model's numbers in the metafiles, beside our own runs."""
 
 import yaml
 

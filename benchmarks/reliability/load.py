@@ -100,7 +100,7 @@ def count_descriptors(pid):
 
 
 def run(args, folder):
-    """Press a server in rounds; returns what is recorded."""
+    """Press a server in rounds; returns the record."""
     good = args.video.read_bytes()
     contents = dict(good=good, cut=good[: len(good) // 2], text=b'no video' * 100)
     bodies = {kind: HEAD + content + b'\r\n--edge--\r\n' for kind, content in contents.items()}

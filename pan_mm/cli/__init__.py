@@ -77,7 +77,7 @@ def _run(argv):
         print(f'error: {escape(error, keep=LINES)}', file=sys.stderr)
         extra = getattr(command, 'EXTRA', None)
         if extra and isinstance(error, ImportError) and 'pip install' not in str(error):
-            print(f'install what it needs: pip install -e ".[{extra}]"', file=sys.stderr)
+            print(f'install the extra: pip install -e ".[{extra}]"', file=sys.stderr)
         return 1
 
 

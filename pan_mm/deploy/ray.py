@@ -75,7 +75,7 @@ def predict_videos(
 ) -> dict:
     """Recognize videos on the connected Ray cluster, as far as ``out`` does not hold them yet.
 
-    Results are those of :class:`PANInferencer`, a row per video in any order; a video that cannot
+    Results equal :class:`PANInferencer`'s, a row per video in any order; a video that cannot
     be recognized has a row with an ``error``. Workers read config, checkpoint and videos by the
     same names as this process does.
 
@@ -89,7 +89,7 @@ def predict_videos(
         features (bool): Write features, C numbers per video, instead of classes.
         form (str): 'parquet' or 'jsonl'.
         num_gpus (float): GPUs of an actor; 0 runs the model on CPUs. Defaults to 0.
-        concurrency (int, optional): Actors at most. Defaults to what the cluster has room for.
+        concurrency (int, optional): Actors at most. Defaults to as the cluster allows.
 
     Returns:
         dict[str, int]: ``written`` rows, how many of these ``failed``, how many were ``there``, and

@@ -28,9 +28,9 @@ BATCH_WAIT = 0.01  # seconds that a clip waits for others
 class Options(BaseModel):
     """Arguments of :func:`app`, on the command line of ``serve run`` or under ``args`` in a file.
 
-    Those of the command ``serve`` mean the same here; files are read where the replicas run.
-    ``batch_size`` clips are recognized together, and as many decoded at once in a replica; of
-    ``max_ongoing_requests``, by default twice as many, the others wait there.
+    Arguments of the command ``serve`` mean the same here; files are read where the replicas run.
+    ``batch_size`` clips are recognized together, and decoded at once, in a replica; of
+    ``max_ongoing_requests``, by default twice the batch, the others wait there.
     """
 
     model_config = ConfigDict(extra='forbid')

@@ -24,7 +24,7 @@ from pan_mm.utils.errors import VideoError
 # By value: the processes that write results then need not import this package, for seconds.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-ROWS = 256  # results of a file, as far as there are so many
+ROWS = 256  # results of a file, or fewer in the last one
 CHUNK = 2**20  # bytes that are copied together
 SCHEMA = pa.schema(
     dict(
@@ -86,7 +86,7 @@ def _copy(source, path):
 
 
 class Results(Datasink):
-    """Folder of files, each of which is whole or not there.
+    """Folder of files; each is whole or not there.
 
     Args:
         out (str): Folder or address.
@@ -141,6 +141,6 @@ class Results(Datasink):
         return len(results), len(results) - results['error'].null_count
 
     def on_write_complete(self, write_result: Any) -> None:
-        """Add up what the tasks wrote."""
+        """Add up the rows of all tasks."""
         self.written = sum(rows for rows, _ in write_result.write_returns)
         self.failed = sum(failed for _, failed in write_result.write_returns)

@@ -87,7 +87,7 @@ def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Itera
         workers (int): Processes that do it, or 0: this one. Defaults to 0.
 
     Yields:
-        tuple: The video, and the pipeline's output and None, or None and what is wrong with it.
+        tuple: The video, and the pipeline's output and None, or None and the video's fault.
     """
     if not workers:
         yield from ((video, *read_video(video, pipeline)) for video in videos)
@@ -117,7 +117,7 @@ def read_in_pool(videos: Iterable, pipeline: Callable, pool: Any, ahead: int) ->
 
 
 def preload(*modules: str) -> None:
-    """Let the process that workers are forked from import what they need, meanwhile."""
+    """Import the libraries of workers in the process that these are forked from, meanwhile."""
     if os.name == 'posix':
         multiprocessing.set_forkserver_preload([__name__, 'mmaction.datasets', *modules])
         resource_tracker.ensure_running()  # or the next call starts it, which unblocks the signal
@@ -149,7 +149,7 @@ def _result(video, future):
 
 
 def read_video(video: str, pipeline: Callable) -> tuple:
-    """Open and prepare a video; give its inputs or None, and what is wrong or None."""
+    """Open and prepare a video; give its inputs or None, and its fault or None."""
     try:
         return pipeline(video_info(video)), None
     except ImportError:  # a missing library is not the file's fault

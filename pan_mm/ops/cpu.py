@@ -3,7 +3,7 @@
 A convolution from 3 to 8 channels leaves most of a vector unit idle. In channels-last memory two
 neighboring columns of 3 channels *are* one column of 6 (a view, no copy), and two neighboring
 outputs of K filters are one output of 2K; only the filters have to be rewritten, as 2K filters of
-size k × (k + 1) / 2 over 2C channels. They hold (k + 1) / k as many products, and oneDNN runs
+size k × (k + 1) / 2 over 2C channels. They hold (k + 1) / k times the products, and oneDNN runs
 them near its best rate.
 
 Large frames are taken pair by pair and their features in bands of rows, small ones several pairs
@@ -21,8 +21,8 @@ from torch import Tensor
 from .raw_frames import fold_std
 
 # Pixels of a band: 2 ** 16 pixels of 8 float32 features are 2 MiB; smaller bands gain nothing.
-# Several threads get bands of 8 times as many: on a machine with other work each meeting waits for
-# a thread that is not running.
+# Several threads get bands of 8 times the pixels: on a machine with other work each meeting waits
+# for a thread that is not running.
 BAND_PIXELS = 2**16
 
 
@@ -142,7 +142,7 @@ def _unfold_filters(folded: Tensor, weight: Tensor) -> Tensor:
 
 
 def _blocks(frames: Tensor, weight: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Padded differences of as many pairs as a band holds, two columns folded into one.
+    """Padded differences of the pairs that a band holds, two columns folded into one.
 
     Yields samples, steps, and of these n pairs (n, 2C, H + k - 1, ⌈W / 2⌉ + (k - 1) / 2): one
     pair of large frames, or all pairs of several samples of small ones. One buffer for all.
@@ -185,7 +185,7 @@ def _inside(folded: Tensor, height: int, width: int, channels: int, padding: int
 
 
 def _bands(height: int, width: int) -> Iterator[slice]:
-    """Slices of rows of nearly equal height, of about as many pixels as a band has."""
+    """Slices of rows of nearly equal height, with about the pixels of a band."""
     count = -(-height * width // _band_pixels())
     rows = -(-height // count)
     for start in range(0, height, rows):

@@ -73,7 +73,7 @@ def backward(
 ) -> tuple[Optional[Tensor], Optional[Tensor]]:
     """Gradients of the frames and the filters (None where not needed), features recomputed.
 
-    That of the frames, which no training of PAN asks for, is plain PyTorch's in float32.
+    The gradient of the frames, which no training of PAN asks for, is plain PyTorch's in float32.
     """
     grad_frames = grad_weight = None
     if needs_frames:

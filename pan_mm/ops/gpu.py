@@ -10,7 +10,7 @@ window that starts at a multiple of 8: a thread loads 8 pixels at once (128 bits
 gives all K features of the 8 outputs. The right side holds each filter 8 times, one column farther
 for each output and zero elsewhere: a Toeplitz matrix, which a small kernel writes in each call. Its
 zeros cost 16 / 7 of the products, which tensor cores have to spare; gathering windows would cost
-what they lack, instructions. The norm is taken while the product is in registers: forward reads
+instructions, which they lack. The norm is taken while the product is in registers: forward reads
 frames, writes maps and nothing else.
 
 **Backward** holds one intermediate, the features' gradient, in cells and in the dtype of the
@@ -252,7 +252,7 @@ def settings(name: str, frames: Tensor, weight: Tensor, toeplitz: Tensor, capabi
     block, step, warps = TILES[name][torch.uint8 if exact else toeplitz.dtype]
     if name == 'features' and toeplitz.dtype == torch.float32 and capability < 90:
         block, step, warps = AMPERE_FLOAT32
-    if filters > 8 and name == 'features':  # twice as many sums, so twice as many registers
+    if filters > 8 and name == 'features':  # twice the sums, so twice the registers
         warps *= 2
     constants = dict(
         CHANNELS=channels,

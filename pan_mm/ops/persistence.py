@@ -292,7 +292,7 @@ def _has_data(tensor: Tensor) -> bool:
 def _prefers_plain(frames: Tensor, weight: Tensor, precision: torch.dtype) -> bool:
     """Tell whether plain operators are the fastest, recorded by autograd, which saves features.
 
-    Not in half precision, where small filters and large gradients need what the operator does.
+    Not in half precision, where small filters and large gradients need the operator.
     """
     return (
         precision == torch.float32

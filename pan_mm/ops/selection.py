@@ -70,7 +70,7 @@ _free: dict[tuple, int] = {}
 
 
 def may_measure() -> bool:
-    """Tell whether the user lets PyTorch try what is fastest, and nothing forbids it here.
+    """Tell whether the user lets PyTorch try for the fastest, and nothing forbids it here.
 
     Processes of a distributed run would choose differently, and a graph cannot be timed while it
     is captured.

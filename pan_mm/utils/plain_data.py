@@ -181,7 +181,7 @@ def _pickles_of(file: BinaryIO, size: int) -> Iterator[bytes]:
     archive = zipfile.ZipFile(file)
     entries = archive.infolist()
     if any(e.compress_type or e.compress_size != e.file_size for e in entries):
-        raise Refused('its entries are compressed, as those of torch.save never are')
+        raise Refused('its entries are compressed, which torch.save never does')
     # PyTorch reads the directory where the file says it is, zipfile at the end; and of two entries
     # of a name, in which PyTorch takes A for a, each may read another one.
     names = {entry.filename.lower() for entry in entries}

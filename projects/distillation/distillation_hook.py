@@ -36,7 +36,7 @@ class DistillationHook(Hook):
 
     Raises:
         ValueError: If ``weight`` is not a share; before the training, if the teacher normalizes
-            frames differently or tells another number of classes.
+            frames differently or has another number of classes.
         FileNotFoundError: Before the training, if there is no such config or checkpoint.
         RuntimeError: Before the training, if the checkpoint does not fit the config.
     """

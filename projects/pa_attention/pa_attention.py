@@ -48,7 +48,7 @@ class AttentionPANBackbone(PANBackbone):
     """A :class:`PANBackbone` with one stream more, 'attention'.
 
     Args:
-        backbone (dict): As that of :class:`PANBackbone`.
+        backbone (dict): Config of a :class:`PANBackbone`.
         stream (str): 'attention', the only one.
         num_segments (int): T, segments of a clip. Defaults to 8.
         clip_len (int): m, adjacent frames of a segment, at least 2. Defaults to 4.

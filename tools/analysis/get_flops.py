@@ -19,7 +19,7 @@ def parse_args():
         '--shape',
         type=int,
         nargs='+',
-        help='frames of one view, T·m 3 H W, or only their size, H or H W; by default what the '
+        help='frames of one view, T·m 3 H W, or only their size, H or H W; by default as '
         "config's test pipeline gives",
     )
     args = parser.parse_args()

@@ -4,7 +4,7 @@
 FOLDER/CLASS/video.mp4 or FOLDER/CLASS/video/00001.jpg; with FOLDER/train/CLASS and
 FOLDER/val/CLASS, the split is kept. Names may have spaces, brackets and any letters. Videos that
 cannot be read are named and left out. Writes FOLDER/train.txt, val.txt, label_map.txt and a config,
-MODEL_FOLDER.py, whose steps and size of frames are what the budget allows on this machine, and
+MODEL_FOLDER.py, whose steps and size of frames suit the budget on this machine, and
 prints the command that trains with it.
 """
 

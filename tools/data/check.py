@@ -88,7 +88,7 @@ def check_split(cfg, split, args):
     problems = []
     if has_list(dataset_cfg):
         problems = check_list(dataset_cfg, num_classes_of(cfg))
-    if problems:  # what it names cannot be looked at
+    if problems:  # the named files cannot be looked at
         return set(), problems
     dataset = open_dataset(dataset_cfg)
     print(f'{split}: {summarize(dataset)}')
@@ -102,7 +102,7 @@ def num_classes_of(cfg):
 
 
 def decode(dataset, dataset_cfg, workers):
-    """Yield for each video of a dataset what is wrong with it, or None."""
+    """Yield for each video of a dataset its fault, or None."""
     return track(check_decoding(infos(dataset), dataset_cfg.pipeline, workers), len(dataset))
 
 

@@ -20,7 +20,7 @@ def parse_args():
         '--config',
         help='config or name of a model with PA; by default the one that comes with pan_mm',
     )
-    parser.add_argument('--checkpoint', help='its weights; those of a config are random without')
+    parser.add_argument('--checkpoint', help='its weights; random if none are given')
     parser.add_argument('--out', required=True, type=Path, help='.png, .jpg or .gif')
     parser.add_argument('--width', type=int, default=160, help='pixels of a frame in the picture')
     parser.add_argument('--dark', action='store_true', help='a picture for dark pages')

@@ -1,4 +1,4 @@
-# What the authors do to a video, in the parts of a pipeline: sample, decode, augment, pack.
+# The authors' processing of a video, in the parts of a pipeline: sample, decode, augment, pack.
 # `val` is the efficient protocol (one clip, center crop), `accurate` the one of PAN_En (two
 # clips at full resolution).
 sample = dict(

@@ -1,4 +1,4 @@
-# Videos as folders of JPEG frames; a dataset adds where they are and what the files are called.
+# Videos as folders of JPEG frames; a dataset adds their folder and the names of the files.
 # The `test_pipeline` for single videos remains the one that opens a file.
 _base_ = './pan_videos.py'
 

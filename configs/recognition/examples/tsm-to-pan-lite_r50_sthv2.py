@@ -1,6 +1,6 @@
 # MMAction2's TSM on Something-Something V2, turned into PAN_Lite: its backbone goes behind PA as it
 # is, its head makes way for VAP, and 4 adjacent frames are read where it reads one. Data, schedule
-# and everything else stay those of the stock config.
+# and everything else stay as in the stock config.
 _base_ = ['mmaction::recognition/tsm/tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_sthv2-rgb.py']
 custom_imports = dict(imports=['pan_mm'], allow_failed_imports=False)
 

@@ -1,4 +1,4 @@
-# PAN Lite with absolute differences in PA's place.
+# PAN Lite with absolute differences instead of PA.
 _base_ = [
     '../../_base_/models/pan_r18.py',
     '../../_base_/datasets/utd_mhad_64.py',

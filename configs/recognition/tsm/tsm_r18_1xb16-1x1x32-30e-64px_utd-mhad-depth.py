@@ -1,4 +1,4 @@
-# TSM on as many frames as PAN sees.
+# TSM on the number of frames that PAN sees.
 _base_ = [
     '../../_base_/models/tsm_r18.py',
     '../../_base_/datasets/utd_mhad_1x1x8_64.py',

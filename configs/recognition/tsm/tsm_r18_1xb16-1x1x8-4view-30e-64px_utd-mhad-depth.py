@@ -1,4 +1,4 @@
-# TSM, tested on four clips of eight frames: as many as PAN sees. The training is that of one clip.
+# TSM, tested on four clips of eight frames: the number that PAN sees. It is trained on one clip.
 _base_ = [
     '../../_base_/models/tsm_r18.py',
     '../../_base_/datasets/utd_mhad_1x1x8_64.py',

@@ -147,7 +147,7 @@ def difference(
 
 
 def _metadata(model, config, label_map, shape):
-    """Describe what the file takes and gives, for who runs it."""
+    """Describe the inputs and outputs of the file, for programs that run it."""
     recognizer = model.recognizer
     heads = [module for module in recognizer.modules() if hasattr(module, 'average_clips')]
     num_classes = count_classes(recognizer)

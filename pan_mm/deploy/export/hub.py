@@ -36,7 +36,7 @@ print(PANInferencer('{address}')('video.mp4'))
 
 ## Data, accuracy, limits
 
-Say here what it was trained on and under which license, how it was tested, and what it is not for.
+Name here the training data and their license, the test, and uses that it does not suit.
 """
 
 

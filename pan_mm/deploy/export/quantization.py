@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-# The convolutions, which are nearly all the work, and what is between them in a ResNet, so
+# The convolutions, which are nearly all the work, and the layers between them in a ResNet, so
 # that a block stays in eight bits. The rest (normalization, PA's norm, VAP) stays in float32.
 OPERATORS = ['Conv', 'Gemm', 'Add', 'MaxPool']
 

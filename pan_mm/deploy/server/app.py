@@ -185,13 +185,13 @@ class Api:
         if not self.is_live:
             raise HTTPException(404, 'this server follows no cameras, or this model cannot')
         if self._count_cameras() >= self.limits.cameras:
-            raise HTTPException(503, 'the server follows as many cameras as it can', RETRY)
+            raise HTTPException(503, 'the server follows no more cameras', RETRY)
         name = secrets.token_urlsafe(16)
         self.cameras[name] = Camera(StreamRecognizer(self.inferencer.model, self.stride))
         return JSONResponse(dict(camera=name), 201)
 
     async def feed_camera(self, request: Request) -> Response:
-        """Take a frame of a camera; answer what is recognized once it completes a window.
+        """Take a frame of a camera; answer the classes once it completes a window.
 
         A frame that comes while the one before is worked on is dropped.
         """

@@ -1,4 +1,4 @@
-# PA beside the signed difference, which tells the direction of a change; each normalized.
+# PA beside the signed difference, which shows the direction of a change; each normalized.
 _base_ = [
     '_base_/pan_r18_norm.py',
     '../../../configs/_base_/datasets/utd_mhad_64.py',

@@ -1,0 +1,10 @@
+# Signed differences of adjacent frames, gray, instead of PA.
+_base_ = [
+    '../../_base_/models/pan_r18.py',
+    '../../_base_/datasets/egogest_64.py',
+    '../../_base_/schedules/adamw_60e_bf16.py',
+    '../../_base_/default_runtime_cpu.py',
+]
+
+difference = dict(_delete_=True, type='FrameDifference', absolute=False)
+model = dict(backbone=dict(stream='pa', motion_cue=difference), cls_head=dict(num_classes=11))
