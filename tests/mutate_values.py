@@ -50,7 +50,7 @@ EXCEPTIONS = {
     'aggregation.py: nn.ReLU(inplace=False),': 'the same numbers in other memory',
     'aggregation.py: if num_segments < 2 or num_segments & (num_segments - 2):': 'alike from 2 on',
     'persistence.py: if kernel_size % 2 <= 0:': 'the rest of a division is not negative',
-    'persistence.py: std = self.std if frames.dtype is torch.uint8 else None': 'a dtype is one object',
+    'persistence.py: std = self.std if frames.dtype is torch.uint8 else None': 'one object',
 }
 
 
