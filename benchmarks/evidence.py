@@ -334,7 +334,7 @@ def _partners(labels, opposites, label_map):
     return np.array([partner.get(label, -1) for label in labels.tolist()])
 
 
-def turned(run: Run, opposites: Sequence[tuple], label_map: Path) -> np.ndarray:
+def opposite_backwards(run: Run, opposites: Sequence[tuple], label_map: Path) -> np.ndarray:
     """Answers to recognized clips played backwards, of classes that have an opposite.
 
     Args:

@@ -91,9 +91,14 @@ def build_head(aggregation: dict, features: Tensor, num_classes: int) -> VAPHead
     return VAPHead(**sizes, init_std=0.01, aggregation=aggregation)
 
 
-def classify(head: VAPHead, features: Tensor) -> Tensor:
+def classify(head: nn.Module, features: Tensor) -> Tensor:
     """Compute logits (N, num_classes) of segment features (N, T, C)."""
-    return head(features.flatten(0, 1)[..., None, None])
+    return head(features.flatten(0, 1)[..., None, None], num_segs=features.shape[1])
+
+
+def count_params(head: nn.Module) -> int:
+    """Count the parameters besides the linear classifier."""
+    return sum(p.numel() for name, p in head.named_parameters() if not name.startswith('fc_cls.'))
 
 
 def train_head(head: VAPHead, features: Tensor, labels: Tensor, epochs: int) -> None:
@@ -141,10 +146,11 @@ def count_right(head: nn.Module, features: Tensor, labels: Tensor, classes: int)
     return {order: int((found == labels[own]).sum()) for order, found in answers.items()}
 
 
-def compare(train: tuple, test: tuple, args: argparse.Namespace) -> dict:
-    """Train and test each head once for each seed.
+def compare(network: nn.Module, train: tuple, test: tuple, args: argparse.Namespace) -> dict:
+    """Train and test each head once for each seed, and test the one of the network.
 
     Args:
+        network (nn.Module): The head that was trained with the backbone.
         train (tuple[Tensor]): Features (views, N, T, C) and labels (N,).
         test (tuple[Tensor]): Features (M, T, C) and labels (M,).
         args (argparse.Namespace): With ``epochs``, ``seeds``, ``num_classes`` and ``classes``.
@@ -153,19 +159,24 @@ def compare(train: tuple, test: tuple, args: argparse.Namespace) -> dict:
         dict: By the name of the head, ``params`` without the classifier, and ``right``, the numbers
         of recognized clips by order, a number for each seed.
     """
-    heads: dict = {}
+    heads = {
+        "the network's own head": _report(network, [count_right(network, *test, args.classes)])
+    }
     for name, aggregation in AGGREGATIONS.items():
-        right: dict = {order: [] for order in ORDERS}
+        counts = []
         for seed in range(args.seeds):
             torch.manual_seed(seed)
             head = build_head(aggregation, train[0], args.num_classes)
             train_head(head, *train, args.epochs)
-            for order, count in count_right(head, *test, args.classes).items():
-                right[order].append(count)
-        params = sum(parameter.numel() for parameter in head.aggregation.parameters())
-        heads[name] = dict(params=params, right=right)
-        print(name, params, right, flush=True)
+            counts.append(count_right(head, *test, args.classes))
+        heads[name] = _report(head, counts)
+        print(name, heads[name], flush=True)
     return heads
+
+
+def _report(head, counts):
+    right = {order: [count[order] for count in counts] for order in ORDERS}
+    return dict(params=count_params(head), right=right)
 
 
 def main(argv: Optional[list] = None) -> None:
@@ -199,7 +210,7 @@ def main(argv: Optional[list] = None) -> None:
         test_list=Path(test.ann_file).name,
         **{key: getattr(args, key) for key in ('views', 'epochs', 'seeds', 'classes')},
         clips=int((tested[1] < args.classes).sum()),
-        heads=compare((torch.stack(views), labels[0]), tested, args),
+        heads=compare(model.cls_head, (torch.stack(views), labels[0]), tested, args),
     )
     write_section(args.out, report['test_list'], report)
 

@@ -11,7 +11,7 @@ from benchmarks.compared import (
     OPPOSITES_EGOGEST,
     PAIRS_EGOGEST,
 )
-from benchmarks.evidence import by_scene, over_scenes, turned, wilson
+from benchmarks.evidence import by_scene, opposite_backwards, over_scenes, wilson
 from benchmarks.markdown import table
 from benchmarks.runs import RESULTS
 
@@ -23,20 +23,29 @@ ORDERS = ('forwards', 'reversed', 'shuffled')
 
 
 def gestures() -> str:
-    """Accuracy of each model, and the swipes that turn around when their clips do."""
-    rows = []
-    for model, runs in found(ALL).items():
-        if not runs:
-            continue
-        of_ten, of_four = found(TEN)[model], found(FOUR)[model]
-        clips = f'{len(runs[0].clips)} × {len(runs)}'
-        cells = [spreads(own, ['top1'])[0] for own in (runs, of_ten, of_four)]
-        losses = [run.info['loss'] for run in runs if run.info['loss'] is not None]
-        rows.append([model, clips, *cells[:2], scene_interval(of_ten), cells[2]])
-        rows[-1] += [turned_swipes(of_four), f'{np.mean(losses):.3f}' if losses else '']
-        rows[-1] += [f'{runs[0].info[key]:.2f}' for key in ('gmacs', 'params')]
-    head = ['model', 'clips', '11 classes', '10 gestures', '95 %, scenes', '4 swipes', 'turned']
-    return table([*head, 'loss', 'GMACs', 'params, M'], rows) if rows else 'No run yet.'
+    """Accuracy of each model, and its swipes that become the opposite backwards."""
+    rows = [gestures_row(model, runs) for model, runs in found(ALL).items() if runs]
+    head = ('model', 'clips', '11 classes', '10 gestures', '95 %, scenes', '4 swipes')
+    costs = ('loss', 'GMACs', 'params, M')
+    return table([*head, 'opposite backwards', *costs], rows) if rows else 'No run yet.'
+
+
+def gestures_row(model: str, runs: list) -> list:
+    """Cells of a model, from its runs on all clips."""
+    of_ten, of_four = found(TEN)[model], found(FOUR)[model]
+    all_classes, ten, four = (spreads(own, ['top1'])[0] for own in (runs, of_ten, of_four))
+    losses = [run.info['loss'] for run in runs if run.info['loss'] is not None]
+    return [
+        model,
+        f'{len(runs[0].clips)} × {len(runs)}',
+        all_classes,
+        ten,
+        scene_interval(of_ten),
+        four,
+        opposite_swipes(of_four),
+        f'{np.mean(losses):.3f}' if losses else '',
+        *(f'{runs[0].info[key]:.2f}' for key in ('gmacs', 'params')),
+    ]
 
 
 def scene_interval(runs: list) -> str:
@@ -45,10 +54,10 @@ def scene_interval(runs: list) -> str:
     return '{:.1f} … {:.1f}'.format(*over_scenes(shares)[1]) if shares else ''
 
 
-def turned_swipes(runs: list) -> str:
-    """Swipes of all seeds that turn around backwards, of those recognized forwards."""
+def opposite_swipes(runs: list) -> str:
+    """Clips taken for the opposite swipe backwards, of all seeds' recognized ones."""
     answers = [
-        turned(run, OPPOSITES_EGOGEST, LABEL_MAP_EGOGEST)
+        opposite_backwards(run, OPPOSITES_EGOGEST, LABEL_MAP_EGOGEST)
         for run in runs
         if run.backwards is not None
     ]

@@ -14,13 +14,13 @@ from benchmarks.evidence import (
     interval,
     mcnemar,
     mean_top1,
+    opposite_backwards,
     order_accuracies,
     over_scenes,
     paired,
     pool,
     runs_by_model,
     summary,
-    turned,
     wilson,
 )
 from benchmarks.runs import Run
@@ -241,9 +241,9 @@ def test_difference_by_scene():
     assert difference(one, unknown, 'scene') is None
 
 
-def test_swipes_that_turn_around():
+def test_swipes_that_become_the_opposite_backwards():
     """Of the recognized ones with an opposite: clips 0, 1 and 3."""
     run = gesture_run([0, 1, 3, 1, 4], [0, 1, 2, 1, 4], backwards=[1, 2, 3, 0, 4])
     opposites = [('swipe left', 'swipe right'), ('swipe up', 'swipe down')]
-    assert turned(run, opposites, LABEL_MAP_EGOGEST).tolist() == [True, False, True]
-    assert turned(run, opposites[1:], LABEL_MAP_EGOGEST).tolist() == []
+    assert opposite_backwards(run, opposites, LABEL_MAP_EGOGEST).tolist() == [True, False, True]
+    assert opposite_backwards(run, opposites[1:], LABEL_MAP_EGOGEST).tolist() == []
