@@ -51,7 +51,7 @@ def numpy_1(session):
 
 @nox.session(python='3.11')
 def onedl(session):
-    """The fast tests with OneDL's MMEngine, which still has releases, under the same module name."""
+    """The fast tests with OneDL's MMEngine, which still has releases under the same name."""
     session.install('-e', '.[lite,tests]', '-c', CONSTRAINTS)
     session.run('pip', 'uninstall', '--yes', 'mmengine')
     session.install('--no-deps', 'onedl-mmengine==0.10.12')
