@@ -1,17 +1,26 @@
 """Tiny models, configs and clips that tests build."""
 
+import os
+import re
 import socket
-import threading
+import subprocess
+import sys
+import time
+from fractions import Fraction
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import av
 import cv2
+import numpy as np
 import pytest
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
 import pan_mm  # noqa: F401  registers the parts
+from pan_mm.datasets import VideoDecode, VideoInit
 from pan_mm.inference.recognizer import load_recognizer
 from pan_mm.models import PANBackbone
 from pan_mm.utils.safetensors import save_safetensors
@@ -62,12 +71,86 @@ def free_port():
         return str(free.getsockname()[1])
 
 
+def code_blocks(languages, *patterns):
+    """(place, language, code) of the fenced blocks of the project's documents."""
+    for path in (path for pattern in patterns for path in sorted(ROOT.glob(pattern))):
+        text = path.read_text(encoding='utf-8')
+        for match in re.finditer(r'^```(\w+)\n(.*?)^```$', text, re.MULTILINE | re.DOTALL):
+            if match[1] in languages:
+                line = text.count('\n', 0, match.start()) + 1
+                yield f'{path.relative_to(ROOT)}:{line}', match[1], match[2]
+
+
+def run_python(*args, path=(), **variables):
+    """Run Python in a process of its own; ``path`` goes before the project on PYTHONPATH."""
+    python_path = os.pathsep.join(map(str, (*path, ROOT)))
+    env = dict(os.environ, PYTHONPATH=python_path, OMP_NUM_THREADS='1', **variables)
+    command = [sys.executable, *map(str, args)]
+    return subprocess.run(command, env=env, capture_output=True, text=True)
+
+
+def wait(condition, seconds=300):
+    """Wait until a condition is true, and give its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, 'it took too long'
+        time.sleep(0.02)
+    return value
+
+
+FORM = {'Content-Type': 'multipart/form-data; boundary=edge'}
+
+
+def form(content):
+    """Body of an upload of a video, with the header ``FORM``."""
+    head = '--edge\r\nContent-Disposition: form-data; name="video"; filename="a.mp4"\r\n\r\n'
+    return head.encode() + content + b'\r\n--edge--\r\n'
+
+
+def ask(url, body=None, method=None, **headers):
+    """Status and text of a server's answer."""
+    try:
+        with urlopen(Request(url, body, headers, method=method), timeout=250) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
+
+
 def write_config(folder, stream='lite', num_classes=NUM_CLASSES, more=''):
     """Write a config of a PAN on a ResNet-18, 64 pixels, 4 segments; returns its path."""
     path = folder / f'pan_{stream}_r18.py'
     text = CONFIG.format(root=ROOT.as_posix(), stream=stream, num_classes=num_classes)
     path.write_text(text + more)
     return path
+
+
+def write_video(path, pictures, codec='mpeg4', form=None, pix_fmt='yuv420p', times=None, **options):
+    """Write RGB pictures, uint8, shape (H, W, 3), or PyAV's frames; returns the path.
+
+    ``path`` may be a file that is open; ``form`` is FFmpeg's name of its container. There are 25 a
+    second; ``times`` are others, in such intervals.
+    """
+    target = path if hasattr(path, 'write') else str(path)
+    frames = [
+        p if isinstance(p, av.VideoFrame) else av.VideoFrame.from_ndarray(p) for p in pictures
+    ]
+    with av.open(target, 'w', format=form) as file:
+        stream = file.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, pix_fmt
+        for number, frame in enumerate(frames):
+            if times is not None:
+                frame.pts, frame.time_base = times[number], Fraction(1, 25)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path
+
+
+def decode(path, indices=(0,), **options):
+    """Decode frames of a video, or all for None, with ``VideoInit`` of these options."""
+    results = VideoInit(**options).transform(dict(filename=str(path), modality='RGB'))
+    if indices is None:
+        indices = range(results['total_frames'])
+    return VideoDecode().transform(dict(results, frame_inds=np.array(indices)))
 
 
 def with_flipped_bit(content, rng, within=None):
@@ -200,13 +283,13 @@ def tiny_config(folder, root, names, **changes):
     return cfg
 
 
-def stands_where_pa_stands(motion_cue, maps, stream):
-    """Hold a motion cue of so many maps for a pair of frames against its place in a stream."""
+def stands_where_pa_stands(motion_cue, maps):
+    """Hold a motion cue of so many maps for a pair of frames against its place in PAN_Lite."""
     network = dict(type='mmaction.ResNetTSM', depth=18)
-    options = dict(stream=stream, motion_cue=motion_cue, num_segments=2, clip_len=3)
+    options = dict(stream='lite', motion_cue=motion_cue, num_segments=2, clip_len=3)
     backbone = PANBackbone(dict(network), **options).eval()
     stem = backbone.backbone.get_submodule(backbone.stem_name)
-    assert stem.in_channels == {'pa': 2 * maps, 'lite': 2 * maps + 3}[stream]
+    assert stem.in_channels == 2 * maps + 3
     assert backbone(torch.randn(2 * 3, 3, 32, 32)).shape == (2, 512, 1, 1)
     PANBackbone(dict(network), **options).load_state_dict(backbone.state_dict())
 
@@ -228,53 +311,6 @@ def shrink(node):
             node[key] = value // 4 if whole else tuple(v // 4 if v > 0 else v for v in value)
         elif isinstance(value, (dict, list)):
             shrink(value)
-
-
-class Camera:
-    """Stands for ``cv2.VideoCapture``: a real file as a camera that goes away and comes back.
-
-    Each connection gives ``frames`` frames; then ``refusals`` attempts to open it fail, and
-    after ``connections`` connections all of them do. Frames come when ``ready`` is released.
-    """
-
-    def __init__(self, path, frames=10, refusals=2, connections=2):
-        self.path = str(path)
-        self.frames, self.refusals, self.connections = frames, refusals, connections
-        self.opened = self.released = self.attempts = 0
-        self.ready = threading.Semaphore(0)
-
-    def __call__(self, address):
-        self.attempts += 1
-        is_up = (self.attempts - 1) % (self.refusals + 1) == 0 and self.opened < self.connections
-        return Connection(self, self.path if is_up else 'no such camera')
-
-
-class Connection:
-    def __init__(self, camera, path):
-        self.camera = camera
-        self.capture = cv2.VideoCapture(path)
-        self.left = camera.frames
-        camera.opened += self.capture.isOpened()
-
-    def isOpened(self):  # noqa: N802, OpenCV's name
-        return self.capture.isOpened()
-
-    def get(self, prop):
-        return self.capture.get(prop)
-
-    def set(self, prop, value):
-        return self.capture.set(prop, value)
-
-    def release(self):
-        self.camera.released += self.capture.isOpened()
-        self.capture.release()
-
-    def read(self):
-        if not (self.left and self.isOpened()):
-            return False, None
-        self.left -= 1
-        self.camera.ready.acquire()
-        return self.capture.read()
 
 
 def write_frames(videos, folder):

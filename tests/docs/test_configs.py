@@ -7,9 +7,8 @@ import pytest
 from mmaction.registry import RUNNERS
 from mmengine.config import Config
 
-from builders import shrink
+from builders import ROOT, code_blocks, shrink
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ('*.md', 'docs/**/*.md', 'configs/**/*.md', 'tools/**/*.md')
 # A whole model goes over what a stock config has besides: its runtime, schedule and metric.
 STOCK = """
@@ -30,13 +29,10 @@ NAME = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv2-rgb'  # of the REA
 
 def configs():
     """(place, text) of the Python blocks that set parts of a config and nothing else."""
-    for path in sorted(path for pattern in DOCUMENTS for path in ROOT.glob(pattern)):
-        text = path.read_text(encoding='utf-8')
-        for match in re.finditer(r'^```python\n(.*?)^```', text, re.MULTILINE | re.DOTALL):
-            is_config = re.search(r'^(_base_ = |model = dict\()', match[1], re.MULTILINE)
-            if is_config and 'import ' not in match[1]:
-                line = text[: match.start()].count('\n') + 1
-                yield pytest.param(match[1], id=f'{path.relative_to(ROOT)}:{line}')
+    for place, _, code in code_blocks(['python'], *DOCUMENTS):
+        is_config = re.search(r'^(_base_ = |model = dict\()', code, re.MULTILINE)
+        if is_config and 'import ' not in code:
+            yield pytest.param(code, id=place)
 
 
 def test_compose_is_among_them():

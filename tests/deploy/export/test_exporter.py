@@ -114,7 +114,7 @@ class TestOnnx:
 
 class TestRefusal:
     @pytest.mark.slow
-    def test_wrong_file_is_not_kept(self, config, checkpoint, tmp_path, monkeypatch):
+    def test_wrong_file_is_not_kept(self, small, tmp_path, monkeypatch):
         """A model that computes something else is found, and what was there stays."""
 
         def write_wrong(model, *args):
@@ -127,7 +127,7 @@ class TestRefusal:
         monkeypatch.setitem(module.WRITERS, '.pt2', write_wrong)
         (tmp_path / 'a.pt2').write_text('before')
         with pytest.raises(ValueError, match="differ from PyTorch's by"):
-            export(config, checkpoint, tmp_path / 'a.pt2')
+            export(*small, tmp_path / 'a.pt2')
         assert (tmp_path / 'a.pt2').read_text() == 'before'
         assert os.listdir(tmp_path) == ['a.pt2']
 
@@ -140,6 +140,6 @@ class TestRefusal:
             ('a.engine', {}, 'must end in one of .*safetensors'),
         ],
     )
-    def test_arguments(self, config, checkpoint, tmp_path, name, kwargs, message):
+    def test_arguments(self, tmp_path, name, kwargs, message):
         with pytest.raises(ValueError, match=message):
-            export(config, checkpoint, tmp_path / name, **kwargs)
+            export('config.py', 'pan.pth', tmp_path / name, **kwargs)

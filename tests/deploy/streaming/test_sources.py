@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from builders import CLIP, Camera
+from builders import CLIP, write_video
 from pan_mm.deploy.streaming import sources
 from pan_mm.deploy.streaming.sources import Frame, FrameBuffer, LiveSource, open_source
 from pan_mm.utils.errors import VideoError
@@ -41,10 +41,8 @@ class TestFile:
         assert len(list(open_source(clips_dir / 'negative/corrupted_truncated_h264.mp4'))) == 49
 
     def test_no_decodable_frame(self, tmp_path):
-        path = tmp_path / 'video.avi'
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 25, (64, 48))
-        writer.write(np.zeros((48, 64, 3), np.uint8))
-        writer.release()
+        picture = np.zeros((48, 64, 3), np.uint8)
+        path = write_video(tmp_path / 'video.avi', [picture], 'mjpeg', pix_fmt='yuvj420p')
         content = path.read_bytes()
         start, end = content.index(b'movi') + 12, content.index(b'idx1')
         path.write_bytes(content[:start] + bytes(end - start) + content[end:])
@@ -52,37 +50,20 @@ class TestFile:
             list(open_source(path))
 
 
-class TestFrameBuffer:
-    def put(self, buffer, indices):
-        for index in indices:
-            buffer.put(Frame(index, 0.0, None))
-        buffer.end()
-        return [frame.index for frame in buffer]
-
-    def test_drops_the_oldest_up_to_a_segment_start(self):
-        buffer = FrameBuffer(6, lambda index: index % 4 == 1)
-        # at 6 the frame 0 goes, at 7 the frames 1 … 4, at 11 the frames 5 … 8
-        assert self.put(buffer, range(12)) == [9, 10, 11]
-        assert buffer.dropped == 9
-
-
-@pytest.mark.real_data
-class TestLiveSource:
-    def test_close_while_it_is_gone(self, clips_dir):
-        camera = Camera(clips_dir / CLIP, connections=1)
-        source = LiveSource(0, FrameBuffer(100, bool), camera)
-        camera.ready.release(10)
-        frames = iter(source)
-        for _ in range(10):
-            next(frames)
-        source.close()
-        assert list(frames) == []
-        assert not source._thread.is_alive()
-        assert camera.released == 1
+def test_buffer_drops_the_oldest_up_to_a_segment_start():
+    buffer = FrameBuffer(6, lambda index: index % 4 == 1)
+    for index in range(12):
+        buffer.put(Frame(index, 0.0, None))
+    buffer.end()
+    # at 6 the frame 0 goes, at 7 the frames 1 … 4, at 11 the frames 5 … 8
+    assert [frame.index for frame in buffer] == [9, 10, 11]
+    assert buffer.dropped == 9
 
 
 class NetworkCamera(SimpleHTTPRequestHandler):
     """Motion JPEG at /camera, 12 pictures a connection, each second connection refused; else files.
+
+    At /once only the first connection is taken.
 
     The pictures of a connection have one brightness, 20 more than those of the one before.
     """
@@ -90,10 +71,10 @@ class NetworkCamera(SimpleHTTPRequestHandler):
     connections = itertools.count()
 
     def do_GET(self):  # noqa: N802, the base class's name
-        if self.path != '/camera':
+        if self.path not in ('/camera', '/once'):
             return super().do_GET()
         number = next(self.connections)
-        if number % 2:
+        if number % 2 or number and self.path == '/once':
             return self.send_error(503)
         self.send_response(200)
         self.send_header('Content-Type', 'multipart/x-mixed-replace; boundary=picture')
@@ -133,6 +114,22 @@ class TestNetwork:
         captured = [frame.captured for frame in frames]
         assert captured == sorted(captured)
         assert frames[0].timestamp > 1.6e9
+
+    def test_close_while_it_is_gone(self, network):
+        is_released = threading.Event()
+
+        class Capture(cv2.VideoCapture):
+            def release(self):
+                is_released.set()
+                super().release()
+
+        source = LiveSource(f'{network}/once', FrameBuffer(99, bool), Capture)
+        frames = iter(source)
+        next(frames)
+        assert is_released.wait(60)
+        source.close()
+        assert len(list(frames)) < 12
+        assert not source._thread.is_alive()
 
     def test_address_of_a_file(self, network):
         with pytest.raises(VideoError, match='2.mp4: is a file, no live stream; download it first'):
