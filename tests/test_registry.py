@@ -1,13 +1,8 @@
 """What registration must not break."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from builders import run_python
 
 
 @pytest.mark.slow
@@ -26,8 +21,7 @@ for name, (kind, module) in MOVED.items():
     __import__(module)
     assert getattr(registry, kind).get(name).__module__.startswith(module)
 """
-    env = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONWARNINGS='ignore')
-    done = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True)
+    done = run_python('-c', code)
     assert done.returncode == 0, done.stderr
     errors = done.stdout.splitlines()
     assert [line.split()[0] for line in errors] == ['FrameStack', 'MotionCues', 'DistillationHook']
