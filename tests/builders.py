@@ -1,12 +1,12 @@
 """Tiny models, configs and clips that tests build."""
 
-import os
 import re
 import socket
-import subprocess
-import sys
+import threading
 import time
+from contextlib import contextmanager
 from fractions import Fraction
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -81,14 +81,6 @@ def code_blocks(languages, *patterns):
                 yield f'{path.relative_to(ROOT)}:{line}', match[1], match[2]
 
 
-def run_python(*args, path=(), **variables):
-    """Run Python in a process of its own; ``path`` goes before the project on PYTHONPATH."""
-    python_path = os.pathsep.join(map(str, (*path, ROOT)))
-    env = dict(os.environ, PYTHONPATH=python_path, OMP_NUM_THREADS='1', **variables)
-    command = [sys.executable, *map(str, args)]
-    return subprocess.run(command, env=env, capture_output=True, text=True)
-
-
 def wait(condition, seconds=300):
     """Wait until a condition is true, and give its value."""
     end = time.monotonic() + seconds
@@ -96,6 +88,23 @@ def wait(condition, seconds=300):
         assert time.monotonic() < end, 'it took too long'
         time.sleep(0.02)
     return value
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Gives files, and logs nothing."""
+
+    def log_message(self, *args):
+        """Log nothing."""
+
+
+@contextmanager
+def served(handler):
+    """A server with this handler, in a thread of its own; its address is ``url``."""
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        server.url = f'http://127.0.0.1:{server.server_port}'
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 FORM = {'Content-Type': 'multipart/form-data; boundary=edge'}
@@ -124,6 +133,25 @@ def write_config(folder, stream='lite', num_classes=NUM_CLASSES, more=''):
     return path
 
 
+# Files that lead elsewhere. {other} is a local video, {net} an address that nobody may ask.
+HLS = '#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:1.0,\n{other}\n#EXTINF:1.0,\n{net}/a.ts\n#EXT-X-ENDLIST\n'
+SDP = 'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n'
+DASH = (
+    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+    'mediaPresentationDuration="PT1S" profiles="urn:mpeg:dash:profile:isoff-live:2011"><Period>'
+    '<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>{net}/'
+    '</BaseURL><SegmentList><SegmentURL media="a.mp4"/></SegmentList></Representation>'
+    '</AdaptationSet></Period></MPD>'
+)
+PLAYLISTS = dict(
+    hls=HLS,
+    hls_with_avi='#EXTM3U\nAVI \n' + HLS.partition('\n')[2],
+    ffconcat='ffconcat version 1.0\nfile {other}\n',
+    sdp=SDP,
+    dash=DASH,
+)
+
+
 def write_video(path, pictures, codec='mpeg4', form=None, pix_fmt='yuv420p', times=None, **options):
     """Write RGB pictures, uint8, shape (H, W, 3), or PyAV's frames; returns the path.
 
@@ -131,13 +159,14 @@ def write_video(path, pictures, codec='mpeg4', form=None, pix_fmt='yuv420p', tim
     second; ``times`` are others, in such intervals.
     """
     target = path if hasattr(path, 'write') else str(path)
-    frames = [
-        p if isinstance(p, av.VideoFrame) else av.VideoFrame.from_ndarray(p) for p in pictures
-    ]
     with av.open(target, 'w', format=form) as file:
         stream = file.add_stream(codec, rate=25, options=options)
-        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, pix_fmt
-        for number, frame in enumerate(frames):
+        stream.pix_fmt = pix_fmt
+        for number, frame in enumerate(pictures):
+            if not isinstance(frame, av.VideoFrame):
+                frame = av.VideoFrame.from_ndarray(frame)
+            if number == 0:
+                stream.width, stream.height = frame.width, frame.height
             if times is not None:
                 frame.pts, frame.time_base = times[number], Fraction(1, 25)
             file.mux(stream.encode(frame))
@@ -300,6 +329,15 @@ def refuses_what_is_no_clip(motion_cue):
         motion_cue(torch.rand(2, 1, 3, 8, 8))
     with pytest.raises(ValueError, match='normalized and floating point, got torch.uint8'):
         motion_cue(torch.zeros(2, 2, 3, 8, 8, dtype=torch.uint8))
+
+
+def shrink_network(cfg):
+    """Give a config the smallest network of its kind, without weights, in place."""
+    inner = cfg.model.backbone.get('backbone', cfg.model.backbone)
+    if 'pretrained' in inner:
+        inner.pretrained = None
+    if inner.type in ('ResNet', 'ResNetTSM', 'ResNet3dSlowOnly'):
+        inner.depth, cfg.model.cls_head.in_channels = 18, 512
 
 
 def shrink(node):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
-from builders import decode, write_video
+from builders import PLAYLISTS, decode, write_video
 from pan_mm.datasets.checks import check_list
 from pan_mm.datasets.container import CONTAINERS
 from pan_mm.datasets.file_lists import read_label_map
@@ -152,21 +152,15 @@ def _video(form, codec):
 VIDEOS = [_video(*names) for names in FORMATS]
 LISTENER = socket.create_server(('127.0.0.1', 0))  # nothing may connect
 LISTENER.setblocking(False)
-ADDRESS = f'http://127.0.0.1:{LISTENER.getsockname()[1]}/a.ts'.encode()
-PLAYLISTS = [
-    b'#EXTM3U\n#EXTINF:1,\n%s\n#EXT-X-ENDLIST\n' % ADDRESS,
-    b'ffconcat version 1.0\nfile %s\n' % ADDRESS,
-    b'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n',
-    b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period><BaseURL>%s'
-    b'</BaseURL></Period></MPD>' % ADDRESS,
-]
+ADDRESS = f'http://127.0.0.1:{LISTENER.getsockname()[1]}'
+LEADING = [text.format(other=ADDRESS, net=ADDRESS).encode() for text in PLAYLISTS.values()]
 MARKS = [mark for marks, _ in CONTAINERS.values() for _, mark in marks]
 
 
 @fuzz
 @given(
     head=st.one_of(st.just(b''), st.sampled_from(MARKS), mutated(VIDEOS, NOISE + MARKS)),
-    tail=st.one_of(st.just(b''), mutated(PLAYLISTS, NOISE + MARKS), st.sampled_from(VIDEOS)),
+    tail=st.one_of(st.just(b''), mutated(LEADING, NOISE + MARKS), st.sampled_from(VIDEOS)),
     suffix=st.sampled_from(['', '.mp4', '.m3u8', '.sdp', '.ffconcat']),
 )
 def test_videos(folder, head, tail, suffix):

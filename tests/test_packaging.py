@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from builders import ROOT
 from pan_mm.version import ADDRESS, __version__
 
-ROOT = Path(__file__).resolve().parents[1]
 PARTS = ('benchmarks', 'configs', 'pan_mm', 'projects', 'requirements', 'tests', 'tools')
 pytestmark = pytest.mark.slow
 

@@ -2,11 +2,9 @@
 
 import pytest
 
-from builders import run_python
-
 
 @pytest.mark.slow
-def test_names_of_experiments_say_their_import():
+def test_names_of_experiments_say_their_import(run_tool, tmp_path):
     code = """
 import pan_mm
 from pan_mm.registry import MOVED
@@ -21,8 +19,7 @@ for name, (kind, module) in MOVED.items():
     __import__(module)
     assert getattr(registry, kind).get(name).__module__.startswith(module)
 """
-    done = run_python('-c', code)
-    assert done.returncode == 0, done.stderr
-    errors = done.stdout.splitlines()
+    (tmp_path / 'script.py').write_text(code)
+    errors = run_tool(tmp_path / 'script.py', check=True).stdout.splitlines()
     assert [line.split()[0] for line in errors] == ['FrameStack', 'MotionCues', 'DistillationHook']
     assert all("imports=['pan_mm', 'projects." in line for line in errors)

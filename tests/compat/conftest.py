@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import runpy
+import subprocess
 import sys
 import warnings
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from builders import run_python, tiny_config
+from builders import ROOT, tiny_config
 
 TOOLS = Path(importlib.util.find_spec('mmaction').origin).parent / '.mim' / 'tools'
 
@@ -76,7 +77,7 @@ class Job:
                 run_here(*command)
         elif processes == 1:
             for command in commands:
-                succeed(run_python(*command, CUDA_VISIBLE_DEVICES=''))
+                succeed(run_python(*command))
         else:
             # One launch for all commands: starting processes takes longer than the work.
             commands = [[*command, '--launcher', 'pytorch'] for command in commands]
@@ -105,6 +106,14 @@ def run_here(script, *args):
 
 def succeed(result):
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def run_python(*args, path=()):
+    """Run Python in a process of its own; ``path`` goes before the project on PYTHONPATH."""
+    env = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
+    env['PYTHONPATH'] = os.pathsep.join(map(str, (*path, ROOT)))
+    command = [sys.executable, *map(str, args)]
+    return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -147,7 +156,7 @@ def upstream_fault():
 @pytest.fixture
 def python():
     """Function that runs a script in a process of its own."""
-    return functools.partial(run_python, '-c', CUDA_VISIBLE_DEVICES='')
+    return functools.partial(run_python, '-c')
 
 
 @pytest.fixture

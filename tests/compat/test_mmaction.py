@@ -1,6 +1,5 @@
 from importlib.machinery import PathFinder
 from inspect import unwrap
-from pathlib import Path
 from types import SimpleNamespace
 
 import mmaction
@@ -17,8 +16,6 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
 import pan_mm
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_construction_of_drn_names_the_fix(upstream_fault):

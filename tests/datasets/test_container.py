@@ -4,15 +4,13 @@ import functools
 import os
 import socket
 import struct
-import threading
 from fractions import Fraction
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 import numpy as np
 import pytest
 
-from builders import decode, write_video
+from builders import PLAYLISTS, QuietHandler, decode, served, write_video
 from pan_mm.datasets.container import CONTAINERS, VideoTooLargeError, open_video
 from pan_mm.datasets.decoding import SparseReader
 from pan_mm.deploy.streaming.sources import open_source, read_frames
@@ -57,19 +55,10 @@ class TestAdmission:
     def test_remote_storage_that_a_config_names(self, videos, tmp_path):
         (tmp_path / 'list.mp4').write_text('#EXTM3U\n#EXTINF:1,\n0.mp4\n')
         (tmp_path / '0.mp4').write_bytes((videos / '0.mp4').read_bytes())
-        handler = functools.partial(QuietHandler, directory=tmp_path)
-        with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            address = f'http://127.0.0.1:{server.server_port}'
-            assert len(decode(f'{address}/0.mp4', range(12), io_backend='http')['imgs']) == 12
+        with served(functools.partial(QuietHandler, directory=tmp_path)) as server:
+            assert len(decode(f'{server.url}/0.mp4', range(12), io_backend='http')['imgs']) == 12
             with pytest.raises(VideoError, match='list.mp4: is not a video'):
-                decode(f'{address}/list.mp4', io_backend='http')
-            server.shutdown()
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
+                decode(f'{server.url}/list.mp4', io_backend='http')
 
 
 # All that opens and decodes a video file, by name; each takes a path.
@@ -142,23 +131,6 @@ class TestNotAFile:
                 READERS[name](tmp_path / file)
 
 
-# Files that lead elsewhere. {other} is a local video, {net} an address that nobody may ask.
-HLS = '#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:1.0,\n{other}\n#EXTINF:1.0,\n{net}/a.ts\n#EXT-X-ENDLIST\n'
-SDP = 'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n'
-DASH = (
-    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
-    'mediaPresentationDuration="PT1S" profiles="urn:mpeg:dash:profile:isoff-live:2011"><Period>'
-    '<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>{net}/'
-    '</BaseURL><SegmentList><SegmentURL media="a.mp4"/></SegmentList></Representation>'
-    '</AdaptationSet></Period></MPD>'
-)
-PLAYLISTS = dict(
-    hls=HLS,
-    hls_with_avi='#EXTM3U\nAVI \n' + HLS.partition('\n')[2],
-    ffconcat='ffconcat version 1.0\nfile {other}\n',
-    sdp=SDP,
-    dash=DASH,
-)
 MAGICS = dict(
     avi=b'RIFF\xff\0\0\0AVI ',
     mov=b'\0\0\0\x10ftypisom',

@@ -6,13 +6,12 @@ import re
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import yaml
 
 import builders
-from builders import FORM, SMALL, form, free_port, wait
+from builders import FORM, ROOT, SMALL, form, free_port, wait
 
 os.environ.update(RAY_USAGE_STATS_ENABLED='0', RAY_worker_niceness='0')
 ray = pytest.importorskip('ray', reason='the extra ray is not installed')
@@ -22,8 +21,6 @@ pytest.importorskip('prometheus_client', reason='the extra demo is not installed
 
 from pan_mm.deploy.ray_serve import Options, app  # noqa: E402
 from pan_mm.inference.inferencer import PANInferencer  # noqa: E402
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def ask(url, body=None, **headers):

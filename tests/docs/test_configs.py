@@ -7,7 +7,7 @@ import pytest
 from mmaction.registry import RUNNERS
 from mmengine.config import Config
 
-from builders import ROOT, code_blocks, shrink
+from builders import ROOT, code_blocks, shrink, shrink_network
 
 DOCUMENTS = ('*.md', 'docs/**/*.md', 'configs/**/*.md', 'tools/**/*.md')
 # A whole model goes over what a stock config has besides: its runtime, schedule and metric.
@@ -60,10 +60,7 @@ def test_trains_validates_and_tests(text, tmp_path, monkeypatch):
             pipeline=loader.dataset.pipeline,
             test_mode=split != 'train',
         )
-    network = cfg.model.backbone.backbone
-    network.pretrained = None
-    if network.type in ('ResNet', 'ResNetTSM'):  # the smallest of its kind
-        network.depth, cfg.model.cls_head.in_channels = 18, 512
+    shrink_network(cfg)
     cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
     cfg.work_dir = 'work'
     runner = RUNNERS.build(cfg)

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 import torch
 from mmaction.apis import inference_recognizer, init_recognizer
@@ -8,12 +6,11 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
-from builders import PIPELINE, SAMPLE
+from builders import PIPELINE, ROOT, SAMPLE
 from pan_mm.convert import merge_streams, model_config
 from pan_mm.engine import preflight
 from pan_mm.utils.errors import DataError
 
-ROOT = Path(__file__).parents[2]
 SHARED = {
     key: value
     for key, value in model_config('lite', 18, num_segments=2, num_classes=3).items()

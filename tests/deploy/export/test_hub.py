@@ -1,19 +1,17 @@
 """A recognizer goes to the hub's form and comes back; what it holds is data alone."""
 
 import base64
-import http.server
 import json
 import os
 import shutil
-import threading
 
 import pytest
 from mmaction.registry import MODELS
 
-from builders import SMALL, run_python, write_checkpoint
+from builders import SMALL, QuietHandler, served, write_checkpoint
 from pan_mm.apis import PANInferencer, get_model
 from pan_mm.cli import main
-from pan_mm.deploy.export import save_pretrained
+from pan_mm.deploy.export import push_to_hub, save_pretrained
 from pan_mm.inference.hub import config_of, open_hub, plain_config
 from pan_mm.inference.recognizer import load_config
 from pan_mm.utils.errors import CheckpointError, PANError
@@ -55,34 +53,23 @@ def test_a_card_that_is_there_stays(folder, config, checkpoint, tmp_path):
     assert (tmp_path / 'README.md').read_text() == 'mine'
 
 
-def run(code, *arguments, **variables):
-    """Run code in a process of its own, which reads the variables when it imports the hub."""
-    done = run_python('-c', code, *arguments, **variables)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_from_the_hub_without_a_network(folder, tmp_path):
-    """What the hub's own cache holds is found, and what it lacks ends in a clear error."""
+def test_from_the_hub_without_a_network(folder, tmp_path, monkeypatch):
+    """A model in the hub's own cache is found, and one that it lacks ends in a clear error."""
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
     commit = 'a' * 40
-    cache = tmp_path / 'hub' / 'models--someone--pan'
+    cache = tmp_path / 'models--someone--pan'
     shutil.copytree(folder, cache / 'snapshots' / commit)
     (cache / 'refs').mkdir()
     (cache / 'refs' / 'main').write_text(commit)
-    code = """
-from pan_mm.apis import get_model
-get_model('hf://someone/pan', device='cpu')
-get_model(f'hf://someone/pan@{"a" * 40}', device='cpu')
-try:
-    get_model('hf://someone/else')
-except OSError as error:
-    print(type(error).__name__)
-"""
-    said = run(code, HF_HOME=str(tmp_path), HF_HUB_OFFLINE='1')
-    assert 'LocalEntryNotFoundError' in said
+    for name in ('hf://someone/pan', f'hf://someone/pan@{commit}'):
+        assert get_model(name, device='cpu').dataset_meta['classes'][18] == 'class 18'
+    with pytest.raises(OSError) as error:
+        get_model('hf://someone/else')
+    assert type(error.value).__name__ == 'LocalEntryNotFoundError'
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
+class Hub(QuietHandler):
     """As much of the hub as an upload asks for."""
 
     def do_POST(self):  # noqa: N802, the base class's name
@@ -100,23 +87,13 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    def log_message(self, *args):
-        pass
 
-
-def test_upload(folder, config, checkpoint, labels, tmp_path):
-    code = (
-        'import sys; from pan_mm.deploy.export import push_to_hub; '
-        'print(push_to_hub(*sys.argv[1:]))'
-    )
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Hub) as server:
+def test_upload(folder, config, checkpoint, labels, tmp_path, monkeypatch):
+    with served(Hub) as server:
         server.asked = []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        endpoint = f'http://127.0.0.1:{server.server_port}'
-        names = dict(HF_ENDPOINT=endpoint, HF_TOKEN='hf_x', HF_HOME=str(tmp_path))
-        said = run(code, 'a/b', config, checkpoint, labels, **names)
-        server.shutdown()
-    assert said.splitlines()[-1].startswith('http')
+        monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', server.url)
+        address = push_to_hub('a/b', config, checkpoint, labels, token='hf_x')
+    assert address == f'{server.url}/a/b/commit/{"1" * 40}'
     (commit,) = (body for path, body in server.asked if path == '/api/models/a/b/commit/main')
     parts = [json.loads(line)['value'] for line in commit.splitlines()]
     sent = {part['path']: base64.b64decode(part['content']) for part in parts if 'path' in part}

@@ -227,7 +227,7 @@ class TestCamera:
     def test_comes_and_goes(self, client, picture, monkeypatch):
         names = [client.post('/api/cameras').json()['camera'] for _ in range(LIMITS.cameras)]
         answer = client.post('/api/cameras')
-        check(answer, 503, 'follows no more cameras')
+        check(answer, 503, 'no more cameras')
         assert answer.headers['retry-after'] == '5'
         assert client.delete(f'/api/cameras/{names[0]}').status_code == 204
         assert client.get('/api/info').json()['cameras'] == 1

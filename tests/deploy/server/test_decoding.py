@@ -96,7 +96,7 @@ class TestDecoder:
         asyncio.run(leave())
 
     def test_memory_is_bounded(self, decode, tmp_path):
-        pictures = [np.full((2304, 4096, 3), 10 * value, np.uint8) for value in range(20)]
+        pictures = (np.full((2304, 4096, 3), 10 * value, np.uint8) for value in range(20))
         path = write_video(tmp_path / 'large.avi', pictures, 'mjpeg', pix_fmt='yuvj420p')
         refused(lambda: decode(path, max_memory=64 * 2**20), (VideoError, MemoryError))
         assert decode(path).shape[1:] == (3, 64, 64)

@@ -2,13 +2,12 @@ import itertools
 import threading
 import time
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 import numpy as np
 import pytest
 
-from builders import CLIP, write_video
+from builders import CLIP, QuietHandler, served, write_video
 from pan_mm.deploy.streaming import sources
 from pan_mm.deploy.streaming.sources import Frame, FrameBuffer, LiveSource, open_source
 from pan_mm.utils.errors import VideoError
@@ -60,7 +59,7 @@ def test_buffer_drops_the_oldest_up_to_a_segment_start():
     assert buffer.dropped == 9
 
 
-class NetworkCamera(SimpleHTTPRequestHandler):
+class NetworkCamera(QuietHandler):
     """Motion JPEG at /camera, 12 pictures a connection, each second connection refused; else files.
 
     At /once only the first connection is taken.
@@ -87,18 +86,12 @@ class NetworkCamera(SimpleHTTPRequestHandler):
             time.sleep(0.005)
         return None
 
-    def log_message(self, *args):
-        pass
-
 
 @pytest.fixture
 def network(videos):
     handler = type('Camera', (NetworkCamera,), dict(connections=itertools.count()))
-    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(handler, directory=videos))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f'http://127.0.0.1:{server.server_port}'
-    server.shutdown()
-    server.server_close()
+    with served(partial(handler, directory=videos)) as server:
+        yield server.url
 
 
 class TestNetwork:
@@ -118,10 +111,16 @@ class TestNetwork:
     def test_close_while_it_is_gone(self, network):
         is_released = threading.Event()
 
-        class Capture(cv2.VideoCapture):
+        class Capture:  # no subclass: OpenCV frees one as if it were its own, and corrupts memory
+            def __init__(self, address):
+                self.capture = cv2.VideoCapture(address)
+
+            def __getattr__(self, name):
+                return getattr(self.capture, name)
+
             def release(self):
                 is_released.set()
-                super().release()
+                self.capture.release()
 
         source = LiveSource(f'{network}/once', FrameBuffer(99, bool), Capture)
         frames = iter(source)

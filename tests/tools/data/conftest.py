@@ -3,15 +3,12 @@
 import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from builders import write_video
-
-ROOT = Path(__file__).resolve().parents[3]
+from builders import ROOT, write_video
 
 
 @pytest.fixture

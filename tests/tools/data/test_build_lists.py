@@ -1,7 +1,6 @@
 """Annotation lists and frames, from files as they are published."""
 
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,8 +10,6 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config
 
 from builders import write_frames
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)

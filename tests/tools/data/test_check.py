@@ -1,8 +1,7 @@
 """Problems that the check of a sthv1 dataset finds."""
 
-from pathlib import Path
+from builders import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / 'configs' / 'recognition' / 'pan'
 STHV1 = FOLDER / 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv1-rgb.py'
 UTD_MHAD = FOLDER / 'pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth.py'
