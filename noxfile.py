@@ -50,6 +50,15 @@ def numpy_1(session):
 
 
 @nox.session(python='3.11')
+def onedl(session):
+    """The fast tests with OneDL's MMEngine, which still has releases under the same name."""
+    session.install('-e', '.[lite,tests]', '-c', CONSTRAINTS)
+    session.run('pip', 'uninstall', '--yes', 'mmengine')
+    session.install('--no-deps', 'onedl-mmengine==0.10.12')
+    session.run('pytest', *(session.posargs or ('-n', '2')))
+
+
+@nox.session(python='3.11')
 def barriers(session):
     """Each barrier of the CUDA kernels, taken away: does a test of values notice?"""
     session.install('-e', '.[lite,tests]', '-c', CONSTRAINTS)

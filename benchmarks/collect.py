@@ -15,10 +15,12 @@ import re
 import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional, Union
 
 import numpy as np
+import pandas as pd
 from mmaction.registry import MODELS, RUNNERS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
@@ -152,6 +154,29 @@ def clip_names(samples: list) -> list:
     raise RunError('a clip is in the test twice')
 
 
+def scenes_of(clips: Sequence[str], annotations: Path) -> Optional[np.ndarray]:
+    """Number the scenes of clips, by ``scenes.csv`` next to an annotation list.
+
+    Args:
+        clips (Sequence[str]): Paths of N clips, or their ends.
+        annotations (Path): The list; the file next to it has the columns ``video`` and ``scene``.
+
+    Returns:
+        np.ndarray: Places among the sorted names of all scenes, int, shape (N,); None without the
+        file.
+
+    Raises:
+        KeyError: If the file lacks a clip.
+    """
+    path = annotations.with_name('scenes.csv')
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path, dtype=str)
+    numbers, _ = pd.factorize(table['scene'], sort=True)
+    names = [Path(clip).name for clip in clips]
+    return pd.Series(numbers, table['video']).loc[names].to_numpy()
+
+
 def collect(work_dir: Union[str, Path], options: Optional[dict] = None) -> Run:
     """Test the end of a training.
 
@@ -187,7 +212,10 @@ def collect(work_dir: Union[str, Path], options: Optional[dict] = None) -> Run:
         **_of_logs(logs),
         sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
     )
-    return Run(dict(info, run=run_name(info)), clips, labels, scores, backwards)
+    dataset = dataset_of(cfg, 'test')
+    annotations = Path(dataset.get('data_root') or '', dataset.get('ann_file') or 'none')
+    scenes = scenes_of(clips, annotations)
+    return Run(dict(info, run=run_name(info)), clips, labels, scores, backwards, scenes)
 
 
 def _of_training(steps):

@@ -1,9 +1,12 @@
-"""Group runs by model, and compare models: intervals over people and splits, and chance."""
+"""Group runs by model, and compare models: intervals over people, splits and scenes, and chance."""
 
+import dataclasses
 import functools
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -24,14 +27,59 @@ def fuse(runs: Sequence[Run], weights: Sequence[float]) -> Run:
     """Average the logits of runs with the same seed and clips, as PANEnsemble does."""
     share = np.array(weights) / sum(weights)
     costs = {key: sum(run.info[key] for run in runs) for key in ('gmacs', 'params', 'minutes')}
-    return Run(
-        dict(runs[0].info, **costs, loss=None, changes={}),
-        runs[0].clips,
-        runs[0].labels,
-        np.tensordot(share, [run.scores for run in runs], 1),
-        np.tensordot(share, [run.backwards for run in runs], 1)
-        if all(run.backwards is not None for run in runs)
+    has_backwards = all(run.backwards is not None for run in runs)
+    return dataclasses.replace(
+        runs[0],
+        info=dict(runs[0].info, **costs, loss=None, changes={}),
+        scores=np.tensordot(share, [run.scores for run in runs], 1),
+        backwards=np.tensordot(share, [run.backwards for run in runs], 1)
+        if has_backwards
         else None,
+    )
+
+
+def pool(runs: Iterable[Run]) -> list:
+    """Join the runs of each seed over splits whose test clips differ, such as folds.
+
+    Seeds that were tested on fewer splits than another one are left out.
+    """
+    by_seed: dict = {}
+    for run in runs:
+        by_seed.setdefault(run.seed, []).append(run)
+    most = max(map(len, by_seed.values()), default=0)
+    return [_join(own) for own in by_seed.values() if len(own) == most]
+
+
+def _join(runs):
+    runs = sorted(runs, key=lambda run: run.info['split'])
+    columns = {
+        name: [getattr(run, name) for run in runs]
+        for name in ('clips', 'labels', 'scores', 'backwards', 'scenes')
+    }
+    arrays = {
+        name: None if any(part is None for part in parts) else np.concatenate(parts)
+        for name, parts in columns.items()
+    }
+    losses = [run.info['loss'] for run in runs]
+    info = dict(
+        runs[0].info,
+        split=' + '.join(run.info['split'] for run in runs),
+        loss=None if None in losses else float(np.mean(losses)),
+        minutes=sum(run.info['minutes'] for run in runs),
+    )
+    return Run(info, **arrays)
+
+
+def first_classes(run: Run, count: int) -> Run:
+    """Keep the clips of the first classes, and for each clip only the scores of these classes."""
+    kept = run.labels < count
+    return dataclasses.replace(
+        run,
+        clips=run.clips[kept],
+        labels=run.labels[kept],
+        scores=run.scores[kept, :count],
+        backwards=None if run.backwards is None else run.backwards[kept, :count],
+        scenes=None if run.scenes is None else run.scenes[kept],
     )
 
 
@@ -95,11 +143,15 @@ def interval(values: Sequence[float]) -> tuple:
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
-def bootstrap(values: Sequence[float], resamples: int = 10_000) -> tuple:
-    """95 % percentile interval of the mean, values drawn again with seed 0."""
+def bootstrap(
+    values: Sequence[float], weights: Optional[Sequence[float]] = None, resamples: int = 10_000
+) -> tuple:
+    """95 % percentile interval of the weighted mean, values drawn again with seed 0."""
     values = np.asarray(values)
+    weights = np.ones(len(values)) if weights is None else np.asarray(weights)
     drawn = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
-    low, high = np.percentile(values[drawn].mean(1), (2.5, 97.5))
+    means = (values * weights)[drawn].sum(1) / weights[drawn].sum(1)
+    low, high = np.percentile(means, (2.5, 97.5))
     return float(low), float(high)
 
 
@@ -122,27 +174,66 @@ def paired(ones: Iterable[Run], others: Iterable[Run]) -> list:
     return [(run, own[key]) for run, key in keys if key in own]
 
 
+class Share(NamedTuple):
+    """Recognized clips of a person or scene.
+
+    Attributes:
+        percent (float): Mean over runs.
+        clips (int): Number of clips of a run.
+    """
+
+    percent: float
+    clips: int
+
+
 def by_subject(runs: Iterable[Run]) -> dict:
     """Percent recognized of the clips of each person, mean over runs.
 
     The clips of UTD-MHAD name the person: ``a3_s2_t1_depth.mp4``.
     """
-    shares: dict = {}
+    return {subject: share.percent for subject, share in _by_group(runs, _subjects).items()}
+
+
+def by_scene(runs: Iterable[Run]) -> dict:
+    """:class:`Share` of each scene; runs without known scenes are left out."""
+    return _by_group((run for run in runs if run.scenes is not None), lambda run: run.scenes)
+
+
+def _subjects(run):
+    return np.array([int(re.search(r'_s(\d+)_', clip)[1]) for clip in run.clips])
+
+
+def _by_group(runs, groups_of):
+    hits: dict = {}
     for run in runs:
-        subjects = np.array([int(re.search(r'_s(\d+)_', clip)[1]) for clip in run.clips])
-        for subject in np.unique(subjects).tolist():
-            shares.setdefault(subject, []).append(100 * run.hits[subjects == subject].mean())
-    return {subject: float(np.mean(values)) for subject, values in sorted(shares.items())}
+        groups = groups_of(run)
+        for group in np.unique(groups).tolist():
+            hits.setdefault(group, []).append(run.hits[groups == group])
+    return {
+        group: Share(float(np.mean([100 * own.mean() for own in parts])), len(parts[0]))
+        for group, parts in sorted(hits.items())
+    }
+
+
+def over_scenes(shares: Mapping) -> tuple:
+    """Percent of the clips of all scenes, and its 95 % bootstrap interval over scenes.
+
+    Args:
+        shares (Mapping[int, Share]): From :func:`by_scene`.
+    """
+    percents, clips = zip(*shares.values())
+    return float(np.average(percents, weights=clips)), bootstrap(percents, clips)
 
 
 class Difference(NamedTuple):
     """The lead of one model over another, in points of top-1.
 
     Attributes:
-        points (dict[str, float]): By subject or split.
-        mean (float): Over them.
-        t (tuple[float]): 95 % interval of the mean by Student's t.
-        bootstrap (tuple[float]): The same by drawing subjects or splits again.
+        points (dict[str, float]): By subject, scene or split.
+        mean (float): Over them; scenes count by their clips.
+        t (tuple[float]): 95 % interval of the mean by Student's t; NaN for scenes, whose numbers of
+            clips differ.
+        bootstrap (tuple[float]): The same by drawing subjects, scenes or splits again.
         mcnemar_p (float): McNemar's exact test on the clips, the largest p of all pairs of runs.
     """
 
@@ -159,22 +250,30 @@ def difference(ones: Sequence[Run], others: Sequence[Run], unit: str) -> Optiona
     Args:
         ones (Sequence[Run]): Runs of the first model.
         others (Sequence[Run]): Runs of the second one.
-        unit (str): 'subject' or 'split'.
+        unit (str): 'subject', 'scene' or 'split'.
 
     Returns:
-        Difference: None where fewer than two subjects or splits can be compared.
+        Difference: None where fewer than two subjects, scenes or splits can be compared.
     """
     pairs = paired(ones, others)
+    weights = None
     if unit == 'subject':
         first, second = by_subject(ones), by_subject(others)
         points = {f'subject {s}': first[s] - second[s] for s in first if s in second}
+    elif unit == 'scene':
+        first, second = by_scene(ones), by_scene(others)
+        common = [scene for scene in first if scene in second]
+        points = {f'scene {s}': first[s].percent - second[s].percent for s in common}
+        weights = [first[scene].clips for scene in common]
+        pairs = [*zip(*(pool(side) for side in zip(*pairs)))]  # all folds of a seed
     else:
         points = _by_split(pairs)
     if len(points) < 2 or not pairs:
         return None
     values = list(points.values())
-    chance = max(mcnemar(*pair) for pair in pairs)
-    return Difference(points, np.mean(values), interval(values), bootstrap(values), chance)
+    t = interval(values) if weights is None else (math.nan, math.nan)
+    mean, drawn = float(np.average(values, weights=weights)), bootstrap(values, weights)
+    return Difference(points, mean, t, drawn, max(mcnemar(*pair) for pair in pairs))
 
 
 def _by_split(pairs):
@@ -215,11 +314,8 @@ def order_accuracies(run: Run) -> dict:
     """
     if run.backwards is None:
         return {}
-    names = read_label_map(LABEL_MAP)
-    pairs = [tuple(map(names.index, pair)) for pair in OPPOSITES]
-    partner = {one: other for pair in pairs for one, other in (pair, pair[::-1])}
-    of_pairs = np.isin(run.labels, list(partner))
-    partners = np.array([partner.get(label, -1) for label in run.labels.tolist()])
+    partners = _partners(run.labels, OPPOSITES, LABEL_MAP)
+    of_pairs = partners >= 0
     answers = run.backwards.argmax(1)
     shares = dict(
         backwards=answers == run.labels,
@@ -228,6 +324,30 @@ def order_accuracies(run: Run) -> dict:
         as_before=(answers == run.labels)[of_pairs],
     )
     return {name: float(100 * hits.mean()) for name, hits in shares.items()}
+
+
+def _partners(labels, opposites, label_map):
+    """Labels of the opposite classes; -1 where a class has none."""
+    names = read_label_map(label_map)
+    pairs = [tuple(map(names.index, pair)) for pair in opposites]
+    partner = {one: other for pair in pairs for one, other in (pair, pair[::-1])}
+    return np.array([partner.get(label, -1) for label in labels.tolist()])
+
+
+def opposite_backwards(run: Run, opposites: Sequence[tuple], label_map: Path) -> np.ndarray:
+    """Answers to recognized clips played backwards, of classes that have an opposite.
+
+    Args:
+        run (Run): With backwards scores.
+        opposites (Sequence[tuple[str]]): Pairs of classes that are each other's reversal.
+        label_map (Path): File with the names of all classes.
+
+    Returns:
+        np.ndarray: True for clips that are recognized as the opposite class, bool, shape (M,).
+    """
+    partners = _partners(run.labels, opposites, label_map)
+    recognized = run.hits & (partners >= 0)
+    return (run.backwards.argmax(1) == partners)[recognized]
 
 
 def summary(runs: Iterable[Run], models: Mapping) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """Table of finished runs and the scores that they left.
 
 ``results/runs.csv`` has one row per run. ``results/scores/DATASET.npz`` holds, for each split, the
-names and labels of the test clips, and for each run the logits of these clips, forwards and, where
-they were tested, backwards. Both files are rewritten as a whole, so that neither is ever half new.
+names and labels of the test clips and, where known, their scenes, and for each run the logits of
+these clips, forwards and, where they were tested, backwards. Both files are rewritten as a whole,
+so that neither is ever half new.
 """
 
 import fcntl
@@ -62,6 +63,7 @@ class Run:
         labels (np.ndarray): Their labels, int, shape (N,).
         scores (np.ndarray): Their logits, shape (N, num_classes).
         backwards (np.ndarray, optional): Logits of the same clips played backwards.
+        scenes (np.ndarray, optional): Numbers of the scenes of the clips, int, shape (N,).
     """
 
     info: dict
@@ -69,6 +71,7 @@ class Run:
     labels: np.ndarray = field(repr=False)
     scores: np.ndarray = field(repr=False)
     backwards: Optional[np.ndarray] = field(default=None, repr=False)
+    scenes: Optional[np.ndarray] = field(default=None, repr=False)
 
     @property
     def seed(self) -> int:
@@ -192,6 +195,7 @@ def _run(info, arrays):
         arrays[f'labels/{info["split"]}'].astype(int),
         arrays[f'scores/{info["run"]}'].astype(float),
         None if backwards is None else backwards.astype(float),
+        arrays.get(f'scenes/{info["split"]}'),
     )
     if any(round(run.accuracies[key], 2) != info[key] for key in METRICS):
         raise RunError(f'{info["run"]}: the table does not have the accuracy of the scores')
@@ -220,6 +224,8 @@ def add_run(run: Run, results: Path = RESULTS) -> None:
         arrays[f'scores/{name}'] = compact(run.scores)
         if run.backwards is not None:
             arrays[f'backwards/{name}'] = compact(run.backwards)
+        if run.scenes is not None:
+            arrays[f'scenes/{split}'] = run.scenes
         for key, own in (('clips', run.clips), ('labels', run.labels)):
             if not np.array_equal(arrays.setdefault(f'{key}/{split}', own), own):
                 raise RunError(f'was tested on other clips than the runs of the split {split}')

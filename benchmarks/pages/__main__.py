@@ -11,7 +11,7 @@ from typing import Optional
 
 from benchmarks.compared import ROOT
 from benchmarks.markdown import is_check, write_page
-from benchmarks.pages import datasets, figure, mmaction2, model_card, model_zoo, tables
+from benchmarks.pages import datasets, figure, gestures, mmaction2, model_card, model_zoo, tables
 from benchmarks.runs import RESULTS
 
 COMMAND = 'python -m benchmarks.pages'
@@ -31,6 +31,7 @@ TABLES = {
     **tables.TABLES,
     **mmaction2.TABLES,
     **datasets.TABLES,
+    **gestures.TABLES,
     'model_zoo': model_zoo.model_zoo,
 }
 MARK = re.compile(r'(<!-- table: (\w+) -->\n).*?(<!-- end -->)', re.S)

@@ -48,6 +48,7 @@ DATASETS = {  # by their names in configs, as the zoo lists them; '' are the use
     'motionshapes': 'MotionShapes',
     'utd-mhad': 'UTD-MHAD',
     'jhmdb': 'JHMDB',
+    'egogest11': 'EgoGestAR',
 }
 PA = 'PersistenceOfAppearance'
 STREAMS = ('rgb', 'pa', 'lite', 'rgb + pa', 'rgb + pa + lite')

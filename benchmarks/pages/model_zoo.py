@@ -2,7 +2,7 @@
 
 import yaml
 
-from benchmarks.compared import ROOT
+from benchmarks.compared import MODELS_EGOGEST, ROOT
 from benchmarks.markdown import table
 
 from .tables import SETTINGS, found, spreads
@@ -18,11 +18,12 @@ def papers_accuracy(model):
 def own_accuracies():
     """Top-1 / top-5 of the configs that runs in results/ are of."""
     texts = {}
-    for name in ('112 px', '64 px', 'ImageNet weights', 'MotionShapes', 'split 1'):
+    names = '112 px', '64 px', 'ImageNet weights', 'MotionShapes', 'split 1'
+    settings = {name: SETTINGS[name][1] for name in names}
+    for name, configs in {**settings, 'EgoGestAR': MODELS_EGOGEST}.items():
         for model, runs in found(name).items():
             if runs:
-                config = SETTINGS[name][1][model]
-                texts[config] = ' / '.join(spreads(runs, ('top1', 'top5')))
+                texts[configs[model]] = ' / '.join(spreads(runs, ('top1', 'top5')))
     return texts
 
 

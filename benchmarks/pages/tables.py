@@ -15,14 +15,25 @@ import pandas as pd
 from benchmarks.compared import (
     ATTENTION,
     CANDIDATES_64,
+    CLASSES_EGOGEST,
     MODELS,
     MODELS_64,
+    MODELS_EGOGEST,
     MODELS_IMAGENET,
     MODELS_JHMDB,
     MODELS_MOTIONSHAPES,
+    PAIRS_EGOGEST,
+    SPLITS_EGOGEST,
     SPLITS_JHMDB,
 )
-from benchmarks.evidence import differences, mean_top1, runs_by_model, summary
+from benchmarks.evidence import (
+    differences,
+    first_classes,
+    mean_top1,
+    pool,
+    runs_by_model,
+    summary,
+)
 from benchmarks.markdown import table
 from benchmarks.runs import METRICS, RESULTS, Run, read_runs
 
@@ -38,8 +49,14 @@ SETTINGS = {
     'ImageNet weights': (UTD, MODELS_IMAGENET),
     'MotionShapes': ('motionshapes-rgb', MODELS_MOTIONSHAPES),
     **{name: ('jhmdb-rgb', MODELS_JHMDB, split) for name, split in SPLITS_JHMDB.items()},
+    **{name: ('egogest11-rgb', MODELS_EGOGEST, split) for name, split in SPLITS_EGOGEST.items()},
 }
-JOINED = {'64 px, both splits': ('64 px', '64 px, exchanged'), 'JHMDB': tuple(SPLITS_JHMDB)}
+FOLDS = 'EgoGestAR, each fold'
+JOINED = {
+    '64 px, both splits': ('64 px', '64 px, exchanged'),
+    'JHMDB': tuple(SPLITS_JHMDB),
+    FOLDS: tuple(SPLITS_EGOGEST),
+}
 # Those that leads are computed in, and the units that the differences are between.
 UNITS = {
     '64 px, both splits': 'subject',
@@ -60,7 +77,7 @@ all_runs = functools.cache(read_runs)
 
 
 def runs_of(dataset: str) -> list:
-    """Runs of a dataset, 'utd-mhad-depth', 'jhmdb-rgb' or 'motionshapes-rgb'."""
+    """Runs of a dataset, such as 'jhmdb-rgb'."""
     return [run for run in all_runs() if run.info['dataset'] == dataset]
 
 
@@ -70,14 +87,28 @@ def found(name: str) -> dict:
     if name in JOINED:
         parts = [found(part) for part in JOINED[name]]
         return {model: [run for part in parts for run in part[model]] for model in parts[0]}
+    if name in CLASSES_EGOGEST:
+        return {model: pool(runs) for model, runs in of_classes(name).items()}
     dataset, *options = SETTINGS[name]
     return runs_by_model(runs_of(dataset), *options)
+
+
+def of_classes(name: str) -> dict:
+    """Runs of the folds of EgoGestAR by model, with only the first classes."""
+    count = CLASSES_EGOGEST[name]
+    return {
+        model: [first_classes(run, count) for run in runs] for model, runs in found(FOLDS).items()
+    }
 
 
 @functools.cache
 def leads() -> dict:
     """Differences between models by setting and names."""
-    return differences({name: (unit, found(name)) for name, unit in UNITS.items()})
+    gestures = {name: ('scene', of_classes(name)) for name in CLASSES_EGOGEST}
+    return {
+        **differences({name: (unit, found(name)) for name, unit in UNITS.items()}),
+        **differences(gestures, PAIRS_EGOGEST),
+    }
 
 
 def spread(values: Iterable[float]) -> str:
@@ -170,7 +201,8 @@ def jhmdb() -> str:
 
 def summary_table() -> pd.DataFrame:
     """All runs, summed up over seeds, ensembles included."""
-    groups = MODELS, MODELS_64, CANDIDATES_64, MODELS_IMAGENET, MODELS_MOTIONSHAPES, MODELS_JHMDB
+    groups = MODELS, MODELS_64, CANDIDATES_64, MODELS_IMAGENET, MODELS_MOTIONSHAPES
+    groups += MODELS_JHMDB, MODELS_EGOGEST
     models = {config: model for group in groups for model, config in group.items()}
     models.update(dict.fromkeys(ATTENTION, 'PAN Lite, PA as attention'))
     runs = list(all_runs())

@@ -95,7 +95,9 @@ def _recognize(args, stdout):
     """Tell of each video that is done whether it failed, and how many there are."""
     form = args.format or (Path(args.out).suffix[1:] if args.out else 'table')
     if form not in FORMATS:
-        raise ValueError(f'{args.out}: the name must end in .jsonl or .csv, or give --format')
+        raise ValueError(
+            f'{args.out}: the name must end in .jsonl, .json or .csv, or give --format'
+        )
     if args.features and form != 'jsonl':
         raise ValueError('features are written as JSON lines: give --out NAME.jsonl')
     videos = find_videos(args.videos)

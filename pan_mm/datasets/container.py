@@ -75,7 +75,9 @@ class VideoFile:
         self.file.seek(0)
         options = dict(protocol_whitelist='none', max_pixels=str(self.limits.max_frame_pixels))
         with self._naming('opened as a video'):
-            container = av.open(self.file, format=self.demuxer, options=options)
+            container = av.open(
+                self.file, format=self.demuxer, options=options, metadata_errors='replace'
+            )
         codec = getattr(video_stream(container), 'codec_context', None)
         if codec is None:
             raise VideoError(

@@ -7,6 +7,7 @@ are slower, and repeats the blocks of a worker, an actor or a machine that is lo
 """
 
 import functools
+import itertools
 import logging
 import os
 import pickle
@@ -37,6 +38,7 @@ from .ray_storage import SCHEMA, Results, expand, local_copy
 CLIPS = pa.schema(dict(video=pa.string(), clip=pa.large_binary(), error=pa.string()))
 BLOCK = 8, 32  # videos that are decoded, and lost and repeated, together: at least and at most
 SHARE = 0.5  # of a core for a stage that has no GPU, so that on one core there is room for two
+TOGETHER = 4  # decoded clips of a table
 BLOCK_BYTES = 2**25  # decoded clips that go from stage to stage together
 
 
@@ -204,18 +206,20 @@ def decode(videos: pa.Table, pipeline: Compose) -> Iterator[pa.Table]:
     A process of its own does it, so that a video that crashes its decoder costs only itself.
 
     Yields:
-        pa.Table: A row per video, with the columns of ``CLIPS``; ``clip`` is pickled.
+        pa.Table: Rows with the columns of ``CLIPS``, one for each video; ``clip`` is pickled.
     """
     rows, failed = videos.to_pylist(), {}
     with TemporaryDirectory(prefix='pan_mm-ray-') as folder:
         copies = (local_copy(row, folder, failed) for row in rows)
-        for row, (path, clip, error) in zip(rows, read_in_pool(copies, pipeline, decoder(), AHEAD)):
-            name = row['video']
-            if path != name:
-                error = failed.get(path) or (error and error.replace(path, 'the file'))
-                Path(path).unlink(missing_ok=True)
-            packed = None if error else pickle.dumps(clip, pickle.HIGHEST_PROTOCOL)
-            yield pa.Table.from_pylist([dict(video=name, clip=packed, error=error)], CLIPS)
+        read = zip(rows, read_in_pool(copies, pipeline, decoder(), AHEAD))
+        while some := list(itertools.islice(read, TOGETHER)):
+            clips = []
+            for row, (path, packed, error) in some:
+                if path != row['video']:
+                    error = failed.get(path) or (error and error.replace(path, 'the file'))
+                    Path(path).unlink(missing_ok=True)
+                clips.append(dict(video=row['video'], clip=None if error else packed, error=error))
+            yield pa.Table.from_pylist(clips, CLIPS)
 
 
 class Recognizer:

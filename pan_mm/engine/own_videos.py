@@ -34,7 +34,7 @@ OWN_MODELS = {
     'tsm-lite0': f'tsm/tsm_{LITE0}-1x1x8-15e_custom-rgb',
 }
 BATCH = 16
-SIZES = (224, 160, 112, 96, 64)  # pixels
+SIZES = (112, 96, 64)  # pixels; larger frames have not been compared
 STEPS = 400  # that frames of any size get before larger ones are taken
 MOST = dict(steps=2000, epochs=60)  # a longer training goes beyond neither
 VALIDATIONS = 10  # of a training, with a checkpoint each

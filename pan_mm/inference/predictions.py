@@ -1,4 +1,4 @@
-"""Results of recognition as a table, JSON lines or CSV."""
+"""Results of recognition as a table, JSON, JSON lines or CSV."""
 
 import csv
 import hashlib
@@ -11,7 +11,7 @@ from typing import IO, Union
 from pan_mm.utils.errors import escape
 from pan_mm.utils.files import append_text
 
-FORMATS = ('table', 'jsonl', 'csv')
+FORMATS = ('table', 'json', 'jsonl', 'csv')
 
 
 def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ()) -> None:
@@ -20,9 +20,13 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
     Args:
         results (Iterable[dict]): As :meth:`PANInferencer.iterate` yields them.
         file (IO): Opened with ``errors=ENCODING_ERRORS``, for CSV with ``newline=''``.
-        form (str): One of ``FORMATS``. CSV has a row per class of a video.
+        form (str): One of ``FORMATS``. CSV has a row per class of a video; JSON is one array,
+            written at the end.
         videos (Iterable[str]): All names that will come, for the width of the table's column.
     """
+    if form == 'json':
+        json.dump(list(results), file, ensure_ascii=False, allow_nan=False, indent=1)
+        return
     rows = csv.writer(file)
     width = max((len(escape(video)) for video in videos), default=0)
     if form == 'csv':

@@ -93,7 +93,8 @@ def read_videos(videos: Iterable, pipeline: Callable, workers: int = 0) -> Itera
         yield from ((video, *read_video(video, pipeline)) for video in videos)
         return
     with start_pool(workers) as pool:
-        yield from read_in_pool(videos, pipeline, pool, AHEAD * workers)
+        for video, packed, error in read_in_pool(videos, pipeline, pool, AHEAD * workers):
+            yield video, packed and pickle.loads(packed), error
 
 
 def start_pool(workers: int):
@@ -106,7 +107,10 @@ def start_pool(workers: int):
 
 
 def read_in_pool(videos: Iterable, pipeline: Callable, pool: Any, ahead: int) -> Iterator[tuple]:
-    """Read videos as :func:`read_videos` in a pool, with some in it ahead of the one yielded."""
+    """Read videos as :func:`read_videos` in a pool, with some in it ahead of the one yielded.
+
+    The pipeline's output is pickled.
+    """
     waiting = deque()
     for video in itertools.chain(videos, [None] * ahead):
         if video is not None:
@@ -134,14 +138,15 @@ def _begin_worker():
 
 def _read_packed(video, pipeline):
     # As bytes: PyTorch would leave tensors in memory that goes with the process.
-    return pickle.dumps(read_video(video, pipeline))
+    data, error = read_video(video, pipeline)
+    return None if error else pickle.dumps(data, pickle.HIGHEST_PROTOCOL), error
 
 
 def _result(video, future):
     from pebble import ProcessExpired
 
     try:
-        return (video, *pickle.loads(future.result()))
+        return (video, *future.result())
     except ProcessExpired as error:
         return video, None, f'its decoder crashed (status {error.exitcode}); remove or replace it'
     except TimeoutError:

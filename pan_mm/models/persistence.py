@@ -53,9 +53,8 @@ class PersistenceOfAppearance(nn.Module):
         if kernel_size % 2 == 0:
             raise ValueError(f'kernel_size must be odd to keep H and W, got {kernel_size}')
         self.eps, self.std, self.backend = eps, std, backend
-        self.conv = nn.Conv2d(
-            in_channels, num_filters, kernel_size, padding=kernel_size // 2, bias=False
-        )
+        # Holds the filters; the operator applies them.
+        self.conv = nn.Conv2d(in_channels, num_filters, kernel_size, bias=False)
         nn.init.normal_(self.conv.weight, std=init_std)
         weight = self.conv.weight.data
         weight += init_delta * nn.init.dirac_(torch.empty_like(weight))

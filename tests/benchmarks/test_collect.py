@@ -18,6 +18,7 @@ from benchmarks.collect import (
     main,
     play_backwards,
     read_training,
+    scenes_of,
     split_name,
 )
 from benchmarks.runs import ROOT, RunError, find_config, read_runs
@@ -176,3 +177,15 @@ def test_splits():
     for lists_of_two in (['dev_train.txt', 'test.txt'], ['train.txt', 'train.txt'], ['', 'a.txt']):
         with pytest.raises(RunError, match='not on the split of the config'):
             split_name(lists_of_two, config)
+
+
+def test_scenes_are_numbered_over_all_folds(tmp_path):
+    """In each fold the same, by the list beside the annotations."""
+    rows = ['video,label,scene', 'a.mp4,0,wall', 'b.mp4,1,door', 'c.mp4,0,wall', 'd.mp4,2,lawn']
+    (tmp_path / 'scenes.csv').write_text('\n'.join(rows))
+    own = tmp_path / 'fold0_test.txt'
+    assert scenes_of(['videos/c.mp4', 'videos/d.mp4', 'videos/a.mp4'], own).tolist() == [2, 1, 2]
+    assert scenes_of(['b.mp4'], own).tolist() == [0]
+    with pytest.raises(KeyError, match='x.mp4'):
+        scenes_of(['a.mp4', 'x.mp4'], own)
+    assert scenes_of(['a.mp4'], tmp_path / 'annotations' / 'test.txt') is None

@@ -3,16 +3,22 @@
 import numpy as np
 import pytest
 
-from benchmarks.compared import MODELS, MODELS_64, SAME_SETTINGS
+from benchmarks.compared import LABEL_MAP_EGOGEST, MODELS, MODELS_64, SAME_SETTINGS
 from benchmarks.evidence import (
     bootstrap,
+    by_scene,
     by_subject,
     difference,
+    first_classes,
     fuse,
     interval,
     mcnemar,
+    mean_top1,
+    opposite_backwards,
     order_accuracies,
+    over_scenes,
     paired,
+    pool,
     runs_by_model,
     summary,
     wilson,
@@ -159,3 +165,85 @@ def test_summary(runs):
         '{"optim_wrapper.optimizer.lr": 1}',
     ]
     assert set(lite['split']) == {'test', 'dev'}
+
+
+# Clips of folds and scenes ---------------------------------------------------------------------
+
+
+def gesture_run(answers, labels, scenes=None, backwards=None, seed=0, split='test'):
+    """A run of clips of five classes, of which the last one is no gesture."""
+    found = [None if part is None else np.eye(5)[part] for part in (answers, backwards)]
+    info = dict(seed=seed, split=split, **COSTS)
+    clips = np.array([f'{split}_{index}.mp4' for index in range(len(labels))])
+    numbers = None if scenes is None else np.array(scenes)
+    return Run(info, clips, np.array(labels), *found, numbers)
+
+
+def test_folds_of_a_seed_are_pooled():
+    first = gesture_run([0, 1], [0, 0], [3, 4], [0, 0], split='test')
+    second = gesture_run([2, 2, 1], [2, 2, 2], [5, 5, 6], [1, 1, 1], split='fold1')
+    second.info['loss'] = 1.5
+    lone = gesture_run([4, 4], [4, 4], [3, 4], seed=1)
+    (run,) = pool([first, second, lone])
+    assert run.clips.tolist() == ['fold1_0.mp4', 'fold1_1.mp4', 'fold1_2.mp4', *first.clips]
+    assert run.accuracies['top1'] == 60 and run.scenes.tolist() == [5, 5, 6, 3, 4]
+    assert run.backwards.argmax(1).tolist() == [1, 1, 1, 0, 0]
+    wanted = dict(seed=0, split='fold1 + test', minutes=6.0, loss=1.0, gmacs=1.5)
+    assert {key: run.info[key] for key in wanted} == wanted
+    (single,) = pool([lone])
+    assert single.accuracies['top1'] == 100 and single.backwards is None
+    assert pool([]) == []
+
+
+def test_gestures_by_themselves_are_taken_for_no_other_class():
+    run = gesture_run([0, 4, 4, 4], [0, 1, 2, 4], [0, 1, 2, 3], [1, 0, 4, 4])
+    run.scores[1] = [0, 0.5, 0, 0, 1]
+    assert run.accuracies['top1'] == 50  # the first and the last
+    own = first_classes(run, 4)
+    assert own.labels.tolist() == [0, 1, 2] and own.scenes.tolist() == [0, 1, 2]
+    assert own.hits.tolist() == [True, True, False]
+    assert own.backwards.tolist() == [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    assert first_classes(gesture_run([0], [0]), 4).scenes is None
+
+
+def test_scenes_count_by_their_clips():
+    """Of one scene three of four clips are recognized by both seeds, of the other by one."""
+    runs = [gesture_run([0, 0, 0, 1, a], [0] * 5, [7, 7, 7, 7, 9], seed=a) for a in (0, 1)]
+    shares = by_scene(runs)
+    assert {scene: tuple(share) for scene, share in shares.items()} == {7: (75, 4), 9: (50, 1)}
+    mean, (low, high) = over_scenes(shares)
+    assert mean == 70 == pytest.approx(np.mean([run.accuracies['top1'] for run in runs]))
+    assert (low, high) == (50, 75)  # only one scene or only the other, each in a quarter of draws
+    assert by_scene([gesture_run([0], [0])]) == {}
+
+
+def test_bootstrap_weighs_values():
+    even = bootstrap(range(100), [1] * 100)
+    assert even == bootstrap(range(100)) == bootstrap(range(100), [3] * 100)
+    low, high = bootstrap([0, 100], [1, 9])
+    assert (low, high) == (0, 100)
+    # Half of the values count for nothing, so that the deviation is as of fifty.
+    low, high = bootstrap([*range(50), *[1000] * 50], [1] * 50 + [0] * 50)
+    assert (low, high) == pytest.approx((24.5 - 1.96 * 14.43 / 50**0.5, 24.5 + 4.0), abs=0.4)
+
+
+def test_difference_by_scene():
+    scenes = [1, 1, 1, 2]
+    one = [gesture_run([0, 0, 0, 1], [0] * 4, scenes, seed=seed) for seed in (0, 1)]
+    other = [gesture_run([0, 1, 1, 0], [0] * 4, scenes)]
+    found = difference(one, other, 'scene')
+    assert found.points == pytest.approx({'scene 1': 100 * 2 / 3, 'scene 2': -100})
+    lead = mean_top1(one) - mean_top1(other)
+    assert found.mean == pytest.approx(lead) and lead == 25
+    assert found.bootstrap == pytest.approx((-100, 100 * 2 / 3))
+    assert np.isnan(found.t).all() and found.mcnemar_p == 1
+    unknown = [gesture_run([0, 1, 1, 0], [0] * 4)]
+    assert difference(one, unknown, 'scene') is None
+
+
+def test_swipes_that_become_the_opposite_backwards():
+    """Of the recognized ones with an opposite: clips 0, 1 and 3."""
+    run = gesture_run([0, 1, 3, 1, 4], [0, 1, 2, 1, 4], backwards=[1, 2, 3, 0, 4])
+    opposites = [('swipe left', 'swipe right'), ('swipe up', 'swipe down')]
+    assert opposite_backwards(run, opposites, LABEL_MAP_EGOGEST).tolist() == [True, False, True]
+    assert opposite_backwards(run, opposites[1:], LABEL_MAP_EGOGEST).tolist() == []

@@ -1,5 +1,6 @@
 """The table of runs and the scores beside it."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -58,8 +59,8 @@ def test_every_run_of_this_repository_is_sound():
 
 
 def test_scores_are_small_and_their_files_stay_as_they_are_when_nothing_changes(tmp_path):
-    sizes = [path.stat().st_size for path in (RESULTS / 'scores').glob('*.npz')]
-    assert len(sizes) == 3 and sum(sizes) < 6e6
+    sizes = {path.stem: path.stat().st_size for path in (RESULTS / 'scores').glob('*.npz')}
+    assert sizes.keys() == set(read_table()['dataset']) and sum(sizes.values()) < 6e6
     add_run(make_run(0), tmp_path)
     add_run(make_run(1, backwards=True), tmp_path)
     files = tmp_path / 'runs.csv', tmp_path / 'scores' / 'utd-mhad-depth.npz'
@@ -97,6 +98,17 @@ def test_a_run_comes_back_as_it_was_and_is_replaced_by_the_same(tmp_path):
     add_run(make_run(3, shift=1), tmp_path)
     _, second = read_runs(tmp_path)
     assert second.info['top1'] == 0 and second.backwards is None
+
+
+def test_scenes_belong_to_a_split(tmp_path):
+    """Runs that were added before they were known have them too."""
+    add_run(make_run(0), tmp_path)
+    assert read_runs(tmp_path)[0].scenes is None
+    scenes = np.arange(54) // 9
+    add_run(dataclasses.replace(make_run(1), scenes=scenes), tmp_path)
+    add_run(make_run(2), tmp_path)
+    runs = read_runs(tmp_path)
+    assert [run.scenes.tolist() for run in runs] == [scenes.tolist()] * 3
 
 
 def test_a_run_that_does_not_fit_changes_nothing(tmp_path):

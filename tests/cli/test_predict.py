@@ -67,7 +67,7 @@ def test_a_reader_that_has_had_enough(config, checkpoint, golf):
     ('arguments', 'message'),
     [
         (['/tmp/*.nothing'], 'matches no file'),
-        (['a.mp4', '--out', 'a.npz'], 'a.npz: the name must end in .jsonl or .csv'),
+        (['a.mp4', '--out', 'a.npz'], 'a.npz: the name must end in .jsonl, .json or .csv'),
         (['a.mp4', '--topk', '0'], 'topk must be positive, got 8 and 0'),
     ],
 )

@@ -27,6 +27,7 @@ CLASSES = {
     'MotionShapes': 12,
     'UTD-MHAD': 27,
     'JHMDB': 21,
+    'EgoGestAR': 11,
 }
 PER_STREAM = 'pan-{}_imagenet-pretrained-r{}_8xb8-{}x1x8-{}e_{}-rgb'
 DATASET_NAMES = ('sthv1', 'sthv2', 'jester', 'kinetics400', 'ucf101', 'hmdb51')
@@ -108,7 +109,7 @@ def test_data_fit_the_entry(name, entries):
 def test_accurate_protocol_takes_what_the_model_takes(name):
     cfg = load(name)
     if 'accurate_pipeline' not in cfg:
-        assert re.search('motionshapes|utd', name)
+        assert re.search('motionshapes|utd|egogest', name)
         return
     samplers = [
         next(t for t in pipeline if t.type == 'PANSampleFrames')
@@ -123,7 +124,7 @@ def test_flips_only_where_left_and_right_do_not_matter(name):
     if not cfg.train_dataloader:
         return
     flips = [t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'Flip']
-    if re.search('sthv|jester|motionshapes|utd', name) and '-flip-' not in name:
+    if re.search('sthv|jester|motionshapes|utd|egogest', name) and '-flip-' not in name:
         assert not flips
     else:
         assert len(flips) == 1

@@ -52,6 +52,23 @@ class TestAdmission:
             assert (video.demuxer, len(SparseReader(video))) == (demuxer, 12)
         assert len(list(read_frames(path))) == 12
 
+    @pytest.mark.parametrize(('form', 'codec'), [('avi', 'mpeg4'), ('flv', 'flv')])
+    def test_a_title_that_is_not_utf8(self, tmp_path, form, codec):
+        path = tmp_path / f'video.{form}'
+        with av.open(str(path), 'w') as file:
+            file.metadata['title'] = 'a title'
+            stream = file.add_stream(codec, rate=25)
+            stream.width, stream.height = 64, 48
+            for value in range(3):
+                picture = np.full((48, 64, 3), 20 * value, np.uint8)
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+            file.mux(stream.encode())
+        content = path.read_bytes()
+        assert content.count(b'a title') == 1
+        path.write_bytes(content.replace(b'a title', b'\xe9 title'))
+        with open_video(path) as video:
+            assert len(SparseReader(video)) == 3
+
     def test_remote_storage_that_a_config_names(self, videos, tmp_path):
         (tmp_path / 'list.mp4').write_text('#EXTM3U\n#EXTINF:1,\n0.mp4\n')
         (tmp_path / '0.mp4').write_bytes((videos / '0.mp4').read_bytes())

@@ -42,7 +42,8 @@ def load(path):
     ('clips', 'minutes', 'size', 'expected'),
     [
         (50, 10, None, (64, 200, 600, 1.0)),  # 600 steps of small frames
-        (50, 60, None, (160, 192, 576, 6.25)),  # the largest that leave 400
+        (50, 60, None, (112, 392, 1176, 3.0625)),  # the largest
+        (50, 20, None, (96, 178, 534, 2.25)),  # the largest that leave 400
         (50, 60, 64, (64, 667, 2001, 1.0)),  # not beyond 2000
         (16_000, 6000, 64, (64, 60, 60_000, 1.0)),  # 60 epochs
         (3, 0.01, 64, (64, 1, 1, 1.0)),

@@ -55,6 +55,9 @@ class TestWriteResults:
         write_results([dict(video='a\x1b[2J\r.mp4', top=top)], file, 'table')
         assert file.getvalue() == 'a\\x1b[2J\\r.mp4   50.0 % \\x1b]0;title\\x07\n'
 
+    def test_json(self):
+        assert json.loads(written('json')) == [GOOD, BAD]
+
     def test_table(self):
         assert written('table') == 'a, "b".mp4   75.0 % läuft\nc.mp4       error: no such file\n'
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmaction.registry import MODELS
 from torch.autograd import gradcheck
 
 from pan_mm.models import VariousTimescaleAggregation
@@ -58,7 +59,11 @@ def test_gradcheck():
     assert gradcheck(vap, torch.randn(2, 4, 3, dtype=torch.double, requires_grad=True))
 
 
-@pytest.mark.parametrize('num_segments', [1, 6])
+@pytest.mark.parametrize('num_segments', [1, 5, 6])
 def test_other_numbers_of_segments_are_refused(num_segments):
     with pytest.raises(ValueError, match=f'power of two .* got {num_segments}'):
         VariousTimescaleAggregation(num_segments)
+
+
+def test_configs_find_it():
+    assert MODELS.get('VariousTimescaleAggregation') is VariousTimescaleAggregation

@@ -15,10 +15,11 @@ def test_equals_the_authors_code(parity_dir, fixture_value, stream):
     np.testing.assert_allclose(maps, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_filters_are_an_option():
-    pa = PersistenceOfAppearance(in_channels=1, num_filters=4, kernel_size=3)
+@pytest.mark.parametrize('kernel_size', [3, 5])
+def test_filters_are_an_option(kernel_size):
+    pa = PersistenceOfAppearance(in_channels=1, num_filters=4, kernel_size=kernel_size)
     assert pa(torch.rand(2, 3, 1, 8, 8)).shape == (2, 2, 8, 8)
-    assert sum(p.numel() for p in pa.parameters()) == 4 * 9
+    assert sum(p.numel() for p in pa.parameters()) == 4 * kernel_size**2
 
 
 class TestStart:
