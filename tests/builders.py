@@ -1,17 +1,26 @@
 """Tiny models, configs and clips that tests build."""
 
+import re
 import socket
 import threading
+import time
+from contextlib import contextmanager
+from fractions import Fraction
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import av
 import cv2
+import numpy as np
 import pytest
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
 import pan_mm  # noqa: F401  registers the parts
+from pan_mm.datasets import VideoDecode, VideoInit
 from pan_mm.inference.recognizer import load_recognizer
 from pan_mm.models import PANBackbone
 from pan_mm.utils.safetensors import save_safetensors
@@ -62,12 +71,115 @@ def free_port():
         return str(free.getsockname()[1])
 
 
+def code_blocks(languages, *patterns):
+    """(place, language, code) of the fenced blocks of the project's documents."""
+    for path in (path for pattern in patterns for path in sorted(ROOT.glob(pattern))):
+        text = path.read_text(encoding='utf-8')
+        for match in re.finditer(r'^```(\w+)\n(.*?)^```$', text, re.MULTILINE | re.DOTALL):
+            if match[1] in languages:
+                line = text.count('\n', 0, match.start()) + 1
+                yield f'{path.relative_to(ROOT)}:{line}', match[1], match[2]
+
+
+def wait(condition, seconds=300):
+    """Wait until a condition is true, and give its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, 'it took too long'
+        time.sleep(0.02)
+    return value
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Gives files, and logs nothing."""
+
+    def log_message(self, *args):
+        """Log nothing."""
+
+
+@contextmanager
+def served(handler):
+    """A server with this handler, in a thread of its own; its address is ``url``."""
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        server.url = f'http://127.0.0.1:{server.server_port}'
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+FORM = {'Content-Type': 'multipart/form-data; boundary=edge'}
+
+
+def form(content):
+    """Body of an upload of a video, with the header ``FORM``."""
+    head = '--edge\r\nContent-Disposition: form-data; name="video"; filename="a.mp4"\r\n\r\n'
+    return head.encode() + content + b'\r\n--edge--\r\n'
+
+
+def ask(url, body=None, method=None, **headers):
+    """Status and text of a server's answer."""
+    try:
+        with urlopen(Request(url, body, headers, method=method), timeout=250) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
+
+
 def write_config(folder, stream='lite', num_classes=NUM_CLASSES, more=''):
     """Write a config of a PAN on a ResNet-18, 64 pixels, 4 segments; returns its path."""
     path = folder / f'pan_{stream}_r18.py'
     text = CONFIG.format(root=ROOT.as_posix(), stream=stream, num_classes=num_classes)
     path.write_text(text + more)
     return path
+
+
+# Files that lead elsewhere. {other} is a local video, {net} an address that nobody may ask.
+HLS = '#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:1.0,\n{other}\n#EXTINF:1.0,\n{net}/a.ts\n#EXT-X-ENDLIST\n'
+SDP = 'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n'
+DASH = (
+    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+    'mediaPresentationDuration="PT1S" profiles="urn:mpeg:dash:profile:isoff-live:2011"><Period>'
+    '<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>{net}/'
+    '</BaseURL><SegmentList><SegmentURL media="a.mp4"/></SegmentList></Representation>'
+    '</AdaptationSet></Period></MPD>'
+)
+PLAYLISTS = dict(
+    hls=HLS,
+    hls_with_avi='#EXTM3U\nAVI \n' + HLS.partition('\n')[2],
+    ffconcat='ffconcat version 1.0\nfile {other}\n',
+    sdp=SDP,
+    dash=DASH,
+)
+
+
+def write_video(path, pictures, codec='mpeg4', form=None, pix_fmt='yuv420p', times=None, **options):
+    """Write RGB pictures, uint8, shape (H, W, 3), or PyAV's frames; returns the path.
+
+    ``path`` may be a file that is open; ``form`` is FFmpeg's name of its container. There are 25 a
+    second; ``times`` are others, in such intervals.
+    """
+    target = path if hasattr(path, 'write') else str(path)
+    with av.open(target, 'w', format=form) as file:
+        stream = file.add_stream(codec, rate=25, options=options)
+        stream.pix_fmt = pix_fmt
+        for number, frame in enumerate(pictures):
+            if not isinstance(frame, av.VideoFrame):
+                frame = av.VideoFrame.from_ndarray(frame)
+            if number == 0:
+                stream.width, stream.height = frame.width, frame.height
+            if times is not None:
+                frame.pts, frame.time_base = times[number], Fraction(1, 25)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path
+
+
+def decode(path, indices=(0,), **options):
+    """Decode frames of a video, or all for None, with ``VideoInit`` of these options."""
+    results = VideoInit(**options).transform(dict(filename=str(path), modality='RGB'))
+    if indices is None:
+        indices = range(results['total_frames'])
+    return VideoDecode().transform(dict(results, frame_inds=np.array(indices)))
 
 
 def with_flipped_bit(content, rng, within=None):
@@ -200,13 +312,13 @@ def tiny_config(folder, root, names, **changes):
     return cfg
 
 
-def stands_where_pa_stands(motion_cue, maps, stream):
-    """Hold a motion cue of so many maps for a pair of frames against its place in a stream."""
+def stands_where_pa_stands(motion_cue, maps):
+    """Hold a motion cue of so many maps for a pair of frames against its place in PAN_Lite."""
     network = dict(type='mmaction.ResNetTSM', depth=18)
-    options = dict(stream=stream, motion_cue=motion_cue, num_segments=2, clip_len=3)
+    options = dict(stream='lite', motion_cue=motion_cue, num_segments=2, clip_len=3)
     backbone = PANBackbone(dict(network), **options).eval()
     stem = backbone.backbone.get_submodule(backbone.stem_name)
-    assert stem.in_channels == {'pa': 2 * maps, 'lite': 2 * maps + 3}[stream]
+    assert stem.in_channels == 2 * maps + 3
     assert backbone(torch.randn(2 * 3, 3, 32, 32)).shape == (2, 512, 1, 1)
     PANBackbone(dict(network), **options).load_state_dict(backbone.state_dict())
 
@@ -219,6 +331,15 @@ def refuses_what_is_no_clip(motion_cue):
         motion_cue(torch.zeros(2, 2, 3, 8, 8, dtype=torch.uint8))
 
 
+def shrink_network(cfg):
+    """Give a config the smallest network of its kind, without weights, in place."""
+    inner = cfg.model.backbone.get('backbone', cfg.model.backbone)
+    if 'pretrained' in inner:
+        inner.pretrained = None
+    if inner.type in ('ResNet', 'ResNetTSM', 'ResNet3dSlowOnly'):
+        inner.depth, cfg.model.cls_head.in_channels = 18, 512
+
+
 def shrink(node):
     """Make frames a quarter as high and wide in a config's pipelines, in place."""
     items = node.items() if isinstance(node, dict) else enumerate(node)
@@ -228,53 +349,6 @@ def shrink(node):
             node[key] = value // 4 if whole else tuple(v // 4 if v > 0 else v for v in value)
         elif isinstance(value, (dict, list)):
             shrink(value)
-
-
-class Camera:
-    """Stands for ``cv2.VideoCapture``: a real file as a camera that goes away and comes back.
-
-    Each connection gives ``frames`` frames; then ``refusals`` attempts to open it fail, and
-    after ``connections`` connections all of them do. Frames come when ``ready`` is released.
-    """
-
-    def __init__(self, path, frames=10, refusals=2, connections=2):
-        self.path = str(path)
-        self.frames, self.refusals, self.connections = frames, refusals, connections
-        self.opened = self.released = self.attempts = 0
-        self.ready = threading.Semaphore(0)
-
-    def __call__(self, address):
-        self.attempts += 1
-        is_up = (self.attempts - 1) % (self.refusals + 1) == 0 and self.opened < self.connections
-        return Connection(self, self.path if is_up else 'no such camera')
-
-
-class Connection:
-    def __init__(self, camera, path):
-        self.camera = camera
-        self.capture = cv2.VideoCapture(path)
-        self.left = camera.frames
-        camera.opened += self.capture.isOpened()
-
-    def isOpened(self):  # noqa: N802, OpenCV's name
-        return self.capture.isOpened()
-
-    def get(self, prop):
-        return self.capture.get(prop)
-
-    def set(self, prop, value):
-        return self.capture.set(prop, value)
-
-    def release(self):
-        self.camera.released += self.capture.isOpened()
-        self.capture.release()
-
-    def read(self):
-        if not (self.left and self.isOpened()):
-            return False, None
-        self.left -= 1
-        self.camera.ready.acquire()
-        return self.capture.read()
 
 
 def write_frames(videos, folder):

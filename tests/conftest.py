@@ -1,18 +1,12 @@
 """Fixtures shared by all tests."""
 
-import fnmatch
 import gc
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
-import tempfile
-import venv
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -219,38 +213,6 @@ def launch(run_tool):
     )
 
 
-class LinkedEnvironment:
-    """A virtual environment made of links to this one's packages, without pan_mm.
-
-    Args:
-        folder (Path): Where to make it.
-        without (list[str]): Patterns of entries of site-packages to leave out, in lower case.
-    """
-
-    def __init__(self, folder, without=()):
-        venv.create(folder, with_pip=False, symlinks=True)
-        self.python = folder / 'bin' / 'python'
-        (self.site_packages,) = folder.glob('lib/python*/site-packages')
-        # Its __pycache__ is its own: editable installs of one second and size look alike there.
-        without = ('*pan_mm*', '__pycache__', *without)
-        for entry in Path(sysconfig.get_path('purelib')).iterdir():
-            if not any(fnmatch.fnmatch(entry.name.lower(), pattern) for pattern in without):
-                (self.site_packages / entry.name).symlink_to(entry)
-
-    def run(self, *arguments, cwd='/', **variables):
-        """Run its Python; returns the CompletedProcess, with its output as text."""
-        env = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
-        env.update(PYTHONWARNINGS='ignore', **variables)
-        command = [str(self.python), *map(str, arguments)]
-        return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True)
-
-
-@pytest.fixture
-def linked_environment(tmp_path):
-    """Makes the test's :class:`LinkedEnvironment`."""
-    return lambda **kwargs: LinkedEnvironment(tmp_path / 'venv', **kwargs)
-
-
 @pytest.fixture(scope='session')
 def make_config(tmp_path_factory):
     """:func:`builders.write_config` into a folder of its own."""
@@ -296,25 +258,3 @@ def inductor_cache(tmp_path_factory, monkeypatch):
     if 'PYTEST_XDIST_WORKER' in os.environ:
         folder = folder.parent
     monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(folder / 'inductor'))
-
-
-@pytest.fixture
-def unreadable():
-    """Makes a copy of a file that may not be read, also not by root, while the context lasts."""
-
-    @contextmanager
-    def make(path):
-        user = os.geteuid()
-        with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
-            Path(folder).chmod(0o755)
-            copy = Path(folder) / path.name
-            shutil.copyfile(path, copy)
-            copy.chmod(0)
-            if user == 0:
-                os.seteuid(65534)
-            try:
-                yield copy
-            finally:
-                os.seteuid(user)
-
-    return make

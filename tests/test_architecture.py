@@ -1,11 +1,11 @@
 """Who may import whom, as pyproject.toml says under [tool.importlinter]."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from builders import ROOT
+
 CORE = (
     'ops/reference.py',
     'models/persistence.py',

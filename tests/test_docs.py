@@ -5,16 +5,16 @@ import runpy
 import shlex
 import sys
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
+from builders import ROOT, code_blocks
 from pan_mm.cli import COMMANDS
 from pan_mm.cli import main as pan_mm_main
 
-ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ('*.md', 'docs/*.md', 'configs/**/*.md', 'tools/**/*.md')
 BENCHMARKS = sorted(
     '.'.join(path.relative_to(ROOT).with_suffix('').parts)
     for path in ROOT.glob('benchmarks/**/*.py')
@@ -22,30 +22,18 @@ BENCHMARKS = sorted(
 )
 
 
-def blocks(*languages):
-    """(place, text) of the fenced blocks of the project's documents."""
-    folders = ('*.md', 'docs/*.md', 'configs/**/*.md', 'tools/**/*.md')
-    files = [path.relative_to(ROOT) for folder in folders for path in sorted(ROOT.glob(folder))]
-    for name in files:
-        text = (ROOT / name).read_text(encoding='utf-8')
-        for match in re.finditer(r'^```(\w+)\n(.*?)^```', text, re.MULTILINE | re.DOTALL):
-            if match[1] in languages:
-                line = text[: match.start()].count('\n') + 1
-                yield pytest.param(match[2], id=f'{name}:{line}')
-
-
 def commands():
     """The command lines of the shell blocks that call the project's own programs."""
-    for block in blocks('shell', 'bash', 'console'):
-        text = re.sub(r'\\\n', ' ', block.values[0])
-        for line in text.splitlines():
+    shells = ('shell', 'bash', 'console')
+    for place, _, text in code_blocks(shells, *DOCUMENTS, 'docs/tutorials/*.md'):
+        for line in text.replace('\\\n', ' ').splitlines():
             words = [word for word in shlex.split(line, comments=True) if word != '…']
             if (
                 words[:2] == ['python', '-m']
                 and words[2].startswith(('pan_mm', 'benchmarks'))
                 or any('tools/' in w for w in words[:2])
             ):
-                yield pytest.param(words, id=f'{block.id} {" ".join(words[:3])}')
+                yield pytest.param(words, id=f'{place} {" ".join(words[:3])}')
 
 
 def help_of(program, capsys, monkeypatch, *first):
@@ -82,7 +70,8 @@ def test_options_in_the_documents_exist(words, capsys, monkeypatch):
     elif words[1] == '-m':
         if words[3] == '--version':
             return
-        text = help_of('pan_mm', capsys, monkeypatch, words[3])
+        names = words[3:5] if words[3] == 'tool' else words[3:4]
+        text = help_of('pan_mm', capsys, monkeypatch, *names)
     else:
         program = words[1].replace('dist_', '').replace('slurm_', '').replace('.sh', '.py')
         if not (ROOT / program).exists():
@@ -96,7 +85,9 @@ def test_options_in_the_documents_exist(words, capsys, monkeypatch):
             assert (ROOT / word).exists(), word
 
 
-@pytest.mark.parametrize('text', blocks('python'))
+@pytest.mark.parametrize(
+    'text', [pytest.param(code, id=place) for place, _, code in code_blocks(['python'], *DOCUMENTS)]
+)
 def test_python_in_the_documents(text, tmp_path, monkeypatch):
     """Configs are read and their model is built; other code is compiled and its imports run."""
     compile(text, 'document', 'exec')

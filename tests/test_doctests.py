@@ -2,11 +2,11 @@
 
 import doctest
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from builders import ROOT
+
 MODULES = sorted(
     '.'.join(path.relative_to(ROOT).with_suffix('').parts)
     for path in (ROOT / 'pan_mm').rglob('*.py')

@@ -1,4 +1,4 @@
-"""No input makes a reader or the sampling fail in an undocumented way.
+"""No input makes a reader fail in an undocumented way.
 
 Files are mutated from real ones, so that they get past the first check. ``FUZZ_EXAMPLES=5000``
 tries more than the 60 inputs of each kind that a usual run does.
@@ -12,7 +12,6 @@ import socket
 import tempfile
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
@@ -21,7 +20,7 @@ from hypothesis import strategies as st
 from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
-from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoInit
+from builders import PLAYLISTS, decode, write_video
 from pan_mm.datasets.checks import check_list
 from pan_mm.datasets.container import CONTAINERS
 from pan_mm.datasets.file_lists import read_label_map
@@ -140,74 +139,35 @@ def test_readers(name, data, folder):
         assert str(error)
 
 
-@fuzz
-@given(
-    clip_len=st.integers(-1, 20),
-    num_clips=st.integers(-1, 20),
-    twice_sample=st.booleans(),
-    test_mode=st.booleans(),
-    total_frames=st.one_of(st.integers(-1, 300), st.integers(0, 2**31 - 50)),
-    start_index=st.sampled_from([0, 1, 5]),
-)
-def test_sampling(clip_len, num_clips, twice_sample, test_mode, total_frames, start_index):
-    try:
-        sample = PANSampleFrames(clip_len, num_clips, twice_sample, test_mode)
-        results = sample.transform(dict(total_frames=total_frames, start_index=start_index))
-    except ValueError:
-        assert min(clip_len, num_clips, total_frames) < 1 or (twice_sample and not test_mode)
-        return
-    indices = results['frame_inds']
-    assert indices.shape == (num_clips * clip_len * (1 + twice_sample),)
-    assert indices.min() >= start_index and indices.max() < start_index + total_frames
-    steps = np.diff(indices.reshape(-1, clip_len), axis=1)
-    assert ((steps == 1) | ((steps == 0) & (indices.max() == start_index + total_frames - 1))).all()
-
-
 FORMATS = [('mp4', 'mpeg4'), ('avi', 'mjpeg'), ('mpegts', 'mpeg2video'), ('flv', 'flv')]
 
 
 def _video(form, codec):
     """A small video in one of the containers that FFmpeg writes here."""
-    buffer = io.BytesIO()
-    with av.open(buffer, 'w', format=form) as file:
-        stream = file.add_stream(codec, rate=25)
-        stream.width, stream.height = 64, 48
-        stream.pix_fmt = 'yuvj420p' if codec == 'mjpeg' else 'yuv420p'
-        for value in range(6):
-            picture = np.full((48, 64, 3), 40 * value, np.uint8)
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
-        file.mux(stream.encode())
-    return buffer.getvalue()
+    pictures = [np.full((48, 64, 3), 40 * value, np.uint8) for value in range(6)]
+    pix_fmt = 'yuvj420p' if codec == 'mjpeg' else 'yuv420p'
+    return write_video(io.BytesIO(), pictures, codec, form, pix_fmt).getvalue()
 
 
 VIDEOS = [_video(*names) for names in FORMATS]
 LISTENER = socket.create_server(('127.0.0.1', 0))  # nothing may connect
 LISTENER.setblocking(False)
-ADDRESS = f'http://127.0.0.1:{LISTENER.getsockname()[1]}/a.ts'.encode()
-PLAYLISTS = [
-    b'#EXTM3U\n#EXTINF:1,\n%s\n#EXT-X-ENDLIST\n' % ADDRESS,
-    b'ffconcat version 1.0\nfile %s\n' % ADDRESS,
-    b'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n',
-    b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period><BaseURL>%s'
-    b'</BaseURL></Period></MPD>' % ADDRESS,
-]
+ADDRESS = f'http://127.0.0.1:{LISTENER.getsockname()[1]}'
+LEADING = [text.format(other=ADDRESS, net=ADDRESS).encode() for text in PLAYLISTS.values()]
 MARKS = [mark for marks, _ in CONTAINERS.values() for _, mark in marks]
 
 
 @fuzz
 @given(
     head=st.one_of(st.just(b''), st.sampled_from(MARKS), mutated(VIDEOS, NOISE + MARKS)),
-    tail=st.one_of(st.just(b''), mutated(PLAYLISTS, NOISE + MARKS), st.sampled_from(VIDEOS)),
+    tail=st.one_of(st.just(b''), mutated(LEADING, NOISE + MARKS), st.sampled_from(VIDEOS)),
     suffix=st.sampled_from(['', '.mp4', '.m3u8', '.sdp', '.ffconcat']),
 )
 def test_videos(folder, head, tail, suffix):
     """Mutated videos, playlists behind a container's first bytes, and files of both."""
     path = str(written(folder, head + tail, suffix))
     try:
-        init = VideoInit('pyav', max_bytes=2**20, max_pixels=1000 * 256 * 256)
-        results = init.transform(dict(filename=path))
-        results['frame_inds'] = np.array([0, results['total_frames'] - 1])
-        images = VideoDecode().transform(results)['imgs']
+        images = decode(path, None, max_bytes=2**20, max_pixels=1000 * 256 * 256)['imgs']
         assert all(image.ndim == 3 and image.dtype == np.uint8 for image in images)
     except VideoError as error:
         assert path in str(error)

@@ -55,13 +55,12 @@ def build_backbone(cfg: dict, num_segments: int) -> tuple:
     if not library:
         return _from_registry(cfg, num_segments), pretrained
     del cfg['type']
-    shift = {key: cfg.pop(key) for key in ('shift_div',) if key in cfg}
-    is_shift = cfg.pop('is_shift', True)
+    shift_div, is_shift = cfg.pop('shift_div', 8), cfg.pop('is_shift', True)
     module, own_weights = _BUILDERS[library](name, cfg, pretrained is True)
     if library != 'pan_mm':  # the check imports PyTorch's compiler
         _check_maps(module, f'{library}.{name}')
     if is_shift:
-        insert_shift(module, num_segments, **shift)
+        insert_shift(module, num_segments, shift_div)
     return module, own_weights or pretrained
 
 

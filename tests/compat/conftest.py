@@ -1,5 +1,6 @@
 """A tiny recognizer on rendered clips, run by MMAction2's own tools."""
 
+import functools
 import importlib.util
 import os
 import pickle
@@ -16,85 +17,44 @@ import numpy as np
 import pytest
 import torch
 
-import pan_mm  # noqa: F401  first: mmaction.models is not importable without it
+from builders import ROOT, tiny_config
 
-ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(importlib.util.find_spec('mmaction').origin).parent / '.mim' / 'tools'
-
-CONFIG = """
-custom_imports = dict(imports=['pan_mm'], allow_failed_imports=False)
-default_scope = 'mmaction'
-model = dict(
-    type='Recognizer2D',
-    backbone=dict(type={backbone!r}, widen_factor=0.25, pretrained=None{backbone_args}),
-    cls_head=dict(type={head!r}, num_classes=2, in_channels=1280, dropout_ratio=0.0,
-                  average_clips='prob'{head_args}),
-    data_preprocessor=dict(type='ActionDataPreprocessor', mean=[123.675, 116.28, 103.53],
-                           std=[58.395, 57.12, 57.375], format_shape='NCHW'))
-pipeline = [
-    dict(type='OpenCVInit'),
-    dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=4, test_mode=True),
-    dict(type='OpenCVDecode'),
-    dict(type='Resize', scale=(32, 32), keep_ratio=False),
-    dict(type='FormatShape', input_format='NCHW'),
-    dict(type='PackActionInputs')]
-dataset = dict(type='VideoDataset', ann_file={ann_file!r}, data_prefix=dict(video={root!r}),
-               pipeline=pipeline)
-train_dataloader = dict(batch_size={batch_size}, num_workers=0, dataset=dataset,
-                        sampler=dict(type='DefaultSampler', shuffle=False))
-val_dataloader = dict(batch_size=2, num_workers=0, dataset=dict(test_mode=True, **dataset),
-                      sampler=dict(type='DefaultSampler', shuffle=False))
-test_dataloader = val_dataloader
-val_evaluator = dict(type='AccMetric')
-test_evaluator = val_evaluator
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-optim_wrapper = dict(type='OptimWrapper',
-                     optimizer=dict(type='SGD', lr=0.01, momentum=0.9,
-                                    weight_decay=1e-4))
-param_scheduler = [dict(type='MultiStepLR', milestones=[1], by_epoch=True, end=9)]
-default_hooks = dict(
-    checkpoint=dict(type='CheckpointHook', interval=1, save_best='auto'),
-    logger=dict(type='LoggerHook', interval=1),
-    visualization=dict(type='VisualizationHook'))
-custom_hooks = [dict(type='EMAHook')]
-vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='ActionVisualizer', vis_backends=vis_backends)
-randomness = dict(seed=0)
-experiment_name = {name!r}  # or else two runs of a second would write one log
-"""
-
-
-@pytest.fixture(scope='session')
-def rendered(tmp_path_factory, videos):
-    """Folder of four mp4 clips, and their annotation list ``list.txt``."""
-    folder = tmp_path_factory.mktemp('rendered')
-    for video in videos.glob('*.mp4'):
-        (folder / video.name).symlink_to(video)
-    (folder / 'list.txt').write_text(''.join(f'{i}.mp4 {i % 2}\n' for i in range(4)))
-    return folder
 
 
 class Job:
     """One config with its work_dir, run by MMAction2's tools/train.py and test.py."""
 
-    def __init__(self, folder, rendered, launch, tsm=False, batch_size=2):
+    def __init__(self, folder, videos, launch, tsm=False, batch_size=2):
         self.launch = launch
-        self.folder, self.work_dir = folder, folder / 'work_dir'
+        self.folder, self.work_dir = folder, folder / 'work'
         self.config, self.dump = folder / 'config.py', folder / 'scores.pkl'
-        self.config.write_text(
-            CONFIG.format(
-                backbone='MobileNetV2TSM' if tsm else 'MobileNetV2',
-                backbone_args=', num_segments=4, pretrained2d=False' if tsm else '',
-                head='TSMHead' if tsm else 'TSNHead',
-                head_args=', num_segments=4' if tsm else '',
-                ann_file=str(rendered / 'list.txt'),
-                root=str(rendered),
-                batch_size=batch_size,
-                name=folder.name,
-            )
+        segments = dict(num_segments=4) if tsm else {}
+        backbone = (
+            dict(type='MobileNetV2TSM', pretrained2d=False) if tsm else dict(type='MobileNetV2')
         )
+        backbone.update(segments, widen_factor=0.25, pretrained=None, _delete_=True)
+        head = dict(type='TSMHead' if tsm else 'TSNHead', num_classes=2, in_channels=1280)
+        head.update(segments, dropout_ratio=0.0, average_clips='prob', _delete_=True)
+        changes = dict(
+            custom_imports=dict(imports=['pan_mm'], allow_failed_imports=False),
+            model=dict(backbone=backbone, cls_head=head),
+            train_cfg=dict(max_epochs=1, val_interval=1),
+            param_scheduler=[dict(type='MultiStepLR', milestones=[1], by_epoch=True, end=9)],
+            custom_hooks=[dict(type='EMAHook')],
+            visualizer=dict(type='ActionVisualizer', vis_backends=[dict(type='LocalVisBackend')]),
+        )
+        changes['default_hooks'] = dict(
+            checkpoint=dict(_delete_=True, type='CheckpointHook', interval=1, save_best='auto'),
+            visualization=dict(type='VisualizationHook'),
+        )
+        names = [f'{number}.mp4' for number in range(4)]
+        cfg = tiny_config(folder, videos, names, also=['val', 'test'], **changes)
+        cfg.train_dataloader.update(
+            batch_size=batch_size, sampler=dict(type='DefaultSampler', shuffle=False)
+        )
+        cfg.train_dataloader.dataset.pipeline[1].test_mode = True  # the same frames in each process
+        cfg.dump(self.config)
 
     def train(self, *args, **kwargs):
         self.run([('train', *args)], **kwargs)
@@ -102,10 +62,10 @@ class Job:
     def test(self, checkpoint, *args, **kwargs):
         self.run([('test', checkpoint, *args)], **kwargs)
 
-    def run(self, commands, processes=0, preamble='', launch=None, check=True):
+    def run(self, commands, processes=0, preamble='', check=True):
         """Run tools in turn, in this process or in ``processes`` of their own.
 
-        ``preamble`` is Python that each of several processes runs first; ``launch`` starts them.
+        ``preamble`` is Python that each of several processes runs first.
         """
         commands = [
             [str(TOOLS / f'{tool}.py'), str(self.config), *map(str, args)]
@@ -127,7 +87,7 @@ class Job:
                 f'for sys.argv in {commands!r}:\n'
                 "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
             )
-            result = (launch or self.launch)(processes, script)
+            result = self.launch(processes, script)
             if check:
                 succeed(result)
             return result
@@ -148,44 +108,28 @@ def succeed(result):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def run_python(*args, path=(), **kwargs):
+def run_python(*args, path=()):
     """Run Python in a process of its own; ``path`` goes before the project on PYTHONPATH."""
-    environment = {
-        **os.environ,
-        'PYTHONPATH': os.pathsep.join(map(str, (*path, ROOT))),
-        'OMP_NUM_THREADS': '1',
-        'CUDA_VISIBLE_DEVICES': '',
-    }
-    return subprocess.run(
-        [sys.executable, *map(str, args)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        **kwargs,
-    )
+    env = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
+    env['PYTHONPATH'] = os.pathsep.join(map(str, (*path, ROOT)))
+    command = [sys.executable, *map(str, args)]
+    return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
 @pytest.fixture
-def torchrun():
-    """``launch`` by the launcher itself, which tells how each of its processes ended."""
-    command = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node')
-    return lambda processes, script: run_python(*command, processes, script)
-
-
-@pytest.fixture
-def make_job(tmp_path, rendered, launch):
+def make_job(tmp_path, videos, launch):
     def make(name='job', **kwargs):
         folder = tmp_path / name
         folder.mkdir()
-        return Job(folder, rendered, launch, **kwargs)
+        return Job(folder, videos, launch, **kwargs)
 
     return make
 
 
 @pytest.fixture(scope='session')
-def trained(tmp_path_factory, rendered, launch):
+def trained(tmp_path_factory, videos, launch):
     """A job that train.py, in a fresh process, has trained for one epoch."""
-    job = Job(tmp_path_factory.mktemp('trained'), rendered, launch)
+    job = Job(tmp_path_factory.mktemp('trained'), videos, launch)
     job.train(processes=1)
     return job
 
@@ -212,7 +156,7 @@ def upstream_fault():
 @pytest.fixture
 def python():
     """Function that runs a script in a process of its own."""
-    return lambda script, **kwargs: run_python('-c', script, **kwargs)
+    return functools.partial(run_python, '-c')
 
 
 @pytest.fixture

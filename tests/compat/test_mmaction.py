@@ -1,6 +1,5 @@
 from importlib.machinery import PathFinder
 from inspect import unwrap
-from pathlib import Path
 from types import SimpleNamespace
 
 import mmaction
@@ -18,17 +17,14 @@ from mmaction.structures import ActionDataSample
 
 import pan_mm
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-class TestDRN:
-    def test_construction_names_the_mend(self, upstream_fault):
-        path = mmaction.models.localizers.__path__
-        with upstream_fault('drn', AssertionError):
-            assert PathFinder.find_spec('mmaction.models.localizers.drn', path)
-            return
-        with pytest.raises(NotImplementedError, match='mmaction2#2714'):
-            DRN()
+def test_construction_of_drn_names_the_fix(upstream_fault):
+    path = mmaction.models.localizers.__path__
+    with upstream_fault('drn', AssertionError):
+        assert PathFinder.find_spec('mmaction.models.localizers.drn', path)
+        return
+    with pytest.raises(NotImplementedError, match='mmaction2#2714'):
+        DRN()
 
 
 @pytest.mark.slow
@@ -51,19 +47,16 @@ def test_with_transformers(python, tmp_path, upstream_fault):
     assert done.stdout.strip() == 'imported' and 'mmaction2[multimodal]' in done.stderr, done.stderr
 
 
-class TestBFloat16:
-    def samples(self):
-        return [ActionDataSample().set_gt_label(label) for label in (0, 1)]
-
-    def test_loss(self, upstream_fault):
-        head = TSNHead(num_classes=6, in_channels=4)
-        scores = torch.randn(2, 6)
-        expected = head.loss_by_feat(scores, self.samples())
-        losses = head.loss_by_feat(scores.bfloat16(), self.samples())
-        assert losses['loss_cls'].dtype == torch.float32
-        torch.testing.assert_close(losses['loss_cls'], expected['loss_cls'], rtol=0.02, atol=0.02)
-        with upstream_fault('bfloat16-scores', TypeError, 'BFloat16'):
-            unwrap(BaseHead.loss_by_feat)(head, scores.bfloat16(), self.samples())
+def test_loss_of_bfloat16_scores(upstream_fault):
+    head = TSNHead(num_classes=6, in_channels=4)
+    samples = [ActionDataSample().set_gt_label(label) for label in (0, 1)]
+    scores = torch.randn(2, 6)
+    expected = head.loss_by_feat(scores, samples)
+    losses = head.loss_by_feat(scores.bfloat16(), samples)
+    assert losses['loss_cls'].dtype == torch.float32
+    torch.testing.assert_close(losses['loss_cls'], expected['loss_cls'], rtol=0.02, atol=0.02)
+    with upstream_fault('bfloat16-scores', TypeError, 'BFloat16'):
+        unwrap(BaseHead.loss_by_feat)(head, scores.bfloat16(), samples)
 
 
 def test_heads_count_feature_maps(upstream_fault):
@@ -127,21 +120,15 @@ def test_report_names_every_repair():
         assert state in ('active', 'not needed') and reason and until, name
 
 
-class TestConfusionMatrixLetters:
-    @pytest.fixture
-    def labels(self):
-        def draw(*names):
-            figure = ConfusionMatrix.plot(torch.eye(2), classes=list(names), show=False)
-            figure.canvas.draw()
-            return [text.get_text() for text in figure.axes[0].get_xticklabels()]
+def test_letters_of_a_confusion_matrix(caplog, recwarn):
+    """U+10FFFD is for private use, so no font has it."""
 
-        return draw
+    def labels(*names):
+        figure = ConfusionMatrix.plot(torch.eye(2), classes=list(names), show=False)
+        figure.canvas.draw()
+        return [text.get_text() for text in figure.axes[0].get_xticklabels()]
 
-    def test_letters_that_a_font_has(self, labels):
-        assert labels('clap', 'Füße') == ['clap', 'Füße']
-
-    def test_letters_that_no_font_has(self, labels, caplog, recwarn):
-        """U+10FFFD is for private use."""
-        assert labels('wave', 'a\U0010fffd') == ['0', '1']
-        assert 'numbers stand for the classes' in caplog.text
-        assert not [each for each in recwarn if 'missing from' in str(each.message)]
+    assert labels('clap', 'Füße') == ['clap', 'Füße']
+    assert labels('wave', 'a\U0010fffd') == ['0', '1']
+    assert 'numbers stand for the classes' in caplog.text
+    assert not [each for each in recwarn if 'missing from' in str(each.message)]

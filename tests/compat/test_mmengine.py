@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.dist import utils as dist_utils
 from mmengine.fileio import LocalBackend
 from mmengine.model import MMDistributedDataParallel
-from mmengine.registry import OPTIM_WRAPPERS
+from mmengine.registry import DATASETS, MODELS, OPTIM_WRAPPERS, DefaultScope
 
 from pan_mm.compat import mmengine as repairs
 
@@ -38,24 +38,18 @@ class TestWholeFiles:
 
 
 @no_accelerator
-class TestAmpOnCPU:
-    def build(self, **kwargs):
-        self.model = torch.nn.Linear(3, 1)
-        optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
-        return OPTIM_WRAPPERS.build(dict(type='AmpOptimWrapper', optimizer=optimizer, **kwargs))
-
-    def step(self, wrapper):
-        with wrapper.optim_context(self.model):
-            output = self.model(torch.ones(2, 3))
-        wrapper.update_params(output.float().sum())
-        return output
-
-    def test_bfloat16_without_scaling(self):
-        wrapper = self.build(loss_scale='dynamic', dtype='float16', clip_grad=dict(max_norm=100.0))
-        before = self.model.weight.detach().clone()
-        assert self.step(wrapper).dtype == torch.bfloat16
-        # The gradient of the sum over two rows of ones is 2.
-        torch.testing.assert_close(self.model.weight.detach(), before - 0.1 * 2)
+def test_amp_is_bfloat16_without_scaling():
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    options = dict(loss_scale='dynamic', dtype='float16', clip_grad=dict(max_norm=100.0))
+    wrapper = OPTIM_WRAPPERS.build(dict(type='AmpOptimWrapper', optimizer=optimizer, **options))
+    before = model.weight.detach().clone()
+    with wrapper.optim_context(model):
+        output = model(torch.ones(2, 3))
+    wrapper.update_params(output.float().sum())
+    assert output.dtype == torch.bfloat16
+    # The gradient of the sum over two rows of ones is 2.
+    torch.testing.assert_close(model.weight.detach(), before - 0.1 * 2)
 
 
 @no_accelerator
@@ -120,28 +114,21 @@ class TestPackages:
             assert upstream.returncode == 0, upstream.stderr
 
 
-class TestScope:
-    def test_base_config_of_the_scope_builds(self, tmp_path, monkeypatch):
-        """A training that inherits from ``pan_mm::`` builds MMAction2's parts."""
-        from mmengine.registry import DATASETS, MODELS, DefaultScope
-
-        package = tmp_path / 'package'
-        base = package / '.mim' / 'configs' / '_base_'
-        base.mkdir(parents=True)
-        (package / '.mim' / 'model-index.yml').write_text('Import: []')
-        (base / 'tiny.py').write_text(
-            "model = dict(type='ResNet', depth=18, pretrained=None)\n"
-            "dataset = dict(type='VideoDataset', ann_file='list.txt', pipeline=[])\n"
-        )
-        (tmp_path / 'config.py').write_text(
-            "_base_ = 'pan_mm::_base_/tiny.py'\ndefault_scope = 'mmaction'\n"
-        )
-        (tmp_path / 'list.txt').write_text('a.mp4 0\n')
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr('mmengine.config.config.is_installed', lambda name: True)
-        monkeypatch.setattr('mmengine.config.config.get_installed_path', lambda name: str(package))
-        config = Config.fromfile('config.py')
-        with DefaultScope.overwrite_default_scope('mmaction'):
-            assert config.model._scope_ == 'pan_mm'
-            assert type(MODELS.build(config.model)).__name__ == 'ResNet'
-            assert len(DATASETS.build(config.dataset)) == 1
+def test_base_config_of_the_scope_builds(tmp_path, monkeypatch):
+    """A training that inherits from ``pan_mm::`` builds MMAction2's parts."""
+    base = tmp_path / '.mim' / 'configs' / '_base_'
+    base.mkdir(parents=True)
+    (tmp_path / '.mim' / 'model-index.yml').write_text('Import: []')
+    (tmp_path / 'list.txt').write_text('a.mp4 0\n')
+    (base / 'tiny.py').write_text(
+        "model = dict(type='ResNet', depth=18, pretrained=None)\n"
+        f"dataset = dict(type='VideoDataset', ann_file='{tmp_path}/list.txt', pipeline=[])\n"
+    )
+    (tmp_path / 'config.py').write_text("_base_ = 'pan_mm::_base_/tiny.py'")
+    monkeypatch.setattr('mmengine.config.config.is_installed', lambda name: True)
+    monkeypatch.setattr('mmengine.config.config.get_installed_path', lambda name: str(tmp_path))
+    config = Config.fromfile(tmp_path / 'config.py')
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        assert config.model._scope_ == 'pan_mm'
+        assert type(MODELS.build(config.model)).__name__ == 'ResNet'
+        assert len(DATASETS.build(config.dataset)) == 1

@@ -1,17 +1,14 @@
-from pathlib import Path
-
 import pytest
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 import pan_mm  # noqa: F401  registers the parts
-from builders import tiny_config
+from builders import ROOT, tiny_config
 from pan_mm.config.find import require_config
 from pan_mm.config.overrides import argument, check_options, check_settings
 from pan_mm.engine import CheckedRunner
 from pan_mm.utils.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/recognition/pan/pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb.py'
 
 

@@ -4,19 +4,16 @@ They get a video ready by the config's ``test_pipeline`` (``inference_recognizer
 test dataset (``ActionRecogInferencer``), or by what opens videos of the two (``PANInferencer``).
 """
 
-from pathlib import Path
-
 import pytest
 import torch
 from mmaction.apis import inference_recognizer
 from mmaction.apis.inferencers import ActionRecogInferencer
 from mmengine.config import Config
 
-from builders import shrink
+from builders import ROOT, shrink, shrink_network
 from pan_mm.config.pipelines import dataset_of, kind_of
 from pan_mm.inference.inferencer import PANInferencer
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(ROOT.glob('configs/recognition/*/*.py'))
 KINDS = (  # frames of one clip, one frame a segment, several views, a 3D network
     'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb',
@@ -45,11 +42,7 @@ def small(path):
     cfg = Config.fromfile(path)
     for pipeline in (cfg.test_pipeline, cfg.test_dataloader.dataset.pipeline):
         shrink(pipeline)
-    inner = cfg.model.backbone.get('backbone', cfg.model.backbone)
-    if inner.get('pretrained'):
-        inner.pretrained = None
-    if inner.type in ('ResNet', 'ResNetTSM', 'ResNet3dSlowOnly'):
-        inner.depth, cfg.model.cls_head.in_channels = 18, 512
+    shrink_network(cfg)
     cfg.model.cls_head.num_classes = 5
     cfg.test_dataloader.dataset.pop('metainfo', None)  # the names of all classes
     return cfg

@@ -12,7 +12,8 @@ from mmaction.registry import DATASETS, MODELS, TRANSFORMS
 from mmengine.config import Config
 from torch.utils.flop_counter import FlopCounterMode
 
-ROOT = Path(__file__).resolve().parents[2]
+from builders import ROOT
+
 FOLDER = ROOT / 'configs' / 'recognition' / 'pan'
 METAFILE = FOLDER / 'metafile.yml'
 CONFIGS = sorted(path.stem for path in FOLDER.glob('*.py'))

@@ -4,20 +4,14 @@ import functools
 import os
 import socket
 import struct
-import threading
 from fractions import Fraction
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 import numpy as np
 import pytest
 
-from pan_mm.datasets import VideoDecode, VideoInit
-from pan_mm.datasets.container import (
-    CONTAINERS,
-    VideoTooLargeError,
-    open_video,
-)
+from builders import PLAYLISTS, QuietHandler, decode, served, write_video
+from pan_mm.datasets.container import CONTAINERS, VideoTooLargeError, open_video
 from pan_mm.datasets.decoding import SparseReader
 from pan_mm.deploy.streaming.sources import open_source, read_frames
 from pan_mm.utils.errors import VideoError
@@ -48,15 +42,9 @@ class TestAdmission:
         ],
     )
     def test_every_container_under_a_wrong_name(self, tmp_path, form, codec, demuxer):
-        path = tmp_path / 'video.m3u8'
+        pictures = [np.full((144, 176, 3), 20 * value, np.uint8) for value in range(12)]
         try:
-            with av.open(str(path), 'w', format=form) as file:
-                stream = file.add_stream(codec, rate=Fraction(25))
-                stream.width, stream.height, stream.pix_fmt = 176, 144, 'yuv420p'
-                for value in range(12):
-                    picture = np.full((144, 176, 3), 20 * value, np.uint8)
-                    file.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
-                file.mux(stream.encode())
+            path = write_video(tmp_path / 'video.m3u8', pictures, codec, form)
         except ValueError:  # PyAV's word for a missing encoder
             pytest.skip(f'no encoder for {codec}')
         assert demuxer in CONTAINERS
@@ -84,27 +72,10 @@ class TestAdmission:
     def test_remote_storage_that_a_config_names(self, videos, tmp_path):
         (tmp_path / 'list.mp4').write_text('#EXTM3U\n#EXTINF:1,\n0.mp4\n')
         (tmp_path / '0.mp4').write_bytes((videos / '0.mp4').read_bytes())
-        handler = functools.partial(QuietHandler, directory=tmp_path)
-        with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            address = f'http://127.0.0.1:{server.server_port}'
-            init = VideoInit(io_backend='http')
-            results = init.transform(dict(filename=f'{address}/0.mp4'))
-            results['frame_inds'] = np.arange(12)
-            assert len(VideoDecode().transform(results)['imgs']) == 12
+        with served(functools.partial(QuietHandler, directory=tmp_path)) as server:
+            assert len(decode(f'{server.url}/0.mp4', range(12), io_backend='http')['imgs']) == 12
             with pytest.raises(VideoError, match='list.mp4: is not a video'):
-                init.transform(dict(filename=f'{address}/list.mp4'))
-            server.shutdown()
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-def decode(path):
-    results = VideoInit().transform(dict(filename=str(path)))
-    return VideoDecode().transform(dict(results, frame_inds=np.arange(1)))
+                decode(f'{server.url}/list.mp4', io_backend='http')
 
 
 # All that opens and decodes a video file, by name; each takes a path.
@@ -116,9 +87,9 @@ class TestLimits:
     def test_of_a_dataset_can_be_raised(self, videos, limit):
         path = str(videos / '3.mp4')  # 36 frames
         with pytest.raises(VideoTooLargeError, match=f'3.mp4: .*raise {next(iter(limit))}'):
-            VideoInit(**limit).transform(dict(filename=path))
+            decode(path, **limit)
         raised = {name: 100 * value for name, value in limit.items()}
-        assert VideoInit(**raised).transform(dict(filename=path))['total_frames'] == 36
+        assert decode(path, **raised)['total_frames'] == 36
 
     def test_many_empty_frames(self, tmp_path):
         """A small file of 7 500 frames of 4096 × 2304 pixels is not decoded."""
@@ -141,13 +112,8 @@ class TestLimits:
     @pytest.mark.parametrize('size', [(4, 4096), (4096, 8)])
     def test_slender_frames(self, tmp_path, size):
         """A small file whose frames become huge when their short side is scaled up."""
-        path = tmp_path / 'video.avi'
-        with av.open(str(path), 'w') as file:
-            stream = file.add_stream('ffv1', rate=25)
-            stream.width, stream.height, stream.pix_fmt = *size, 'yuv420p'
-            picture = np.zeros((*size[::-1], 3), np.uint8)
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
-            file.mux(stream.encode())
+        picture = np.zeros((*size[::-1], 3), np.uint8)
+        path = write_video(tmp_path / 'video.avi', [picture], 'ffv1')
         for read in READERS.values():
             with pytest.raises(VideoTooLargeError, match=f'frames of {size[0]} × {size[1]} are'):
                 read(path)
@@ -160,11 +126,8 @@ class TestLimits:
         )
         path = tmp_path / 'video.avi'
         path.write_bytes(avi([small, *9 * [large]], (64, 64)))
-        limits = dict(max_pixels=10 * 256 * 256)
-        results = VideoInit(**limits).transform(dict(filename=str(path)))
-        results['frame_inds'] = np.arange(10)
         with pytest.raises(VideoError, match='video.avi: cannot be decoded'):
-            VideoDecode().transform(results)
+            decode(path, range(10), max_pixels=10 * 256 * 256)
 
 
 class TestNotAFile:
@@ -185,23 +148,6 @@ class TestNotAFile:
                 READERS[name](tmp_path / file)
 
 
-# Files that lead elsewhere. {other} is a local video, {net} an address that nobody may ask.
-HLS = '#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:1.0,\n{other}\n#EXTINF:1.0,\n{net}/a.ts\n#EXT-X-ENDLIST\n'
-SDP = 'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n'
-DASH = (
-    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
-    'mediaPresentationDuration="PT1S" profiles="urn:mpeg:dash:profile:isoff-live:2011"><Period>'
-    '<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>{net}/'
-    '</BaseURL><SegmentList><SegmentURL media="a.mp4"/></SegmentList></Representation>'
-    '</AdaptationSet></Period></MPD>'
-)
-PLAYLISTS = dict(
-    hls=HLS,
-    hls_with_avi='#EXTM3U\nAVI \n' + HLS.partition('\n')[2],
-    ffconcat='ffconcat version 1.0\nfile {other}\n',
-    sdp=SDP,
-    dash=DASH,
-)
 MAGICS = dict(
     avi=b'RIFF\xff\0\0\0AVI ',
     mov=b'\0\0\0\x10ftypisom',

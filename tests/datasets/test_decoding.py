@@ -1,29 +1,22 @@
 """Sparse decoding gives the frames that decoding everything gives."""
 
-from fractions import Fraction
-
 import av
 import numpy as np
 import pytest
 
-from pan_mm.datasets import PANSampleFrames, VideoDecode, VideoInit
+from builders import decode, write_video
+from pan_mm.datasets import PANSampleFrames, VideoInit
 from pan_mm.datasets.container import open_video
 from pan_mm.datasets.decoding import SparseReader
 from pan_mm.utils.errors import VideoError
 
 
-def write_video(path, codec, count=40, **options):
+def write_noise(path, codec, count=40, **options):
     """Noise that drifts, so that every frame is another and predicted from its neighbors."""
     picture = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     picture = np.kron(picture, np.ones((8, 8, 1), np.uint8))  # 96 × 128
-    with av.open(str(path), 'w') as container:
-        stream = container.add_stream(codec, rate=Fraction(25), options=options)
-        stream.width, stream.height, stream.pix_fmt = 128, 96, 'yuv420p'
-        for number in range(count):
-            image = np.roll(picture, 3 * number, axis=1)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format='rgb24')))
-        container.mux(stream.encode(None))
-    return path
+    pictures = [np.roll(picture, 3 * number, axis=1) for number in range(count)]
+    return write_video(path, pictures, codec, **options)
 
 
 def all_frames(path):
@@ -48,7 +41,7 @@ def open_reader(path, num_threads=1):
     ],
 )
 def test_equals_decoding_everything(tmp_path, name, codec, options, num_threads):
-    path = write_video(tmp_path / name, codec, **options)
+    path = write_noise(tmp_path / name, codec, **options)
     expected = all_frames(path)
     reader = open_reader(path, num_threads)
     assert len(expected) <= len(reader) <= len(expected) + 1
@@ -58,14 +51,14 @@ def test_equals_decoding_everything(tmp_path, name, codec, options, num_threads)
 
 
 def test_frames_can_be_changed_one_by_one(tmp_path):
-    reader = open_reader(write_video(tmp_path / 'video.mp4', 'mpeg4'))
+    reader = open_reader(write_noise(tmp_path / 'video.mp4', 'mpeg4'))
     first, second = reader.get([3, 3])
     first[:] = 0
     assert second.any()
 
 
 def test_errors(tmp_path):
-    path = write_video(tmp_path / 'video.mp4', 'mpeg4', count=5)
+    path = write_noise(tmp_path / 'video.mp4', 'mpeg4', count=5)
     with pytest.raises(IndexError, match='there are 5 frames'):
         open_reader(path).get([5])
     with pytest.raises(VideoError):
@@ -73,32 +66,23 @@ def test_errors(tmp_path):
 
 
 def test_frames_of_any_arrangement(videos):
-    results = VideoInit().transform(dict(filename=str(videos / '0.mp4')))
-    results = VideoDecode().transform(dict(results, frame_inds=np.array([[0, 1], [2, 2]])))
+    results = decode(videos / '0.mp4', [[0, 1], [2, 2]])
     assert [image.shape for image in results['imgs']] == [(48, 64, 3)] * 4
     assert results['img_shape'] == (48, 64)
     assert results['avg_fps'] == 25
-
-
-def decode(path):
-    results = dict(filename=str(path), start_index=0, modality='RGB')
-    for transform in (VideoInit(), PANSampleFrames(4, test_mode=True), VideoDecode()):
-        results = transform(results)
-    return results
 
 
 class TestTimeline:
     """The frames that a decoder shows are the timeline, whatever the container lists."""
 
     def expect(self, path, expected):
-        results = VideoInit().transform(dict(filename=str(path)))
-        assert results['total_frames'] == len(expected)
-        results['frame_inds'] = np.arange(len(expected))
-        for index, image in enumerate(VideoDecode().transform(results)['imgs']):
+        images = decode(path, None)['imgs']
+        assert len(images) == len(expected)
+        for index, image in enumerate(images):
             assert np.array_equal(image, expected[index]), index
 
     def test_a_cover_picture_is_not_the_video(self, tmp_path):
-        plain = write_video(tmp_path / 'plain.mp4', 'libx264')
+        plain = write_noise(tmp_path / 'plain.mp4', 'libx264')
         path = tmp_path / 'cover.mkv'
         with av.open(str(plain)) as source, av.open(str(path), 'w') as file:
             cover = file.add_stream('mjpeg', rate=1)  # the first stream
@@ -118,15 +102,15 @@ class TestTimeline:
     def test_joined_recordings(self, tmp_path):
         """The clock of the second begins again, so that their times lie between one another."""
         options = dict(bf='2', g='12')
-        first = write_video(tmp_path / 'a.ts', 'libx264', **options)
-        second = write_video(tmp_path / 'b.ts', 'libx264', 30, **options)
+        first = write_noise(tmp_path / 'a.ts', 'libx264', **options)
+        second = write_noise(tmp_path / 'b.ts', 'libx264', 30, **options)
         path = tmp_path / 'joined.ts'
         path.write_bytes(first.read_bytes() + second.read_bytes())
         self.expect(path, all_frames(first) + all_frames(second))
 
     def test_hidden_frames(self, tmp_path):
         """A packet of VP8 may hold a frame that only others refer to."""
-        plain = write_video(tmp_path / 'plain.webm', 'libvpx', deadline='realtime')
+        plain = write_noise(tmp_path / 'plain.webm', 'libvpx', deadline='realtime')
         path = tmp_path / 'hidden.webm'
         with av.open(str(plain)) as source, av.open(str(path), 'w') as file:
             video = file.add_stream_from_template(source.streams.video[0])
@@ -144,7 +128,7 @@ class TestTimeline:
         self.expect(path, all_frames(plain))
 
     def test_a_recording_that_begins_between_keyframes(self, tmp_path):
-        plain = write_video(tmp_path / 'plain.mp4', 'libx264', bf='0', g='12', sc_threshold='0')
+        plain = write_noise(tmp_path / 'plain.mp4', 'libx264', bf='0', g='12', sc_threshold='0')
         path = tmp_path / 'late.mkv'
         with av.open(str(plain)) as source, av.open(str(path), 'w') as file:
             video = file.add_stream_from_template(source.streams.video[0])
@@ -155,7 +139,7 @@ class TestTimeline:
         self.expect(path, all_frames(plain)[12:])
 
     def test_a_container_that_lists_too_many_spreads_what_there_is(self, tmp_path):
-        path = write_video(tmp_path / 'video.avi', 'mpeg4', 20)
+        path = write_noise(tmp_path / 'video.avi', 'mpeg4', 20)
         reader, expected = open_reader(path), all_frames(path)
         reader._times += [(0, None)] * 2
         images = reader.get(range(22))
@@ -164,6 +148,11 @@ class TestTimeline:
         reader._times += [(0, None)]
         with pytest.raises(ValueError, match='only 20 of 23 frames can be decoded'):
             reader.get([22])
+
+
+def decode_sampled(path):
+    video = dict(total_frames=len(open_reader(path)), start_index=0)
+    return decode(path, PANSampleFrames(4, test_mode=True)(video)['frame_inds'])['imgs']
 
 
 class TestErrors:
@@ -175,16 +164,14 @@ class TestErrors:
     def test_real_broken_files(self, clips_dir):
         for path in sorted((clips_dir / 'negative').iterdir()):
             with pytest.raises(VideoError, match=path.name):
-                decode(path)
+                decode_sampled(path)
 
 
 @pytest.mark.real_data
 def test_any_odd_clip_is_read(clips_dir):
     for path in sorted((clips_dir / 'robustness').iterdir()):
-        results = decode(path)
-        images = np.stack(results['imgs'])
+        images = np.stack(decode_sampled(path))
         assert len(images) == 32 and images.dtype == np.uint8
-        assert results['frame_inds'].max() < results['total_frames']
         # This one is black, say all decoders; no other is.
         assert images.max() > 16 or path.name == 'pathological_4x4_20frames.avi'
 

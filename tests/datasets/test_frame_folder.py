@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from builders import decode
 from pan_mm.apis import PANInferencer
-from pan_mm.datasets.decoding import VideoDecode, VideoInit
 from pan_mm.datasets.frame_folder import FrameFolder
 from pan_mm.inference.videos import find_videos
 from pan_mm.utils.errors import DataError, VideoError
@@ -34,9 +34,8 @@ def test_frames(folder):
 
 
 def test_in_a_pipeline(folder):
-    results = VideoInit()(dict(filename=str(folder)))
+    results = decode(folder, [1, 2])
     assert results['total_frames'] == 40
-    results = VideoDecode()(dict(results, frame_inds=np.array([1, 2])))
     assert results['img_shape'] == (24, 32) and len(results['imgs']) == 2
 
 

@@ -4,26 +4,16 @@ Frame i is a flat gray of 40 + 10 i with a bright bar at its top, so that a pict
 it is and which way up.
 """
 
+import itertools
 import os
 from contextlib import contextmanager
-from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
-from pan_mm.datasets import VideoDecode, VideoInit
+from builders import decode, write_video
 
-av = pytest.importorskip('av')
-
-DEFAULTS = dict(
-    codec='libx264',
-    pix_fmt='yuv420p',
-    container='mp4',
-    count=20,
-    size=(64, 48),
-    steps=[1],
-    turn=False,
-)
 KINDS = {
     'plain': {},
     'one frame': dict(count=1),
@@ -32,7 +22,7 @@ KINDS = {
     'four by four pixels': dict(codec='ffv1', container='avi', size=(4, 4)),
     'odd size': dict(codec='ffv1', pix_fmt='yuv444p', container='mkv', size=(63, 49)),
     'variable frame rate': dict(steps=[1, 7, 2, 2, 11]),
-    'turned': dict(size=(128, 64), turn=True),
+    'turned': dict(size=(128, 64), is_turned=True),
     'HEVC': dict(codec='libx265'),
     'VP9': dict(codec='libvpx-vp9', container='webm'),
     'AV1': dict(codec='libsvtav1', container='mkv'),
@@ -43,29 +33,14 @@ def gray(index):
     return 40 + 10 * index
 
 
-def write_video(path, **kind):
-    kind = {**DEFAULTS, **kind}
-    width, height = kind['size']
-    with av.open(str(path), 'w') as file:
-        stream = file.add_stream(kind['codec'], rate=25)
-        stream.width, stream.height, stream.pix_fmt = width, height, kind['pix_fmt']
-        stream.codec_context.time_base = Fraction(1, 25)
-        time = 0
-        for index in range(kind['count']):
-            picture = np.full((height, width, 3), gray(index), np.uint8)
-            picture[: height // 4] = 250
-            frame = av.VideoFrame.from_ndarray(picture, 'rgb24')
-            if (kind['codec'], kind['pix_fmt']) == ('libx264', 'gray'):
-                # Its gray is from 16 to 235, as the luma of colored frames.
-                luma = frame.reformat(format='yuv420p').to_ndarray()[:height]
-                frame = av.VideoFrame.from_ndarray(luma, 'gray')
-            frame = frame.reformat(format=kind['pix_fmt'])
-            frame.pts, frame.time_base = time, Fraction(1, 25)
-            time += kind['steps'][index % len(kind['steps'])]
-            file.mux(stream.encode(frame))
-        file.mux(stream.encode())
-    if kind['turn']:
-        turn(path, height)
+def picture_of(index, width, height, pix_fmt):
+    picture = np.full((height, width, 3), gray(index), np.uint8)
+    picture[: height // 4] = 250
+    frame = av.VideoFrame.from_ndarray(picture)
+    if pix_fmt == 'gray':  # from 16 to 235, as the luma of colored frames
+        luma = frame.reformat(format='yuv420p').to_ndarray()[:height]
+        frame = av.VideoFrame.from_ndarray(luma, 'gray')
+    return frame.reformat(format=pix_fmt)
 
 
 @contextmanager
@@ -94,37 +69,26 @@ def turn(path, height):
     path.write_bytes(content)
 
 
-def read(path):
-    results = VideoInit().transform(dict(filename=str(path)))
-    results['frame_inds'] = np.arange(results['total_frames'])
-    return VideoDecode().transform(results)['imgs']
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('kinds')
-    for name, kind in KINDS.items():
-        path = folder / f'{name}.{kind.get("container", "mp4")}'
-        try:
-            with scheduling_kept():
-                write_video(path, **kind)
-        except av.error.FFmpegError:  # a build without this encoder
-            path.unlink(missing_ok=True)
-    return folder
-
-
-@pytest.mark.parametrize('name', KINDS)
-def test_the_frames_are_those_of_the_file(folder, name):
-    found = list(folder.glob(f'{name}.*'))
-    if not found:
-        pytest.skip(f'no encoder for {name}')
-    kind = {**DEFAULTS, **KINDS[name]}
-    width, height = kind['size']
-    images = read(found[0])
-    assert len(images) == kind['count']
-    assert images[0].shape == ((width, height, 3) if kind['turn'] else (height, width, 3))
+@pytest.mark.parametrize('kind', KINDS.values(), ids=KINDS)
+def test_the_frames_are_those_of_the_file(tmp_path, kind):
+    kind = dict(dict(count=20, size=(64, 48), codec='libx264', pix_fmt='yuv420p'), **kind)
+    (width, height), pix_fmt, count = kind['size'], kind['pix_fmt'], kind['count']
+    path = tmp_path / f'video.{kind.get("container", "mp4")}'
+    frames = [picture_of(index, width, height, pix_fmt) for index in range(count)]
+    times = [0, *itertools.accumulate(kind.get('steps', [1]) * count)]
+    try:
+        with scheduling_kept():
+            write_video(path, frames, kind['codec'], pix_fmt=pix_fmt, times=times)
+    except av.error.FFmpegError:
+        pytest.skip(f'no encoder for {kind}')
+    is_turned = kind.get('is_turned', False)
+    if is_turned:
+        turn(path, height)
+    images = decode(path, None)['imgs']
+    assert len(images) == count
+    assert images[0].shape == ((width, height, 3) if is_turned else (height, width, 3))
     for index, image in enumerate(images):
-        if kind['turn']:  # its top is at the right
+        if is_turned:  # its top is at the right
             image = np.rot90(image)
         parts = image[: height // 7 or 1], image[height // 2 :]
         means = [part.mean() for part in parts]

@@ -5,16 +5,13 @@ import os
 import re
 import tempfile
 import threading
-import time
-import urllib.error
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from urllib.request import Request, urlopen
 
 import pytest
 import yaml
 
-from builders import SMALL, free_port
+import builders
+from builders import FORM, ROOT, SMALL, form, free_port, wait
 
 os.environ.update(RAY_USAGE_STATS_ENABLED='0', RAY_worker_niceness='0')
 ray = pytest.importorskip('ray', reason='the extra ray is not installed')
@@ -25,26 +22,18 @@ pytest.importorskip('prometheus_client', reason='the extra demo is not installed
 from pan_mm.deploy.ray_serve import Options, app  # noqa: E402
 from pan_mm.inference.inferencer import PANInferencer  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
-FORM = 'multipart/form-data; boundary=edge'
-
 
 def ask(url, body=None, **headers):
     """Status and JSON of an answer; None while there is no replica."""
     try:
-        with urlopen(Request(url, body, headers), timeout=250) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        content = error.read()
-        return error.code, json.loads(content) if content.startswith(b'{') else None
+        status, text = builders.ask(url, body, **headers)
     except OSError:
         return None, None
+    return status, json.loads(text) if text.startswith('{') else None
 
 
 def upload(url, content):
-    head = '--edge\r\nContent-Disposition: form-data; name="video"; filename="a.mp4"\r\n\r\n'
-    body = head.encode() + content + b'\r\n--edge--\r\n'
-    return ask(f'{url}/api/predict', body, **{'Content-Type': FORM})
+    return ask(f'{url}/api/predict', form(content), **FORM)
 
 
 @pytest.fixture(scope='module')
@@ -76,49 +65,46 @@ def url(options):
 
 
 @pytest.mark.slow
-class TestServe:
-    def test_answers_are_those_of_one_process(self, url, options, videos):
-        recognize = PANInferencer(options.config, options.checkpoint, device='cpu')
-        paths = sorted(videos.glob('*.mp4'))
-        with ThreadPoolExecutor(8) as pool:  # several of them in a batch
-            answers = list(pool.map(lambda path: upload(url, path.read_bytes()), paths * 4))
-        for path, (status, answer) in zip(paths * 4, answers):
-            assert status == 200 and set(answer) == {'top', 'seconds'}
-            for found, wanted in zip(answer['top'], recognize([path])[0]['top']):
-                assert found['label'] == wanted['label']
-                assert found['score'] == pytest.approx(wanted['score'], abs=1e-5)
-        status, answer = upload(url, b'a text')
-        assert status == 422 and 'is not a video' in answer['error']
-        status, info = ask(f'{url}/api/info')
-        assert (status, info['live'], info['limits']['max_bytes']) == (200, False, 2**20)
-        assert ask(f'{url}/healthz') == ask(f'{url}/readyz') == (200, dict(status='ok'))
+def test_serve(url, options, videos):
+    """In one test, so that Ray starts once, however tests are spread over processes."""
+    answers_are_those_of_one_process(url, options, videos)
+    no_answer_is_lost_while_replicas_are_replaced(url, options, videos)
 
-    def test_no_answer_is_lost_while_replicas_are_replaced(self, url, options, videos):
-        content = (videos / '0.mp4').read_bytes()
-        statuses, is_over = [], threading.Event()
 
-        def use():
-            while not is_over.is_set():
-                statuses.append(upload(url, content)[0])
+def answers_are_those_of_one_process(url, options, videos):
+    recognize = PANInferencer(options.config, options.checkpoint, device='cpu')
+    paths = sorted(videos.glob('*.mp4'))
+    with ThreadPoolExecutor(8) as pool:  # several of them in a batch
+        answers = list(pool.map(lambda path: upload(url, path.read_bytes()), paths * 4))
+    for path, (status, answer) in zip(paths * 4, answers):
+        assert status == 200 and set(answer) == {'top', 'seconds'}
+        for found, wanted in zip(answer['top'], recognize([path])[0]['top']):
+            assert found['label'] == wanted['label']
+            assert found['score'] == pytest.approx(wanted['score'], abs=1e-5)
+    status, answer = upload(url, b'a text')
+    assert status == 422 and 'is not a video' in answer['error']
+    status, info = ask(f'{url}/api/info')
+    assert (status, info['live'], info['limits']['max_bytes']) == (200, False, 2**20)
+    assert ask(f'{url}/healthz') == ask(f'{url}/readyz') == (200, dict(status='ok'))
 
-        users = [threading.Thread(target=use) for _ in range(2)]
-        for user in users:
-            user.start()
+
+def no_answer_is_lost_while_replicas_are_replaced(url, options, videos):
+    content = (videos / '0.mp4').read_bytes()
+    statuses, is_over = [], threading.Event()
+
+    def use():
+        while not is_over.is_set():
+            statuses.append(upload(url, content)[0])
+
+    with ThreadPoolExecutor(2) as users:
+        for _ in range(2):
+            users.submit(use)
         try:
             serve.run(app(options.model_copy(update=dict(max_seconds=7))), name='pan_mm')
-            _wait(lambda: ask(f'{url}/api/info')[1]['limits']['max_seconds'] == 7)
+            wait(lambda: ask(f'{url}/api/info')[1]['limits']['max_seconds'] == 7)
         finally:
             is_over.set()
-            for user in users:
-                user.join(300)
-        assert len(statuses) > 2 and set(statuses) == {200}
-
-
-def _wait(condition, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, 'it took too long'
-        time.sleep(0.1)
+    assert len(statuses) > 2 and set(statuses) == {200}
 
 
 def test_options_on_the_command_line_are_text():

@@ -7,9 +7,8 @@ import pytest
 from mmaction.registry import RUNNERS
 from mmengine.config import Config
 
-from builders import shrink
+from builders import ROOT, code_blocks, shrink, shrink_network
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ('*.md', 'docs/**/*.md', 'configs/**/*.md', 'tools/**/*.md')
 # A whole model goes over what a stock config has besides: its runtime, schedule and metric.
 STOCK = """
@@ -30,13 +29,10 @@ NAME = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv2-rgb'  # of the REA
 
 def configs():
     """(place, text) of the Python blocks that set parts of a config and nothing else."""
-    for path in sorted(path for pattern in DOCUMENTS for path in ROOT.glob(pattern)):
-        text = path.read_text(encoding='utf-8')
-        for match in re.finditer(r'^```python\n(.*?)^```', text, re.MULTILINE | re.DOTALL):
-            is_config = re.search(r'^(_base_ = |model = dict\()', match[1], re.MULTILINE)
-            if is_config and 'import ' not in match[1]:
-                line = text[: match.start()].count('\n') + 1
-                yield pytest.param(match[1], id=f'{path.relative_to(ROOT)}:{line}')
+    for place, _, code in code_blocks(['python'], *DOCUMENTS):
+        is_config = re.search(r'^(_base_ = |model = dict\()', code, re.MULTILINE)
+        if is_config and 'import ' not in code:
+            yield pytest.param(code, id=place)
 
 
 def test_compose_is_among_them():
@@ -64,10 +60,7 @@ def test_trains_validates_and_tests(text, tmp_path, monkeypatch):
             pipeline=loader.dataset.pipeline,
             test_mode=split != 'train',
         )
-    network = cfg.model.backbone.backbone
-    network.pretrained = None
-    if network.type in ('ResNet', 'ResNetTSM'):  # the smallest of its kind
-        network.depth, cfg.model.cls_head.in_channels = 18, 512
+    shrink_network(cfg)
     cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
     cfg.work_dir = 'work'
     runner = RUNNERS.build(cfg)

@@ -1,15 +1,14 @@
 """The README stays short, and its badges, the citation and the templates are true."""
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
 import pan_mm
+from builders import ROOT
 from pan_mm.inference import zoo
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
 
 

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from mmaction import registry as mmaction_registry
@@ -13,9 +12,9 @@ from mmengine.registry import Registry
 import pan_mm.datasets
 import pan_mm.engine
 import pan_mm.models  # noqa: F401
+from builders import ROOT
 from pan_mm.cli import COMMANDS
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 import torch
 from mmaction.apis import inference_recognizer, init_recognizer
@@ -8,11 +6,11 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
+from builders import PIPELINE, ROOT, SAMPLE
 from pan_mm.convert import merge_streams, model_config
 from pan_mm.engine import preflight
 from pan_mm.utils.errors import DataError
 
-ROOT = Path(__file__).parents[2]
 SHARED = {
     key: value
     for key, value in model_config('lite', 18, num_segments=2, num_classes=3).items()
@@ -140,14 +138,8 @@ class TestMerge:
 
 @pytest.mark.slow
 def test_merged_by_the_tool_for_those_of_mmaction(checkpoints, videos, tmp_path, run_tool):
-    pipeline = [
-        dict(type='VideoInit'),
-        dict(type='PANSampleFrames', clip_len=4, num_clips=2, test_mode=True, twice_sample=True),
-        dict(type='VideoDecode'),
-        dict(type='Resize', scale=(32, 32), keep_ratio=False),
-        dict(type='FormatShape', input_format='NCHW'),
-        dict(type='PackActionInputs'),
-    ]
+    pipeline = list(PIPELINE)
+    pipeline[1] = dict(SAMPLE, clip_len=4, num_clips=2, test_mode=True, twice_sample=True)
     path, fused = tmp_path / 'full.py', tmp_path / 'full.pth'
     base = dict(_base_=[str(ROOT / 'configs/_base_/default_runtime.py')])
     Config(dict(base, model=config('rgb', 'pa'), test_pipeline=pipeline)).dump(path)

@@ -1,13 +1,12 @@
 """Configs of the projects import what they need, build, and are as small as those of the zoo."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from mmaction.registry import HOOKS, MODELS
 from mmengine.config import Config
 
-ROOT = Path(__file__).resolve().parents[2]
+from builders import ROOT
+
 CONFIGS = sorted(ROOT.glob('projects/*/configs/*.py'))
 
 

@@ -6,14 +6,9 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 
-from builders import SMALL, first_stages, write_checkpoint, write_config
+from builders import SMALL, first_stages, write_checkpoint
 from pan_mm.inference.recognizer import load_recognizer
 from projects.distillation import DistillationHook
-
-
-@pytest.fixture
-def make_config(tmp_path_factory):
-    return lambda *args, **kwargs: write_config(tmp_path_factory.mktemp('config'), *args, **kwargs)
 
 
 @pytest.fixture

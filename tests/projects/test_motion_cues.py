@@ -57,7 +57,7 @@ class TestMotionCues:
     ],
 )
 def test_stands_where_pa_stands(cue, maps):
-    stands_where_pa_stands(cue, maps, 'lite')
+    stands_where_pa_stands(cue, maps)
 
 
 def test_pa_among_other_cues_keeps_its_multipliers():

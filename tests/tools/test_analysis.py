@@ -1,10 +1,7 @@
 """The tools of tools/analysis, run as a user runs them."""
 
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 

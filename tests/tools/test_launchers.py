@@ -3,12 +3,13 @@
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-LAUNCHERS = sorted(path.name for path in TOOLS.glob('*.sh'))
+from builders import ROOT
+
+TOOLS = ROOT / 'tools'
+SCRIPTS = [*sorted(TOOLS.glob('*.sh')), ROOT / '.ci' / 'gpu']
 
 
 @pytest.fixture
@@ -32,11 +33,11 @@ def launch(tmp_path):
     return run
 
 
-@pytest.mark.parametrize('name', LAUNCHERS)
-def test_shellcheck(name):
+@pytest.mark.parametrize('script', SCRIPTS, ids=lambda path: path.name)
+def test_shellcheck(script):
     if shutil.which('shellcheck') is None:
         pytest.skip('shellcheck is not installed')
-    result = subprocess.run(['shellcheck', TOOLS / name], capture_output=True, text=True)
+    result = subprocess.run(['shellcheck', script], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
 
 

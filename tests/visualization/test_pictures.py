@@ -1,18 +1,13 @@
 """Pictures show what they are given."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from PIL import Image
 
 from pan_mm.visualization import Inspection, inspect_clip, paint_maps, tile, write_animation
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_brighter_is_more():
@@ -38,18 +33,10 @@ def test_tile_holds_every_picture():
 
 
 class TestInspection:
-    @pytest.fixture
-    def cfg(self):
-        init_default_scope('mmaction')
-        torch.manual_seed(0)
-        cfg = Config.fromfile(ROOT / 'configs/_base_/models/pan_r18.py').model
-        cfg.backbone.update(num_segments=4)
-        cfg.cls_head.update(num_classes=5, num_segments=4)
-        return cfg
-
     @pytest.mark.parametrize('kind', ['rgb', 'pa', 'ensemble'])
-    def test_maps_of_a_model(self, cfg, kind):
-        cfg.backbone.stream = kind
+    def test_maps_of_a_model(self, make_config, kind):
+        torch.manual_seed(0)
+        cfg = Config.fromfile(make_config(kind)).model
         if kind == 'ensemble':
             cfg.backbone.pop('stream')
             cfg.update(type='PANEnsemble', streams=dict(rgb=dict(), pa=dict()))

@@ -66,20 +66,19 @@ def save_pretrained(
     folder.mkdir(parents=True, exist_ok=True)
     name = Path(config.filename or 'config').stem
     export_weights(config, checkpoint, folder / WEIGHTS, label_map, texts=dict(config=name))
-    classes = json.loads(read_texts(folder / WEIGHTS)['classes'])
-    card = CARD.format(
-        name=(address or folder.name).rpartition('/')[2],
-        address=address or folder,
-        number=len(classes),
-        classes=', '.join(classes),
-        config=name,
-        weights=WEIGHTS,
-        data=CONFIG,
-    )
-    texts = {CONFIG: json.dumps(data, indent=1) + '\n', 'README.md': card}
-    for file, text in texts.items():
-        if file == CONFIG or not (folder / file).exists():
-            write_text(folder / file, text)
+    write_text(folder / CONFIG, json.dumps(data, indent=1) + '\n')
+    if not (folder / 'README.md').exists():
+        classes = json.loads(read_texts(folder / WEIGHTS)['classes'])
+        card = CARD.format(
+            name=(address or folder.name).rpartition('/')[2],
+            address=address or folder,
+            number=len(classes),
+            classes=', '.join(classes),
+            config=name,
+            weights=WEIGHTS,
+            data=CONFIG,
+        )
+        write_text(folder / 'README.md', card)
 
 
 def push_to_hub(

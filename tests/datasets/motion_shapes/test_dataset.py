@@ -1,20 +1,14 @@
 import hashlib
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from mmaction.registry import DATASETS
-from mmengine.registry import init_default_scope
 
 import pan_mm  # noqa: F401  registers the dataset
 from pan_mm.datasets.motion_shapes.dataset import render_motion_shapes
 from pan_mm.datasets.motion_shapes.render import CLASSES
 
-ROOT = Path(__file__).resolve().parents[3]
 FEW = dict(num_train=24, num_val=12, num_test=12)
 PIPELINE = [
     dict(type='DecordInit', num_threads=1),
@@ -32,14 +26,8 @@ def rendered(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def build():
-    init_default_scope('mmaction')
-
-    def build(**kwargs):
-        return DATASETS.build(dict(type='MotionShapesDataset', pipeline=PIPELINE, **kwargs))
-
-    return build
+def build(**kwargs):
+    return DATASETS.build(dict(type='MotionShapesDataset', pipeline=PIPELINE, **kwargs))
 
 
 def _digests(root):
@@ -53,17 +41,6 @@ def _digests(root):
 def _annotations(root, split):
     lines = (root / f'{split}.txt').read_text().splitlines()
     return [(name, int(label)) for name, label in (line.split() for line in lines)]
-
-
-def _tool(root, *options):
-    return subprocess.Popen(
-        [sys.executable, 'tools/data/motion_shapes.py', str(root), *options],
-        cwd=ROOT,
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), *sys.path])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_splits_are_balanced_and_disjoint(rendered):
@@ -126,13 +103,13 @@ def test_bad_arguments_are_named(tmp_path, bad):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_split_is_refused_before_rendering(build, tmp_path):
+def test_unknown_split_is_refused_before_rendering(tmp_path):
     with pytest.raises(ValueError, match="'train', 'val', 'test'.*'valid'"):
         build(split='valid', data_root=str(tmp_path / 'shapes'))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dataset_renders_when_absent_and_decodes_through_mmaction(build, tmp_path):
+def test_dataset_renders_when_absent_and_decodes_through_mmaction(tmp_path):
     dataset = build(
         split='test',
         data_root=str(tmp_path / 'data' / 'shapes'),

@@ -1,22 +1,17 @@
 """A recognizer goes to the hub's form and comes back; what it holds is data alone."""
 
 import base64
-import copy
-import http.server
 import json
 import os
 import shutil
-import subprocess
-import sys
-import threading
 
 import pytest
 from mmaction.registry import MODELS
 
-from builders import ROOT, SMALL, write_checkpoint
+from builders import SMALL, QuietHandler, served, write_checkpoint
 from pan_mm.apis import PANInferencer, get_model
 from pan_mm.cli import main
-from pan_mm.deploy.export import save_pretrained
+from pan_mm.deploy.export import push_to_hub, save_pretrained
 from pan_mm.inference.hub import config_of, open_hub, plain_config
 from pan_mm.inference.recognizer import load_config
 from pan_mm.utils.errors import CheckpointError, PANError
@@ -58,40 +53,23 @@ def test_a_card_that_is_there_stays(folder, config, checkpoint, tmp_path):
     assert (tmp_path / 'README.md').read_text() == 'mine'
 
 
-def run(code, *arguments, **variables):
-    """Run code in a process of its own, which reads the variables when it imports the hub."""
-    done = subprocess.run(
-        [sys.executable, '-c', code, *map(str, arguments)],
-        env=dict(os.environ, **variables),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_from_the_hub_without_a_network(folder, tmp_path):
-    """What the hub's own cache holds is found, and what it lacks ends in a clear error."""
+def test_from_the_hub_without_a_network(folder, tmp_path, monkeypatch):
+    """A model in the hub's own cache is found, and one that it lacks ends in a clear error."""
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
     commit = 'a' * 40
-    cache = tmp_path / 'hub' / 'models--someone--pan'
+    cache = tmp_path / 'models--someone--pan'
     shutil.copytree(folder, cache / 'snapshots' / commit)
     (cache / 'refs').mkdir()
     (cache / 'refs' / 'main').write_text(commit)
-    code = """
-from pan_mm.apis import get_model
-get_model('hf://someone/pan', device='cpu')
-get_model(f'hf://someone/pan@{"a" * 40}', device='cpu')
-try:
-    get_model('hf://someone/else')
-except OSError as error:
-    print(type(error).__name__)
-"""
-    said = run(code, HF_HOME=str(tmp_path), HF_HUB_OFFLINE='1')
-    assert 'LocalEntryNotFoundError' in said
+    for name in ('hf://someone/pan', f'hf://someone/pan@{commit}'):
+        assert get_model(name, device='cpu').dataset_meta['classes'][18] == 'class 18'
+    with pytest.raises(OSError) as error:
+        get_model('hf://someone/else')
+    assert type(error.value).__name__ == 'LocalEntryNotFoundError'
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
+class Hub(QuietHandler):
     """As much of the hub as an upload asks for."""
 
     def do_POST(self):  # noqa: N802, the base class's name
@@ -109,23 +87,13 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    def log_message(self, *args):
-        pass
 
-
-def test_upload(folder, config, checkpoint, labels, tmp_path):
-    code = (
-        'import sys; from pan_mm.deploy.export import push_to_hub; '
-        'print(push_to_hub(*sys.argv[1:]))'
-    )
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Hub) as server:
+def test_upload(folder, config, checkpoint, labels, tmp_path, monkeypatch):
+    with served(Hub) as server:
         server.asked = []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        endpoint = f'http://127.0.0.1:{server.server_port}'
-        names = dict(HF_ENDPOINT=endpoint, HF_TOKEN='hf_x', HF_HOME=str(tmp_path))
-        said = run(code, 'a/b', config, checkpoint, labels, **names)
-        server.shutdown()
-    assert said.splitlines()[-1].startswith('http')
+        monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', server.url)
+        address = push_to_hub('a/b', config, checkpoint, labels, token='hf_x')
+    assert address == f'{server.url}/a/b/commit/{"1" * 40}'
     (commit,) = (body for path, body in server.asked if path == '/api/models/a/b/commit/main')
     parts = [json.loads(line)['value'] for line in commit.splitlines()]
     sent = {part['path']: base64.b64decode(part['content']) for part in parts if 'path' in part}
@@ -199,47 +167,32 @@ class TestUntrusted:
         ('place', 'value', 'message'),
         [
             ('model.data_preprocessor', dict(type='os.system', command='x'), "names 'os.system'"),
-            ('model.type', 'subprocess.check_output', "names 'subprocess.check_output'"),
             ('model.backbone.backbone.type', 'timm.create_model', 'which is not allowed'),
             ('model.backbone.backbone', dict(type='timm.x', checkpoint_path='/x'), 'not allowed'),
             ('model.backbone.backbone.pretrained', 'http://x/a.pth', 'has pretrained'),
             ('model.init_cfg', dict(type='Pretrained', checkpoint='x'), 'has init_cfg'),
             ('model._scope_', 'antigravity', 'has _scope_'),
             ('model.type', ['ResNet'], 'names'),
-            ('model.backbone.backbone.norm_cfg', dict(type='os.system', command='x'), 'os.system'),
-            ('model.backbone.motion_cue', dict(type='MotionCues', cues=[{}]), "names 'MotionCues'"),
             ('model.cls_head', dict(type='ResNet', depth=18), "names 'ResNet'"),
             ('model.cls_head.loss_cls', [[dict(type='os.system')]], 'not a part'),
             ('model.cls_head.topk', [dict(type='os.system')], 'has topk'),
             ('model.cls_head.average_clips', '/etc/passwd', 'has average_clips'),
-            ('model.cls_head.aggregation', dict(type='x'), "names 'x'"),
             ('model.cls_head.num_classes', 10**7, 'num_classes is out of bounds'),
             ('model.cls_head.num_classes', float('nan'), 'num_classes is out of bounds'),
             ('model.cls_head.num_classes', None, 'cannot be built'),
-            (
-                'model.data_preprocessor.mean',
-                [0] * 10_001,
-                'mean is nested too deeply, or too long',
-            ),
+            ('model.data_preprocessor.mean', [0] * 10_001, 'mean is nested .*, or too long'),
             ('model.cls_head', {'loss_cls.type': 'os.system'}, 'has loss_cls.type'),
             ('test_pipeline.0.io_backend', 'memcached', 'has io_backend'),
-            ('test_pipeline.0', dict(type='TorchVisionWrapper', op='x'), 'TorchVisionWrapper'),
             ('test_pipeline.0', 'VideoInit', "0 is 'VideoInit', not a part"),
-            ('test_pipeline.0.type', ['VideoInit'], 'names .*, which is not a part'),
             ('test_pipeline.1', dict(type='VideoDecode'), 'must sample frames once'),
-            ('test_pipeline.1.clip_len', 0, 'has clip_len'),
-            ('test_pipeline.1.num_clips', dict(type='x'), 'has num_clips'),
             ('test_pipeline.1.num_clips', 1_025, 'has num_clips=1025'),
-            ('model.backbone.num_segments', [8], r'has num_segments=\[8\], which is not allowed'),
             ('model.cls_head.num_segments', 0, 'has num_segments=0'),
             ('test_pipeline.3.lazy', True, 'has lazy'),
-            ('test_pipeline.3', {'type': 'Resize', 'scale.0': 64}, 'has scale.0'),
             ('test_pipeline.3.scale', [-1, 'a'], 'has scale'),
             ('test_pipeline.3.scale', [-1, 50_000], 'pixels, which are out of bounds'),
             ('test_pipeline.5.input_format', 'NCTHW', 'has input_format'),
             ('test_pipeline', 3, 'must be a list of transforms'),
             ('custom_imports', dict(imports=['antigravity']), 'nothing else'),
-            ('_base_', '/tmp/evil.py', 'nothing else'),
         ],
     )
     def test_what_could_run_code_is_refused(self, place, value, message, change):
@@ -261,15 +214,11 @@ class TestUntrusted:
         ('stream', 'message'),
         [
             ({'cls_head.type': 'os.system'}, 'has cls_head.type'),
-            ({'cls_head': {'loss_cls.type': 'os.system'}}, 'has loss_cls.type'),
             (dict(cls_head=dict(type='os.system', command='x')), "names 'os.system'"),
-            (dict(cls_head=dict(_delete_=True)), 'has _delete_'),
             (dict(checkpoint='http://127.0.0.1/x.pth'), 'has checkpoint'),
             (dict(type='PANEnsemble', streams={}), 'has streams, type'),
-            (dict(init_cfg=dict(type='Pretrained', checkpoint='x')), 'has init_cfg'),
             (dict(backbone=dict(backbone=dict(pretrained='/etc/passwd'))), 'has pretrained'),
             (dict(backbone=dict(backbone=dict(type='PANBackbone'))), "names 'PANBackbone'"),
-            (dict(backbone=5), 'not a part'),
             (dict(cls_head=dict(aggregation=[5])), 'aggregation is 5, not a part'),
             (3, 'must be a dict of dicts'),
         ],
@@ -280,20 +229,18 @@ class TestUntrusted:
         with pytest.raises(PANError, match=message):
             config_of(data, 'x')
 
-    def test_many_streams(self, ensemble):
+    @pytest.mark.parametrize(
+        ('changes', 'message'),
+        [
+            (dict(streams={f's{i}': {} for i in range(17)}), 'streams are 17, more than 16'),
+            (dict(streams={}), 'streams cannot be merged .*at least one stream'),
+            (dict(init_cfg=dict(type='Pretrained', checkpoint='/x')), 'has init_cfg, which is not'),
+        ],
+    )
+    def test_what_an_ensemble_may_not_have(self, ensemble, changes, message):
         data = plain_config(ensemble)
-        data['model']['streams'] = {f's{i}': {} for i in range(17)}
-        with pytest.raises(PANError, match='streams are 17, more than 16'):
-            config_of(data, 'x')
-
-    def test_what_an_ensemble_may_not_have(self, ensemble):
-        data = plain_config(ensemble)
-        data['model']['init_cfg'] = dict(type='Pretrained', checkpoint='/etc/passwd')
-        with pytest.raises(PANError, match='has init_cfg, which is not allowed'):
-            config_of(data, 'x')
-        data['model'].pop('init_cfg')
-        data['model']['streams'] = {}
-        with pytest.raises(PANError, match='streams cannot be merged .*at least one stream'):
+        data['model'].update(changes)
+        with pytest.raises(PANError, match=message):
             config_of(data, 'x')
 
     def test_many_views(self, folder):
@@ -331,7 +278,7 @@ class TestUntrusted:
             get_model(str(tmp_path))
         for data in ([], dict(model={})):
             with pytest.raises(PANError, match='must hold model and test_pipeline'):
-                config_of(copy.deepcopy(data), 'x')
+                config_of(data, 'x')
 
     def test_weights_of_another_model(self, folder, tmp_path):
         shutil.copytree(folder, tmp_path / 'other')

@@ -4,15 +4,13 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from builders import ROOT
 from pan_mm.deploy.export.exporter import export
 from pan_mm.inference.inferencer import PANInferencer
 from pan_mm.inference.zoo import choose
-
-ROOT = Path(__file__).resolve().parents[3]
 
 pytestmark = pytest.mark.slow
 

@@ -7,40 +7,22 @@ import os
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
-from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[3]
-FORM = 'multipart/form-data; boundary=edge'
-
-
-def form(content):
-    """Body of an upload."""
-    head = '--edge\r\nContent-Disposition: form-data; name="video"; filename="a.mp4"\r\n\r\n'
-    return head.encode() + content + b'\r\n--edge--\r\n'
+from builders import FORM, ROOT, ask, form, wait
 
 
 def upload_head(length):
     """Headers of an upload."""
-    head = f'POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\n'
+    head = (
+        f'POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM["Content-Type"]}\r\n'
+    )
     return f'{head}Content-Length: {length}\r\n\r\n'.encode()
-
-
-def wait(condition, seconds=60):
-    """Wait until a condition is true, and give its value."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, 'it took too long'
-        time.sleep(0.02)
-    return value
 
 
 class Server:
@@ -70,16 +52,11 @@ class Server:
 
     def ask(self, path, body=None, method=None, **headers):
         """Status and text of an answer."""
-        request = Request(f'{self.url}{path}', body, headers, method=method)
-        try:
-            with urlopen(request, timeout=100) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+        return ask(f'{self.url}{path}', body, method, **headers)
 
     def predict(self, content, query=''):
         """Status and JSON of an upload."""
-        status, text = self.ask(f'api/predict{query}', form(content), **{'Content-Type': FORM})
+        status, text = self.ask(f'api/predict{query}', form(content), **FORM)
         return status, json.loads(text)
 
     def metric(self, name):
@@ -123,7 +100,7 @@ def start_server(config, checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope='package')
 def server(start_server):
-    return start_server()
+    return start_server('--waiting', '63')
 
 
 @pytest.fixture(scope='package')

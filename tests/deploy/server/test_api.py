@@ -16,13 +16,12 @@ testclient = pytest.importorskip('starlette.testclient')
 
 from prometheus_client import REGISTRY  # noqa: E402
 
+from builders import wait  # noqa: E402
 from pan_mm.deploy.server import app as module  # noqa: E402
 from pan_mm.deploy.server.app import create_app  # noqa: E402
 from pan_mm.deploy.server.limits import Limits  # noqa: E402
 from pan_mm.deploy.server.pictures import decode_picture  # noqa: E402
 from pan_mm.deploy.streaming.recognizer import StreamRecognizer  # noqa: E402
-
-from .conftest import wait  # noqa: E402
 
 TOKEN = '0123456789abcdef'
 LIMITS = Limits(max_bytes=300_000, waiting=1, timeout=100, cameras=2)
@@ -39,16 +38,11 @@ def uploads(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def app(inferencer, uploads):
-    return create_app(inferencer, LIMITS, ['testserver'], stride=2)
-
-
-@pytest.fixture
 def open_client(inferencer, uploads):
     """Makes a client of an application."""
 
-    def make(hosts=('testserver',), token=None, inferencer=inferencer, limits=LIMITS):
-        app = create_app(inferencer, limits, list(hosts), token, stride=2)
+    def make(hosts=('testserver',), token=None):
+        app = create_app(inferencer, LIMITS, list(hosts), token, stride=2)
         return testclient.TestClient(app, raise_server_exceptions=False)
 
     return make
@@ -121,30 +115,25 @@ class TestRefusals:
         check(answer, 413, 'larger than 1 MiB')
 
 
-class TestWaiting:
-    @pytest.fixture
-    def busy(self, inferencer, monkeypatch):
-        """Keeps the model busy until it is set."""
-        free, probabilities = threading.Event(), inferencer.probabilities
+@pytest.fixture
+def busy(client):
+    """Keeps the model busy until it is set."""
+    free = threading.Event()
+    client.app.state.api.model_thread.submit(free.wait, 60)
+    yield free
+    free.set()
 
-        def slow(data):
-            assert free.wait(60)
-            return probabilities(data)
 
-        monkeypatch.setattr(inferencer, 'probabilities', slow)
-        yield free
-        free.set()
-
-    def test_queue_is_full(self, busy, client, videos):
-        with ThreadPoolExecutor(2) as pool:
-            waiting = [pool.submit(post, client, videos / '0.mp4') for _ in range(2)]
-            wait(lambda: REGISTRY.get_sample_value('pan_mm_videos') == 2)
-            answer = post(client, videos / '0.mp4')
-            check(answer, 503, 'busy')
-            assert answer.headers['retry-after'] == '5'
-            assert client.get('/healthz').status_code == 200
-            busy.set()
-            assert [future.result(60).status_code for future in waiting] == [200, 200]
+def test_queue_is_full(busy, client, videos):
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(post, client, videos / '0.mp4') for _ in range(2)]
+        wait(lambda: REGISTRY.get_sample_value('pan_mm_videos') == 2)
+        answer = post(client, videos / '0.mp4')
+        check(answer, 503, 'busy')
+        assert answer.headers['retry-after'] == '5'
+        assert client.get('/healthz').status_code == 200
+        busy.set()
+        assert [future.result(60).status_code for future in waiting] == [200, 200]
 
 
 class TestAccess:
@@ -247,17 +236,16 @@ class TestCamera:
         assert client.get('/api/info').json()['cameras'] == 0
         check(client.post(f'/api/cameras/{names[1]}', content=picture()), 410, 'film again')
 
-    def test_late_frames_are_dropped_while_the_model_is_busy(self, app, picture):
+    def test_late_frames_are_dropped_while_the_model_is_busy(self, client, busy, picture):
         """So that neither latency nor memory grows, and no segment spans a gap."""
-        busy = threading.Event()
-        with testclient.TestClient(app) as client, ThreadPoolExecutor(1) as pool:
+        cameras = client.app.state.api.cameras
+        with ThreadPoolExecutor(1) as pool:
             name = client.post('/api/cameras').json()['camera']
-            app.state.api.model_thread.submit(busy.wait, 60)
             first = pool.submit(client.post, f'/api/cameras/{name}', content=picture())
-            wait(lambda: app.state.api.cameras[name].is_busy)
+            wait(lambda: cameras[name].is_busy)
             for _ in range(20):
                 answer = client.post(f'/api/cameras/{name}', content=picture())
                 assert (answer.status_code, answer.json()) == (200, None)
             busy.set()
             assert first.result(60).status_code == 200
-            assert app.state.api.cameras[name].index == 20
+            assert cameras[name].index == 20

@@ -6,19 +6,17 @@ import os
 import time
 
 import anyio
-import cv2
 import numpy as np
 import pytest
 from pebble import ProcessExpired
 
+from builders import wait, write_video
 from pan_mm.datasets.container import VideoTooLargeError
 from pan_mm.deploy.server import decoding
 from pan_mm.deploy.server.decoding import Decoder, check_video
 from pan_mm.deploy.server.limits import Limits
 from pan_mm.inference.videos import read_video
 from pan_mm.utils.errors import VideoError
-
-from .conftest import wait
 
 LIMITS = Limits(timeout=100)
 
@@ -42,13 +40,6 @@ def refused(call, kind, words=None):
     with pytest.raises(kind, match=words) as refusal:
         call()
     return str(refusal.value)
-
-
-def write_mjpeg(path, count, size):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 25, size)
-    for value in range(count):
-        writer.write(np.full((*size[::-1], 3), 10 * value, np.uint8))
-    writer.release()
 
 
 class TestCheckVideo:
@@ -105,8 +96,8 @@ class TestDecoder:
         asyncio.run(leave())
 
     def test_memory_is_bounded(self, decode, tmp_path):
-        path = tmp_path / 'large.avi'
-        write_mjpeg(path, 20, (4096, 2304))
+        pictures = (np.full((2304, 4096, 3), 10 * value, np.uint8) for value in range(20))
+        path = write_video(tmp_path / 'large.avi', pictures, 'mjpeg', pix_fmt='yuvj420p')
         refused(lambda: decode(path, max_memory=64 * 2**20), (VideoError, MemoryError))
         assert decode(path).shape[1:] == (3, 64, 64)
 

@@ -1,8 +1,8 @@
 """docker/nginx.conf with a real nginx."""
 
 import contextlib
+import copy
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import FORM, form, upload_head, wait
+from builders import FORM, form, free_port, wait
+
+from .conftest import upload_head
 
 DOCKER = Path(__file__).resolve().parents[3] / 'docker'
 NGINX = shutil.which('nginx') or shutil.which('nginx', path='/usr/sbin')
@@ -23,12 +25,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope='module')
-def proxied(start_server, tmp_path_factory):
-    """A server and, in front of it, nginx with the configuration that is shipped."""
-    server = start_server('--waiting', '63')
+def proxied(server, tmp_path_factory):
+    """The server and, in front of it, nginx with the configuration that is shipped."""
     folder = tmp_path_factory.mktemp('nginx')
-    with socket.create_server(('127.0.0.1', 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     text = (DOCKER / 'nginx.conf').read_text()
     for shipped, here in (
         ('server pan_mm:7860;', f'server 127.0.0.1:{server.address[1]};'),
@@ -41,10 +41,11 @@ def proxied(start_server, tmp_path_factory):
     options = ['-c', folder / 'nginx.conf', '-p', folder, '-e', folder / 'errors']
     directives = f'daemon off; pid {folder}/pid; user root;'
     process = subprocess.Popen([NGINX, *options, '-g', directives])
-    server.address = '127.0.0.1', port
-    server.url = f'http://localhost:{port}/'
-    wait(lambda: answers(server))
-    yield server
+    proxied = copy.copy(server)
+    proxied.address = '127.0.0.1', int(port)
+    proxied.url = f'http://localhost:{port}/'
+    wait(lambda: answers(proxied))
+    yield proxied
     process.terminate()
     process.wait(20)
 
@@ -83,8 +84,7 @@ class TestNginx:
 
         def ask(number):
             time.sleep(0.02 * number)
-            headers = {'Content-Type': FORM}
-            return [proxied.ask('api/predict', form(content), **headers)[0] for _ in range(2)]
+            return [proxied.ask('api/predict', form(content), **FORM)[0] for _ in range(2)]
 
         with ThreadPoolExecutor(90) as pool, _set_at_last(over):
             slow = [pool.submit(trickle, number) for number in range(40)]

@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from .conftest import form, upload_head, wait
+from builders import form, wait
+
+from .conftest import upload_head
 
 pytestmark = pytest.mark.slow
 

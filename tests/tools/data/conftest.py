@@ -3,19 +3,17 @@
 import importlib.util
 import subprocess
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from builders import ROOT, write_video
 
 
 @pytest.fixture
 def tool(monkeypatch, capsys):
-    """Run a tool of tools/data, in this process to be quick."""
+    """Runs a tool of tools/data, in this process to be quick; gives its status and all it said."""
 
     def run(name, *args):
         path = ROOT / 'tools' / 'data' / name
@@ -23,13 +21,37 @@ def tool(monkeypatch, capsys):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
-        code, message = 0, ''
+        status, message = 0, ''
         try:
             module.main()
         except SystemExit as end:
-            code, message = (1, end.code) if isinstance(end.code, str) else (end.code or 0, '')
+            status, message = (1, end.code) if isinstance(end.code, str) else (end.code or 0, '')
         out, err = capsys.readouterr()
-        return SimpleNamespace(returncode=code, stdout=out, stderr=err + message)
+        return status, err + message + out
+
+    return run
+
+
+@pytest.fixture
+def succeed(tool):
+    """Runs a tool that shall succeed; gives what it said."""
+
+    def run(*args):
+        status, said = tool(*args)
+        assert status == 0, said
+        return said
+
+    return run
+
+
+@pytest.fixture
+def fail(tool):
+    """Runs a tool that shall end with an error, without a traceback; gives what it said."""
+
+    def run(*args):
+        status, said = tool(*args)
+        assert status == 1 and 'Traceback' not in said, said
+        return said
 
     return run
 
@@ -40,12 +62,9 @@ def write_frames(folder, number):
         cv2.imwrite(str(folder / f'{i + 1:05}.jpg'), np.full((24, 32, 3), 9 * i, np.uint8))
 
 
-def write_video(path, number=12):
+def write_grays(path, number=12):
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 12, (64, 48))
-    for i in range(number):
-        writer.write(np.full((48, 64, 3), 9 * i, np.uint8))
-    writer.release()
+    write_video(path, [np.full((48, 64, 3), 9 * i, np.uint8) for i in range(number)])
 
 
 @pytest.fixture
@@ -63,7 +82,7 @@ def words_of():
 @pytest.fixture
 def make_video():
     """Function that writes a video, given its path and number of frames."""
-    return write_video
+    return write_grays
 
 
 @pytest.fixture
@@ -81,5 +100,5 @@ def own_videos(tmp_path):
     """A folder per class."""
     for name in ('wave', 'clap'):
         for i in range(5):
-            write_video(tmp_path / name / f'{i}.mp4')
+            write_grays(tmp_path / name / f'{i}.mp4')
     return tmp_path
