@@ -105,33 +105,31 @@ def _recognize(args, stdout):
     settings = _settings(args)
     inferencer = PANInferencer(**settings, num_workers=workers)
     print(known_classes(inferencer), file=sys.stderr)
-    with noted_interrupts() as interrupted:
-        if form == 'jsonl' and args.out:
-            model = fingerprint_of(inferencer, settings['checkpoint'], args.optimize, args.features)
-            return _append(args, model, inferencer, videos, interrupted), len(videos)
-        failed = []
-        found = _until(interrupted, inferencer.iterate(videos, args.features), failed)
-        if not args.out:
-            write_results(found, stdout, form, videos)
-            return failed, len(videos)
-        with (
-            atomic_write(args.out) as part,
-            open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file,
-        ):
-            write_results(track(found, len(videos)), file, form, videos)
-    return failed, len(videos)
-
-
-def _append(args, model, inferencer, videos, interrupted):
-    """Add the videos that JSON lines do not hold yet; say of each that is done if it failed."""
-    done = read_done(args.out, model)
+    model, done = '', {}
+    if form == 'jsonl' and args.out:
+        model = fingerprint_of(inferencer, settings['checkpoint'], args.optimize, args.features)
+        done = read_done(args.out, model)
     todo = [video for video in videos if video not in done]
     if len(todo) < len(videos):
         before = len(videos) - len(todo)
         print(f'resuming: {before} of {len(videos)} videos are done', file=sys.stderr)
-    found = track(inferencer.iterate(todo, args.features), len(todo))
-    done.update(append_results(args.out, _until(interrupted, found, []), model))
-    return [done[video] for video in videos if video in done]
+    with noted_interrupts() as interrupted:
+        found = _until(interrupted, inferencer.iterate(todo, args.features), done)
+        _write(args.out, stdout, form, model, found, todo)
+    return [done[video] for video in videos if video in done], len(videos)
+
+
+def _write(out, stdout, form, model, found, videos):
+    """Write results to stdout, to a file that is replaced at the end, or to one that grows."""
+    if not out:
+        write_results(found, stdout, form, videos)
+        return
+    found = track(found, len(videos))
+    if model:
+        append_results(out, found, model)
+        return
+    with atomic_write(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
+        write_results(found, file, form, videos)
 
 
 def known_classes(inferencer, most=30):
@@ -193,9 +191,10 @@ def _run_on_ray(args):
     return int(counts['failed'] + counts['failed_there'] > 0)
 
 
-def _until(interrupted, results, failed):
+def _until(interrupted, results, done):
+    """Yield results until an interrupt, and note of each video whether it failed."""
     for result in results:
-        failed.append('error' in result)
+        done[result['video']] = 'error' in result
         yield result
         if interrupted.is_set():
             return
