@@ -19,7 +19,7 @@ from pan_mm.utils.files import ENCODING_ERRORS, atomic_write
 from pan_mm.utils.terminal import track
 
 from .interrupts import noted_interrupts
-from .options import add_model, add_running, chosen_model
+from .options import add_model, add_reject, add_running, inferencer_settings
 
 
 def add_arguments(parser):
@@ -43,12 +43,7 @@ example:
         '--workers', type=int, default=1, help='processes that decode; 0: in this one'
     )
     parser.add_argument('--topk', type=int, default=5, help='classes to show')
-    parser.add_argument(
-        '--no-reject',
-        dest='reject',
-        action='store_false',
-        help='do not say where the model is unsure',
-    )
+    add_reject(parser)
     parser.add_argument(
         '--features',
         action='store_true',
@@ -102,7 +97,7 @@ def _recognize(args, stdout):
     workers = args.workers if len(videos) > 1 else 0  # a process takes time to start
     if workers:
         preload()
-    settings = _settings(args)
+    settings = inferencer_settings(args)
     inferencer = PANInferencer(**settings, num_workers=workers)
     print(known_classes(inferencer), file=sys.stderr)
     model, done = '', {}
@@ -141,21 +136,6 @@ def known_classes(inferencer, most=30):
     return escape(f'{len(names)} classes: {", ".join(names[:most])}{more}')
 
 
-def _settings(args):
-    """Arguments of a PANInferencer."""
-    config, checkpoint = chosen_model(args)
-    return dict(
-        config=config,
-        checkpoint=checkpoint,
-        device=args.device,
-        batch_size=args.batch_size,
-        label_map=args.label_map,
-        topk=args.topk,
-        optimize=args.optimize,
-        reject=args.reject,
-    )
-
-
 def _run_on_ray(args):
     form = args.format or 'parquet'
     if not args.out or form not in ('parquet', 'jsonl'):
@@ -164,7 +144,7 @@ def _run_on_ray(args):
         from pan_mm.deploy import ray
     except ModuleNotFoundError as error:
         raise ImportError(f'--ray needs Ray ({error}); pip install "ray[data,serve]"') from error
-    settings = _settings(args)
+    settings = inferencer_settings(args)
     ray.connect(args.ray)
     if args.device is None:
         del settings['device']  # it follows from --num-gpus

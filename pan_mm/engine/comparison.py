@@ -45,10 +45,8 @@ class Comparison:
         self.minutes, self.size, self.seed = minutes, size, seed
         names = ('train.txt', 'val.txt', 'label_map.txt')
         lists = hashlib.sha256(b''.join((videos / name).read_bytes() for name in names))
-        settings = dict(
-            videos=str(videos.resolve()), lists=lists.hexdigest(), minutes=minutes, size=size
-        )
-        settings['seed'] = seed
+        about = dict(videos=str(videos.resolve()), lists=lists.hexdigest())
+        settings = dict(about, minutes=minutes, size=size, seed=seed)
         path = out / 'compare.json'
         before = json.loads(path.read_text(encoding='utf-8')) if path.exists() else settings
         if changed := [key for key, value in settings.items() if before.get(key) != value]:
@@ -107,18 +105,14 @@ class Comparison:
         verdict = json.loads((self.out / model / 'verdict.json').read_text(encoding='utf-8'))
         hits, total = (sum(a == b for a, b in verdict['val']), len(verdict['val']))
         low, high = binomtest(hits, total).proportion_ci(method='wilson')
-        shares = dict(
-            training=verdict['train_accuracy'],
-            validation=verdict['val_accuracy'],
-            low=low,
-            high=high,
-        )
+        own = (verdict['train_accuracy'], verdict['val_accuracy'], low, high)
+        shares = zip(('training', 'validation', 'low', 'high'), own)
         return dict(
             model=model,
             pixels=Config.fromfile(self.out / f'{model}.py').size,
             steps=verdict['iterations'],
             loss=round(verdict['loss'], 3),
-            **{name: round(100 * share, 1) for name, share in shares.items()},
+            **{name: round(100 * share, 1) for name, share in shares},
             videos=total,
             seed=self.seed,
             verdict=verdict['verdict'],
