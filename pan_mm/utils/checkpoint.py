@@ -15,6 +15,7 @@ import torch
 from .addresses import redact_url
 from .errors import CheckpointError, shown
 from .plain_data import leaves, load_torch
+from .safetensors import load_safetensors
 
 HOLDERS = (('meta',), ('message_hub', 'runtime_info'))  # of what a run notes in a checkpoint
 
@@ -35,8 +36,6 @@ def load_checkpoint_file(path: Union[str, Path], source: Optional[str] = None) -
         # A safetensors file begins with the length of its header, eight bytes, and the header.
         if file.read(9)[8:] != b'{':
             return load_torch(file, source or path)
-    from .safetensors import load_safetensors
-
     return load_safetensors(path, source)
 
 
@@ -108,19 +107,6 @@ def training_state(checkpoint: dict) -> dict:
     """Return what a training computes with: weights, averages, optimizer, schedules."""
     names = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
     return {name: checkpoint[name] for name in names if name in checkpoint}
-
-
-def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
-    """Copy weights to the CPU, as ``dtype``, so that they share no memory."""
-    copies = dict(weights)
-    for name, weight in weights.items():
-        if torch.is_tensor(weight):
-            wanted = dtype if dtype and weight.is_floating_point() else weight.dtype
-            copy = weight.detach().to('cpu', wanted)
-            copies[name] = copy.clone(memory_format=torch.contiguous_format)
-            if not copy.isfinite().all():
-                raise CheckpointError(f'{name} has values that {wanted} cannot hold')
-    return copies
 
 
 def check_resumable(checkpoint: Any, source: str) -> None:

@@ -55,7 +55,7 @@ def _check_pickle(file: BinaryIO) -> None:
 
 def _cost_of(name: str, items: list) -> tuple:
     """Cost (items, calls) of what an opcode makes of these; refuse too much of either."""
-    # Of a dict and its items only the keys are hashed.
+    # Only the keys of a dict are hashed.
     sizes = [size for size, _ in (items[1::2] if name.startswith('SETITEM') else items)]
     is_tuple = name.startswith('TUPLE')
     if (sum(sizes) if is_tuple else max(sizes, default=0)) > MOST_ITEMS:

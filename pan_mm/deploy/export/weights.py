@@ -16,12 +16,11 @@ from pan_mm.utils.checkpoint import (
     dataset_meta_of,
     dict_in,
     load_checkpoint_file,
-    plain_copies,
     weights_of,
 )
 from pan_mm.utils.errors import CheckpointError
 from pan_mm.utils.files import atomic_write
-from pan_mm.utils.safetensors import save_safetensors
+from pan_mm.utils.safetensors import plain_copies, save_safetensors
 from pan_mm.version import __version__
 
 
