@@ -130,7 +130,8 @@ def dict_in(checkpoint: dict, path: tuple, source: str) -> dict:
     for key in path:
         checkpoint = checkpoint.get(key) or {}
         if not isinstance(checkpoint, dict):
-            raise CheckpointError(f'{source}: its {".".join(path)} is not a dict')
+            kind = type(checkpoint).__name__
+            raise CheckpointError(f'{source}: its {key} is a {kind}, not a dict')
     return checkpoint
 
 
