@@ -105,14 +105,18 @@ class Comparison:
         verdict = json.loads((self.out / model / 'verdict.json').read_text(encoding='utf-8'))
         hits, total = (sum(a == b for a, b in verdict['val']), len(verdict['val']))
         low, high = binomtest(hits, total).proportion_ci(method='wilson')
-        own = (verdict['train_accuracy'], verdict['val_accuracy'], low, high)
-        shares = zip(('training', 'validation', 'low', 'high'), own)
+        shares = dict(
+            training=verdict['train_accuracy'],
+            validation=verdict['val_accuracy'],
+            low=low,
+            high=high,
+        )
         return dict(
             model=model,
             pixels=Config.fromfile(self.out / f'{model}.py').size,
             steps=verdict['iterations'],
             loss=round(verdict['loss'], 3),
-            **{name: round(100 * share, 1) for name, share in shares},
+            **{name: round(100 * share, 1) for name, share in shares.items()},
             videos=total,
             seed=self.seed,
             verdict=verdict['verdict'],

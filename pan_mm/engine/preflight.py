@@ -29,8 +29,9 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
     if 'PANEnsemble' in str(model.get('type')):
         recognizers = [recognizer for recognizer, *_ in stream_configs(model).values()]
     head = recognizers[0].get('cls_head') or {}
+    loss = head.get('loss_cls') or {}
     problems = []
-    if 'type' not in (head.get('loss_cls') or {'type'}):
+    if loss and 'type' not in loss:
         problems.append("model.cls_head.loss_cls has no type; add type='CrossEntropyLoss'")
     for recognizer in recognizers:
         problems += _check_statistics(recognizer.get('backbone') or {}, preprocessor)
