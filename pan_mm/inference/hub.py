@@ -114,7 +114,7 @@ def open_hub(name: str) -> tuple:
         CheckpointError: If the weights are damaged or do not fit the config.
         OSError: If it cannot be fetched.
     """
-    folder, files = Path(name), (WEIGHTS, CONFIG)
+    folder, files = Path(name), [WEIGHTS, CONFIG]
     if name.startswith(PREFIX):
         from huggingface_hub import snapshot_download
 
