@@ -12,9 +12,8 @@ SIGNALS = ('SIGINT', 'SIGTERM', 'SIGHUP')
 def handled_interrupts(handler: Callable) -> Iterator[dict]:
     """Handle the signals that end a command; give the handlers before, which come back."""
     numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
-    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, handler)
+    numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield before
     finally:

@@ -54,3 +54,21 @@ def add_running(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE in the config'
     )
+
+
+def add_reject(parser: ArgumentParser) -> None:
+    """``--no-reject``."""
+    parser.add_argument(
+        '--no-reject',
+        dest='reject',
+        action='store_false',
+        help='do not say where the model is unsure',
+    )
+
+
+def inferencer_settings(args: Namespace) -> dict:
+    """Arguments of a ``PANInferencer``, as far as the command has options for them."""
+    config, checkpoint = chosen_model(args)
+    names = ('device', 'batch_size', 'label_map', 'topk', 'optimize', 'reject')
+    given = {name: value for name, value in vars(args).items() if name in names}
+    return dict(given, config=config, checkpoint=checkpoint)

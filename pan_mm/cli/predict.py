@@ -19,7 +19,7 @@ from pan_mm.utils.files import ENCODING_ERRORS, atomic_write
 from pan_mm.utils.terminal import track
 
 from .interrupts import noted_interrupts
-from .options import add_model, add_running, chosen_model
+from .options import add_model, add_reject, add_running, inferencer_settings
 
 
 def add_arguments(parser):
@@ -43,12 +43,7 @@ example:
         '--workers', type=int, default=1, help='processes that decode; 0: in this one'
     )
     parser.add_argument('--topk', type=int, default=5, help='classes to show')
-    parser.add_argument(
-        '--no-reject',
-        dest='reject',
-        action='store_false',
-        help='do not say where the model is unsure',
-    )
+    add_reject(parser)
     parser.add_argument(
         '--features',
         action='store_true',
@@ -104,36 +99,34 @@ def _recognize(args, stdout):
     workers = args.workers if len(videos) > 1 else 0  # a process takes time to start
     if workers:
         preload()
-    settings = _settings(args)
+    settings = inferencer_settings(args)
     inferencer = PANInferencer(**settings, num_workers=workers)
     print(known_classes(inferencer), file=sys.stderr)
-    with noted_interrupts() as interrupted:
-        if form == 'jsonl' and args.out:
-            model = fingerprint_of(inferencer, settings['checkpoint'], args.optimize, args.features)
-            return _append(args, model, inferencer, videos, interrupted), len(videos)
-        failed = []
-        found = _until(interrupted, inferencer.iterate(videos, args.features), failed)
-        if not args.out:
-            write_results(found, stdout, form, videos)
-            return failed, len(videos)
-        with (
-            atomic_write(args.out) as part,
-            open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file,
-        ):
-            write_results(track(found, len(videos)), file, form, videos)
-    return failed, len(videos)
-
-
-def _append(args, model, inferencer, videos, interrupted):
-    """Add the videos that JSON lines do not hold yet; say of each that is done if it failed."""
-    done = read_done(args.out, model)
+    model, done = '', {}
+    if form == 'jsonl' and args.out:
+        model = fingerprint_of(inferencer, settings['checkpoint'], args.optimize, args.features)
+        done = read_done(args.out, model)
     todo = [video for video in videos if video not in done]
     if len(todo) < len(videos):
         before = len(videos) - len(todo)
         print(f'resuming: {before} of {len(videos)} videos are done', file=sys.stderr)
-    found = track(inferencer.iterate(todo, args.features), len(todo))
-    done.update(append_results(args.out, _until(interrupted, found, []), model))
-    return [done[video] for video in videos if video in done]
+    with noted_interrupts() as interrupted:
+        found = _until(interrupted, inferencer.iterate(todo, args.features), done)
+        _write(args.out, stdout, form, model, found, todo)
+    return [done[video] for video in videos if video in done], len(videos)
+
+
+def _write(out, stdout, form, model, found, videos):
+    """Write results to stdout, to a file that is replaced at the end, or to one that grows."""
+    if not out:
+        write_results(found, stdout, form, videos)
+        return
+    found = track(found, len(videos))
+    if model:
+        append_results(out, found, model)
+        return
+    with atomic_write(out) as part, open(part, 'w', -1, 'utf-8', ENCODING_ERRORS, '') as file:
+        write_results(found, file, form, videos)
 
 
 def known_classes(inferencer, most=30):
@@ -145,21 +138,6 @@ def known_classes(inferencer, most=30):
     return escape(f'{len(names)} classes: {", ".join(names[:most])}{more}')
 
 
-def _settings(args):
-    """Arguments of a PANInferencer."""
-    config, checkpoint = chosen_model(args)
-    return dict(
-        config=config,
-        checkpoint=checkpoint,
-        device=args.device,
-        batch_size=args.batch_size,
-        label_map=args.label_map,
-        topk=args.topk,
-        optimize=args.optimize,
-        reject=args.reject,
-    )
-
-
 def _run_on_ray(args):
     form = args.format or 'parquet'
     if not args.out or form not in ('parquet', 'jsonl'):
@@ -168,7 +146,7 @@ def _run_on_ray(args):
         from pan_mm.deploy import ray
     except ModuleNotFoundError as error:
         raise ImportError(f'--ray needs Ray ({error}); pip install "ray[data,serve]"') from error
-    settings = _settings(args)
+    settings = inferencer_settings(args)
     ray.connect(args.ray)
     if args.device is None:
         del settings['device']  # it follows from --num-gpus
@@ -195,9 +173,10 @@ def _run_on_ray(args):
     return int(counts['failed'] + counts['failed_there'] > 0)
 
 
-def _until(interrupted, results, failed):
+def _until(interrupted, results, done):
+    """Yield results until an interrupt, and note of each video whether it failed."""
     for result in results:
-        failed.append('error' in result)
+        done[result['video']] = 'error' in result
         yield result
         if interrupted.is_set():
             return

@@ -7,7 +7,7 @@ from contextlib import redirect_stdout
 from pan_mm.apis import PANInferencer
 from pan_mm.deploy.server.limits import Limits, read_token
 
-from .options import add_model, add_running, chosen_model
+from .options import add_model, add_reject, add_running, inferencer_settings
 
 EXTRA = 'demo'
 
@@ -23,12 +23,7 @@ example:
   python -m pan_mm serve --port 8000 --max-seconds 60"""
     add_model(parser, 'file or URL, or an exported model')
     add_running(parser)
-    parser.add_argument(
-        '--no-reject',
-        dest='reject',
-        action='store_false',
-        help='do not say where the model is unsure',
-    )
+    add_reject(parser)
     parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0 admits other machines')
     parser.add_argument('--port', type=int, default=7860, help='0 chooses a free port')
     parser.add_argument(
@@ -72,20 +67,14 @@ def run(args):
     )
     token = read_token(args.token_file)
     with redirect_stdout(sys.stderr):  # MMEngine logs there
-        model = chosen_model(args)
+        settings = inferencer_settings(args)
 
         from pan_mm.deploy.server.app import create_app
         from pan_mm.deploy.server.decoding import preload
         from pan_mm.deploy.server.server import own_names, run_server
 
         preload()  # while the model is loaded
-        inferencer = PANInferencer(
-            *model,
-            device=args.device,
-            label_map=args.label_map,
-            optimize=args.optimize,
-            reject=args.reject,
-        )
+        inferencer = PANInferencer(**settings)
         hosts = [*own_names(args.host), *args.host_name]
         app = create_app(inferencer, limits, hosts, token, args.stride)
     run_server(app, args.host, args.port)

@@ -45,10 +45,8 @@ class Comparison:
         self.minutes, self.size, self.seed = minutes, size, seed
         names = ('train.txt', 'val.txt', 'label_map.txt')
         lists = hashlib.sha256(b''.join((videos / name).read_bytes() for name in names))
-        settings = dict(
-            videos=str(videos.resolve()), lists=lists.hexdigest(), minutes=minutes, size=size
-        )
-        settings['seed'] = seed
+        about = dict(videos=str(videos.resolve()), lists=lists.hexdigest())
+        settings = dict(about, minutes=minutes, size=size, seed=seed)
         path = out / 'compare.json'
         before = json.loads(path.read_text(encoding='utf-8')) if path.exists() else settings
         if changed := [key for key, value in settings.items() if before.get(key) != value]:

@@ -29,7 +29,10 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
     if 'PANEnsemble' in str(model.get('type')):
         recognizers = [recognizer for recognizer, *_ in stream_configs(model).values()]
     head = recognizers[0].get('cls_head') or {}
-    problems = [*_check_loss(head)]
+    loss = head.get('loss_cls') or {}
+    problems = []
+    if loss and 'type' not in loss:
+        problems.append("model.cls_head.loss_cls has no type; add type='CrossEntropyLoss'")
     for recognizer in recognizers:
         problems += _check_statistics(recognizer.get('backbone') or {}, preprocessor)
     for split in splits:
@@ -59,13 +62,6 @@ def _check_labels(num_classes: int, dataset: dict, labeled: bool) -> Iterator[st
         )
     if has_list(dataset):  # others check their own annotations
         yield from check_list(dataset, num_classes, labeled)
-
-
-def _check_loss(head: dict) -> Iterator[str]:
-    """Check that weights of classes belong to a loss."""
-    loss = head.get('loss_cls') or {}
-    if loss and 'type' not in loss:
-        yield "model.cls_head.loss_cls has no type; add type='CrossEntropyLoss'"
 
 
 def _check_statistics(backbone: dict, preprocessor: dict) -> Iterator[str]:

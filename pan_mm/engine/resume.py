@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
-MOVING = {'last_step', '_global_step', '_last_value'}  # of a scheduler, as it steps
+MOVING = {'last_step', '_global_step', '_last_value', 'base_values'}  # of a scheduler
 
 
 class ConfiguredSettings:
@@ -30,19 +30,16 @@ class ConfiguredSettings:
         Returns:
             list[str]: What differed from the checkpoint, each with both values.
         """
-        scheduled = {scheduler.param_name for scheduler in self.schedulers}
-        changes = [
-            f'{key}: {group.get(key)} is now {value}'
-            for group, own in zip(optimizer.param_groups, self.groups)
-            for key, value in own.items()
-            if key not in scheduled and group.get(key) != value
-        ]
+        moving = MOVING | {scheduler.param_name for scheduler in self.schedulers}
+        pairs = [('', *pair) for pair in zip(optimizer.param_groups, self.groups)]
         for scheduler, own in zip(self.schedulers, self.states):
-            changes += [
-                f'{key} of {type(scheduler).__name__}: {vars(scheduler).get(key)} is now {value}'
-                for key, value in own.items()
-                if key not in MOVING | {'base_values'} and vars(scheduler).get(key) != value
-            ]
+            pairs.append((f' of {type(scheduler).__name__}', vars(scheduler), own))
+        changes = [
+            f'{key}{of}: {loaded.get(key)} is now {value}'
+            for of, loaded, own in pairs
+            for key, value in own.items()
+            if key not in moving and loaded.get(key) != value
+        ]
         if changes and all(isinstance(each, _ParamScheduler) for each in self.schedulers):
             self._replay(optimizer)
         return list(dict.fromkeys(changes))

@@ -2,8 +2,10 @@
 
 import copy
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, Optional
 
+from filelock import FileLock, Timeout
 from mmaction.registry import RUNNERS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -24,7 +26,8 @@ from .half import without_slow_half
 from .hooks.checkpoint_hook import latest_checkpoint
 from .preflight import preflight
 from .resume import ConfiguredSettings
-from .work_dir import locked_work_dir
+
+LOCK = '.training.lock'  # in a work dir, which belongs to one training at a time
 
 
 @RUNNERS.register_module()
@@ -38,6 +41,7 @@ class CheckedRunner(Runner):
     Raises:
         ConfigError: From :meth:`from_cfg`, naming each setting that nothing takes.
         DataError: From :meth:`train` and :meth:`test`, naming each problem.
+        PANError: From :meth:`train`, if another training is in the work dir.
         RuntimeError: From :meth:`test`, if the checkpoint does not fit the model.
     """
 
@@ -79,8 +83,15 @@ class CheckedRunner(Runner):
     def train(self) -> nn.Module:
         """Train, as described in the log."""
         self._begin('train', *(['val'] if self.cfg.get('val_cfg') else []))
-        with locked_work_dir(self.work_dir) if is_main_process() else nullcontext():
-            return super().train()
+        lock = FileLock(Path(self.work_dir, LOCK), timeout=0)
+        try:
+            with lock if is_main_process() else nullcontext():
+                return super().train()
+        except Timeout as error:  # each would remove the checkpoints of the other
+            raise PANError(
+                f'{self.work_dir}: another training is writing here; wait for its end, or give '
+                'another --work-dir'
+            ) from error
 
     def test(self) -> dict:
         """Test a checkpoint that fits to the last weight."""

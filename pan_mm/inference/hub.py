@@ -114,20 +114,19 @@ def open_hub(name: str) -> tuple:
         CheckpointError: If the weights are damaged or do not fit the config.
         OSError: If it cannot be fetched.
     """
-    folder = Path(name)
+    folder, files = Path(name), [WEIGHTS, CONFIG]
     if name.startswith(PREFIX):
         from huggingface_hub import snapshot_download
 
         repository, _, revision = name[len(PREFIX) :].partition('@')
-        files = [WEIGHTS, CONFIG]
         folder = Path(
             snapshot_download(repository, revision=revision or None, allow_patterns=files)
         )
-    for file in (WEIGHTS, CONFIG):
-        if not (folder / file).is_file():
-            raise PANError(f'{name} has no {file}; it must hold {WEIGHTS} and {CONFIG}')
+    for file in files:
+        problem = f'has no {file}; it must hold {WEIGHTS} and {CONFIG}'
+        _require((folder / file).is_file(), name, problem)
+    _require((folder / CONFIG).stat().st_size <= CONFIG_BYTES, name, 'has a too large config')
     try:
-        _require((folder / CONFIG).stat().st_size <= CONFIG_BYTES, name, 'has a too large config')
         data = json.loads((folder / CONFIG).read_text(encoding='utf-8'))
     except (ValueError, RecursionError) as error:
         raise PANError(f'{name}: its {CONFIG} cannot be read ({error})') from error
@@ -152,8 +151,8 @@ def plain_config(config: Config) -> dict:
 
 def config_of(data: Any, source: Union[str, Path]) -> Config:
     """Make a config of what JSON holds, once all that it names is known to be allowed."""
-    if not isinstance(data, dict) or data.keys() != {'model', 'test_pipeline'}:
-        raise PANError(f'{source}: its {CONFIG} must hold model and test_pipeline, nothing else')
+    is_whole = isinstance(data, dict) and data.keys() == {'model', 'test_pipeline'}
+    _require(is_whole, f'{source}: its {CONFIG}', 'must hold model and test_pipeline, nothing else')
     for part, value in data.items():
         _check_plain(value, f'{source}: {part}')
     _check_part(data['model'], 'model', f'{source}: model')

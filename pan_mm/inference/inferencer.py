@@ -2,8 +2,8 @@
 
 import itertools
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Optional, Union
 
@@ -131,10 +131,13 @@ class PANInferencer:
         """Recognize a batch of what :func:`read_videos` yields, as :meth:`iterate`."""
         compute = self.features if features else self.probabilities
         results = {}
-        good = [item for item in batch if item[2] is None]
         # Frames of another shape or count would be padded, which changes the scores.
-        for _, group in groupby(sorted(good, key=_shape), key=_shape):
-            names, data, _ = zip(*group)
+        groups = defaultdict(list)
+        for video, data, error in batch:
+            if error is None:
+                groups[data['inputs'].shape].append((video, data))
+        for group in groups.values():
+            names, data = zip(*group)
             results.update(zip(names, compute(data)))
         for video, _, error in batch:
             if error is not None:
@@ -152,7 +155,8 @@ class PANInferencer:
         require_finite(scores)
         if scores.ndim == 3:  # no average_clips: (N, views, num_classes)
             scores = scores.mean(dim=1)
-        if not _gives_probabilities(self.model):
+        modules = self.model.modules()
+        if not any(getattr(module, 'average_clips', None) == 'prob' for module in modules):
             scores = to_probabilities(scores, self.model)
         return self.calibration(scores)
 
@@ -187,11 +191,3 @@ class PANInferencer:
             dict(label=label, name=self.classes[label], score=score)
             for label, score in zip(labels.tolist(), scores.tolist())
         ]
-
-
-def _shape(item):
-    return tuple(item[1]['inputs'].shape)
-
-
-def _gives_probabilities(model) -> bool:
-    return any(getattr(m, 'average_clips', None) == 'prob' for m in model.modules())

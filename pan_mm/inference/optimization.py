@@ -10,7 +10,6 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from pan_mm.models.memory_format import backbones, to_channels_last
 from pan_mm.models.streams import recognizers_of
-from pan_mm.utils.modules import replace_submodule
 
 EXTRAS = ('half', 'compile')
 
@@ -81,9 +80,9 @@ def fold_norms(backbone: nn.Module, clip: Tensor) -> None:
     convs = [conv for _, conv in outputs]
     for conv, norm in pairs:
         if convs.count(conv) == 1:
-            replace_submodule(backbone, names[conv], fuse_conv_bn_eval(conv, norm))
+            backbone.set_submodule(names[conv], fuse_conv_bn_eval(conv, norm))
             # timm's norms contain the activation that follows them.
-            replace_submodule(backbone, names[norm], getattr(norm, 'act', nn.Identity()))
+            backbone.set_submodule(names[norm], getattr(norm, 'act', nn.Identity()))
 
 
 def _clip_of(recognizer: nn.Module) -> Tensor:

@@ -35,14 +35,10 @@ def write_results(results: Iterable, file: IO, form: str, videos: Iterable = ())
         if form == 'csv':
             rows.writerows(map(_no_formulas, _csv_rows(result)))
         elif form == 'jsonl':
-            file.write(_json_line(result))
+            file.write(json.dumps(result, ensure_ascii=False, allow_nan=False) + '\n')
         else:
             file.write(f'{escape(result["video"]):{width}}  {_table_text(result)}\n')
         file.flush()
-
-
-def _json_line(result: dict) -> str:
-    return json.dumps(result, ensure_ascii=False, allow_nan=False) + '\n'
 
 
 def _csv_rows(result):
@@ -114,16 +110,7 @@ def read_done(path: Union[str, Path], model: str) -> dict:
     return done
 
 
-def append_results(path: Union[str, Path], results: Iterable, model: str) -> dict:
-    """Append each result as it comes, a JSON line per video with the fingerprint of the model.
-
-    Returns:
-        dict[str, bool]: Whether each of these videos failed.
-    """
-    done = {}
+def append_results(path: Union[str, Path], results: Iterable, model: str) -> None:
+    """Append each result as it comes, a JSON line per video with the fingerprint of the model."""
     with append_text(path) as file:
-        for result in results:
-            file.write(_json_line(dict(result, model=model)))
-            file.flush()
-            done[result['video']] = 'error' in result
-    return done
+        write_results((dict(result, model=model) for result in results), file, 'jsonl')

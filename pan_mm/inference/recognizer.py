@@ -15,8 +15,13 @@ from pan_mm.config.pipelines import dataset_of
 from pan_mm.config.scale import apply_scale
 from pan_mm.datasets.file_lists import read_label_map
 from pan_mm.utils.addresses import redact_url
-from pan_mm.utils.checkpoint import load_checkpoint_file, load_checkpoint_url, weights_of
-from pan_mm.utils.errors import CheckpointError, PANError, shown
+from pan_mm.utils.checkpoint import (
+    dataset_meta_of,
+    load_checkpoint_file,
+    load_checkpoint_url,
+    weights_of,
+)
+from pan_mm.utils.errors import CheckpointError, PANError
 
 from .zoo import find_model, is_path
 
@@ -74,7 +79,7 @@ def load_recognizer(
         load = load_checkpoint_url if '://' in str(checkpoint) else load_checkpoint_file
         state, source = load(str(checkpoint)), redact_url(checkpoint)
         load_weights(model, weights_of(state, source), source)
-        model.dataset_meta = dataset_meta_of(meta_of(state, source), source)
+        model.dataset_meta = dataset_meta_of(state, source)
     try:
         return model.to(device or get_device())
     except (RuntimeError, AssertionError) as error:  # PyTorch's errors for a missing device
@@ -118,30 +123,6 @@ def load_weights(model: nn.Module, state_dict: dict, source: str) -> None:
             f'{source} does not fit the model of the config: {found} …\n'
             'Give the config that the checkpoint was trained with.'
         ) from error
-
-
-def _dict_of(holder, key, source):
-    value = holder.get(key) or {}
-    if not isinstance(value, dict):
-        raise CheckpointError(f'{source}: its {key} is a {type(value).__name__}, not a dict')
-    return value
-
-
-def meta_of(checkpoint: dict, source: str) -> dict:
-    """Take the ``meta`` of a checkpoint; empty where there is none."""
-    return _dict_of(checkpoint, 'meta', source)
-
-
-def dataset_meta_of(meta: dict, source: str) -> dict:
-    """Take ``dataset_meta``, whose ``classes`` are names, from the ``meta`` of a checkpoint."""
-    dataset_meta = _dict_of(meta, 'dataset_meta', source)
-    classes = dataset_meta.get('classes') or []
-    named = isinstance(classes, (list, tuple)) and all(isinstance(c, (str, int)) for c in classes)
-    if not named:
-        raise CheckpointError(
-            f'{source}: classes in its dataset_meta is {shown(classes)}, not a list of names'
-        )
-    return dataset_meta
 
 
 def require_finite(scores: torch.Tensor) -> None:

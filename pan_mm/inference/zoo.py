@@ -62,12 +62,12 @@ def find_model(name: Optional[str] = None) -> Model:
     if name is None and not trained:
         raise PANError('this pan_mm comes without a trained model; give a config and a checkpoint')
     name, paths = name or trained[0], configs()
-    if name not in trained:
-        if name not in paths:
-            raise PANError(f'no model is called {name!r}; {nearest(name, [*trained, *paths])}')
+    if name in trained:
+        weights = PRETRAINED / f'{name}{SUFFIX}'
+        return Model(name, paths[read_texts(weights)['config']], weights)
+    if name in paths:
         return Model(name, paths[name])
-    weights = PRETRAINED / f'{name}{SUFFIX}'
-    return Model(name, paths[read_texts(weights)['config']], weights)
+    raise PANError(f'no model is called {name!r}; {nearest(name, [*trained, *paths])}')
 
 
 def choose(

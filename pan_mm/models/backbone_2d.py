@@ -18,8 +18,6 @@ import torch
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
-from pan_mm.utils.modules import replace_submodule
-
 from .efficientnet_lite import EfficientNetLite0
 from .temporal_shift import insert_shift
 
@@ -133,7 +131,7 @@ def replace_stem(module: nn.Module, in_channels: int) -> str:
         shape = (old.out_channels, in_channels, *old.kernel_size)
         new.weight = nn.Parameter(old.weight.new_empty(shape))
         nn.init.kaiming_normal_(new.weight, mode='fan_out', nonlinearity='relu')
-        replace_submodule(module, name, new)
+        module.set_submodule(name, new)
     return name
 
 

@@ -3,8 +3,6 @@
 from mmaction.models.backbones.resnet_tsm import TemporalShift
 from torch import nn
 
-from pan_mm.utils.modules import replace_submodule
-
 _RESNET = ('conv1',), None
 _UNIVERSAL = ('dw_start', 'pw_exp'), 'has_skip'
 _MMPRETRAIN = ('expand_conv', 'depthwise_conv'), 'with_res_shortcut'
@@ -78,7 +76,7 @@ def insert_shift(module: nn.Module, num_segments: int, shift_div: int = 8) -> No
             if shortcut is None or getattr(block, shortcut):
                 path = next(layer for layer in layers if _has(block, layer))
                 shifted = TemporalShift(block.get_submodule(path), num_segments, shift_div)
-                replace_submodule(block, path, shifted)
+                block.set_submodule(path, shifted)
 
 
 def _has(block, path):

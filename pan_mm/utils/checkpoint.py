@@ -15,6 +15,7 @@ import torch
 from .addresses import redact_url
 from .errors import CheckpointError, shown
 from .plain_data import leaves, load_torch
+from .safetensors import load_safetensors
 
 HOLDERS = (('meta',), ('message_hub', 'runtime_info'))  # of what a run notes in a checkpoint
 
@@ -35,8 +36,6 @@ def load_checkpoint_file(path: Union[str, Path], source: Optional[str] = None) -
         # A safetensors file begins with the length of its header, eight bytes, and the header.
         if file.read(9)[8:] != b'{':
             return load_torch(file, source or path)
-    from .safetensors import load_safetensors
-
     return load_safetensors(path, source)
 
 
@@ -53,7 +52,6 @@ def load_checkpoint_url(
     """Download a checkpoint into PyTorch's cache and load it as :func:`load_checkpoint_file` does.
 
     It is held against the hash in its name, as in NAME-0a1b2c3d.pth, if there is one.
-
     """
     path, source = cache_path(url, model_dir), redact_url(url)
     if not os.path.exists(path):
@@ -111,23 +109,10 @@ def training_state(checkpoint: dict) -> dict:
     return {name: checkpoint[name] for name in names if name in checkpoint}
 
 
-def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
-    """Copy weights to the CPU, as ``dtype``, so that they share no memory."""
-    copies = dict(weights)
-    for name, weight in weights.items():
-        if torch.is_tensor(weight):
-            wanted = dtype if dtype and weight.is_floating_point() else weight.dtype
-            copy = weight.detach().to('cpu', wanted)
-            copies[name] = copy.clone(memory_format=torch.contiguous_format)
-            if not copy.isfinite().all():
-                raise CheckpointError(f'{name} has values that {wanted} cannot hold')
-    return copies
-
-
 def check_resumable(checkpoint: Any, source: str) -> None:
     """Refuse a checkpoint that lacks the state of a training, or holds NaN or infinite numbers."""
     weights_of(checkpoint, source)
-    meta, info = (_dict_in(checkpoint, path, source) for path in HOLDERS)
+    meta, info = (dict_in(checkpoint, path, source) for path in HOLDERS)
     kept = info.get('keep_ckpt_ids', [])
     numbers = [meta.get('epoch'), meta.get('iter'), *(kept if isinstance(kept, list) else [kept])]
     is_whole = all(type(number) is int and number >= 0 for number in numbers)
@@ -140,12 +125,26 @@ def check_resumable(checkpoint: Any, source: str) -> None:
     check_finite(training_state(checkpoint), source)
 
 
-def _dict_in(checkpoint: dict, path: tuple, source: str) -> dict:
+def dict_in(checkpoint: dict, path: tuple, source: str) -> dict:
+    """Find the dict at a path of keys in a checkpoint; empty where there is none."""
     for key in path:
-        checkpoint = checkpoint.get(key, {})
+        checkpoint = checkpoint.get(key) or {}
         if not isinstance(checkpoint, dict):
-            raise CheckpointError(f'{source}: its {".".join(path)} is not a dict')
+            kind = type(checkpoint).__name__
+            raise CheckpointError(f'{source}: its {key} is a {kind}, not a dict')
     return checkpoint
+
+
+def dataset_meta_of(checkpoint: dict, source: str) -> dict:
+    """Take the ``dataset_meta`` of a checkpoint, whose ``classes`` are names."""
+    dataset_meta = dict_in(checkpoint, ('meta', 'dataset_meta'), source)
+    classes = dataset_meta.get('classes') or []
+    named = isinstance(classes, (list, tuple)) and all(isinstance(c, (str, int)) for c in classes)
+    if not named:
+        raise CheckpointError(
+            f'{source}: classes in its dataset_meta is {shown(classes)}, not a list of names'
+        )
+    return dataset_meta
 
 
 def check_checkpoint(checkpoint: Any, source: str) -> dict:
@@ -155,5 +154,5 @@ def check_checkpoint(checkpoint: Any, source: str) -> dict:
         weights_of(checkpoint, source)
     for path in HOLDERS:
         for key in ('cfg', 'config'):
-            _dict_in(checkpoint, path, source).pop(key, None)
+            dict_in(checkpoint, path, source).pop(key, None)
     return checkpoint

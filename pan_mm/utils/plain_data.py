@@ -11,7 +11,7 @@ import pickle
 import re
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Optional
 
@@ -22,13 +22,24 @@ from mmengine.fileio.handlers import file_handlers
 from mmengine.logging import HistoryBuffer
 from torch import serialization
 
-from .errors import CheckpointError, DataError, shown
+from .errors import CheckpointError, DataError
 from .opcodes import Refused, check_pickles
 
-# Bounds of what a file holds: containers in one another, and characters of a key in names.
-MOST_LEVELS, MOST_CHARACTERS = 100, 80
+_MORE = 'its tensors claim more numbers than the file holds'
 # safe_globals changes one list for the whole process; a tensor in a pickle is read within.
 _lock = threading.RLock()
+
+
+class _Budget:
+    """Bytes that may still be taken from a file."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def take(self, size: int) -> None:
+        self.size -= size
+        if self.size < 0:
+            raise Refused(_MORE)
 
 
 class _Dtype:
@@ -127,29 +138,23 @@ def plain_pickles() -> Iterator[None]:
         file_handlers.update(before)
 
 
-class _Budget:
-    """Bytes that may still be taken from a file."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def take(self, size: int) -> None:
-        self.size -= size
-        if self.size < 0:
-            raise Refused('its tensors claim more numbers than the file holds')
-
-
 def _load(
     file: BinaryIO, allowed: list, source: str, what: str, error_type: type[Exception]
 ) -> Any:
     size = file.seek(0, os.SEEK_END)
+    left = _Budget(size)
+
+    def keep_on_cpu(storage, _):
+        left.take(storage.nbytes())
+        return storage
+
     try:
         for content in _pickles_of(file, size):
             check_pickles(content)
         file.seek(0)
         with _lock, serialization.safe_globals(allowed):
-            value = torch.load(file, map_location=_bounded(size), weights_only=True)
-        _check_values(value)
+            value = torch.load(file, map_location=keep_on_cpu, weights_only=True)
+        _check_tensors(value)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # a damaged file can make the unpickler fail in any way
@@ -193,55 +198,26 @@ def _pickles_of(file: BinaryIO, size: int) -> Iterator[bytes]:
     yield from (archive.read(name) for name in archive.namelist() if name.lower().endswith('.pkl'))
 
 
-def _bounded(size: int) -> Callable:
-    """Make a ``map_location`` of storages of ``size`` bytes in all, which no tensor can grow."""
-    left = _Budget(size)
-
-    def place(storage, location):
-        left.take(storage.nbytes())
-        if storage.resizable():  # in the pre-1.6 format, where it is filled later
-            return torch.from_numpy(np.empty(storage.nbytes(), np.uint8)).untyped_storage()
-        return storage
-
-    return place
-
-
-def _check_values(value: Any) -> None:
-    """Refuse what has other methods, and tensors that show the same numbers often."""
+def _check_tensors(value: Any) -> None:
+    """Refuse tensors that show the same numbers often, as with a stride of 0."""
     claimed, held = 0, {}
-    for _, each in _walk(value):
-        if isinstance(each, dict) and hasattr(each, '__dict__'):
-            vars(each).pop('_metadata', None)  # versions of modules, which PyTorch notes
-            if vars(each):
-                raise Refused(f'it holds a dict with attributes of its own, {shown(vars(each))}')
-        if torch.is_tensor(each):
-            if any(hasattr(torch.Tensor, name) for name in vars(each)):
-                raise Refused('it holds a tensor whose methods are replaced')
-            if each.layout == torch.strided and not each.is_meta:
-                claimed += each.numel() * each.element_size()
-                storage = each.untyped_storage()
-                held[storage.data_ptr()] = storage.nbytes()
+    for _, each in leaves(value):
+        if torch.is_tensor(each) and each.layout == torch.strided and not each.is_meta:
+            claimed += each.numel() * each.element_size()
+            storage = each.untyped_storage()
+            held[storage.data_ptr()] = storage.nbytes()
     if claimed > 2 * sum(held.values()) + 2**24:  # tied weights have two names
-        raise Refused('its tensors claim more numbers than the file holds')
+        raise Refused(_MORE)
 
 
-def leaves(value: Any) -> Iterator[tuple]:
+def leaves(value: Any, name: str = '', seen: Optional[set] = None) -> Iterator[tuple]:
     """Yield (dotted name, value) of all that is in dicts, lists and tuples, each of them once."""
-    return (each for each in _walk(value) if not isinstance(each[1], (dict, list, tuple)))
-
-
-def _walk(value: Any, path: tuple = (), seen: Optional[set] = None) -> Iterator[tuple]:
-    """Yield (dotted name, value) of all that is in a value, containers too, each of them once."""
+    if not isinstance(value, (dict, list, tuple)):
+        yield name, value
+        return
     seen = set() if seen is None else seen
     if id(value) in seen:
         return
-    yield '.'.join(path), value
-    if not isinstance(value, (dict, list, tuple)):
-        return
-    if len(path) > MOST_LEVELS:
-        raise Refused(f'it nests more than {MOST_LEVELS} dicts and lists')
     seen.add(id(value))
-    # A dict from a file may have a method of another kind.
-    for key, each in dict.items(value) if isinstance(value, dict) else enumerate(value):
-        name = shown(key) if isinstance(key, tuple) else str(key)
-        yield from _walk(each, (*path, name[:MOST_CHARACTERS]), seen)
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from leaves(each, f'{name}.{key!s:.80}'.lstrip('.'), seen)

@@ -16,11 +16,23 @@ from safetensors.torch import save
 
 from pan_mm.version import __version__
 
-from .checkpoint import plain_copies
 from .errors import CheckpointError
 from .files import atomic_write
 
 SUFFIX = '.safetensors'
+
+
+def plain_copies(weights: dict, dtype: Optional[torch.dtype] = None) -> dict:
+    """Copy weights to the CPU, as ``dtype``, so that they share no memory."""
+    copies = dict(weights)
+    for name, weight in weights.items():
+        if torch.is_tensor(weight):
+            wanted = dtype if dtype and weight.is_floating_point() else weight.dtype
+            copy = weight.detach().to('cpu', wanted)
+            copies[name] = copy.clone(memory_format=torch.contiguous_format)
+            if not copy.isfinite().all():
+                raise CheckpointError(f'{name} has values that {wanted} cannot hold')
+    return copies
 
 
 def save_safetensors(

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pan_mm.models import PANBackbone
-from pan_mm.utils.modules import replace_submodule
 
 
 class PAAttention(nn.Module):
@@ -77,5 +76,5 @@ class AttentionPANBackbone(PANBackbone):
         self.stream = stream
         self.persistence = MODELS.build(motion_cue or dict(type='PersistenceOfAppearance'))
         stem = self.backbone.get_submodule(self.stem_name)
-        replace_submodule(self.backbone, self.stem_name, PAAttention(stem))
+        self.backbone.set_submodule(self.stem_name, PAAttention(stem))
         self.stem_name += '.net'

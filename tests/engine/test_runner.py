@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from mmengine.runner import FlexibleRunner, Runner
 
-from pan_mm.engine.work_dir import locked_work_dir
+from pan_mm.engine.runner import LOCK
 from pan_mm.utils.checkpoint import cache_path, load_checkpoint_file
 from pan_mm.utils.errors import CheckpointError, ConfigError, DataError, PANError
 from pan_mm.utils.safetensors import save_safetensors
@@ -145,7 +146,7 @@ def test_it_passes_over_a_truncated_checkpoint(make_runner, tmp_path, log):
 
 def test_a_second_training_is_kept_out_of_a_work_dir(make_runner, tmp_path):
     (tmp_path / 'work').mkdir()
-    with locked_work_dir(tmp_path / 'work'):
+    with FileLock(tmp_path / 'work' / LOCK):
         with pytest.raises(PANError, match='work: another training is writing here'):
             make_runner(**CHECKED).train()
         assert not list((tmp_path / 'work').glob('*.pth'))

@@ -10,18 +10,17 @@ import torch
 from mmengine.config import Config
 
 from pan_mm.inference.calibration import calibrate
-from pan_mm.inference.recognizer import (
-    class_names,
-    count_classes,
+from pan_mm.inference.recognizer import class_names, count_classes, load_config, load_recognizer
+from pan_mm.utils.checkpoint import (
+    check_finite,
     dataset_meta_of,
-    load_config,
-    load_recognizer,
-    meta_of,
+    dict_in,
+    load_checkpoint_file,
+    weights_of,
 )
-from pan_mm.utils.checkpoint import check_finite, load_checkpoint_file, plain_copies, weights_of
 from pan_mm.utils.errors import CheckpointError
 from pan_mm.utils.files import atomic_write
-from pan_mm.utils.safetensors import save_safetensors
+from pan_mm.utils.safetensors import plain_copies, save_safetensors
 from pan_mm.version import __version__
 
 
@@ -131,12 +130,12 @@ def publish(
         weights, texts = _described(config, source)
     else:
         state = load_checkpoint_file(source)
-        weights, own = weights_of(state, source), meta_of(state, source)
+        weights, own = weights_of(state, source), dict_in(state, ('meta',), source)
         check_finite(weights, source)
         if not isinstance(own.get('cfg'), str):
             raise CheckpointError(f'{source} does not hold its config; give it with --config')
         weights = {name.removeprefix('module.'): weight for name, weight in weights.items()}
-        texts = dict(own, config=own['cfg'], **dataset_meta_of(own, source))
+        texts = dict(own, config=own['cfg'], **dataset_meta_of(state, source))
     about: dict = {}
     meta = dict(cfg=publishable(texts['config']), dataset_meta=about, pan_mm_version=__version__)
     meta.update({key: texts[key] for key in ('mean', 'std') if key in texts})

@@ -118,13 +118,10 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
     # A process that died while writing may have left arbitrary bytes.
     named = note.read_bytes().decode(errors='replace').strip() if note.is_file() else ''
     found = [Path(work_dir, os.path.basename(named)), Path(named)]
-    numbers = {}
-    for path in Path(work_dir).glob('*_*.pth'):
-        if match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name):
-            numbers[path] = int(match[1])
-    found = [path for path in found if path.is_file()][:1] + sorted(
-        numbers, key=numbers.__getitem__, reverse=True
-    )
+    found = [path for path in found if path.is_file()][:1]
+    pattern = re.compile(r'(?:epoch|iter)_(\d+)')
+    files = [path for path in Path(work_dir).glob('*.pth') if pattern.fullmatch(path.stem)]
+    found += sorted(files, key=lambda path: -int(pattern.fullmatch(path.stem)[1]))
     passed_over = []
     for path in dict.fromkeys(found):
         try:

@@ -30,10 +30,10 @@ def step(model, shape):
 @pytest.mark.parametrize(
     ('config', 'shape', 'memory_format'),
     [
-        ('pan/pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth', (32, 3, 64, 64), torch.channels_last),
+        ('pan/pan-lite_r18_1xb16-4x1x8-30e_utd-mhad-depth', (32, 3, 32, 32), torch.channels_last),
         (
             'slowonly/slowonly_r18_1xb16-8x1-30e_utd-mhad-depth',
-            (1, 3, 8, 64, 64),
+            (1, 3, 8, 32, 32),
             torch.channels_last_3d,
         ),
     ],
