@@ -74,11 +74,11 @@ def mutants() -> list:
         return [item.mutations[0] for item in db.work_items]
 
 
-def name_of(mutant, mutated: str) -> str:
-    """The module, and the first line that was changed, as it was changed to, or as it was."""
-    lines = [text.splitlines() for text in (mutated, mutant.module_path.read_text('utf-8'))]
-    new, old = (text[mutant.start_pos[0] - 1].strip() for text in lines)
-    return f'{mutant.module_path.name}: {new or f"without {old}"}'
+def change(code: str, mutated: str) -> str:
+    """The first line that differs, as it was changed to, or that it was removed."""
+    old, new = code.splitlines(), mutated.splitlines()
+    line = next(number for number, pair in enumerate(zip(old, new)) if len(set(pair)) == 2)
+    return new[line].strip() if len(new) == len(old) else f'without {old[line].strip()}'
 
 
 def main(path: str) -> None:
@@ -96,9 +96,9 @@ def main(path: str) -> None:
             operator = get_operator(mutant.operator_name)(**mutant.operator_args)
             module = str(mutant.module_path)
             made[module] += 1
-            with use_mutation(mutant.module_path, operator, mutant.occurrence) as (_, mutated):
+            with use_mutation(mutant.module_path, operator, mutant.occurrence) as (code, mutated):
                 if not is_noticed():
-                    survived.append(name_of(mutant, mutated))
+                    survived.append(f'{mutant.module_path.name}: {change(code, mutated)}')
                     print(survived[-1], flush=True)
     from pan_mm.utils.files import write_text  # not before the last fork: each imports its mutant
 

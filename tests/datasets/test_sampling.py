@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mmaction.registry import TRANSFORMS
 
 from builders import decode
 from pan_mm.datasets import PANSampleFrames, ReverseFrames
@@ -138,3 +139,8 @@ def test_decoding_gives_the_same_frames_backwards(videos):
     forwards, found = (decode(videos / '2.mp4', each)['imgs'] for each in (indices, backwards))
     assert (forwards[0] != forwards[-1]).any()
     np.testing.assert_array_equal(found, forwards[::-1])
+
+
+@pytest.mark.parametrize('transform', [PANSampleFrames, ReverseFrames])
+def test_configs_find_it(transform):
+    assert TRANSFORMS.get(transform.__name__) is transform

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from mmaction.registry import MODELS
 
 from pan_mm.models import PersistenceOfAppearance
 
@@ -18,7 +19,7 @@ def test_equals_the_authors_code(parity_dir, fixture_value, stream):
 @pytest.mark.parametrize('kernel_size', [3, 5])
 def test_filters_are_an_option(kernel_size):
     pa = PersistenceOfAppearance(in_channels=1, num_filters=4, kernel_size=kernel_size)
-    assert pa(torch.rand(2, 3, 1, 8, 8)).shape == (2, 2, 8, 8)
+    assert pa(torch.rand(2, 3, 1, 8, 8)).shape == (2, 2 * pa.maps_per_pair, 8, 8)
     assert sum(p.numel() for p in pa.parameters()) == 4 * kernel_size**2
 
 
@@ -57,3 +58,7 @@ class TestOptions:
             PersistenceOfAppearance(backend='gpu')
         with pytest.raises(ValueError, match='kernel_size must be odd'):
             PersistenceOfAppearance(kernel_size=4)
+
+
+def test_configs_find_it():
+    assert MODELS.get('PersistenceOfAppearance') is PersistenceOfAppearance
