@@ -6,13 +6,16 @@ Ray streams blocks of videos through these stages, holds back the decoders where
 are slower, and repeats the blocks of a worker, an actor or a machine that is lost.
 """
 
+import atexit
 import functools
 import itertools
 import logging
 import os
 import pickle
+import socket
 import sys
 from collections.abc import Iterable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Optional
@@ -31,12 +34,13 @@ from pan_mm.inference.predictions import fingerprint_of
 from pan_mm.inference.recognizer import load_config
 from pan_mm.inference.videos import AHEAD, find_videos, preload, read_in_pool, start_pool
 from pan_mm.inference.zoo import choose
-from pan_mm.utils.errors import PANError
+from pan_mm.utils.errors import PANError, escape
 
 from .ray_storage import SCHEMA, Results, expand, local_copy
 
 CLIPS = pa.schema(dict(video=pa.string(), clip=pa.large_binary(), error=pa.string()))
 BLOCK = 8, 32  # videos that are decoded, and lost and repeated, together: at least and at most
+SECONDS = 10  # in which a cluster answers
 SHARE = 0.5  # of a core for a stage that has no GPU, so that on one core there is room for two
 TOGETHER = 4  # decoded clips of a table
 BLOCK_BYTES = 2**25  # decoded clips that go from stage to stage together
@@ -57,6 +61,9 @@ def connect(address: Optional[str] = None) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
     dashboard = None if address else False
     try:
+        if address and address != 'auto':  # Ray itself would try for minutes
+            host, _, port = address.rpartition('://')[2].rpartition(':')
+            socket.create_connection((host.strip('[]'), int(port)), SECONDS).close()
         ray.init(address or 'local', include_dashboard=dashboard, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition('\n')[0]
@@ -108,6 +115,7 @@ def predict_videos(
     actors = concurrency or _room(num_gpus)
     videos, block = _videos(sources, there['video'].combine_chunks(), actors)
     if videos is not None:
+        results.make_folder()
         cores = 1 if num_gpus else SHARE
         clips = videos.map_batches(
             decode,
@@ -164,7 +172,11 @@ def _videos(sources, done, actors):
     found = find_videos(sources, expand)
     if not found:
         raise ValueError('no videos; name files, folders, globs, lists or Parquet files')
+    if odd := [name for name in found if name != name.encode(errors='ignore').decode()]:
+        raise ValueError(f'{escape(odd[0])}: its name is not UTF-8; rename it, or leave out --ray')
     tables = [name for name in found if name.endswith('.parquet')]
+    for name in tables:
+        _check_columns(name)
     names = [name for name in found if name not in set(tables)]
     left = _left(pa.table(dict(video=pa.array(names, pa.string()))), done)
     block = min(max(len(left) // (4 * actors), min(BLOCK)), max(BLOCK))
@@ -178,6 +190,16 @@ def _videos(sources, done, actors):
     if datasets[1:]:
         return datasets[0].union(datasets[1]), block
     return next(iter(datasets), None), block
+
+
+def _check_columns(name: str) -> None:
+    try:
+        with fsspec.open(name) as file:
+            columns = pq.read_schema(file).names
+    except pa.ArrowInvalid as error:  # does not name the file
+        raise ValueError(f'{name}: it cannot be read ({error})') from error
+    if missing := {'video', 'bytes'} - set(columns):
+        raise ValueError(f'{name}: no column {", ".join(sorted(missing))}; it has {columns}')
 
 
 def _read_left(files: pa.Table, done: pa.Array) -> Iterator[pa.Table]:
@@ -197,7 +219,14 @@ def _left(videos: pa.Table, done: pa.Array) -> pa.Table:
 def decoder() -> Any:
     """Start the process that decodes for this one, once: a pool that outlasts a block."""
     preload('ray')
+    atexit.register(_forget_tracker)
     return start_pool(1)
+
+
+def _forget_tracker() -> None:
+    # Ray kills the children of a worker before it ends; multiprocessing would start its tracker
+    # again, which then complains of semaphores that it does not know.
+    resource_tracker._resource_tracker._fd = os.open(os.devnull, os.O_WRONLY)
 
 
 def decode(videos: pa.Table, pipeline: Compose) -> Iterator[pa.Table]:

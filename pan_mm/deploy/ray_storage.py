@@ -118,8 +118,8 @@ class Results(Datasink):
             )
         return there
 
-    def on_write_start(self, schema: Any = None) -> None:
-        """Make the folder, and remove what a killed run left unfinished."""
+    def make_folder(self) -> None:
+        """Make the folder, and remove the files that a killed run left unfinished."""
         self.storage.makedirs(self.folder, exist_ok=True)
         for part in self.storage.glob(f'{self.folder}/_????????????-??????.{self.form}'):
             self.storage.rm(part)

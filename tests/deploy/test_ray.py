@@ -163,7 +163,7 @@ class TestResults:
 
     def test_what_is_there_is_read_again(self, results, tmp_path):
         assert len(results.read()) == 0
-        results.on_write_start()
+        results.make_folder()
         rows = [
             dict(video='a', error='no such file', model='model'),
             dict(video='b', model='model'),
@@ -197,6 +197,22 @@ class TestCluster:
         with pytest.raises(ValueError, match='has 0 GPUs, and a model needs 1'):
             pan_ray.predict_videos(names, f'{out}-gpu', model, num_gpus=1)
         assert not Path(f'{out}-gpu').exists()
+
+    def test_bad_input(self, cluster, model, videos, tmp_path):
+        pq.write_table(pa.table(dict(name=['a'])), tmp_path / 'name.parquet')
+        for name in ('text.parquet', 'file'):
+            (tmp_path / name).write_text('text')
+        video, out = str(videos / '0.mp4'), str(tmp_path / 'out')
+        for source, message in {
+            os.fsdecode(b'\xff.mp4'): r'\\udcff.mp4: its name is not UTF-8',
+            str(tmp_path / 'name.parquet'): r"name.parquet: no column bytes, video; .*\['name'\]",
+            str(tmp_path / 'text.parquet'): 'text.parquet: it cannot be read',
+        }.items():
+            with pytest.raises(ValueError, match=message):
+                pan_ray.predict_videos([video, source], out, model)
+        assert not Path(out).exists()
+        with pytest.raises(OSError, match='file'):
+            pan_ray.predict_videos([video], str(tmp_path / 'file'), model)
 
     def test_features_as_json_lines(self, cluster, model, videos, tmp_path):
         names, out = sorted(map(str, videos.glob('*.mp4')))[:2], tmp_path / 'out'
@@ -250,6 +266,11 @@ class TestCluster:
         assert all(path.read_bytes() == content for path, content in first.items())
         check(read(out), folder, expected)
         assert list(out.glob('_*')) == []
+
+
+def test_no_cluster():
+    with pytest.raises(ValueError, match='no Ray cluster answers at 127.0.0.1:9 .*Connection'):
+        pan_ray.connect('127.0.0.1:9')
 
 
 def test_no_ray(capfd, tmp_path, monkeypatch):
