@@ -154,7 +154,7 @@ def own_recipe() -> str:
     rows = pd.read_csv(RESULTS / 'own_recipe' / 'own_recipe.csv')
     cells = rows['test_accuracy'].map('{:.1f}'.format) + ' of ' + rows['test_clips'].astype(str)
     keys = ['draw', 'budget', 'model']
-    columns = rows.assign(cell=cells).pivot(index=keys, columns='dataset', values='cell').dropna()
+    columns = rows.assign(cell=cells).pivot(index=keys, columns='dataset', values='cell').fillna('')
     datasets = rows['dataset'].unique()
     body = ([*key[::-1], *row] for key, row in zip(columns.index, columns[datasets].values))
     return table(['model', 'core-seconds', 'draw', *datasets], body)
