@@ -226,7 +226,8 @@ def decoder() -> Any:
 def _forget_tracker() -> None:
     # Ray kills the children of a worker before it ends; multiprocessing would start its tracker
     # again, which then complains of semaphores that it does not know.
-    resource_tracker._resource_tracker._fd = os.open(os.devnull, os.O_WRONLY)
+    tracker = resource_tracker._resource_tracker
+    tracker._fd = os.open(os.devnull, os.O_WRONLY)  # type: ignore[attr-defined]
 
 
 def decode(videos: pa.Table, pipeline: Compose) -> Iterator[pa.Table]:

@@ -34,7 +34,7 @@ def compare(videos, tmp_path):
 def test_a_killed_training_continues_and_models_are_compared(compare, tmp_path):
     out = tmp_path / 'work_dirs' / 'compare_own'
     first = compare(
-        *('--models', 'pan-pa', '--minutes', '0.08'),
+        *('--models', 'pan-pa', '--minutes', '0.04'),
         process=subprocess.Popen,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -47,7 +47,7 @@ def test_a_killed_training_continues_and_models_are_compared(compare, tmp_path):
     assert not (out / 'compare.csv').exists()
 
     options = dict(capture_output=True, timeout=400)
-    second = compare('--models', 'pan-pa', 'tsm', '--minutes', '0.08', **options)
+    second = compare('--models', 'pan-pa', 'tsm', '--minutes', '0.04', **options)
     assert second.returncode == 0, second.stderr
 
     rows = list(csv.DictReader((out / 'compare.csv').open(encoding='utf-8')))

@@ -185,10 +185,10 @@ class TestCluster:
         pq.write_table(pa.table(table), tmp_path / 'a.parquet')
         (tmp_path / 'list.txt').write_text(f'{names[0]}\n{tmp_path / "a.parquet"}\n')
         out = str(tmp_path / 'out')
-        first = pan_ray.predict_videos([names[0]], out, model)
-        assert first == dict(written=1, failed=0, there=0, failed_there=0)
-        again = pan_ray.predict_videos([f'@{tmp_path / "list.txt"}'], out, model)
-        assert again == dict(written=2, failed=0, there=1, failed_there=0)
+        first = pan_ray.predict_videos([f'@{tmp_path / "list.txt"}'], out, model)
+        assert first == dict(written=3, failed=0, there=0, failed_there=0)
+        again = pan_ray.predict_videos([names[0]], out, model)
+        assert again == dict(written=0, failed=0, there=3, failed_there=0)
         rows = read(out)
         for name, result in zip([names[0], 'one', 'two'], PANInferencer(**model)(names[:3])):
             assert rows[name]['labels'] == [each['label'] for each in result['top']]
