@@ -25,19 +25,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
-from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import cosine_similarity
 
 from benchmarks.own_recipe import read_clips
 from benchmarks.runs import RESULTS
 from pan_mm.apis import PANInferencer
 from pan_mm.datasets.motion_shapes.render import CLASSES, render_clip, write_video
+from pan_mm.inference.calibration import COVERAGE
 from pan_mm.inference.videos import find_videos, read_videos
 from pan_mm.inference.zoo import find_model
 from pan_mm.utils.files import atomic_write
 
 MOST = 100  # clips of a world, evenly over its sorted names
-COVERAGE = 0.6  # share of dev clips that the threshold lets through
 
 
 def draw_shapes(folder: Path, number: int = 5) -> None:
@@ -88,7 +87,9 @@ def compare_measures(recognize: PANInferencer, jhmdb: Path, worlds: dict) -> dic
     measures = {
         'probability': lambda logits, _: logits.softmax(1).amax(1),
         'energy': lambda logits, _: logits.logsumexp(1),
-        'class means': lambda _, features: cosine(features - center, means).amax(1),
+        'class means': lambda _, features: cosine_similarity(
+            (features - center)[:, None], means, dim=2
+        ).amax(1),
     }
     right = val[0].argmax(1) == torch.tensor(list(lists[1].values()))
     others = {name: outputs(recognize, videos) for name, videos in worlds.items()}
@@ -100,14 +101,9 @@ def compare_measures(recognize: PANInferencer, jhmdb: Path, worlds: dict) -> dic
         for world, found in others.items():
             unsure = measure(*found) < threshold
             rows[world] = dict(clips=len(unsure), unsure=int(unsure.sum()))
-        sure = right[own >= threshold].float()
+        sure = right[own >= threshold]
         report[name] = dict(dev_sure=len(sure), dev_sure_right=int(sure.sum()), worlds=rows)
     return report
-
-
-def cosine(features: Tensor, means: Tensor) -> Tensor:
-    """Compute the cosine of each feature (N, C) to each mean (K, C), shape (N, K)."""
-    return normalize(features) @ normalize(means).T
 
 
 def main() -> None:

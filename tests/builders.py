@@ -361,3 +361,18 @@ def write_frames(videos, folder):
                 picture = frame.to_ndarray(format='bgr24')
                 cv2.imwrite(str(target / f'img_{number:05}.jpg'), picture)
     return folder
+
+
+def list_loaders(path, *loaders):
+    """Text of dataloaders of a config that test the videos of a list."""
+    return f"""
+_dataset = dict(
+    type='VideoDataset',
+    ann_file=r'{path}',
+    data_prefix=dict(video=''),
+    pipeline=test_pipeline,
+    test_mode=True,
+)
+{' = '.join(loaders)} = dict(dataset=_dataset)
+del _dataset
+"""

@@ -6,19 +6,7 @@ import runpy
 
 import pytest
 
-from builders import first_stages
-
-LOADERS = """
-_dataset = dict(
-    type='VideoDataset',
-    ann_file=r'{list}',
-    data_prefix=dict(video=''),
-    pipeline=test_pipeline,
-    test_mode=True,
-)
-val_dataloader = test_dataloader = dict(dataset=_dataset)
-del _dataset
-"""
+from builders import first_stages, list_loaders
 
 
 @pytest.mark.slow
@@ -26,7 +14,7 @@ def test_int8(make_config, make_checkpoint, videos, tmp_path, monkeypatch):
     """A quarter of the size, and nearly the same scores; measured by the tool for it."""
     pytest.importorskip('onnxruntime')
     (tmp_path / 'list.txt').write_text(''.join(f'{videos}/{i}.mp4 {i}\n' for i in range(4)))
-    loaders = LOADERS.format(list=tmp_path / 'list.txt')
+    loaders = list_loaders(tmp_path / 'list.txt', 'val_dataloader', 'test_dataloader')
     config = make_config(more=loaders + first_stages(2))
     checkpoint = make_checkpoint(config)
     arguments = ['--config', config, '--checkpoint', checkpoint, '--out', tmp_path / 'int8.json']

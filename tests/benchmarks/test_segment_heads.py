@@ -19,7 +19,7 @@ from benchmarks.segment_heads import (
     segment_features,
     train_head,
 )
-from builders import first_stages
+from builders import first_stages, list_loaders
 from pan_mm.inference.recognizer import load_config, load_recognizer
 
 SEGMENTS, CHANNELS = 8, 16
@@ -89,23 +89,13 @@ def test_only_the_first_classes_are_counted(clips):
         assert found == dict.fromkeys(ORDERS, right)
 
 
-LOADERS = """
-_dataset = dict(
-    type='VideoDataset',
-    ann_file=r'{list}',
-    data_prefix=dict(video=''),
-    pipeline=test_pipeline,
-    test_mode=True,
-)
-train_dataloader = test_dataloader = dict(dataset=_dataset)
-del _dataset
-"""
-
-
 @pytest.mark.slow
 def test_a_trained_backbone(make_config, make_checkpoint, videos, tmp_path, monkeypatch):
     (tmp_path / 'list.txt').write_text(''.join(f'{videos}/{i}.mp4 {i}\n' for i in range(4)))
-    config = make_config(more=LOADERS.format(list=tmp_path / 'list.txt') + first_stages(2))
+    config = make_config(
+        more=list_loaders(tmp_path / 'list.txt', 'train_dataloader', 'test_dataloader')
+        + first_stages(2)
+    )
     checkpoint = make_checkpoint(config)
     out = tmp_path / 'heads.json'
     out.write_text('{"other.txt": {}}')
