@@ -2,13 +2,16 @@
 """Test finished trainings, and add them to results/runs.csv and results/scores.
 
     python -m benchmarks.collect WORK_DIR ...
+    python -m benchmarks.collect --ensemble CONFIG STREAM=WORK_DIR ...
 
 The checkpoint of the last epoch is tested with its clips played backwards and forwards. What a run
-changes of its config are the options of its command.
+changes of its config are the options of its command. The second command tests the streams of a
+PANEnsemble together; CONFIG.pth, in the current folder, gets the weights of all.
 """
 
 import argparse
 import copy
+import functools
 import hashlib
 import json
 import re
@@ -27,6 +30,7 @@ from mmengine.registry import init_default_scope
 
 from benchmarks.runs import RESULTS, Run, RunError, accuracies, add_run, find_config, run_name
 from pan_mm.config.pipelines import VideoPipeline, dataset_of, kind_of
+from pan_mm.convert.merge import merge_streams
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.inference.scores import NAME_KEYS, load_scores, scores_and_labels
 
@@ -187,29 +191,77 @@ def collect(work_dir: Union[str, Path], options: Optional[dict] = None) -> Run:
     Raises:
         RunError: If the training is not finished, or on other lists than its config.
     """
-    work_dir = Path(work_dir)
+    cfg, info, checkpoint = describe(Path(work_dir), options)
+    cfg.work_dir = str(work_dir)
+    return record(cfg, info, checkpoint)
+
+
+def collect_ensemble(
+    config: str, work_dirs: dict, checkpoint: Path, options: Optional[dict] = None
+) -> Run:
+    """Test streams together that were trained one by one.
+
+    Args:
+        config (str): Name of a config whose model is a ``PANEnsemble``.
+        work_dirs (dict[str, str]): Folder of each stream's run.
+        checkpoint (Path): The file to write, ``NAME.pth``, with the weights of all streams. Logs
+            of the test go into the folder ``NAME``.
+        options (dict, optional): As for :func:`collect`.
+
+    Raises:
+        RunError: If a training is not finished, or splits, seeds or lengths differ.
+        ValueError: If ``work_dirs`` names other streams than the config.
+    """
+    runs = {name: describe(Path(own), options) for name, own in work_dirs.items()}
+    (_, info, _), *others = runs.values()
+    for _, other, _ in others:
+        if any(other[key] != info[key] for key in ('split', 'seed', 'epochs', 'batch_size')):
+            raise RunError('the streams differ in their split, seed, epochs or batch size')
+        info['minutes'] = round(info['minutes'] + other['minutes'], 1)
+        info['command'] += f'; {other["command"]}'
+        theirs = other['changes'].items()
+        info['changes'] = {k: v for k, v in info['changes'].items() if (k, v) in theirs}
+    ensemble = Config.fromfile(find_config(config))
+    ensemble.merge_from_dict(dict(options or {}, work_dir=str(checkpoint.with_suffix(''))))
+    merge_streams(ensemble, {name: path for name, (*_, path) in runs.items()}, checkpoint)
+    return record(ensemble, dict(info, config=config, loss=None), checkpoint)
+
+
+def describe(work_dir: Path, options: Optional[dict] = None) -> tuple:
+    """Describe a finished training.
+
+    Returns:
+        tuple: Its config with the options, its columns of the table as far as they are known
+        without a test, and its last checkpoint.
+    """
     cfg, steps, logs = read_training(work_dir)
     (own,) = work_dir.glob('*.py')
     cfg = Config(cfg.to_dict(), filename=str(own))  # a test writes it into the work_dir again
     cfg.merge_from_dict(options or {})
-    split = split_name(lists(cfg), lists(Config.fromfile(find_config(own.stem))))
-    checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
-    cfg.merge_from_dict(dict(work_dir=str(work_dir), load_from=str(checkpoint), resume=False))
-    *_, backwards = test(play_backwards(cfg))
-    clips, labels, scores = test(cfg)
     train_list, test_list = lists(cfg)
     info = dict(
         dataset=own.stem.rpartition('_')[2],
         config=own.stem,
         train_list=train_list,
         test_list=test_list,
-        split=split,
+        split=split_name(lists(cfg), lists(Config.fromfile(find_config(own.stem)))),
         epochs=cfg.train_cfg.max_epochs,
         batch_size=cfg.train_dataloader.batch_size,
-        **{key: round(value, 2) for key, value in accuracies(scores, labels).items()},
         **_of_training(steps),
-        **_cost(cfg),
         **_of_logs(logs),
+    )
+    return cfg, info, work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
+
+
+def record(cfg: Config, info: dict, checkpoint: Path) -> Run:
+    """Test a checkpoint, and make the row of a training's description whole."""
+    cfg.merge_from_dict(dict(load_from=str(checkpoint), resume=False))
+    *_, backwards = test(play_backwards(cfg))
+    clips, labels, scores = test(cfg)
+    info = dict(
+        info,
+        **{key: round(value, 2) for key, value in accuracies(scores, labels).items()},
+        **_cost(cfg),
         sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
     )
     dataset = dataset_of(cfg, 'test')
@@ -274,13 +326,19 @@ def main(argv: Optional[list] = None) -> None:
         action=DictAction,
         help='changes of the tests\' configs, such as "test_dataloader.num_workers=0"',
     )
+    parser.add_argument('--ensemble', metavar='CONFIG', help='name of the config of a PANEnsemble')
     args = parser.parse_args(argv)
-    for work_dir in args.work_dirs:
+    if name := args.ensemble:
+        streams = dict(own.split('=', 1) for own in args.work_dirs)
+        jobs = {name: functools.partial(collect_ensemble, name, streams, Path(f'{name}.pth'))}
+    else:
+        jobs = {own: functools.partial(collect, own) for own in args.work_dirs}
+    for name, job in jobs.items():
         try:
-            run = collect(work_dir, args.cfg_options)
+            run = job(args.cfg_options)
             add_run(run, args.results)
         except RunError as error:
-            sys.exit(f'error: {work_dir}: {error}')
+            sys.exit(f'error: {name}: {error}')
         print(run.info['run'], *(f'{k} {v:.1f} %' for k, v in run.accuracies.items()))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import yaml
 
-from benchmarks.evidence import wilson
+from benchmarks.evidence import fuse, fused_streams, wilson
 from benchmarks.markdown import table
 from benchmarks.pages.metafile import PATH
 from benchmarks.pages.tables import runs_of
@@ -33,7 +33,10 @@ BINS = 15  # of the expected calibration error
 
 
 def texts_of(record: Run, dev: Run) -> dict:
-    """Texts for the weights of a run, calibrated on the dev run of the same config."""
+    """Texts for the weights of a run, calibrated on the dev run of the same config.
+
+    The dev run of streams that are fused is theirs, fused (:func:`fused_runs`).
+    """
     dataset = record.info['dataset']
     return dict(
         config=record.info['config'],
@@ -81,7 +84,7 @@ def calibration(run: Run, dev: Run) -> str:
     head = ['coverage wanted, %', 'threshold']
     head += [f'{name}: {what}' for name in names for what in ('sure, %', 'of these right, %')]
     return f"""Probabilities are calibrated by a temperature of {own.temperature:.2f}, fitted on
-the dev run of the same config (`{dev.info['run']}`).
+the dev run of the same config, or the dev runs of its streams (`{dev.info['run']}`).
 Expected calibration error, in percentage points:
 
 {table(['clips', 'before', 'after'], errors)}
@@ -163,16 +166,26 @@ def rejection(name: str) -> Iterator[str]:
 
 
 def find_run(texts: dict, key: str) -> Run:
-    """Find the run that the texts of weights name.
+    """Find the run that the texts of weights name, or fuse the runs of several streams.
 
     Raises:
         RunError: If there is none.
     """
-    name = Path(texts[key]).name
-    for run in runs_of(texts['config'].rpartition('_')[2]):
-        if run.info['run'] == name:
-            return run
-    raise RunError(f'results/runs.csv has no run {name}, which the weights name')
+    runs = {run.info['run']: run for run in runs_of(texts['config'].rpartition('_')[2])}
+    names = Path(texts[key]).name.split(' + ')
+    for name in names:
+        if name not in runs:
+            raise RunError(f'results/runs.csv has no run {name}, which the weights name')
+    if len(names) == 1:
+        return runs[names[0]]
+    return fused_runs(texts['config'], [runs[name] for name in names])
+
+
+def fused_runs(config: str, runs: Sequence[Run]) -> Run:
+    """Fuse runs of the streams of a ``PANEnsemble``, in the order of its config."""
+    run = fuse(runs, list(fused_streams(config).values()))
+    run.info['run'] = ' + '.join(own.info['run'] for own in runs)
+    return run
 
 
 def cards() -> Iterator[tuple]:

@@ -17,7 +17,7 @@ def merge_streams(cfg: Config, checkpoints: dict, dst: Union[str, Path]) -> None
 
     Args:
         cfg (Config): Config whose ``model`` is a ``PANEnsemble``.
-        checkpoints (dict[str, str]): Path or URL of each stream's checkpoint.
+        checkpoints (dict[str, str | Path]): Path or URL of each stream's checkpoint.
         dst (str | Path): The file to write.
 
     Raises:
@@ -32,10 +32,11 @@ def merge_streams(cfg: Config, checkpoints: dict, dst: Union[str, Path]) -> None
             f'given for {[*checkpoints]}; give one for each'
         )
     model = cfg.model.to_dict()
+    checkpoints = {name: str(path) for name, path in checkpoints.items()}
     for name, path in checkpoints.items():
-        model['streams'][name]['checkpoint'] = str(path)
+        model['streams'][name]['checkpoint'] = path
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')):
         ensemble = MODELS.build(model)
-    meta = dict(streams=dict(checkpoints), pan_mm_version=__version__)
+    meta = dict(streams=checkpoints, pan_mm_version=__version__)
     with atomic_write(dst) as part:
         torch.save(dict(meta=meta, state_dict=ensemble.state_dict()), part)

@@ -27,7 +27,7 @@ class PersistenceOfAppearance(nn.Module):
         eps (float): Added to each feature difference before the norm. Defaults to 1e-6.
         std (Sequence[float], optional): Standard deviation of each channel, in the units of raw
             frames: lets the module take raw uint8 frames too. Defaults to None.
-        backend (str): 'auto', 'reference', 'cpu' or 'triton', see
+        backend (str): 'auto', 'reference', 'cpu', 'triton' or 'cuda', see
             :func:`pan_mm.ops.persistence_of_appearance`. Defaults to 'auto'.
 
     Raises:

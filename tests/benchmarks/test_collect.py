@@ -10,10 +10,11 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from benchmarks import run_list
+from benchmarks import collect, run_list
 from benchmarks.collect import (
     changes_of,
     clip_names,
+    collect_ensemble,
     lists,
     main,
     play_backwards,
@@ -25,6 +26,7 @@ from benchmarks.runs import ROOT, RunError, find_config, read_runs
 
 UTD = 'tsn_r18_1xb16-1x1x8-30e_utd-mhad-depth'
 SHAPES = 'tsn_r18_1xb16-1x1x8-4e_motionshapes-rgb'
+LITE = 'pan-lite_r18_1xb16-4x1x8-4e_motionshapes-rgb'
 
 
 @pytest.mark.parametrize('path', sorted(ROOT.glob('benchmarks/*.yml')), ids=lambda p: p.stem)
@@ -120,6 +122,39 @@ def test_a_run_holds_what_was_reached(worked):
     _, steps, _ = read_training(work_dir)
     assert [step['step'] for step in steps] == [4, 8]
     assert info['minutes'] == round(sum(4 * step['time'] for step in steps) / 60, 1)
+
+
+@pytest.mark.slow
+def test_streams_are_tested_together(tmp_path, run_tool, monkeypatch):
+    """Fused with itself, a stream has its own scores, and twice the cost."""
+    options = tiny(tmp_path)
+    for key in [key for key in options if key.startswith('model.backbone.')]:
+        options[key.replace('model.backbone.', 'model.backbone.backbone.')] = options.pop(key)
+    options['model.backbone.backbone.type'] = 'ResNetTSM'
+    options['model.backbone.backbone.is_shift'] = False
+    words = [f'{key}={value}'.replace(' ', '') for key, value in options.items()]
+    work_dir = tmp_path / 'lite'
+    words = ['--work-dir', work_dir, '--seed', '0', '--cfg-options', *words]
+    run_tool('tools/train.py', find_config(LITE), *words, cwd=ROOT, check=True)
+    path = tmp_path / 'pan-twice_4x1x8_motionshapes-rgb.py'
+    streams = 'streams=dict(lite=dict(), other=dict(weight=0.5))'
+    path.write_text(
+        f"_base_ = [{str(find_config(LITE))!r}]\nmodel = dict(type='PANEnsemble', {streams})"
+    )
+    monkeypatch.setattr(
+        collect, 'find_config', lambda n: path if n == path.stem else find_config(n)
+    )
+    work_dirs = dict(lite=work_dir, other=work_dir)
+    both = collect_ensemble(path.stem, work_dirs, tmp_path / 'both.pth', options)
+    alone = collect.collect(work_dir)
+    np.testing.assert_allclose(both.scores, alone.scores, atol=1e-4)
+    np.testing.assert_allclose(both.backwards, alone.backwards, atol=1e-4)
+    assert (both.info['config'], both.info['loss']) == (path.stem, None)
+    for key in ('gmacs', 'params', 'minutes'):
+        assert both.info[key] == pytest.approx(2 * alone.info[key], abs=0.02)
+    assert both.info['changes'] == alone.info['changes'] and '; ' in both.info['command']
+    with pytest.raises(ValueError, match='the streams of the config are'):
+        collect_ensemble(path.stem, dict(lite=work_dir), tmp_path / 'both.pth', options)
 
 
 @pytest.mark.slow
