@@ -1,1 +1,1 @@
-"""Write the tables, summaries and the figure of the documents from the files in results/."""
+"""Write the tables, summaries and the figures of the documents from the files in results/."""

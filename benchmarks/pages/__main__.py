@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write every table of the documents, the summaries, the model zoo, the cards and the figure.
+"""Write every table of the documents, the summaries, the model zoo, the cards and the figures.
 
     python -m benchmarks.pages
 
@@ -56,7 +56,9 @@ def main(argv: Optional[list] = None) -> None:
     for path, text in model_card.cards():
         write_page(path, text, COMMAND, check)
     if not check:
-        figure.write_cost(tables.found('112 px'), ROOT / 'docs' / 'results' / 'cost.png')
+        figure.write_cost(ROOT / 'docs' / 'results' / 'cost.png')
+        if figure.SPEED.is_file():
+            figure.write_speed(ROOT / 'docs' / 'results' / 'speed.png')
 
 
 if __name__ == '__main__':

@@ -1,10 +1,16 @@
-"""The figure of docs/results.md: accuracy against cost."""
+"""The figures of the pages: accuracy against cost, and against time."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.evidence import bootstrap, by_subject, mean_top1
+from benchmarks.compared import CLASSES_EGOGEST, MODELS_EGOGEST
+from benchmarks.evidence import bootstrap, by_scene, by_subject, mean_top1, over_scenes
+from benchmarks.runs import RESULTS
 
+from .tables import found
+
+SPEED = RESULTS / 'performance' / 'file_to_label_epyc-2-cores.json'
 # By the motion cue that a model has: marker and color.
 CUES = {
     'PA': ('o', 'C0'),
@@ -20,30 +26,55 @@ def cue_of(model: str) -> str:
     return 'PA' if model.startswith('PAN') and model != 'PAN RGB' else 'no motion cue'
 
 
-def write_cost(found: Mapping, path: Path) -> None:
-    """Draw top-1 of each model against its cost, with the bootstrap interval over subjects."""
-    from matplotlib.figure import Figure
-
+def write_cost(path: Path) -> None:
+    """Draw top-1 of each model on UTD-MHAD against its cost, with intervals over subjects."""
     points = [
         (runs[0].info['gmacs'], mean_top1(runs), model, bootstrap([*by_subject(runs).values()]))
-        for model, runs in found.items()
+        for model, runs in found('112 px').items()
         if runs
     ]
+    draw(points, path, 'GMACs for one video', 'top-1, %')
+
+
+def write_speed(path: Path) -> None:
+    """Draw top-1 of ten gestures against the time from a file to its label, if both are known."""
+    milliseconds = json.loads(SPEED.read_text(encoding='utf-8'))['models']
+    _, ten, _ = CLASSES_EGOGEST
+    points = [
+        (milliseconds[MODELS_EGOGEST[model]]['ms'], mean_top1(runs), model, interval(runs))
+        for model, runs in found(ten).items()
+        if runs and MODELS_EGOGEST[model] in milliseconds
+    ]
+    if points:
+        draw(points, path, 'milliseconds from a video file to its label', 'top-1, %')
+
+
+def interval(runs: list) -> tuple:
+    """Interval of the accuracy over scenes."""
+    return over_scenes(by_scene(runs))[1]
+
+
+def draw(points: Iterable, path: Path, across: str, up: str) -> None:
+    """Draw models, each of them a cost, an accuracy, a name and the accuracy's interval."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8.4, 4.6), layout='constrained')
     axes = figure.subplots()
+    points = sorted(points)
     place = 0
-    for gmacs, mean, model, (low, high) in sorted(points):
-        place = max(gmacs, 1.035 * place)  # side by side, where the costs are too alike
+    for cost, mean, model, (low, high) in points:
+        place = max(cost, 1.035 * place)  # side by side, where the costs are too alike
         marker, color = CUES[cue_of(model)]
         bar = dict(yerr=[[mean - low], [high - mean]], fmt=marker, color=color, capsize=3)
         axes.errorbar(place, mean, **bar)
         text = dict(rotation=90, ha='center', va='top', fontsize=8)
         axes.annotate(model, (place, low), (0, -6), textcoords='offset points', **text)
     axes.set_xscale('log', base=2)
-    axes.set_xticks([4, 6, 8, 12])
+    axes.set_xticks([cost for cost in (4, 6, 8, 12, 16, 24, 32, 48, 64, 96) if cost < 1.2 * place])
     axes.xaxis.set_major_formatter('{x:g}')
-    axes.set_xlabel('GMACs for one video')
-    axes.set_ylabel('top-1, %')
+    axes.set_xlim(0.9 * points[0][0], 1.1 * place)
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
     axes.set_ylim(0, 100)
     axes.grid(alpha=0.3)
     for cue, (marker, color) in CUES.items():

@@ -57,6 +57,8 @@ JOINED = {
     'JHMDB': tuple(SPLITS_JHMDB),
     FOLDS: tuple(SPLITS_EGOGEST),
 }
+# Models that are streams trained by themselves.
+FUSED = {'PAN Full', 'PAN En', 'PAN PA + TSN'}
 # Those that leads are computed in, and the units that the differences are between.
 UNITS = {
     '64 px, both splits': 'subject',
@@ -70,6 +72,8 @@ LEADS = (
     ('64 px, both splits', 'PAN PA', 'PAN RGB'),
     ('64 px, both splits', 'PAN PA', 'Differences'),
     ('64 px, both splits', 'PAN PA', 'Signed differences'),
+    ('JHMDB', 'PAN PA + TSN', 'TSM'),
+    ('JHMDB', 'PAN PA + TSN', 'PAN PA'),
 )
 
 
@@ -207,7 +211,7 @@ def summary_table() -> pd.DataFrame:
     models.update(dict.fromkeys(ATTENTION, 'PAN Lite, PA as attention'))
     runs = list(all_runs())
     for name, (_, configs, *_) in SETTINGS.items():
-        for model in {'PAN Full', 'PAN En'} & configs.keys():
+        for model in FUSED & configs.keys():
             runs += [
                 dataclasses.replace(run, info=dict(run.info, config=configs[model]))
                 for run in found(name)[model]
