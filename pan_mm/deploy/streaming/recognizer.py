@@ -192,7 +192,7 @@ class StreamRecognizer:
         for i, (weight, recognizer) in enumerate(self._streams):
             x = torch.cat([inputs[i] for _, inputs in self._window])  # (T, channels, H, W)
             x = recognizer.backbone.backbone(x)  # (T, C, h, w)
-            logits = logits + weight * recognizer.cls_head(x)  # (1, num_classes)
+            logits = logits + weight * recognizer.cls_head(x, num_segs=self.num_segments)
         require_finite(logits)
         return self.calibration(to_probabilities(logits[0].float(), self.model)).cpu().numpy()
 

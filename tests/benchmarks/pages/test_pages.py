@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.compared import MODELS, ROOT
+from benchmarks.compared import MODELS, MODELS_JHMDB, ROOT
 from benchmarks.evidence import fuse, interval, mcnemar, mean_top1, order_accuracies
 from benchmarks.pages import figure, model_zoo, tables
 from benchmarks.pages.__main__ import MARK, PAGES, TABLES, fill, main
@@ -18,6 +18,7 @@ from benchmarks.runs import read_table, without_scale
 BOTH, SMALL, LONG, LARGE = '64 px, both splits', '64 px', '64 px, 120 epochs', '112 px'
 IMAGENET, JHMDB = 'ImageNet weights', 'JHMDB'
 SPLITS = ('split 1', 'split 2', 'split 3')
+FUSED = 'PAN PA + TSN'
 
 
 def test_everything_is_fresh():
@@ -160,6 +161,11 @@ IN_RESULTS = {
         lead(IMAGENET, 'PAN PA', 'TSM'),
         lead(IMAGENET, 'PAN Lite', 'TSM'),
     ),
+    'leads PAN PA by {:.1f} points and TSM by {:.1f}, on each split.': lambda: (
+        lead(JHMDB, FUSED, 'PAN PA'),
+        lead(JHMDB, FUSED, 'TSM'),
+    ),
+    'PAN Full leads PAN PA by {:.1f} at 112 pixels.': lambda: (lead(LARGE, 'PAN Full', 'PAN PA'),),
     'Averaging three PAN PA of different seeds instead reaches {:.1f} %': lambda: (
         fuse(found(LARGE)['PAN PA'], [1, 1, 1]).accuracies['top1'],
     ),
@@ -306,13 +312,32 @@ def found_config(model):
 def test_real_video():
     column = {
         model: [mean_top1(found(name)[model]) for name in SPLITS]
-        for model in ('TSN', 'TSM', 'PAN RGB', 'PAN PA', 'PAN Lite')
+        for model in ('TSN', 'TSM', 'PAN RGB', 'PAN PA', FUSED)
     }
     for rival in ('TSN', 'TSM', 'PAN RGB'):
         ahead = np.subtract(column['PAN PA'], column[rival])
         assert min(ahead) > 0 and 4.5 < ahead.mean() < 6.5
-    assert (np.subtract(column['PAN Lite'], column['TSM']) > 0).sum() == 2
+    for rival in ('PAN PA', 'TSM'):
+        assert min(np.subtract(column[FUSED], column[rival])) > 0
     assert all(len(runs) == 1 for name in SPLITS for runs in found(name).values() if runs)
+
+
+def test_the_fusion_was_chosen_on_the_dev_split():
+    """PA with half of TSN is the best of each network here with PA, at half, one and two parts."""
+    own = {run.info['config']: run for run in tables.runs_of('jhmdb-rgb') if is_dev(run)}
+    motion = own[MODELS_JHMDB['PAN PA']]
+    reached = {
+        (config, weight): fuse([motion, run], [1, weight]).accuracies['top1']
+        for config, run in own.items()
+        for weight in (0.5, 1, 2)
+        if run is not motion
+    }
+    assert max(reached, key=reached.__getitem__) == (MODELS_JHMDB['TSN'], 0.5)
+    assert reached[MODELS_JHMDB['TSN'], 0.5] > motion.accuracies['top1']
+
+
+def is_dev(run):
+    return run.info['split'] == 'dev' and not run.info['changes']
 
 
 def test_augmentation_on_jhmdb_is_within_chance():

@@ -90,9 +90,10 @@ class TestScores:
         )
 
     def test_ensemble(self, build_pan, frames):
-        """Each stream has PA filters of its own; the logits are fused as offline."""
+        """Each stream has PA filters and a head of its own; the logits are fused as offline."""
         cfg = build_pan('lite').cfg.copy()
-        streams = dict(rgb=dict(), pa=dict(), lite=dict(weight=2.0))
+        tsm = dict(cls_head=dict(type='TSMHead', num_segments=4))
+        streams = dict(rgb=tsm, pa=dict(), lite=dict(weight=2.0))
         cfg.model.update(type='PANEnsemble', streams=streams)
         model = varied(cfg)
         recognizer = StreamRecognizer(model, stride=8)
