@@ -49,6 +49,7 @@ EXCEPTIONS = {
     CONVOLUTION.format('weight.shape[~1]'): 'filters are square',
     'aggregation.py: nn.ReLU(inplace=False),': 'the same numbers in other memory',
     'aggregation.py: if num_segments < 2 or num_segments & (num_segments - 2):': 'alike from 2 on',
+    'sampling.py: if num_frames > self.num_clips and num_starts > 1:': 'one start is the first',
     'persistence.py: if kernel_size % 2 <= 0:': 'the rest of a division is not negative',
     'persistence.py: std = self.std if frames.dtype is torch.uint8 else None': 'one object',
 }

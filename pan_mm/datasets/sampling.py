@@ -79,7 +79,7 @@ class PANSampleFrames(BaseTransform):
         else:
             starts = self._train_starts(num_starts, num_frames)
         frame_inds = starts[:, None] + np.arange(self.clip_len)  # (T, m)
-        frame_inds = frame_inds.clip(max=num_frames - 1).reshape(-1)
+        frame_inds = frame_inds.clip(max=num_frames - 1).ravel()
         results['frame_inds'] = (frame_inds + results['start_index']).astype(np.int32)
         results['clip_len'] = self.clip_len
         results['num_clips'] = len(starts)

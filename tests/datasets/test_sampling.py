@@ -66,6 +66,16 @@ def test_training_videos_of_at_most_a_frame_a_segment_start_with_the_first(num_f
     assert sample(num_frames, clip_len=2)[::2].tolist() == [0] * 8
 
 
+@pytest.mark.parametrize('clip_len', [9, 15])
+def test_training_videos_shorter_than_a_segment_start_with_the_first_frame(clip_len):
+    (frames,) = {tuple(own) for own in sample(8, clip_len=clip_len, num_clips=4).reshape(4, -1)}
+    assert frames == (0, 1, 2, 3, 4, 5, 6, *[7] * (clip_len - 7))
+
+
+def test_a_start_for_each_segment():
+    assert sample(11, clip_len=4)[::4].tolist() == [*range(8)]
+
+
 def test_raw_frames_count_from_their_start_index():
     zero, one = (sample(40, clip_len=4, test_mode=True, start_index=i) for i in (0, 1))
     assert (one == zero + 1).all()
@@ -121,7 +131,10 @@ class TestErrors:
 
     def test_no_frames(self):
         results = dict(total_frames=0, start_index=0, filename='empty.mp4')
-        with pytest.raises(ValueError, match='empty.mp4 has no frames'):
+        with pytest.raises(ValueError, match='^empty.mp4 has no frames'):
+            PANSampleFrames(clip_len=4)(results)
+        results['frame_dir'] = results.pop('filename')
+        with pytest.raises(ValueError, match='^empty.mp4 has no frames'):
             PANSampleFrames(clip_len=4)(results)
 
 
