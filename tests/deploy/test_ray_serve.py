@@ -108,7 +108,7 @@ def no_answer_is_lost_while_replicas_are_replaced(url, options, videos):
 
 
 def test_options_on_the_command_line_are_text():
-    options = Options(num_gpus='0.5', batch_size='4', model='pan-pa-everyday')
+    options = Options(num_gpus='0.5', batch_size='4', model='pan-everyday')
     assert (options.num_gpus, options.batch_size) == (0.5, 4)
     with pytest.raises(ValueError, match='batch_sise'):
         Options(batch_sise=4)

@@ -39,12 +39,12 @@ def test_it_says_how_good_the_model_is_that_comes_along():
     row = re.search(r'test1\.txt \| \d+ \| (\S+) \| [^|]+ \| (\S+) \|', card)
     text = f'{row[1]} % top-1 and {row[2]} % top-5'
     assert text in README and weights.with_suffix('.md').name in README
-    assert weights.stat().st_size < 10e6
+    assert weights.stat().st_size < 15e6
 
 
 @pytest.mark.slow
 def test_its_example_is_what_the_command_prints(tmp_path, clips_dir, run_tool):
-    sources = ('hmdb51_golf.avi', 'hmdb51_shoot_bow.avi', 'mit_juggling.mp4')
+    sources = ('hmdb51_golf.avi', 'hmdb51_shoot_bow.avi', 'mmskeleton_clean_and_jerk.mp4')
     (command,) = re.findall(r'^python -m (pan_mm predict .*)$', README, re.M)
     module, *words = command.split()
     names = [word for word in words if '.' in word]
