@@ -34,6 +34,7 @@ from pan_mm.datasets.motion_shapes.render import CLASSES, render_clip, write_vid
 from pan_mm.inference.calibration import COVERAGE
 from pan_mm.inference.videos import find_videos, read_videos
 from pan_mm.inference.zoo import find_model
+from pan_mm.models.streams import recognizers_of
 from pan_mm.utils.files import atomic_write
 
 MOST = 100  # clips of a world, evenly over its sorted names
@@ -67,7 +68,8 @@ def count(recognize: PANInferencer, videos: list) -> dict:
 @torch.no_grad()
 def outputs(recognize: PANInferencer, videos: list) -> tuple:
     """Compute logits (N, num_classes) and features (N, C) of the videos that can be read."""
-    recognize.model.cls_head.average_clips = 'score'
+    for recognizer in recognizers_of(recognize.model).values():
+        recognizer.cls_head.average_clips = 'score'
     logits, features = [], []
     for _, clip, error in read_videos(videos, recognize.pipeline, workers=1):
         if error is None:
