@@ -202,14 +202,6 @@ IN_RESULTS = {
         variant('motionshapes-rgb', SHAPES),
         variant('motionshapes-rgb', SHAPES, stream='rgb'),
     ),
-    'PAN Lite loses {:.1f} points on the *dev* split.': lambda: (
-        dev()
-        - variant(
-            'utd-mhad-depth',
-            'pan-lite_r18_1xb16-randaugment-4x1x8-30e-64px_utd-mhad-depth',
-            split='dev',
-        ),
-    ),
     '{} of the {} runs used an H200': lambda: (count('gpu', 'NVIDIA H200'), len(read_table())),
     'For {} early runs, scores were rounded to five digits': lambda: (count('score_digits', 5),),
 }
