@@ -4,13 +4,14 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.compared import CLASSES_EGOGEST, MODELS_EGOGEST
-from benchmarks.evidence import bootstrap, by_scene, by_subject, mean_top1, over_scenes
+from benchmarks.compared import MODELS
+from benchmarks.evidence import bootstrap, by_subject, mean_top1
 from benchmarks.runs import RESULTS
 
 from .tables import found
 
 SPEED = RESULTS / 'performance' / 'file_to_label_epyc-2-cores.json'
+TICKS = (4, 5, 6, 8, 10, 12, 50, 60, 80, 100, 120, 160)
 # By the motion cue that a model has: marker and color.
 CUES = {
     'PA': ('o', 'C0'),
@@ -29,32 +30,30 @@ def cue_of(model: str) -> str:
 def write_cost(path: Path) -> None:
     """Draw top-1 of each model on UTD-MHAD against its cost, with intervals over subjects."""
     points = [
-        (runs[0].info['gmacs'], mean_top1(runs), model, bootstrap([*by_subject(runs).values()]))
+        (runs[0].info['gmacs'], *accuracy(model, runs))
         for model, runs in found('112 px').items()
         if runs
     ]
-    draw(points, path, 'GMACs for one video', 'top-1, %')
+    draw(points, path, 'GMACs for one video')
 
 
 def write_speed(path: Path) -> None:
-    """Draw top-1 of ten gestures against the time from a file to its label, if both are known."""
+    """Draw the same against the time from a video file to its label, where it was measured."""
     milliseconds = json.loads(SPEED.read_text(encoding='utf-8'))['models']
-    _, ten, _ = CLASSES_EGOGEST
     points = [
-        (milliseconds[MODELS_EGOGEST[model]]['ms'], mean_top1(runs), model, interval(runs))
-        for model, runs in found(ten).items()
-        if runs and MODELS_EGOGEST[model] in milliseconds
+        (milliseconds[MODELS[model]]['ms'], *accuracy(model, runs))
+        for model, runs in found('112 px').items()
+        if MODELS[model] in milliseconds
     ]
-    if points:
-        draw(points, path, 'milliseconds from a video file to its label', 'top-1, %')
+    draw(points, path, 'milliseconds from a video file to its label')
 
 
-def interval(runs: list) -> tuple:
-    """Interval of the accuracy over scenes."""
-    return over_scenes(by_scene(runs))[1]
+def accuracy(model: str, runs: list) -> tuple:
+    """Top-1 over seeds, the model's name, and the interval over subjects."""
+    return mean_top1(runs), model, bootstrap([*by_subject(runs).values()])
 
 
-def draw(points: Iterable, path: Path, across: str, up: str) -> None:
+def draw(points: Iterable, path: Path, across: str) -> None:
     """Draw models, each of them a cost, an accuracy, a name and the accuracy's interval."""
     from matplotlib.figure import Figure
 
@@ -70,11 +69,11 @@ def draw(points: Iterable, path: Path, across: str, up: str) -> None:
         text = dict(rotation=90, ha='center', va='top', fontsize=8)
         axes.annotate(model, (place, low), (0, -6), textcoords='offset points', **text)
     axes.set_xscale('log', base=2)
-    axes.set_xticks([cost for cost in (4, 6, 8, 12, 16, 24, 32, 48, 64, 96) if cost < 1.2 * place])
+    axes.set_xticks([tick for tick in TICKS if points[0][0] < 1.1 * tick < 1.2 * place])
     axes.xaxis.set_major_formatter('{x:g}')
     axes.set_xlim(0.9 * points[0][0], 1.1 * place)
     axes.set_xlabel(across)
-    axes.set_ylabel(up)
+    axes.set_ylabel('top-1, %')
     axes.set_ylim(0, 100)
     axes.grid(alpha=0.3)
     for cue, (marker, color) in CUES.items():

@@ -5,10 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmarks.compared import MODELS_EGOGEST, SPLITS_EGOGEST
-from benchmarks.pages import figure, gestures, model_zoo, tables
+from benchmarks.pages import gestures, model_zoo, tables
 from benchmarks.runs import Run
 
 # Of each fold: swipes left, right, right and down, a star, no gesture; of two scenes.
@@ -89,25 +88,6 @@ def test_a_fold_that_is_missing(show):
     runs = [run for run in runs if run.seed == 0]
     mean, _, chance, *_ = show(runs, 'gesture_leads')['PAN PA − PAN RGB']
     assert (mean, chance) == ('+20.0', '0.5')  # two clips
-
-
-def test_figure_of_the_time(show, tmp_path, monkeypatch):
-    """It shows the models whose time was measured."""
-    speeds = {MODELS_EGOGEST[model]: dict(ms=ms) for model, ms in (('TSN', 20.0), ('PAN PA', 40.0))}
-    path = tmp_path / 'speeds.json'
-    path.write_text(json.dumps(dict(models=speeds)))
-    monkeypatch.setattr(figure, 'SPEED', path)
-    drawn = []
-    monkeypatch.setattr(figure, 'draw', lambda points, *_: drawn.extend(points))
-    runs = [*folds('TSN', *BLIND), *folds('PAN PA', *PERFECT), *folds('PAN RGB', *UNSURE)]
-    show(runs, 'gestures')
-    figure.write_speed(tmp_path / 'speed.png')
-    (slow, best, *_), (fast, worst, name, (low, high)) = sorted(drawn, reverse=True)
-    assert (slow, best, fast, worst, name) == (40, 100, 20, pytest.approx(20), 'TSN')
-    assert 0 <= low < 20 < high
-    monkeypatch.undo()
-    figure.draw(drawn, tmp_path / 'speed.png', 'ms', '%')
-    assert Image.open(tmp_path / 'speed.png').width > 300
 
 
 def test_without_scenes_there_is_no_interval(show):

@@ -60,12 +60,26 @@ def test_the_zoo_shows_own_results_beside_the_papers():
     assert line.endswith(f'|  | {model_zoo.own_accuracies()[name]} |')
 
 
-def test_figure(tmp_path):
-    figure.write_cost(tmp_path / 'docs' / 'cost.png')
-    image = Image.open(tmp_path / 'docs' / 'cost.png')
+@pytest.mark.parametrize('name', ['cost', 'speed'])
+def test_figure(name, tmp_path):
+    path = tmp_path / 'docs' / f'{name}.png'
+    getattr(figure, f'write_{name}')(path)
+    image = Image.open(path)
     assert image.width > 300 and len(image.getcolors(2**24)) > 10
-    shown = Image.open(ROOT / 'docs' / 'results' / 'cost.png')
+    shown = Image.open(ROOT / 'docs' / 'results' / f'{name}.png')
     assert shown.size == image.size
+
+
+def test_time_and_accuracy_of_the_figure(monkeypatch, tmp_path):
+    """A model stands where its time and its runs put it."""
+    drawn = []
+    monkeypatch.setattr(figure, 'draw', lambda points, *_: drawn.extend(points))
+    figure.write_speed(tmp_path / 'speed.png')
+    measured = json.loads(figure.SPEED.read_text())['models']
+    assert {model for _, _, model, _ in drawn} >= {'TSN', 'TSM', 'PAN Lite', 'PAN Full'}
+    for milliseconds, mean, model, (low, high) in drawn:
+        assert milliseconds == measured[MODELS[model]]['ms']
+        assert low < mean == mean_top1(found(LARGE)[model]) < high
 
 
 # Sentences with numbers ------------------------------------------------------------------------
@@ -276,6 +290,14 @@ def test_intervals_that_contain_zero(setting, one, other, contains_zero):
     low, high = leads()[setting, one, other].t
     assert (low < 0 < high) == contains_zero
     assert (low, high) == interval([*leads()[setting, one, other].points.values()])
+
+
+def test_what_the_readme_says_of_the_cost():
+    measured = json.loads(figure.SPEED.read_text())['models']
+    lite, tsm = (measured[MODELS[model]]['ms'] for model in ('PAN Lite', 'TSM'))
+    share, points = lite / tsm - 1, lead(LARGE, 'PAN Lite', 'TSM')
+    sentence = f'takes {100 * share:.0f} % more time than TSM, and gains {points:.0f} points'
+    assert sentence in (ROOT / 'README.md').read_text(encoding='utf-8')
 
 
 def test_more_frames_gain_nothing():
