@@ -138,7 +138,7 @@ def variants() -> Iterator[Variant]:
         if is_last:
             frames = frames.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
         for is_backward in (False, True):
-            yield choose_variant(frames, precision, maps, is_backward)
+            yield choose_variant(frames, precision, maps, is_backward=is_backward)
 
 
 def main(argv: Optional[list] = None) -> None:

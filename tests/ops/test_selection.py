@@ -1,16 +1,19 @@
 """The choice of ``backend='auto'``, held to the committed records of all paths."""
 
 import json
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from pan_mm.ops import BACKENDS, persistence, persistence_of_appearance, selection
+from pan_mm.ops import BACKENDS, persistence, persistence_of_appearance, plain, selection
 from pan_mm.ops.selection import (
     fastest_backend,
     fastest_measured,
     free_memory,
+    may_measure,
     reference_bytes,
 )
 
@@ -158,3 +161,80 @@ class TestMeasuring:
         found = fastest_measured(functions, 'triton', lambda function: times[id(function)])
         assert found == chosen
         assert calls == list(seconds)  # each once, to compile it
+
+    @pytest.fixture
+    def kernels(self, monkeypatch):
+        """Kernels of a GPU on a processor; ``cost`` of a path in seconds, an error if it fails."""
+        self.cost, self.calls = dict(reference=3.0, triton=2.0, cuda=1.0), []
+
+        def forward(name, frames, weight, eps, precision, dtype, std):
+            self.calls.append(name)
+            if isinstance(self.cost[name], Exception):
+                raise self.cost[name]
+            return plain.forward(frames, weight, eps, precision, dtype, std)
+
+        def kernels(name):
+            return SimpleNamespace(
+                forward=partial(forward, name), obstacle=lambda frames, weight: None
+            )
+
+        for name, value in (
+            ('_fastest', {}),
+            ('_unusable', {}),
+            ('_kernels', kernels),
+            ('_has', lambda package: True),
+            ('_runs_on_cpu', lambda backend: True),
+            ('fastest_measured', partial(fastest_measured, seconds=self.seconds)),
+        ):
+            monkeypatch.setattr(persistence, name, value)
+        persistence._say_once.cache_clear()
+
+    def seconds(self, function):
+        function()
+        return self.cost[function.args[0]]
+
+    def measured(self, known, dtype=torch.float32, batch=1):
+        frames, weight = torch.zeros(batch, 2, 3, 8, 8, dtype=dtype), torch.randn(8, 3, 7, 7)
+        return persistence._measured(frames, weight, torch.float32, known)
+
+    def test_once_for_a_kind_of_frames(self, kernels):
+        assert self.measured('triton', batch=2) == 'cuda'
+        assert set(self.calls) == {'triton', 'cuda'}  # records know the reference to be slower
+        self.calls.clear()
+        assert self.measured('triton', batch=3) == 'cuda' and not self.calls
+        self.cost['triton'] = 0.5
+        assert self.measured('triton', torch.uint8) == 'triton' and self.calls
+
+    def test_a_kernel_that_fails_is_dropped(self, kernels):
+        self.cost['cuda'] = RuntimeError('NVRTC_ERROR_COMPILATION')
+        with pytest.warns(UserWarning, match="kernel 'cuda'.*could not be.*NVRTC_ERROR") as said:
+            assert self.measured('triton') == 'triton'
+            assert self.measured('triton', torch.uint8) == 'triton'
+        assert len(said) == 1 and self.calls.count('cuda') == 1
+
+    def test_without_a_kernel_the_reference_is_taken(self, kernels):
+        self.cost.update(cuda=ImportError('cuda.core'), triton=RuntimeError('no compiler'))
+        with pytest.warns(UserWarning, match='could not be built or started'):
+            assert self.measured('triton') == 'reference'
+
+    def test_a_full_memory_is_an_error(self, kernels):
+        """Of the caller, not of the kernel."""
+        self.cost['cuda'] = torch.cuda.OutOfMemoryError('full')
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            self.measured('triton')
+        assert not persistence._unusable
+
+    def test_it_is_up_to_the_user(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: False)
+        assert not may_measure()
+        monkeypatch.setattr(torch.backends.cudnn, 'benchmark', True)
+        assert may_measure()
+        for owner, name in (
+            (torch.cuda, 'is_current_stream_capturing'),
+            (torch.distributed, 'is_initialized'),
+            (torch, 'are_deterministic_algorithms_enabled'),
+        ):
+            with monkeypatch.context() as context:
+                context.setattr(owner, name, lambda: True)
+                assert not may_measure()
+        assert may_measure()
