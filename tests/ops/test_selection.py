@@ -1,5 +1,6 @@
 """The choice of ``backend='auto'``, held to the committed records of all paths."""
 
+import itertools
 import json
 from functools import partial
 from pathlib import Path
@@ -28,39 +29,75 @@ SHAPE = (64, CLIP_LEN, 3, 224, 224)
 DISTURBED = {('motion_xeon-2-cores.json', 2, 'float32', 224, 224)}
 
 
-def rows():
+INPUTS = {'': None, ', from uint8': 'uint8', ', as in training': 'float32'}  # dtypes of frames
+
+
+def speeds(table, key):
+    """Of each kind of input that a table has: the speed of each path, by a key of rows."""
+    found = {row['method']: row[key] for row in table if key in row}
+    found = {method: 1 / value if 'ms' in key else value for method, value in found.items()}
+    plain = {name: speed for name, speed in found.items() if name in BACKENDS}
+    for suffix in INPUTS:
+        own = {name: found[name + suffix] for name in plain if name + suffix in found}
+        if own:  # the reference was timed on normalized frames only
+            yield suffix, dict(plain, **own)
+
+
+def rows(paths=RECORDS):
     """Of each record: name, step, device, dtype of frames, result, and the speed of each path."""
-    for path in RECORDS:
-        record = json.loads(path.read_text())
-        for result in record['results']:
-            methods = {row['method']: row['frames_per_second'] for row in result['methods']}
-            device = 'cuda' if 'triton' in methods else 'cpu'
-            paths = {name: speed for name, speed in methods.items() if name in BACKENDS}
-            from_raw = {  # the reference was timed on normalized frames only
-                name: methods.get(f'{name}, from uint8', speed) for name, speed in paths.items()
-            }
-            training = {
-                row['method']: 1 / row['ms']
-                for row in result.get('training', [])
-                if row['method'] in BACKENDS
-            }
-            dtype = result['dtype']
-            yield path.name, 'forward', device, dtype, result, paths
-            yield path.name, 'from uint8', device, 'uint8', result, from_raw
-            key = (path.name, *(result[key] for key in ('threads', 'dtype', 'height', 'width')))
-            if key not in DISTURBED:
-                yield path.name, 'training', device, dtype, result, training
+    steps = dict(
+        methods=('frames_per_second', 'queued_frames_per_second'), training=('ms', 'queued_ms')
+    )
+    for path, (part, keys) in itertools.product(paths, steps.items()):
+        for result in json.loads(path.read_text())['results']:
+            device = 'cuda' if any(r['method'] == 'triton' for r in result['methods']) else 'cpu'
+            kind = (path.name, *(result[key] for key in ('threads', 'dtype', 'height', 'width')))
+            if part == 'training' and kind in DISTURBED:
+                continue
+            for key in keys:
+                for suffix, own in speeds(result.get(part, []), key):
+                    dtype = INPUTS[suffix] or result['dtype']
+                    yield path.name, f'{part}, {key}{suffix}', device, dtype, result, own
 
 
 @pytest.mark.parametrize(
     'row', rows(), ids=lambda row: f'{row[0]}-{row[4]["threads"]}-{row[4]["width"]}-{row[1]}'
 )
 def test_auto_is_not_slower_than_any_path_in_a_record(row):
-    _, _, device, frames, result, speeds = row
+    _, _, device, frames, result, own = row
     shape = (result['batch'], CLIP_LEN, 3, result['height'], result['width'])
     dtype, precision = getattr(torch, frames), getattr(torch, result['dtype'])
     chosen = fastest_backend(device, dtype, precision, shape, NUM_FILTERS, H200)
-    assert speeds[chosen] >= 0.9 * max(speeds.values()), (chosen, speeds)
+    assert own[chosen] >= 0.9 * max(own.values()), (chosen, own)
+
+
+def test_all_rows_of_a_record_are_read(tmp_path):
+    def row(name, speed):
+        return dict(
+            method=name, frames_per_second=speed, queued_frames_per_second=2 * speed, ms=1 / speed
+        )
+
+    names = ['naive', 'reference', 'triton', 'triton, from uint8', 'triton, as in training']
+    table = [row(name, 1.0 + i) for i, name in enumerate(names)]
+    result = dict(threads=1, dtype='bfloat16', height=8, width=8, methods=table, training=table)
+    path = tmp_path / 'motion_new.json'
+    path.write_text(json.dumps(dict(results=[result])))
+    found = {step: (device, dtype, own) for _, step, device, dtype, _, own in rows([path])}
+    expected = {
+        'methods, frames_per_second': ('bfloat16', 2, 3),
+        'methods, frames_per_second, from uint8': ('uint8', 2, 4),
+        'methods, frames_per_second, as in training': ('float32', 2, 5),
+        'methods, queued_frames_per_second': ('bfloat16', 4, 6),
+        'methods, queued_frames_per_second, from uint8': ('uint8', 4, 8),
+        'methods, queued_frames_per_second, as in training': ('float32', 4, 10),
+        'training, ms': ('bfloat16', 2, 3),
+        'training, ms, from uint8': ('uint8', 2, 4),
+        'training, ms, as in training': ('float32', 2, 5),
+    }
+    assert found == {
+        step: ('cuda', dtype, dict(reference=reference, triton=triton))
+        for step, (dtype, reference, triton) in expected.items()
+    }
 
 
 def test_memory_of_the_reference_is_what_was_measured_on_a_gpu():
