@@ -250,14 +250,14 @@ def check_kernels(raw: Tensor, weight: Tensor) -> dict:
 
 
 def check_that_it_runs(backend: str, frames: Tensor, weight: Tensor) -> None:
-    """Refuse to time plain PyTorch, which takes the place of a kernel that cannot run, or failed.
+    """Refuse to time plain PyTorch, which replaces a kernel that cannot run or has failed.
 
     Raises:
         RuntimeError: If a backend is not what computes.
     """
     taken = select_backend(frames, weight, backend)
     if taken != backend:
-        raise RuntimeError(f'{backend} cannot run here: {taken} would be timed in its place')
+        raise RuntimeError(f'{backend} cannot run here: {taken} would be timed')
 
 
 def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> dict:

@@ -165,6 +165,9 @@ def test_plain_operators_are_not_timed_for_a_kernel(monkeypatch, when):
         monkeypatch.setattr(persistence, '_has', lambda package: True)
         monkeypatch.setattr(persistence, '_runs_on_cpu', lambda backend: True)
     raw, weight = torch.randint(0, 256, (1, 2, 3, 8, 8)), torch.randn(8, 3, 7, 7)
-    with pytest.warns(UserWarning), pytest.raises(RuntimeError, match='reference would be timed'):
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(RuntimeError, match='reference would be timed'),
+    ):
         motion.check_kernels(raw, weight)
     assert bool(persistence._unusable) == (when == 'in')  # a GPU's kernel, without one
