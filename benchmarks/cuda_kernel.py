@@ -131,6 +131,14 @@ def count(variant: Variant, capability: tuple) -> dict:
     )
 
 
+def nvrtc_version() -> str:
+    """Version of the compiler, such as '13.0'."""
+    from cuda.bindings import nvrtc
+
+    _, major, minor = nvrtc.nvrtcVersion()
+    return f'{major}.{minor}'
+
+
 def variants() -> Iterator[Variant]:
     """All variants that the report shows."""
     for dtype, is_last, precision, maps in KINDS:
@@ -138,14 +146,16 @@ def variants() -> Iterator[Variant]:
         if is_last:
             frames = frames.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
         for is_backward in (False, True):
-            yield choose_variant(frames, precision, maps, is_backward)
+            yield choose_variant(frames, precision, maps, is_backward=is_backward)
 
 
 def main(argv: Optional[list] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, help='JSON file to write')
     args = parser.parse_args(argv)
-    machine = dict(environment('cpu'), device='no GPU, compiled ahead of time')
+    machine = dict(
+        environment('cpu'), device='no GPU, compiled ahead of time', nvrtc=nvrtc_version()
+    )
     report = dict(environment=machine)
     report['programs'] = [count(each, c) for c in CAPABILITIES for each in variants()]
     show('programs', report['programs'])

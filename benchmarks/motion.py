@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pan_mm.ops import persistence_of_appearance
+from pan_mm.ops import persistence_of_appearance, select_backend
 from pan_mm.ops.reference import persistence_reference
 
 from .timing import (
@@ -121,28 +121,36 @@ def persistence_runners(raw: Tensor, weight: Tensor) -> dict:
     """Each formulation of PA on normalized frames in the dtype of ``weight``."""
     mean, std = (torch.tensor(v, device=raw.device).view(3, 1, 1) for v in (MEAN, STD))
     frames = ((raw - mean) / std).to(weight.dtype)
-    bias = weight.new_zeros(len(weight))
-    functions = {
-        'naive': lambda x: naive_persistence(x, weight, bias),
-        'reference': lambda x: persistence_reference(x, weight),
-        **{name: computing(weight, name) for name in fast_backends(raw)},
-        'frame difference': lambda x: (x[:, :-1] - x[:, 1:]).abs().mean(2),
-    }
+    functions = formulations(raw, weight)
+    functions['frame difference'] = lambda x: (x[:, :-1] - x[:, 1:]).abs().mean(2)
     runners = {name: rotating(function, frames) for name, function in functions.items()}
     for name in fast_backends(raw):
         runners[f'{name}, from uint8'] = rotating(computing(weight, name, STD), raw)
-    if raw.is_cuda:  # what training runs: float32, channels last, products of autocast
+    if is_gpu(raw):  # what training runs: float32, channels last, products of autocast
         given = channels_last(((raw - mean) / std).float())
-        for name in ('naive', *fast_backends(raw)):
-            runners[f'{name}, as in training'] = rotating(
-                in_training(functions[name] if name == 'naive' else None, weight, name), given
-            )
+        for name, function in in_training(raw, weight).items():
+            runners[f'{name}, as in training'] = rotating(function, given)
     return runners
+
+
+def is_gpu(frames: Tensor) -> bool:
+    """Tell whether frames are where the kernels for GPUs run."""
+    return frames.is_cuda
 
 
 def fast_backends(frames: Tensor) -> tuple:
     """Backends of PA that are made for a device."""
-    return ('triton', 'cuda') if frames.is_cuda else ('cpu',)
+    return ('triton', 'cuda') if is_gpu(frames) else ('cpu',)
+
+
+def formulations(frames: Tensor, weight: Tensor) -> dict:
+    """Each way to compute PA where frames are, by name; the parameters train if ``weight`` does."""
+    bias = weight.new_zeros(len(weight)).requires_grad_(weight.requires_grad)
+    return {
+        'naive': lambda x: naive_persistence(x, weight, bias),
+        'reference': lambda x: persistence_reference(x, weight),
+        **{name: computing(weight, name) for name in fast_backends(frames)},
+    }
 
 
 def computing(weight: Tensor, backend: str, std: Optional[tuple] = None) -> Callable:
@@ -150,15 +158,19 @@ def computing(weight: Tensor, backend: str, std: Optional[tuple] = None) -> Call
     return lambda x: persistence_of_appearance(x, weight, std=std, backend=backend)
 
 
-def in_training(function: Optional[Callable], weight: Tensor, backend: str) -> Callable:
-    """PA of float32 frames with filters in float32, under autocast to the dtype of ``weight``."""
-    function = function or computing(weight.float(), backend)
+def in_training(frames: Tensor, weight: Tensor) -> dict:
+    """Each formulation with filters in float32, under autocast to the dtype of ``weight``."""
+    dtype, weight = weight.dtype, weight.detach().float().requires_grad_(weight.requires_grad)
 
-    def run(frames: Tensor) -> Tensor:
-        with torch.autocast('cuda', weight.dtype, enabled=weight.dtype != torch.float32):
-            return function(frames)
+    def under_autocast(function: Callable) -> Callable:
+        def run(frames: Tensor) -> Tensor:
+            with torch.autocast(frames.device.type, dtype, enabled=dtype != torch.float32):
+                return function(frames)
 
-    return run
+        return run
+
+    functions = formulations(frames, weight)
+    return {name: under_autocast(function) for name, function in functions.items()}
 
 
 def channels_last(frames: Tensor) -> Tensor:
@@ -168,7 +180,7 @@ def channels_last(frames: Tensor) -> Tensor:
 
 def rotating(function: Callable, frames: Tensor) -> Callable[[], Tensor]:
     """Call a function on equal frames, on a GPU each time on others that no cache holds."""
-    copies = CACHE_BYTES // frames.nbytes if frames.is_cuda else 0
+    copies = CACHE_BYTES // frames.nbytes if is_gpu(frames) else 0
     inputs = itertools.cycle([frames, *(frames.clone() for _ in range(copies))])
     return lambda: function(next(inputs))
 
@@ -204,35 +216,48 @@ def training_runners(raw: Tensor, weight: Tensor) -> dict:
     """Forward and backward to the filters, frames being leaves."""
     frames = (raw / 128 - 1).to(weight.dtype)
     weight = weight.clone().requires_grad_()
-    bias = weight.new_zeros(len(weight)).requires_grad_()
-    functions = {
-        'naive': lambda x: naive_persistence(x, weight, bias),
-        'reference': lambda x: persistence_reference(x, weight),
-        **{name: computing(weight, name) for name in fast_backends(raw)},
-    }
 
-    def step(function: Callable) -> Callable:
-        return rotating(lambda x: function(x).sum().backward(), frames)
+    def step(function: Callable, inputs: Tensor) -> Callable:
+        return rotating(lambda x: function(x).sum().backward(), inputs)
 
-    return {name: step(function) for name, function in functions.items()}
+    functions = formulations(raw, weight)
+    runners = {name: step(function, frames) for name, function in functions.items()}
+    if is_gpu(raw):
+        given = channels_last(raw / 128 - 1)
+        for name, function in in_training(raw, weight).items():
+            runners[f'{name}, as in training'] = step(function, given)
+    return runners
 
 
 def check_kernels(raw: Tensor, weight: Tensor) -> dict:
     """Largest error of each kernel for a GPU, over the largest value.
 
     Raises:
-        RuntimeError: If one is above 1e-5 in float32, 3e-2 in 16 bits.
+        RuntimeError: If one is above 1e-5 in float32, 3e-2 in 16 bits, or did not run.
     """
     frames = (raw / 128 - 1).to(weight.dtype)
     expected = persistence_of_appearance(frames.double(), weight.double(), backend='reference')
     errors = {}
     for name in fast_backends(raw):
+        check_that_it_runs(name, frames, weight)
         maps = persistence_of_appearance(frames, weight, backend=name)
+        check_that_it_runs(name, frames, weight)
         errors[name] = float((maps - expected).abs().max() / expected.abs().max())
     bound = 1e-5 if weight.dtype == torch.float32 else 3e-2
     if not all(error <= bound for error in errors.values()):
         raise RuntimeError(f'kernels differ from the reference by more than {bound}: {errors}')
     return errors
+
+
+def check_that_it_runs(backend: str, frames: Tensor, weight: Tensor) -> None:
+    """Refuse to time plain PyTorch, which replaces a kernel that cannot run or has failed.
+
+    Raises:
+        RuntimeError: If a backend is not what computes.
+    """
+    taken = select_backend(frames, weight, backend)
+    if taken != backend:
+        raise RuntimeError(f'{backend} cannot run here: {taken} would be timed')
 
 
 def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> dict:
@@ -242,7 +267,7 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
     weight = torch.randn(NUM_FILTERS, 3, KERNEL_SIZE, KERNEL_SIZE, generator=generator) * 0.05
     weight = weight.to(args.device, dtype)
     result = dict(dtype=dtype_name, batch=len(raw), height=raw.shape[-2], width=raw.shape[-1])
-    if args.device == 'cuda':
+    if is_gpu(raw):
         result['tuning'] = tune(raw / 128 - 1, weight)
         result['errors'] = check_kernels(raw, weight)
     with torch.no_grad():
@@ -257,7 +282,7 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
     for name, frames in frames_per_call.items():
         ms = median_ms(seconds[name]) / frames
         row = dict(method=name, frames_per_second=1000 / ms, ms_per_frame=ms)
-        if args.device == 'cuda':
+        if is_gpu(raw):
             row['queued_frames_per_second'] = frames / time_queued(functions[name], args.repeats)
         result['methods'].append(row)
     training = training_runners(raw, weight)
@@ -266,9 +291,11 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
     for name, function in training.items():
         peak = peak_of(function, args.device) / 2**20
         row = dict(method=name, ms=median_ms(seconds[name]), peak_mbytes=peak)
-        if args.device == 'cuda':
+        if is_gpu(raw):
             row['queued_ms'] = 1000 * time_queued(function, args.repeats)
         result['training'].append(row)
+    for name in fast_backends(raw):  # nor has one failed since
+        check_that_it_runs(name, raw.to(dtype), weight)
     return result
 
 

@@ -9,10 +9,13 @@ change the time. On a processor frames are 112 × 112, so that the run ends in m
 TANet, SlowOnly, PAN_RGB), 32 (the other PAN, SlowFast) or 13 (X3D). Timed is ``test_step``, from
 uint8 frames on the device to scores, and ``train_step``, forward, backward and SGD; of PAN_Full
 and PAN_En, whose streams are trained apart, the sum of the streams' steps. Models take turns, so
-that drift of the machine hits all alike.
+that drift of the machine hits all alike. ``--backend`` names the path of PA; should a kernel not
+run, the benchmark ends with an error.
 """
 
 import argparse
+import itertools
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
@@ -32,7 +35,9 @@ import pan_mm  # noqa: F401, registers PAN
 from pan_mm.config.find import without
 from pan_mm.config.pipelines import kind_of
 from pan_mm.inference.optimization import optimize
+from pan_mm.models import PersistenceOfAppearance
 from pan_mm.models.streams import recognizers_of
+from pan_mm.ops import BACKENDS
 from pan_mm.utils.files import write_text
 
 from .timing import (
@@ -81,11 +86,14 @@ def load_config(name: str) -> Config:
     return Config.fromstring(f'_base_ = {path!r}\n{classes}', '.py')
 
 
-def build(name: str, size: int, device: str) -> tuple:
-    """Build a recognizer; returns it, and the shape of a clip as its pipeline gives it, uint8."""
+def build(name: str, size: int, device: str, backend: str = 'auto') -> tuple:
+    """Build a recognizer whose PA takes a path; returns it, and the shape of a clip, uint8."""
     cfg = load_config(name)
     torch.manual_seed(0)
     model = MODELS.build(without(cfg.model, ['pretrained'])).to(device)
+    for module in model.modules():
+        if isinstance(module, PersistenceOfAppearance):
+            module.backend = backend
     pipeline = (cfg.get('val_dataloader') or cfg.test_dataloader).dataset.pipeline
     sample = next(dict(t) for t in pipeline if kind_of(t) == 'sample')
     if any(t.get('input_format') == 'NCTHW' for t in pipeline):
@@ -172,7 +180,8 @@ def profile(function: Callable, device: str, path: Path) -> None:
     with torch.profiler.profile(activities=activities) as profiler:
         for _ in range(3):
             function()
-    table = profiler.key_averages().table(sort_by=f'self_{device}_time_total', row_limit=40)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = profiler.key_averages().table(sort_by=f'self_{device}_time_total', row_limit=-1)
     write_text(path, table)
 
 
@@ -180,6 +189,7 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--models', nargs='+', choices=CONFIGS, default=list(CONFIGS))
     parser.add_argument('--variants', nargs='+', choices=VARIANTS + OPTIMIZED)
+    parser.add_argument('--backend', choices=BACKENDS, default='auto', help='path of PA')
     parser.add_argument('--size', type=positive, help='pixels')
     parser.add_argument('--batches', nargs='+', type=positive)
     parser.add_argument('--train-batch', type=positive)
@@ -198,10 +208,18 @@ def main(argv: Optional[list] = None) -> None:
     init_default_scope('mmaction')
     MMLogger.get_current_instance().setLevel('WARNING')  # TANet logs each weight that it creates
     set_threads(args.threads)
-    recognizers = {name: build(name, args.size, args.device) for name in args.models}
+    if args.backend != 'auto':  # plain operators would be timed in place of a kernel
+        warnings.filterwarnings('error', 'pan_mm: PA ')
+    recognizers = {name: build(name, args.size, args.device, args.backend) for name in args.models}
     report = dict(
         environment=dict(environment(args.device), threads=args.threads),
-        settings=dict(size=args.size, dtype='float32', repeats=args.repeats, warmup=args.warmup),
+        settings=dict(
+            size=args.size,
+            dtype='float32',
+            backend=args.backend,
+            repeats=args.repeats,
+            warmup=args.warmup,
+        ),
         models={
             name: dict(clip=shape, parameters=sum(p.numel() for p in model.parameters()))
             for name, (model, shape) in recognizers.items()
@@ -216,9 +234,9 @@ def main(argv: Optional[list] = None) -> None:
         if args.out:  # finished parts stay if the next one is stopped
             write_report(args.out, report)
         show(name, report[name])
-    for name, (model, shape) in recognizers.items() if args.profile else ():
-        step = training(model, shape, args.train_batch, trainable[-1], args.device)
-        profile(step, args.device, args.profile / f'{name}.txt')
+    for name, variant in itertools.product(recognizers, trainable) if args.profile else ():
+        step = training(*recognizers[name], args.train_batch, variant, args.device)
+        profile(step, args.device, args.profile / f'{name}-{variant}.txt')
 
 
 if __name__ == '__main__':

@@ -12,6 +12,8 @@ from pan_mm.ops.cuda import Variant
 
 HEADER = Path(__file__).with_name('cuda_on_cpu.hpp')
 SOURCE = Path(cuda.__file__).with_name('persistence.cu').read_text('utf-8')
+BARRIER = '__syncthreads();'
+ORDERS = ('first', 'last', 'middle')  # of warps, named by WARPS in the environment
 FAULTS = {1: 'threads wait for ever', 2: 'threads write behind their shared memory'}
 CAPACITY = 3  # blocks at a time: fewer than there are tiles, so that blocks take several
 
@@ -51,6 +53,7 @@ class EmulatedKernel:
         self.capacity = CAPACITY
 
     def __call__(self, grid: tuple, *arguments: Any) -> None:
+        assert min(grid) >= 1, f'{self.name}: a grid of {grid}'
         values = [ctypes.c_int64(a) if isinstance(a, int) else a for a in arguments]
         pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
         threads, shared = self.variant.threads(self.name), self.variant.shared_bytes(self.name)

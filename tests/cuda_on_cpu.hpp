@@ -2,8 +2,9 @@
 //
 // Each thread of a block is a fiber. At a barrier, and where the lanes of a warp exchange something,
 // it waits until the others are there. Shared memory is NaN at first. The order is the most unfair
-// one: a warp runs until all its threads wait for the block, then the next; with REVERSE set in the
-// environment the last warp goes first. So a missing barrier shows in one of the orders. Alignment,
+// one: a warp runs until all its threads wait for the block, then the next. WARPS in the environment
+// names who goes first: the 'first' warp, the 'last', down to the first, or one in the 'middle', up
+// to the last and then from the first. So a missing barrier shows in one of the orders. Alignment,
 // bank conflicts and speed do not show here.
 
 #include <ucontext.h>
@@ -122,11 +123,12 @@ static int run_block(Place place) {
     fiber.context.uc_stack.ss_size = fiber.stack.size();
     makecontext(&fiber.context, run_thread, 0);
   }
-  const bool is_reverse = std::getenv("REVERSE");
-  const int count = warps.size();
+  const char* const order = std::getenv("WARPS");
+  const bool is_reverse = order && !std::strcmp(order, "last");
+  const int count = warps.size(), shift = order && !std::strcmp(order, "middle") ? count / 2 : 0;
   for (i64 before = -1; before != steps;) {
     before = steps;
-    for (int i = 0; i < count; i++) run_warp(is_reverse ? count - 1 - i : i);
+    for (int i = 0; i < count; i++) run_warp(is_reverse ? count - 1 - i : (i + shift) % count);
   }
   return !std::all_of(fibers.begin(), fibers.end(), [](const Fiber& f) { return f.is_done; });
 }

@@ -3,7 +3,7 @@
 
     python tests/mutate_barriers.py results/performance/cuda_kernel.json
 
-Each time the emulated kernels are held against the formula in both orders of the warps. The file
+Each time the emulated kernels are held against the formula in three orders of the warps. The file
 gets a row for each barrier; it ends with an error if one is not noticed that is not in EXCEPTIONS.
 """
 
@@ -15,13 +15,12 @@ import tempfile
 from pathlib import Path
 
 import torch
-from cuda_emulator import SOURCE, Emulator
+from cuda_emulator import BARRIER, ORDERS, SOURCE, Emulator
 from ops.test_cuda import BF16, F16, F32, U8, check, random_frames, random_weight
 
 from pan_mm.ops import cuda
 from pan_mm.utils.files import write_text
 
-BARRIER = '__syncthreads();'
 SHAPE = (1, 3, 3, 40, 56)  # of which each warp has columns
 # Why the loss of a barrier does not show here.
 EXCEPTIONS = {
@@ -37,14 +36,12 @@ def place_of(position: int) -> str:
 
 
 def is_right(source: str, folder: Path) -> bool:
-    """Whether kernels compute maps and gradients, in both orders."""
+    """Whether kernels compute maps and gradients, in all orders."""
     cuda.load = Emulator(folder, source)
     weight = random_weight(8, 3, 7)
     try:
-        for order in ('', '1'):
-            os.environ.pop('REVERSE', None)
-            if order:
-                os.environ['REVERSE'] = order
+        for order in ORDERS:
+            os.environ['WARPS'] = order
             check(random_frames(U8, 'planar', SHAPE), weight, F16, F16, 4e-3)
             check(random_frames(F32, 'planar', SHAPE), weight, F32, F32, 1e-5)
             check(random_frames(F32, 'channels last', SHAPE), weight, BF16, F32, 3e-2)

@@ -231,15 +231,26 @@ def read_report(name: str, folder: Path = PERFORMANCE) -> dict:
     return json.loads((folder / f'{name}.json').read_text(encoding='utf-8'))
 
 
+RATES = {'': 'frames_per_second', ', queued': 'queued_frames_per_second'}
+
+
 def motion() -> str:
-    """Frames per second of each motion cue at 224 × 224, on each machine and in each dtype."""
+    """Frames per second of each motion cue at 224 × 224, on each machine and in each dtype.
+
+    Queued calls, which the host does not delay, have rows of their own.
+    """
     rates: dict = {}
     for path in sorted(PERFORMANCE.glob('motion_*.json')):
         report = json.loads(path.read_text(encoding='utf-8'))
         device = report['environment']['device'].partition(' Processor')[0].replace('(R)', '')
         for result in sorted(report['results'], key=lambda result: result['threads']):
             if (result['width'], result['height']) == (224, 224):  # the most threads count
-                own = {row['method']: row['frames_per_second'] for row in result['methods']}
+                own = {
+                    row['method'] + suffix: row[key]
+                    for row in result['methods']
+                    for suffix, key in RATES.items()
+                    if key in row
+                }
                 rates[f'{device}, {result["dtype"]}'] = own
     methods = dict.fromkeys(method for column in rates.values() for method in column)
     rows = (

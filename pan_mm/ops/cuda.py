@@ -2,7 +2,8 @@
 
 NVRTC and the driver, which come with PyTorch's CUDA wheels, are called through NVIDIA's package
 ``cuda-core``: no compiler is needed. Its cache keeps programs. A forward call starts two kernels, a
-backward call three; no operator of PyTorch is among them, and nothing is copied from the host.
+backward call three, whatever the dtype of the filters; no operator of PyTorch is among them, and
+nothing is copied from the host.
 """
 
 import functools
@@ -32,8 +33,8 @@ SOURCES = ('primitives.cuh', 'persistence.cu')
 
 def obstacle(frames: Tensor, weight: Tensor) -> Optional[str]:
     """Why these kernels cannot take these tensors, None where they can."""
-    if frames.dtype not in DTYPES or weight.dtype == torch.float64:
-        return 'has no float64'
+    if not {frames.dtype, weight.dtype} <= DTYPES.keys():
+        return f'takes no frames of {frames.dtype} with filters of {weight.dtype}'
     return filters_obstacle(weight, MAX_FILTERS, MAX_CHANNELS)
 
 
@@ -47,8 +48,10 @@ def forward(
 ) -> Tensor:
     """Motion maps of shape (B, m - 1, H, W) in ``dtype``, multiplied at ``precision``."""
     batch, num_frames, _, height, width = frames.shape
-    variant = choose_variant(frames, precision, dtype)
     maps = frames.new_empty((batch, num_frames - 1, height, width), dtype=dtype)
+    if not batch:  # a grid needs blocks
+        return maps
+    variant = choose_variant(frames, precision, dtype, weight.dtype)
     fragments = _prepare(variant, weight, std)
     with on_device(frames):
         load('forward', variant, frames.device)(
@@ -78,7 +81,7 @@ def backward(
     grad_frames = grad_weight = None
     if needs_frames:
         grad_frames, _ = plain.backward(
-            grad_maps, frames, weight, eps, torch.float32, True, False, std
+            grad_maps, frames, weight.float(), eps, torch.float32, True, False, std
         )
     if needs_weight:
         grad_weight = _filters_gradient(grad_maps, frames, weight, eps, precision, std)
@@ -95,15 +98,17 @@ def _filters_gradient(
 ) -> Tensor:
     batch, num_frames, channels, height, width = frames.shape
     num_filters, _, size, _ = weight.shape
-    variant = choose_variant(frames, precision, grad_maps.dtype, is_backward=True)
+    grad_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
+    if not batch:
+        return grad_weight.zero_()
+    variant = choose_variant(frames, precision, grad_maps.dtype, weight.dtype, is_backward=True)
     grad_maps = grad_maps.contiguous()
     fragments = _prepare(variant, weight, std, grad_maps)
-    kernel = load('backward', variant, frames.device)
-    units = batch * (num_frames - 1) * variant.tiles(height, width)
-    blocks = min(units, kernel.capacity)
-    partial = frames.new_empty((blocks, 7 * channels, 128), dtype=torch.float32)
-    grad_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
     with on_device(frames):
+        kernel = load('backward', variant, frames.device)
+        units = batch * (num_frames - 1) * variant.tiles(height, width)
+        blocks = min(units, kernel.capacity)
+        partial = frames.new_empty((blocks, 7 * channels, 128), dtype=torch.float32)
         kernel(
             (blocks, 1),
             *_pointers(partial, grad_maps, frames, fragments),
@@ -125,6 +130,7 @@ class Variant(NamedTuple):
     """Kind of tensors that a program is compiled for: the macros of ``persistence.cu``."""
 
     frame: str
+    weight: str
     map: str
     product: str
     channels: int
@@ -166,9 +172,13 @@ class Variant(NamedTuple):
 
 
 def choose_variant(
-    frames: Tensor, precision: torch.dtype, maps: torch.dtype, is_backward: bool = False
+    frames: Tensor,
+    precision: torch.dtype,
+    maps: torch.dtype,
+    filters: torch.dtype = torch.float32,
+    is_backward: bool = False,
 ) -> Variant:
-    """The variant for frames (B, m, C, H, W), products at ``precision`` and maps of a dtype.
+    """The variant for frames (B, m, C, H, W), products at ``precision``, maps and filters.
 
     Differences of uint8 are exact in float16, whatever is asked for.
     """
@@ -180,9 +190,9 @@ def choose_variant(
     tile = (64, 32, 2 if max(pieces) > 1 else 3)
     if not is_backward:
         tile = (64, 32, 3) if max(pieces) > 1 else (80, 32, 4)
-    channels = frames.shape[2]
-    kinds = DTYPES[frames.dtype], DTYPES[maps], product, channels, layout_of(frames)
-    return Variant(*kinds, *pieces, *tile, int(is_backward))
+    dtypes = DTYPES[frames.dtype], DTYPES[filters], DTYPES[maps], product
+    kind = frames.shape[2], layout_of(frames)
+    return Variant(*dtypes, *kind, *pieces, *tile, int(is_backward))
 
 
 def layout_of(frames: Tensor) -> int:
@@ -260,7 +270,7 @@ class Kernel:
     def __init__(self, name: str, variant: Variant, device: torch.device) -> None:
         from cuda.core import Device
 
-        Device(device.index).set_current()
+        Device(device.index).set_current()  # until the caller's `on_device` ends
         self._kernel = _program(variant, device).get_kernel(name)
         self._block = variant.threads(name)
         self._shared = variant.shared_bytes(name)
@@ -275,7 +285,16 @@ class Kernel:
         from cuda.core import LaunchConfig, launch
 
         config = LaunchConfig(grid=grid, block=self._block, shmem_size=self._shared)
-        launch(torch.cuda.current_stream(), config, self._kernel, *arguments)
+        launch(Stream(torch.cuda.current_stream().cuda_stream), config, self._kernel, *arguments)
+
+
+class Stream(NamedTuple):
+    """A stream as ``cuda-core`` takes it from others; the one of PyTorch 2.8 lacks this."""
+
+    handle: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.handle  # the version of the protocol comes first
 
 
 @functools.cache
@@ -283,8 +302,11 @@ def _program(variant: Variant, device: torch.device) -> Any:
     from cuda.core.utils import FileStreamProgramCache
 
     capability = torch.cuda.get_device_capability(device)
-    with FileStreamProgramCache() as cache:
-        return compile_program(variant, capability, cache)
+    try:
+        with FileStreamProgramCache() as cache:
+            return compile_program(variant, capability, cache)
+    except OSError:  # no home, or one that cannot be written
+        return compile_program(variant, capability)
 
 
 load: Callable = functools.cache(Kernel)

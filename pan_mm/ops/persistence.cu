@@ -12,8 +12,9 @@
 //
 //     (2 outputs × 8 filters, 16)  ·  (16 = 2 slices × 8 columns, 8 cells)
 //
-// Words of both lie side by side in registers, as products want them. The left side, the filters, stays in registers. The norm over the filters is taken there, too:
-// forward reads frames, writes maps, and nothing else.
+// Words of both lie side by side in registers, as products want them. The left side, the filters,
+// stays in registers. The norm over the filters is taken there, too: forward reads frames, writes
+// maps, and nothing else.
 //
 // The gradient of the filters computes the features again. What a product leaves in the registers
 // of a lane lies as the left side of the next one, which sums over cells:
@@ -30,6 +31,7 @@
 // Defined by whoever compiles this (see cuda.py):
 //   FRAME, MAP            uint8, float16, bfloat16 or float32: elements of frames; of maps and
 //                         their gradient
+//   WEIGHT                float16, bfloat16 or float32: elements of filters and their gradient
 //   PRODUCT               float16 or bfloat16: what is multiplied
 //   CHANNELS, LAYOUT      1 to 3; PLANAR, INTERLEAVED (channels last) or ANY
 //   DIFFERENCE_PIECES, FILTER_PIECES      1 or 2
@@ -323,7 +325,7 @@ DEVICE float sum_over_filters(const float (&features)[2][4], const Lane& lane) {
 // them the power of two that they are multiplied by. Each further block leaves the largest
 // magnitude of its share of `count` gradients behind that.
 KERNEL(256, 1) prepare(
-    u32* RESTRICT fragments, const float* RESTRICT weight, int num_filters, int size,
+    u32* RESTRICT fragments, const WEIGHT* RESTRICT weight, int num_filters, int size,
     float deviation_0, float deviation_1, float deviation_2, const MAP* RESTRICT gradients,
     i64 count) {
   SHARED(shared);
@@ -342,7 +344,8 @@ KERNEL(256, 1) prepare(
       const int x = i % 7 - margin, y = i / 7 % 7 - margin, c = i / 49 % CHANNELS, f = i / 49 / CHANNELS;
       const bool exists = f < num_filters && (u32)x < (u32)size && (u32)y < (u32)size;
       const float deviation = c == 0 ? deviation_0 : c == 1 ? deviation_1 : deviation_2;
-      taps[i] = exists ? weight[((f * CHANNELS + c) * size + y) * size + x] / deviation : 0.f;
+      const WEIGHT* const tap = weight + ((f * CHANNELS + c) * size + y) * size + x;
+      taps[i] = exists ? to_float(*tap) / deviation : 0.f;
       own = larger(own, magnitude(taps[i]));
     }
   }
@@ -527,7 +530,7 @@ KERNEL(THREADS, BLOCKS) backward(
 
 // The gradient of the filters, (num_filters, CHANNELS, size, size). A block for each slice.
 KERNEL(128, 1) reduce(
-    float* RESTRICT grad_weight, const float* RESTRICT partial, int blocks, int num_filters,
+    WEIGHT* RESTRICT grad_weight, const float* RESTRICT partial, int blocks, int num_filters,
     int size, float deviation_0, float deviation_1, float deviation_2) {
   SHARED(shared);
   float* const sums = (float*)shared;  // [output][filter][column]
@@ -542,7 +545,8 @@ KERNEL(128, 1) reduce(
   if (f < num_filters && (u32)y < (u32)size && (u32)x < (u32)size) {
     const float deviation = c == 0 ? deviation_0 : c == 1 ? deviation_1 : deviation_2;
     const float both = sums[8 * f + tap] + sums[8 * (8 + f) + tap + 1];
-    grad_weight[((f * CHANNELS + c) * size + y) * size + x] = both / deviation;
+    WEIGHT* const target = grad_weight + ((f * CHANNELS + c) * size + y) * size + x;
+    *target = from_float<WEIGHT>(both / deviation);
   }
 }
 

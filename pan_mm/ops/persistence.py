@@ -1,11 +1,12 @@
 """The one entry to Persistence of Appearance; chooses how it is computed."""
 
+import contextlib
 import functools
 import importlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Optional
 
 import torch
@@ -49,7 +50,8 @@ def persistence_of_appearance(
     Raises:
         ValueError: If shapes, dtypes, devices or ``std`` do not fit the above, or the backend is
             unknown.
-        RuntimeError: If the backend asked for cannot run on these tensors.
+        RuntimeError: If 'cpu' or 'triton' is asked for and cannot run on these tensors. Where
+            'cuda' cannot, one warning says why, and 'reference' takes its place.
 
     Example:
         >>> frames, weight = torch.rand(2, 4, 3, 32, 32), torch.rand(8, 3, 7, 7)
@@ -59,20 +61,16 @@ def persistence_of_appearance(
     _check(frames, weight, std)
     if backend != 'auto' and not torch.compiler.is_compiling():
         select_backend(frames, weight, backend)  # reports faults at once
-    dtype = frames.dtype if frames.is_floating_point() else weight.dtype
+    dtype = _dtype_of_maps(frames, weight)
     precision = _autocast_dtype(frames.device) or weight.dtype
     is_plain = backend == 'reference' or (
         backend == 'auto' and (_wants_plain(weight) or _prefers_plain(frames, weight, precision))
     )
     if is_plain:
         return persistence_reference(frames, fold_std(weight, std), eps)
-    # Small filters and large gradients need float32 here, whatever the precision of products.
-    weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
     std = None if std is None else [float(value) for value in std]
-    if not _wants_operator(frames, weight):
-        args = (frames, weight, eps, precision, dtype, std)
-        return _run('forward', backend, frames, weight, precision, args)
-    return _persistence(frames, weight, eps, precision, dtype, backend, std)
+    compute = _persistence if _wants_operator(frames, weight) else _forward
+    return compute(frames, weight, eps, precision, dtype, backend, std)
 
 
 def select_backend(frames: Tensor, weight: Tensor, backend: str = 'auto') -> str:
@@ -122,13 +120,7 @@ def _select(frames: Tensor, weight: Tensor, backend: str, precision: torch.dtype
     return 'reference'
 
 
-@torch.library.custom_op(
-    'pan_mm::persistence',
-    mutates_args=(),
-    schema='(Tensor frames, Tensor weight, float eps, ScalarType precision, ScalarType dtype, '
-    'str backend, float[]? std=None) -> Tensor',
-)
-def _persistence(
+def _forward(
     frames: Tensor,
     weight: Tensor,
     eps: float,
@@ -137,8 +129,17 @@ def _persistence(
     backend: str,
     std: Optional[Sequence[float]] = None,
 ) -> Tensor:
-    args = (frames, weight, eps, precision, dtype, std)
-    return _run('forward', backend, frames, weight, precision, args)
+    arguments = dict(frames=frames, weight=weight, eps=eps, precision=precision, std=std)
+    return _run('forward', backend, dict(arguments, dtype=dtype))
+
+
+_persistence = torch.library.custom_op(
+    'pan_mm::persistence',
+    _forward,
+    mutates_args=(),
+    schema='(Tensor frames, Tensor weight, float eps, ScalarType precision, ScalarType dtype, '
+    'str backend, float[]? std=None) -> Tensor',
+)
 
 
 @torch.library.custom_op(
@@ -158,9 +159,11 @@ def _persistence_backward(
     backend: str,
     std: Optional[Sequence[float]] = None,
 ) -> list[Tensor]:
-    args = (grad_maps, frames, weight, eps, precision, needs_frames, needs_weight, std)
-    grads = _run('backward', backend, frames, weight, precision, args)
-    return [grad for grad in grads if grad is not None]
+    arguments = dict(frames=frames, weight=weight, eps=eps, precision=precision, std=std)
+    needs = dict(needs_frames=needs_frames, needs_weight=needs_weight)
+    grads = _run('backward', backend, dict(arguments, grad_maps=grad_maps, **needs))
+    inputs = zip(grads, (frames, weight))
+    return [grad.to(tensor.dtype) for grad, tensor in inputs if grad is not None]
 
 
 @_persistence.register_fake
@@ -193,28 +196,45 @@ def _differentiate(ctx: Any, grad_maps: Tensor) -> tuple:
 _persistence.register_autograd(_differentiate, setup_context=_setup_context)
 
 
-def _run(
-    step: str, backend: str, frames: Tensor, weight: Tensor, precision: torch.dtype, args: tuple
-) -> Any:
+def _run(step: str, backend: str, arguments: dict) -> Any:
     """One step, 'forward' or 'backward', on the path for these tensors."""
+    frames, weight, precision = (arguments[name] for name in ('frames', 'weight', 'precision'))
     chosen = _select(frames, weight, backend, precision)
     with torch.autocast(frames.device.type, enabled=False):
-        if chosen == 'cpu':
-            return getattr(cpu, step)(*args)
-        if chosen in KERNELS:
-            try:
-                return getattr(_kernels(chosen), step)(*args)
-            except torch.cuda.OutOfMemoryError:
-                raise
-            except Exception as error:
-                if backend == 'triton':
-                    raise
-                _unusable[chosen] = error
-                _say_once(
-                    'PA is computed by plain PyTorch operators: its kernel could not be built or '
-                    f'started on this machine ({type(error).__name__}: {error})'
-                )
-        return getattr(plain, step)(*args)
+        if chosen in KERNELS and backend != 'triton':
+            with _dropped_on_failure(chosen):
+                return _compute(chosen, step, arguments)
+            chosen = 'reference'
+        return _compute(chosen, step, arguments)
+
+
+def _compute(path: str, step: str, arguments: dict) -> Any:
+    """One step on a path, with filters in float32.
+
+    Small filters and large gradients need that, whatever the precision of products. The CUDA
+    kernels convert filters themselves.
+    """
+    if path != 'cuda':
+        weight = arguments['weight']
+        exact = weight.to(torch.promote_types(weight.dtype, torch.float32))
+        arguments = dict(arguments, weight=exact)
+    module = dict(cpu=cpu, reference=plain).get(path) or _kernels(path)
+    return getattr(module, step)(**arguments)
+
+
+@contextlib.contextmanager
+def _dropped_on_failure(backend: str) -> Iterator[None]:
+    """Use a kernel no more in this process that cannot be built or started, and say why."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception as error:
+        _unusable[backend] = error
+        _say_once(
+            f'PA does without its kernel {backend!r}, which could not be built or started on this '
+            f'machine ({type(error).__name__}: {error})'
+        )
 
 
 # Packages that kernels for GPUs need, and modules that hold them.
@@ -257,6 +277,10 @@ def _autocast_dtype(device: torch.device) -> Optional[torch.dtype]:
     if device.type != 'meta' and torch.is_autocast_enabled(device.type):  # meta has no autocast
         return torch.get_autocast_dtype(device.type)
     return None
+
+
+def _dtype_of_maps(frames: Tensor, weight: Tensor) -> torch.dtype:
+    return frames.dtype if frames.is_floating_point() else weight.dtype
 
 
 def _wants_plain(weight: Tensor) -> bool:
@@ -322,20 +346,35 @@ def _measured(frames: Tensor, weight: Tensor, precision: torch.dtype, known: str
     batch, num_frames, *frame = frames.shape
     number = (batch * num_frames).bit_length()  # of another one at most twice as large
     last = frames.stride(2) == 1
-    key = (frames.device, frames.dtype, precision, number, *frame, last, *weight.shape)
+    dtypes = frames.dtype, weight.dtype, precision
+    key = (frames.device, *dtypes, number, *frame, last, *weight.shape)
     if key not in _fastest:
-        frames, weight = frames.detach(), weight.detach().float()
-        std = [1.0] * frames.shape[2] if frames.dtype == torch.uint8 else None
-        args = (frames, weight, 1e-6, precision, torch.float32, std)
-        names = [name for name in KERNELS if _obstacle(name, frames, weight) is None]
-        modules = {name: _kernels(name) for name in names}
-        if known == 'reference' or not modules:
-            modules['reference'] = plain
+        arguments = dict(
+            frames=frames.detach(),
+            weight=weight.detach(),
+            eps=1e-6,
+            precision=precision,
+            dtype=_dtype_of_maps(frames, weight),
+            std=[1.0] * frames.shape[2] if frames.dtype == torch.uint8 else None,
+        )
         functions = {
-            name: functools.partial(module.forward, *args) for name, module in modules.items()
+            name: functools.partial(_compute, name, 'forward', arguments)
+            for name in (*KERNELS, 'reference')
         }
-        _fastest[key] = fastest_measured(functions, known if known in functions else names[0])
+        usable = [name for name in KERNELS if _starts(name, functions[name], frames, weight)]
+        if known == 'reference' or not usable:
+            usable.append('reference')
+        first = known if known in usable else usable[0]
+        _fastest[key] = fastest_measured({name: functions[name] for name in usable}, first)
     return _fastest[key]
+
+
+def _starts(backend: str, function: Callable, frames: Tensor, weight: Tensor) -> bool:
+    """Tell whether a kernel has no obstacle and runs, when tried."""
+    if _obstacle(backend, frames, weight) is None:
+        with _dropped_on_failure(backend):
+            function()
+    return _obstacle(backend, frames, weight) is None
 
 
 def _obstacle(backend: str, frames: Tensor, weight: Tensor) -> Optional[str]:

@@ -50,7 +50,7 @@ def backward(
     grad_frames = None
     if needs_frames:
         grad_frames = torch.zeros(frames.shape, dtype=weight.dtype, device=frames.device)
-        grad_differences = grad_differences.unflatten(0, (len(frames), -1))
+        grad_differences = grad_differences.unflatten(0, (len(frames), frames.shape[1] - 1))
         grad_frames[:, :-1] += grad_differences
         grad_frames[:, 1:] -= grad_differences
         grad_frames = grad_frames.to(dtypes[0])

@@ -1,6 +1,6 @@
 // What the kernels of persistence.cu ask of a GPU of compute capability 8.0 or above, one
 // instruction or two each. No header is needed: NVRTC compiles both files as one text.
-// tests/ops/cuda_on_cpu.hpp has the same functions for a processor.
+// tests/cuda_on_cpu.hpp has the same functions for a processor.
 
 typedef unsigned char u8;
 typedef unsigned short u16;

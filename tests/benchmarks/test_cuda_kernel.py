@@ -1,15 +1,19 @@
 """The published counts of PA's CUDA kernels, and how instructions become counts."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from cuda_emulator import BARRIER, SOURCE
 
 from benchmarks.cuda_kernel import KINDS, Instruction, count, loops, variants
 
 REPORT = Path(__file__).resolve().parents[2] / 'results/performance/cuda_kernel.json'
 # At most, in warp instructions per output of 9.0: by kernel and pieces.
 BOUNDS = {('forward', '1 × 1'): 5, ('forward', '1 × 2'): 6.5, ('forward', '2 × 2'): 9.5}
+
+WIDE = [('forward', '1 × 1')]  # tiles of 80 columns, others have 64
 
 
 def test_published_counts():
@@ -20,14 +24,17 @@ def test_published_counts():
         assert row['spilled_bytes'] == 0 or row['kernel'] == 'backward', row
         bound = BOUNDS.get((row['kernel'], row['pieces']), 25)
         assert 3 < row['instructions_per_output'] < bound, row  # fewer: the loop was not found
+        threads = row['blocks'] * (160 if (row['kernel'], row['pieces']) in WIDE else 128)
+        assert row['registers'] * threads <= 65536 and row['shared_bytes'] <= 48 * 1024, row
     half = [
         row['instructions_per_output']
         for row in rows
         if (row['capability'], row['kernel'], row['pieces']) == (9.0, 'forward', '1 × 1')
     ]
     assert (round(min(half), 1), round(max(half), 1)) == (4.3, 4.7)  # as docs/performance.md says
-    assert len(report['barriers']) == 8
+    assert len(report['barriers']) == SOURCE.count(BARRIER)
     assert all(row['noticed'] or row['why'] for row in report['barriers'])
+    assert re.fullmatch(r'\d+\.\d+', report['environment']['nvrtc'])
 
 
 def test_loops_are_the_innermost_ones():

@@ -1,16 +1,21 @@
 """The benchmark of motion cues runs and computes what it says it times."""
 
+import argparse
 import json
+import shutil
+import timeit
+from functools import partial
 
 import av
 import cv2
 import numpy as np
 import pytest
 import torch
+from cuda_emulator import Emulator
 
 from benchmarks import motion
-from benchmarks.timing import peak_of
-from pan_mm.ops import persistence_of_appearance
+from benchmarks.timing import peak_of, time_in_turns
+from pan_mm.ops import cuda, persistence, persistence_of_appearance
 from pan_mm.ops.reference import persistence_reference
 
 
@@ -110,5 +115,59 @@ def test_frames_as_in_training():
     assert torch.equal(given, frames)
     assert given.stride() == (4 * 8 * 16 * 3, 8 * 16 * 3, 1, 16 * 3, 3)
     weight = torch.randn(8, 3, 7, 7).bfloat16()
-    maps = motion.in_training(None, weight, 'reference')(given)
-    assert maps.dtype == torch.float32  # of the frames; autocast is a GPU's
+    maps = motion.in_training(frames, weight)['cpu'](given)
+    assert maps.dtype == torch.float32  # of the frames
+    error = (maps - persistence_reference(frames, weight.float())).abs().max()
+    assert 1e-4 < error < 3e-2 * maps.max()  # of autocast to the dtype of the filters
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which('g++') is None, reason='no g++')
+def test_what_a_gpu_is_timed_by(monkeypatch, tmp_path):
+    """Both kernels, interpreted and emulated, through every line but the clock's."""
+    gpu = pytest.importorskip('pan_mm.ops.gpu')
+    monkeypatch.setitem(gpu.TILES, 'features', dict(gpu.TILES['features']))  # which tuning sets
+    once = partial(time_in_turns, repeats=1, warmup=0)
+    for owner, name, value in (
+        (motion, 'time_in_turns', lambda functions, repeats, warmup: once(functions)),
+        (motion, 'is_gpu', lambda frames: True),
+        (motion, 'CACHE_BYTES', 2**12),
+        (motion, 'time_queued', lambda function, repeats: timeit.timeit(function, number=1)),
+        (cuda, 'load', Emulator(tmp_path)),
+        (persistence, '_has', lambda package: True),
+        (persistence, '_runs_on_cpu', lambda backend: True),
+        (persistence, '_unusable', {}),
+    ):
+        monkeypatch.setattr(owner, name, value)
+    segments = np.random.default_rng(0).integers(0, 256, (1, 4, 8, 16, 3), dtype=np.uint8)
+    args = argparse.Namespace(device='cpu', repeats=1, warmup=0)
+    result = motion.measure(segments, 'bfloat16', args)
+    assert all(error < 3e-2 for error in result['errors'].values())
+    assert any('ms' in trial for trial in result['tuning'])
+    methods, training = (
+        {row['method']: row for row in result[part]} for part in ('methods', 'training')
+    )
+    assert all(row['queued_frames_per_second'] > 0 for row in methods.values())
+    assert all(row['queued_ms'] > 0 for row in training.values())
+    ways = ('naive', 'reference', 'triton', 'cuda')
+    as_in_training = [f'{name}, as in training' for name in ways]
+    assert list(training) == [*ways, *as_in_training]
+    kernels = ['triton, from uint8', 'cuda, from uint8']
+    assert list(methods) == [*ways, 'frame difference', *kernels, *as_in_training]
+
+
+@pytest.mark.parametrize('when', ['before', 'in'])
+def test_plain_operators_are_not_timed_for_a_kernel(monkeypatch, when):
+    monkeypatch.setattr(motion, 'fast_backends', lambda frames: ('cuda',))
+    monkeypatch.setattr(persistence, '_unusable', {})
+    persistence._say_once.cache_clear()
+    if when == 'in':
+        monkeypatch.setattr(persistence, '_has', lambda package: True)
+        monkeypatch.setattr(persistence, '_runs_on_cpu', lambda backend: True)
+    raw, weight = torch.randint(0, 256, (1, 2, 3, 8, 8)), torch.randn(8, 3, 7, 7)
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(RuntimeError, match='reference would be timed'),
+    ):
+        motion.check_kernels(raw, weight)
+    assert bool(persistence._unusable) == (when == 'in')  # a GPU's kernel, without one

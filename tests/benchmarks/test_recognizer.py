@@ -1,12 +1,15 @@
 """The benchmark of whole recognizers runs, and its figures are what they are called."""
 
 import json
+import warnings
 
 import cv2
 import pytest
 import torch
 
 from benchmarks import recognizer
+from pan_mm.models import PersistenceOfAppearance
+from pan_mm.ops import persistence
 
 
 @pytest.fixture
@@ -41,3 +44,29 @@ def test_report(tmp_path, capsys, threads):
         assert clips == pytest.approx(row['batch'])
         assert (row['variant'] == 'plain') == ('peak_mbytes' in row)
     assert 'PAN_Full optimized      2' in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_profiles_of_training_steps(tmp_path, threads):
+    """Of each precision, with the path of PA that was asked for."""
+    out, options = tmp_path / 'recognizer.json', '--size 32 --batches 1 --train-batch 1 --repeats 1'
+    options += ' --models PAN_Lite --variants plain autocast --threads 1 --backend cpu'
+    recognizer.main(['--out', str(out), '--profile', str(tmp_path / 'new'), *options.split()])
+    assert json.loads(out.read_text())['settings']['backend'] == 'cpu'
+    for variant in ('plain', 'autocast'):
+        table = (tmp_path / 'new' / f'PAN_Lite-{variant}.txt').read_text()
+        (line,) = (line for line in table.splitlines() if 'pan_mm::persistence ' in line)
+        assert line.split()[-1] == '3'  # steps
+
+
+@pytest.mark.parametrize('backend', ['auto', 'reference'])
+def test_the_path_of_pa(backend):
+    model, _ = recognizer.build('PAN_Full', 32, 'cpu', backend)
+    cues = [part for part in model.modules() if isinstance(part, PersistenceOfAppearance)]
+    assert [cue.backend for cue in cues] == [backend]
+
+
+def test_a_kernel_that_cannot_run_is_an_error(threads):
+    persistence._say_once.cache_clear()
+    with warnings.catch_warnings(), pytest.raises(UserWarning, match="backend 'cuda' needs"):
+        recognizer.main(['--models', 'PAN_Lite', '--size', '32', '--backend', 'cuda'])

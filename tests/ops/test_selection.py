@@ -1,16 +1,20 @@
 """The choice of ``backend='auto'``, held to the committed records of all paths."""
 
+import itertools
 import json
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from pan_mm.ops import BACKENDS, persistence, persistence_of_appearance, selection
+from pan_mm.ops import BACKENDS, persistence, persistence_of_appearance, plain, selection
 from pan_mm.ops.selection import (
     fastest_backend,
     fastest_measured,
     free_memory,
+    may_measure,
     reference_bytes,
 )
 
@@ -25,39 +29,75 @@ SHAPE = (64, CLIP_LEN, 3, 224, 224)
 DISTURBED = {('motion_xeon-2-cores.json', 2, 'float32', 224, 224)}
 
 
-def rows():
+INPUTS = {'': None, ', from uint8': 'uint8', ', as in training': 'float32'}  # dtypes of frames
+
+
+def speeds(table, key):
+    """Of each kind of input that a table has: the speed of each path, by a key of rows."""
+    found = {row['method']: row[key] for row in table if key in row}
+    found = {method: 1 / value if 'ms' in key else value for method, value in found.items()}
+    plain = {name: speed for name, speed in found.items() if name in BACKENDS}
+    for suffix in INPUTS:
+        own = {name: found[name + suffix] for name in plain if name + suffix in found}
+        if own:  # the reference was timed on normalized frames only
+            yield suffix, dict(plain, **own)
+
+
+def rows(paths=RECORDS):
     """Of each record: name, step, device, dtype of frames, result, and the speed of each path."""
-    for path in RECORDS:
-        record = json.loads(path.read_text())
-        for result in record['results']:
-            methods = {row['method']: row['frames_per_second'] for row in result['methods']}
-            device = 'cuda' if 'triton' in methods else 'cpu'
-            paths = {name: speed for name, speed in methods.items() if name in BACKENDS}
-            from_raw = {  # the reference was timed on normalized frames only
-                name: methods.get(f'{name}, from uint8', speed) for name, speed in paths.items()
-            }
-            training = {
-                row['method']: 1 / row['ms']
-                for row in result.get('training', [])
-                if row['method'] in BACKENDS
-            }
-            dtype = result['dtype']
-            yield path.name, 'forward', device, dtype, result, paths
-            yield path.name, 'from uint8', device, 'uint8', result, from_raw
-            key = (path.name, *(result[key] for key in ('threads', 'dtype', 'height', 'width')))
-            if key not in DISTURBED:
-                yield path.name, 'training', device, dtype, result, training
+    steps = dict(
+        methods=('frames_per_second', 'queued_frames_per_second'), training=('ms', 'queued_ms')
+    )
+    for path, (part, keys) in itertools.product(paths, steps.items()):
+        for result in json.loads(path.read_text())['results']:
+            device = 'cuda' if any(r['method'] == 'triton' for r in result['methods']) else 'cpu'
+            kind = (path.name, *(result[key] for key in ('threads', 'dtype', 'height', 'width')))
+            if part == 'training' and kind in DISTURBED:
+                continue
+            for key in keys:
+                for suffix, own in speeds(result.get(part, []), key):
+                    dtype = INPUTS[suffix] or result['dtype']
+                    yield path.name, f'{part}, {key}{suffix}', device, dtype, result, own
 
 
 @pytest.mark.parametrize(
     'row', rows(), ids=lambda row: f'{row[0]}-{row[4]["threads"]}-{row[4]["width"]}-{row[1]}'
 )
 def test_auto_is_not_slower_than_any_path_in_a_record(row):
-    _, _, device, frames, result, speeds = row
+    _, _, device, frames, result, own = row
     shape = (result['batch'], CLIP_LEN, 3, result['height'], result['width'])
     dtype, precision = getattr(torch, frames), getattr(torch, result['dtype'])
     chosen = fastest_backend(device, dtype, precision, shape, NUM_FILTERS, H200)
-    assert speeds[chosen] >= 0.9 * max(speeds.values()), (chosen, speeds)
+    assert own[chosen] >= 0.9 * max(own.values()), (chosen, own)
+
+
+def test_all_rows_of_a_record_are_read(tmp_path):
+    def row(name, speed):
+        return dict(
+            method=name, frames_per_second=speed, queued_frames_per_second=2 * speed, ms=1 / speed
+        )
+
+    names = ['naive', 'reference', 'triton', 'triton, from uint8', 'triton, as in training']
+    table = [row(name, 1.0 + i) for i, name in enumerate(names)]
+    result = dict(threads=1, dtype='bfloat16', height=8, width=8, methods=table, training=table)
+    path = tmp_path / 'motion_new.json'
+    path.write_text(json.dumps(dict(results=[result])))
+    found = {step: (device, dtype, own) for _, step, device, dtype, _, own in rows([path])}
+    expected = {
+        'methods, frames_per_second': ('bfloat16', 2, 3),
+        'methods, frames_per_second, from uint8': ('uint8', 2, 4),
+        'methods, frames_per_second, as in training': ('float32', 2, 5),
+        'methods, queued_frames_per_second': ('bfloat16', 4, 6),
+        'methods, queued_frames_per_second, from uint8': ('uint8', 4, 8),
+        'methods, queued_frames_per_second, as in training': ('float32', 4, 10),
+        'training, ms': ('bfloat16', 2, 3),
+        'training, ms, from uint8': ('uint8', 2, 4),
+        'training, ms, as in training': ('float32', 2, 5),
+    }
+    assert found == {
+        step: ('cuda', dtype, dict(reference=reference, triton=triton))
+        for step, (dtype, reference, triton) in expected.items()
+    }
 
 
 def test_memory_of_the_reference_is_what_was_measured_on_a_gpu():
@@ -158,3 +198,80 @@ class TestMeasuring:
         found = fastest_measured(functions, 'triton', lambda function: times[id(function)])
         assert found == chosen
         assert calls == list(seconds)  # each once, to compile it
+
+    @pytest.fixture
+    def kernels(self, monkeypatch):
+        """Kernels of a GPU on a processor; ``cost`` of a path in seconds, an error if it fails."""
+        self.cost, self.calls = dict(reference=3.0, triton=2.0, cuda=1.0), []
+
+        def forward(name, frames, weight, eps, precision, dtype, std):
+            self.calls.append(name)
+            if isinstance(self.cost[name], Exception):
+                raise self.cost[name]
+            return plain.forward(frames, weight, eps, precision, dtype, std)
+
+        def kernels(name):
+            return SimpleNamespace(
+                forward=partial(forward, name), obstacle=lambda frames, weight: None
+            )
+
+        for name, value in (
+            ('_fastest', {}),
+            ('_unusable', {}),
+            ('_kernels', kernels),
+            ('_has', lambda package: True),
+            ('_runs_on_cpu', lambda backend: True),
+            ('fastest_measured', partial(fastest_measured, seconds=self.seconds)),
+        ):
+            monkeypatch.setattr(persistence, name, value)
+        persistence._say_once.cache_clear()
+
+    def seconds(self, function):
+        function()
+        return self.cost[function.args[0]]
+
+    def measured(self, known, dtype=torch.float32, batch=1):
+        frames, weight = torch.zeros(batch, 2, 3, 8, 8, dtype=dtype), torch.randn(8, 3, 7, 7)
+        return persistence._measured(frames, weight, torch.float32, known)
+
+    def test_once_for_a_kind_of_frames(self, kernels):
+        assert self.measured('triton', batch=2) == 'cuda'
+        assert set(self.calls) == {'triton', 'cuda'}  # records know the reference to be slower
+        self.calls.clear()
+        assert self.measured('triton', batch=3) == 'cuda' and not self.calls
+        self.cost['triton'] = 0.5
+        assert self.measured('triton', torch.uint8) == 'triton' and self.calls
+
+    def test_a_kernel_that_fails_is_dropped(self, kernels):
+        self.cost['cuda'] = RuntimeError('NVRTC_ERROR_COMPILATION')
+        with pytest.warns(UserWarning, match="kernel 'cuda'.*could not be.*NVRTC_ERROR") as said:
+            assert self.measured('triton') == 'triton'
+            assert self.measured('triton', torch.uint8) == 'triton'
+        assert len(said) == 1 and self.calls.count('cuda') == 1
+
+    def test_without_a_kernel_the_reference_is_taken(self, kernels):
+        self.cost.update(cuda=ImportError('cuda.core'), triton=RuntimeError('no compiler'))
+        with pytest.warns(UserWarning, match='could not be built or started'):
+            assert self.measured('triton') == 'reference'
+
+    def test_a_full_memory_is_an_error(self, kernels):
+        """Of the caller, not of the kernel."""
+        self.cost['cuda'] = torch.cuda.OutOfMemoryError('full')
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            self.measured('triton')
+        assert not persistence._unusable
+
+    def test_it_is_up_to_the_user(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: False)
+        assert not may_measure()
+        monkeypatch.setattr(torch.backends.cudnn, 'benchmark', True)
+        assert may_measure()
+        for owner, name in (
+            (torch.cuda, 'is_current_stream_capturing'),
+            (torch.distributed, 'is_initialized'),
+            (torch, 'are_deterministic_algorithms_enabled'),
+        ):
+            with monkeypatch.context() as context:
+                context.setattr(owner, name, lambda: True)
+                assert not may_measure()
+        assert may_measure()

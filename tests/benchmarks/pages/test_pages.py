@@ -21,6 +21,20 @@ SPLITS = ('split 1', 'split 2', 'split 3')
 FUSED = 'PAN PA + TSN'
 
 
+def test_queued_calls_have_rows_of_their_own(monkeypatch, tmp_path):
+    rows = [
+        dict(method='triton', frames_per_second=1234, queued_frames_per_second=5678.4),
+        dict(method='TV-L1', frames_per_second=5),
+    ]
+    result = dict(threads=1, width=224, height=224, dtype='float16', methods=rows)
+    report = dict(environment=dict(device='GPU'), results=[result])
+    (tmp_path / 'motion_gpu.json').write_text(json.dumps(report))
+    monkeypatch.setattr(tables, 'PERFORMANCE', tmp_path)
+    head, _, *body = tables.motion().splitlines()
+    assert head == '| frames/s | GPU, float16 |'
+    assert body == ['| triton | 1,234 |', '| triton, queued | 5,678 |', '| TV-L1 | 5 |']
+
+
 def test_everything_is_fresh():
     main(['--check'])
 
