@@ -25,8 +25,8 @@ from pan_mm.utils.files import write_text
 # trained from scratch, Lite0 is EfficientNet-Lite0 from ImageNet weights.
 LITE0 = 'imagenet-pretrained-efficientnet-lite0_1xb16'
 OWN_MODELS = {
-    'pan-pa': 'pan/pan-pa_r18_1xb16-4x1x8-30e_custom-rgb',
     'signed-difference': 'pan/pan-signed-difference_r18_1xb16-4x1x8-30e_custom-rgb',
+    'pan-pa': 'pan/pan-pa_r18_1xb16-4x1x8-30e_custom-rgb',
     'tsm': 'tsm/tsm_r18_1xb16-1x1x8-30e_custom-rgb',
     'slowonly': 'slowonly/slowonly_r18_1xb16-8x1-30e_custom-rgb',
     'pan-pa-lite0': f'pan/pan-pa_{LITE0}-4x1x8-15e_custom-rgb',

@@ -1,4 +1,4 @@
-# The PA stream from scratch on your own videos: see docs/tutorials/1_own_videos.md.
+# The PA stream on your own videos, instead of signed differences.
 _base_ = [
     '../../_base_/models/pan_r18.py',
     '../../_base_/datasets/custom.py',

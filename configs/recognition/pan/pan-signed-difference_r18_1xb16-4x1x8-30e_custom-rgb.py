@@ -1,4 +1,4 @@
-# A rival of PA on your own videos: the difference of adjacent frames, gray and signed.
+# Signed gray differences of adjacent frames on your own videos: see docs/tutorials/1_own_videos.md.
 _base_ = [
     '../../_base_/models/pan_r18.py',
     '../../_base_/datasets/custom.py',

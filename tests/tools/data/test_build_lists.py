@@ -58,7 +58,7 @@ def test_own_frames_get_their_names(succeed, own_videos, tmp_path):
 
 
 def own_config(folder):
-    return Config.fromfile(folder / f'pan-pa_{folder.name}.py')
+    return Config.fromfile(folder / f'signed-difference_{folder.name}.py')
 
 
 def names_of(folder):
