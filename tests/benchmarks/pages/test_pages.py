@@ -314,6 +314,15 @@ def test_what_the_readme_says_of_the_cost():
     assert sentence in (ROOT / 'README.md').read_text(encoding='utf-8')
 
 
+def test_normalizing_takes_little_of_a_training_step():
+    """At 224 pixels, and a step at 112."""
+    stages = read_report('pipeline_epyc-2-cores')['pipelines']['default']['stages_ms']
+    steps = read_report('recognizer_epyc-2-cores')['training']
+    (lite,) = (s for s in steps if (s['model'], s['variant']) == ('PAN_Lite', 'plain'))
+    milliseconds = 1000 / lite['clips_per_second']
+    assert stages['collate, move, normalize'] < 0.01 * milliseconds
+
+
 def test_more_frames_gain_nothing():
     one, other = (found(BOTH)[model] for model in ('TSM, 4 × 8 frames', 'TSM'))
     assert abs(mean_top1(one) - mean_top1(other)) < 1
