@@ -329,6 +329,8 @@ def main(argv: Optional[list] = None) -> None:
     parser.add_argument('--ensemble', metavar='CONFIG', help='name of the config of a PANEnsemble')
     args = parser.parse_args(argv)
     if name := args.ensemble:
+        if missing := [own for own in args.work_dirs if '=' not in own]:
+            parser.error(f'{missing[0]} names no stream; with --ensemble, give STREAM=WORK_DIR')
         streams = dict(own.split('=', 1) for own in args.work_dirs)
         jobs = {name: functools.partial(collect_ensemble, name, streams, Path(f'{name}.pth'))}
     else:
@@ -337,7 +339,7 @@ def main(argv: Optional[list] = None) -> None:
         try:
             run = job(args.cfg_options)
             add_run(run, args.results)
-        except RunError as error:
+        except ValueError as error:
             sys.exit(f'error: {name}: {error}')
         print(run.info['run'], *(f'{k} {v:.1f} %' for k, v in run.accuracies.items()))
 

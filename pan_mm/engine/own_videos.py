@@ -69,7 +69,7 @@ class Schedule(NamedTuple):
     def cost(self) -> str:
         """The time of the whole training, in words."""
         unit = 'the GPU' if torch.cuda.is_available() else 'one core'
-        return f'about {self.steps * self.seconds / 60:.0f} minutes of {unit}'
+        return f'about {self.steps * self.seconds / 60:.0f} min of {unit}'
 
 
 def read_own_videos(folder: Path) -> OwnVideos:

@@ -28,6 +28,11 @@ def preflight(cfg: Config, splits: tuple = ('train', 'val')) -> None:
     recognizers = [model]
     if 'PANEnsemble' in str(model.get('type')):
         recognizers = [recognizer for recognizer, *_ in stream_configs(model).values()]
+        if 'train' in splits:
+            raise DataError(
+                'PANEnsemble is not trained: train each stream with its own config, and join the '
+                'checkpoints with tools/convert/merge_streams.py'
+            )
     head = recognizers[0].get('cls_head') or {}
     loss = head.get('loss_cls') or {}
     problems = []

@@ -34,6 +34,14 @@ def ann_file(tmp_path):
     return path
 
 
+def test_an_ensemble_is_not_trained(ann_file, videos):
+    cfg = config(ann_file, videos)
+    cfg.model.update(type='PANEnsemble', streams=dict(rgb=dict(), pa=dict()))
+    with pytest.raises(DataError, match='^PANEnsemble is not trained: train each stream'):
+        preflight(cfg)
+    preflight(cfg, splits=('test',))
+
+
 def test_sound_config(ann_file, videos):
     preflight(config(ann_file, videos))
     preflight(config('none.txt', videos), splits=('test',))  # only the splits asked for
