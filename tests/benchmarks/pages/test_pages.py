@@ -5,6 +5,7 @@ import re
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -13,7 +14,8 @@ from benchmarks.evidence import fuse, interval, mcnemar, mean_top1, order_accura
 from benchmarks.pages import figure, model_zoo, tables
 from benchmarks.pages.__main__ import MARK, PAGES, TABLES, fill, main
 from benchmarks.pages.tables import found, leads, read_report, signed
-from benchmarks.runs import read_table, without_scale
+from benchmarks.runs import RESULTS, read_table, without_scale
+from pan_mm.engine.own_videos import OWN_MODELS
 
 BOTH, SMALL, LONG, LARGE = '64 px, both splits', '64 px', '64 px, 120 epochs', '112 px'
 IMAGENET, JHMDB = 'ImageNet weights', 'JHMDB'
@@ -321,6 +323,23 @@ def test_normalizing_takes_little_of_a_training_step():
     (lite,) = (s for s in steps if (s['model'], s['variant']) == ('PAN_Lite', 'plain'))
     milliseconds = 1000 / lite['clips_per_second']
     assert stages['collate, move, normalize'] < 0.01 * milliseconds
+
+
+def test_the_default_for_own_videos():
+    """The simpler of two cues that are level, and ahead of TSM on each draw."""
+    rows = pd.read_csv(RESULTS / 'own_recipe' / 'own_recipe.csv').query('budget == 600')
+    rows = rows.pivot(index=['dataset', 'draw'], columns='model', values='test_accuracy')
+    over_tsm, over_pa = (rows['signed-r18'] - rows[rival] for rival in ('tsm-r18', 'pa-r18'))
+    assert len(rows) == 6 and over_tsm.min() > 0
+    intervals = [interval([*own]) for own in (over_tsm, over_pa)]
+    assert intervals[0][0] > 0 > intervals[1][0] and intervals[1][1] > 0
+    cells = [f'({signed(low)} … {signed(high)})' for low, high in intervals]
+    sentence = (
+        f"by {over_tsm.mean():.1f} points on average (95 % by Student's t {cells[0][1:]}, "
+        f'and PA by {over_pa.mean():.1f} {cells[1]}'
+    )
+    text = (ROOT / 'docs' / 'tutorials' / '1_own_videos.md').read_text(encoding='utf-8')
+    assert plain(sentence) in plain(text) and next(iter(OWN_MODELS)) == 'signed-difference'
 
 
 def test_more_frames_gain_nothing():
