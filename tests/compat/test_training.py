@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -123,7 +124,8 @@ def test_three_processes_equal_one_also_after_one_was_killed(make_job, tmp_path)
     killed = ('train', *options, 'custom_hooks.0.type=Dies')
     result = three.run([killed], processes=3, preamble=KILL_RANK_1, check=False)
     assert result.returncode != 0
-    assert 'Signal 9 (SIGKILL)' in result.stdout + result.stderr
+    # Another process may lose its connection, and end, before the launcher looks at the killed one.
+    assert re.search('Signal 9 .SIGKILL|remote worker', result.stdout + result.stderr)
     for rank in range(3):
         with pytest.raises(ProcessLookupError):
             os.kill(int((three.folder / f'pid{rank}').read_text()), 0)
