@@ -9,7 +9,6 @@ random: they do not change the time.
 
 import argparse
 import functools
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
@@ -24,6 +23,7 @@ from pan_mm.inference.recognizer import load_config, load_recognizer
 
 from .timing import (
     environment,
+    median_ms,
     parse_benchmark,
     positive,
     set_threads,
@@ -69,7 +69,7 @@ def main(argv: Optional[list] = None) -> None:
     models: dict = {}
     for (name, is_optimized), times in seconds.items():
         key = 'optimized_ms' if is_optimized else 'ms'
-        models.setdefault(name, {})[key] = round(1000 * statistics.median(times), 2)
+        models.setdefault(name, {})[key] = round(median_ms(times), 2)
     show('from file to label', (dict(model=name, **own) for name, own in models.items()))
     if args.out:
         about = dict(environment(args.device), threads=args.threads, dtype='float32', batch=1)

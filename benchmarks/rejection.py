@@ -128,8 +128,8 @@ def main() -> None:
             'drawn shapes': Path(drawn),
         }
         worlds = {name: spread(folder) for name, folder in worlds.items()}
-        real = worlds['real videos of other actions']
-        real[:] = [video for video in real if not any(name in str(video) for name in KNOWN)]
+        real = 'real videos of other actions'
+        worlds[real] = [v for v in worlds[real] if not any(name in str(v) for name in KNOWN)]
         if args.dev:
             report['measures'] = compare_measures(recognize, args.data / 'jhmdb21', worlds)
         else:

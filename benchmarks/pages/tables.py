@@ -29,6 +29,7 @@ from benchmarks.compared import (
 from benchmarks.evidence import (
     differences,
     first_classes,
+    fused_streams,
     mean_top1,
     pool,
     runs_by_model,
@@ -57,8 +58,6 @@ JOINED = {
     'JHMDB': tuple(SPLITS_JHMDB),
     FOLDS: tuple(SPLITS_EGOGEST),
 }
-# Models that are streams trained by themselves.
-FUSED = {'PAN Full', 'PAN En', 'PAN PA + TSN'}
 # Those that leads are computed in, and the units that the differences are between.
 UNITS = {
     '64 px, both splits': 'subject',
@@ -199,11 +198,12 @@ def summary_table() -> pd.DataFrame:
     models.update(dict.fromkeys(ATTENTION, 'PAN Lite, PA as attention'))
     runs = list(all_runs())
     for name, (_, configs, *_) in SETTINGS.items():
-        for model in FUSED & configs.keys():
-            runs += [
-                dataclasses.replace(run, info=dict(run.info, config=configs[model]))
-                for run in found(name)[model]
-            ]
+        for model, config in configs.items():
+            if fused_streams(config):
+                runs += [
+                    dataclasses.replace(run, info=dict(run.info, config=config))
+                    for run in found(name)[model]
+                ]
     return summary(runs, models)
 
 
