@@ -8,7 +8,7 @@ import torch
 from benchmarks import file_to_label
 
 CONFIGS = [
-    'tsn_r18_1xb16-1x1x8-60e-64px_egogest11-rgb',
+    'tsn_r18_1xb16-1x1x8-180e-64px_egogest11-rgb',
     'pan-full_r18_4x1x8-64px_egogest11-rgb',
 ]
 
