@@ -39,6 +39,19 @@ def stream_configs(model: dict) -> dict:
     return configs
 
 
+def normalized(weights: dict) -> dict:
+    """Divide the weights of streams by their sum.
+
+    Raises:
+        ValueError: If one is not a finite number, or is negative, or all are zero.
+    """
+    numbers = [each for each in weights.values() if isinstance(each, (int, float))]
+    are_valid = len(numbers) == len(weights) and all(0 <= each < float('inf') for each in numbers)
+    if not (are_valid and any(numbers)):
+        raise ValueError(f"the streams' weights must be finite numbers >= 0, not all 0: {weights}")
+    return {name: weight / sum(numbers) for name, weight in weights.items()}
+
+
 @MODELS.register_module()
 class PANEnsemble(BaseModel):
     """Recognizes with several streams and fuses their logits.
@@ -75,8 +88,8 @@ class PANEnsemble(BaseModel):
         init_cfg (dict, optional): Initialization config of MMEngine.
 
     Raises:
-        ValueError: If there is no stream, a weight is negative or all are zero, or the streams do
-            not take the same clips or tell the same classes.
+        ValueError: If there is no stream, a weight is not a finite number >= 0, all are 0, or the
+            streams do not take the same clips or tell the same classes.
     """
 
     def __init__(
@@ -103,11 +116,8 @@ class PANEnsemble(BaseModel):
                 'the streams see one clip and are fused, but their clip_len, num_segments and '
                 f'num_classes differ: {sizes}'
             )
-        weights = {name: float(weight) for name, (_, weight, _) in configs.items()}
-        total = sum(weights.values())
-        if min(weights.values()) < 0 or not 0 < total < float('inf'):
-            raise ValueError(f'weights must not be negative, nor all zero, got {weights}')
-        self.weights = {name: weight / total for name, weight in weights.items()}
+        weights = {name: weight for name, (_, weight, _) in configs.items()}
+        self.weights = normalized(weights)
         self.checkpoints = {name: path for name, (_, _, path) in configs.items() if path}
         self._load_streams()
 

@@ -23,3 +23,12 @@ def test_what_was_left_out_can_be_imported():
     command = [sys.executable, '-W', 'ignore', '-c', f'import pan_mm\n{script}']
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == '[3] [2]\nMMFullyShardedDataParallel\n', done.stderr
+
+
+def test_a_folder_of_the_same_name(tmp_path):
+    (tmp_path / 'pan_mm').mkdir()  # a clone, whose package Python does not see from here
+    command = [sys.executable, '-W', 'ignore', '-m', 'pan_mm', '--version']
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    if done.returncode:  # of an editable installation
+        folder = tmp_path / 'pan_mm'
+        assert done.stderr == f'{folder} hides the package; change into it, or type pan_mm\n'

@@ -93,8 +93,10 @@ class TestErrors:
         ('streams', 'message'),
         [
             ({}, 'needs at least one stream'),
-            (dict(rgb=dict(weight=-1), pa={}), 'weights must not be negative'),
-            (dict(rgb=dict(weight=0)), 'weights must not be negative'),
+            (dict(rgb=dict(weight=-1), pa={}), "finite numbers >= 0, not all 0: {'rgb': -1"),
+            (dict(rgb=dict(weight=float('nan'))), 'finite numbers >= 0'),
+            (dict(rgb=dict(weight='a'), pa={}), "finite numbers >= 0, not all 0: {'rgb': 'a'"),
+            (dict(rgb=dict(weight=0)), 'not all 0'),
             (dict(rgb=dict(backbone=dict(clip_len=1)), pa={}), 'clip_len, num_segments .* differ'),
             (dict(rgb=dict(cls_head=dict(num_classes=5)), pa={}), 'num_classes differ'),
         ],

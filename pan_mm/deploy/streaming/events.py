@@ -8,6 +8,7 @@ import numpy as np
 class Event(NamedTuple):
     """A class over a span of a stream: from the first to the last window that showed it, seconds.
 
+    Windows overlap, events of a class do not: one begins where the last one ended, or later.
     ``score`` is the highest probability meanwhile.
     """
 
@@ -40,6 +41,7 @@ class EventDetector:
         self.off = off
         self.min_duration = min_duration
         self._active = {}  # label: (event so far, end of the first window)
+        self._last_end = {}  # label: end of its last event
 
     def update(self, scores: np.ndarray, start: float, end: float) -> list:
         """Take in probabilities, shape (num_classes,), of a window; return the events it ended."""
@@ -51,7 +53,8 @@ class EventDetector:
                 event = event._replace(end=end, score=max(event.score, score))
                 self._active[label] = event, since
             elif score >= self.on:
-                self._active[label] = Event(label, start, end, score), end
+                begin = max(start, self._last_end.get(label, start))
+                self._active[label] = Event(label, begin, end, score), end
         return ended
 
     def finish(self) -> list:
@@ -60,4 +63,6 @@ class EventDetector:
 
     def _end(self, labels):
         ended = [self._active.pop(label) for label in labels]
-        return [event for event, since in ended if event.end - since >= self.min_duration]
+        events = [event for event, since in ended if event.end - since >= self.min_duration]
+        self._last_end.update({event.label: event.end for event in events})
+        return events

@@ -1,6 +1,7 @@
 """A verdict at the end of a training."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ class VerdictHook(Hook):
         )
         text = json.dumps(record, indent=1, ensure_ascii=False)
         write_text(Path(runner.work_dir, 'verdict.json'), f'{text}\n')
+        runner.logger.info(f'Recognize with it: {_predict_command(runner)}')
 
     @torch.no_grad()
     def _predict(self, runner, dataset, labels):
@@ -97,6 +99,13 @@ class VerdictHook(Hook):
             video = dataset.get_data_info(order[i * len(order) // count])
             pairs += labels_of(model.val_step(pseudo_collate([prepare(video)])))
         return pairs
+
+
+def _predict_command(runner):
+    config = Path(runner.work_dir, Path(runner.cfg.filename or f'{runner.timestamp}.py').name)
+    checkpoint = runner.message_hub.get_info('last_ckpt', 'CHECKPOINT.pth')
+    words = ['predict', 'VIDEO', '--config', str(config), '--checkpoint', checkpoint]
+    return shlex.join(['python', '-m', 'pan_mm', *words])
 
 
 def labels_of(samples: Sequence) -> list:

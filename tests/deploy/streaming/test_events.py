@@ -25,6 +25,11 @@ def test_min_duration(min_duration, count):
         assert len(events) == count
 
 
+def test_events_of_a_class_do_not_overlap():
+    ended, _ = detect(EventDetector(0.5, 0.3), [0.6, 0.1, 0.7, 0.1], window=4.0)
+    assert ended == [Event(0, 0, 4, 0.6), Event(0, 4, 6, 0.7)]
+
+
 def test_classes_are_independent():
     detector = EventDetector(0.4, 0.4)
     assert detector.update(np.array([0.5, 0.5]), 0, 1) == []

@@ -1,6 +1,8 @@
 """A training on videos of one's own, by the command that ``build_list.py`` prints."""
 
 import json
+import re
+import shlex
 
 import pytest
 from mmengine.config import Config
@@ -20,8 +22,9 @@ def test_the_printed_command_trains(succeed, own_videos, tmp_path, run_tool, wor
     verdict = json.loads((tmp_path / 'work' / 'verdict.json').read_text())
     assert verdict['classes'] == ['clap', 'left'] and verdict['counts'] == [4, 4]
     assert sorted(label for label, _ in verdict['train']) == [0] * 4 + [1] * 4
-    (config,) = (tmp_path / 'work').glob('*.py')
+    command = shlex.split(re.search('Recognize with it: (.+)', said)[1])
+    assert command[:6] == ['python', '-m', 'pan_mm', 'predict', 'VIDEO', '--config']
+    config, checkpoint = command[6], command[8]
     assert Config.fromfile(config).train_dataloader.dataset.metainfo.classes == ['clap', 'left']
-    checkpoint = (tmp_path / 'work' / 'last_checkpoint').read_text()
     (found,) = PANInferencer(config, checkpoint, device='cpu')(video)
     assert {top['name'] for top in found['top']} == {'clap', 'left'}
