@@ -6,7 +6,9 @@ from typing import Optional
 import torch
 from mmaction.registry import MODELS
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
+from pan_mm.models import PersistenceOfAppearance
 from pan_mm.models.motion_cues import adjacent_pairs
 
 COMPRESSIONS = {
@@ -34,6 +36,29 @@ class FrameStack(nn.Module):
             ValueError: As ``FrameDifference.forward``.
         """
         return adjacent_pairs(frames)[1].flatten(1, 2)
+
+
+@MODELS.register_module()
+class SignedPersistence(PersistenceOfAppearance):
+    """PA with the sign that the mean of its feature differences has, the later minus the earlier.
+
+    PA tells how much a place has changed, and not whether it became brighter or darker. With
+    ``init_delta=1`` and a small ``init_std`` it starts as the signed size of color differences.
+    The arguments are those of PA.
+    """
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Maps (N·T, m - 1, H, W) of normalized frames (N·T, m, C, H, W).
+
+        Raises:
+            ValueError: As ``FrameDifference.forward``.
+        """
+        earlier, later = adjacent_pairs(frames)
+        mean_filter = self.conv.weight.detach().mean(dim=0, keepdim=True)  # a sign has no slope
+        differences = (later - earlier).flatten(0, 1).to(mean_filter.dtype)
+        means = conv2d(differences, mean_filter, padding='same')  # (N·T·(m − 1), 1, H, W)
+        signs = means.sign().unflatten(0, (len(frames), -1)).squeeze(2)
+        return super().forward(frames) * signs.to(frames.dtype)
 
 
 @MODELS.register_module(force=True)  # in place of the pointer to here

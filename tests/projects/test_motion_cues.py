@@ -4,7 +4,7 @@ from mmengine.optim import build_optim_wrapper
 
 from builders import stands_where_pa_stands
 from pan_mm.models import FrameDifference, PANBackbone
-from projects.motion_cues import MotionCues
+from projects.motion_cues import MotionCues, SignedPersistence
 
 PA = dict(type='PersistenceOfAppearance', init_std=0.1)
 R18 = dict(type='mmaction.ResNetTSM', depth=18)
@@ -49,9 +49,26 @@ class TestMotionCues:
         assert all(parameter.grad.isfinite().all() for parameter in cues.parameters())
 
 
+class TestSignedPersistence:
+    def test_size_of_pa_and_sign_of_the_mean_difference(self, frames):
+        cue = SignedPersistence(num_filters=3, kernel_size=3, init_std=0, init_delta=1.0)
+        differences = frames[:, 1:] - frames[:, :-1]  # of the channels, which the filters keep
+        wanted = differences.norm(dim=2) * differences.mean(dim=2).sign()
+        torch.testing.assert_close(cue(frames), wanted)
+
+    def test_played_backwards_the_sign_is_the_other(self, frames):
+        cue = SignedPersistence(init_std=0.1)
+        torch.testing.assert_close(cue(frames.flip(1)), -cue(frames).flip(1))
+
+    def test_still_clips_have_no_motion(self):
+        still = torch.rand(2, 1, 3, 8, 8).expand(2, 4, 3, 8, 8)
+        assert SignedPersistence(init_std=0.1)(still).abs().max() < 1e-5
+
+
 @pytest.mark.parametrize(
     ('cue', 'maps'),
     [
+        (dict(type='SignedPersistence', init_std=0.1), 1),
         (dict(type='FrameStack'), 3),
         (dict(type='MotionCues', cues=[PA, dict(type='FrameStack')], norm_scale=1.0), 4),
     ],
