@@ -42,9 +42,9 @@ class FrameStack(nn.Module):
 class SignedPersistence(PersistenceOfAppearance):
     """PA with the sign that the mean of its feature differences has, the later minus the earlier.
 
-    PA tells how much a place has changed, and not whether it became brighter or darker. With
+    PA shows how much a place has changed, and not whether it became brighter or darker. With
     ``init_delta=1`` and a small ``init_std`` it starts as the signed size of color differences.
-    The arguments are those of PA.
+    Takes PA's arguments.
     """
 
     def forward(self, frames: Tensor) -> Tensor:
