@@ -1,40 +1,32 @@
 #!/usr/bin/env python3
-"""Train the candidates for own videos on small draws of three datasets, and test each once.
+"""Compare models for own videos on small draws of three datasets, and test each once.
 
     python -m benchmarks.own_recipe data --work-dirs work_dirs/own_recipe --plan
     python -m benchmarks.own_recipe data --work-dirs work_dirs/own_recipe
 
-``data`` holds egogest11, utd_mhad_depth27 and jhmdb21. benchmarks/own_recipe.yaml lists the runs;
-they go one after the other on one thread. Started again, the script continues where it stopped:
-a run that was cut off resumes from its last checkpoint.
+``data`` holds egogest11, utd_mhad_depth27 and jhmdb21. benchmarks/own_recipe.yaml lists the runs.
+Each draw gets a folder of lists, as tools/data/build_list.py writes them, and its models are
+trained as ``python -m pan_mm compare`` does, one after the other on one thread. Started again, the
+script continues where it stopped.
 
-A draw takes five classes of a dataset, and parts its clips by scene, subject or film into
+A draw takes five classes of a dataset, and splits its clips by scene, subject or film into
 training, validation and test: in draw 1 the classes are those that differ in time order or
-side, in draw 2 they are drawn from the others. Settings are chosen on validation clips. The
-budget of a run is processor time: its steps are the budget over the cost of a step, which is
-measured once for each model and dataset and kept in costs.json, so that another machine trains
-for the same steps.
+side, in draw 2 they are drawn from the others. Settings are chosen on validation clips. Nothing is
+flipped. The budget of a run is processor time.
 
-Writes to ``--out``: own_recipe.csv, a row for each run; scores.npz, as RUN/scores and so on,
-names, groups, labels and scores of its clips; costs.json. What tools/train.py and test.py print is
-in the run's folder.
-The core-seconds of a run that was resumed are those since its last start.
+Writes to ``--out``: own_recipe.csv, a row for each run, and scores.npz, as RUN/scores and so on,
+names, groups, labels and scores of its clips.
 """
 
 import argparse
 import csv
-import fcntl
 import io
 import json
 import math
 import os
-import pickle
 import platform
 import random
 import re
-import resource
-import shlex
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -43,13 +35,22 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
+import torch
 import yaml
+from mmengine.config import Config
+
+from pan_mm.datasets.file_lists import Video, write_lines
+from pan_mm.engine.comparison import Comparison
+from pan_mm.inference.scores import load_scores, scores_and_labels
+from pan_mm.utils.environment import processor_name
+from pan_mm.utils.files import atomic_write, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_suffix('.yaml')
 DATASETS = ('egogest11', 'utd_mhad_depth27', 'jhmdb21')
-CLASSES, SEED, BATCH, PIXELS = 5, 41, 16, 64
+CLASSES, SEED, PIXELS = 5, 41, 64
 LIMITS = dict(ten=10, all=40)  # training clips of a class
+LONG = 1800  # seconds of a budget, above which the frames are as large as it allows
 OVERHEAD = 45  # seconds of a run beside the training: its start, the test
 IN_ORDER = dict(  # classes that differ in time order or side
     egogest11=[0, 1, 2, 3, 4],  # swipes to four sides, circle
@@ -77,8 +78,12 @@ class Run(NamedTuple):
     budget: int
 
     @property
+    def draw_name(self) -> str:
+        return f'{self.dataset}_{self.setting}_draw{self.draw}'
+
+    @property
     def name(self) -> str:
-        return f'{self.dataset}_{self.setting}_draw{self.draw}_{self.model}_{self.budget}s'
+        return f'{self.draw_name}_{self.model}_{self.budget}s'
 
 
 def read_clips(path: Path) -> dict:
@@ -88,7 +93,7 @@ def read_clips(path: Path) -> dict:
 
 
 def split_jhmdb(root: Path, draw: int) -> dict:
-    """Split by film: the lists of one split, its training clips parted by the next one's."""
+    """Split by film: the lists of one split, its training clips divided by the next one's."""
     names = f'train{draw}', f'test{draw}', f'test{draw + 1}'
     train, test, next_test = (read_clips(root / f'annotations/{name}.txt') for name in names)
     parts = dict(train=[], val=[], test=[Clip(v, label, '') for v, label in test.items()])
@@ -171,249 +176,148 @@ def runs_of(stage: dict) -> list:
     ]
 
 
+def write_draw(folder: Path, data: Path, run: Run) -> dict:
+    """Write the lists of a draw, and a link to its videos; returns the clips of each part."""
+    classes, parts = draw_clips(data, run)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / 'videos').is_symlink():
+        (folder / 'videos').symlink_to(data / run.dataset / 'videos')
+    lists = dict(train=parts['train'], val=parts['val'], tested=sum(parts.values(), []))
+    for name, clips in lists.items():
+        paths = (Path('videos', clip.path.removeprefix('videos/')).as_posix() for clip in clips)
+        lines = [Video(path, clip.label).to_line() for path, clip in zip(paths, clips)]
+        write_lines(folder / f'{name}.txt', lines)
+    write_lines(folder / 'label_map.txt', classes)
+    return parts
+
+
 class Bench:
     """Work on the list in one output folder.
 
     Args:
         data (Path): Folder of the datasets.
-        out (Path): Folder for the rows, the scores and the costs of a step.
-        work_dirs (Path): Gets a folder for each run.
+        out (Path): Folder for the rows and the scores.
+        work_dirs (Path): Gets folders of lists and of comparisons.
     """
 
     def __init__(self, data: Path, out: Path, work_dirs: Path) -> None:
         self.data, self.out, self.work_dirs = data.resolve(), out.resolve(), work_dirs.resolve()
-        table = yaml.safe_load(LIST.read_text(encoding='utf-8'))
-        self.models, self.stages = table['models'], table['stages']
-        self.costs_path, self.rows_path = self.out / 'costs.json', self.out / 'own_recipe.csv'
-        self.locks = []  # kept by a training whose runner was killed
-        self.out.mkdir(parents=True, exist_ok=True)
+        self.runs = [
+            run for stage in yaml.safe_load(LIST.read_text('utf-8')) for run in runs_of(stage)
+        ]
 
     @property
     def rows(self) -> list:
         """Rows of the runs that are finished."""
-        if not self.rows_path.exists():
+        path = self.out / 'own_recipe.csv'
+        if not path.exists():
             return []
-        with open(self.rows_path, newline='', encoding='utf-8') as file:
+        with open(path, newline='', encoding='utf-8') as file:
             return list(csv.DictReader(file))
 
     @property
-    def costs(self) -> dict:
-        """Core-seconds of a step and of a start, by dataset and model."""
-        return json.loads(self.costs_path.read_text()) if self.costs_path.exists() else {}
-
-    def runs(self) -> list:
-        """All runs in order."""
-        return [run for stage in self.stages for run in runs_of(stage)]
+    def left(self) -> list:
+        """Runs that are not finished, in order."""
+        done = {row['run'] for row in self.rows}
+        return [run for run in self.runs if run.name not in done]
 
     def print_plan(self) -> None:
-        """Print the runs in order, and the hours that are left."""
-        done = {row['run'] for row in self.rows}
+        """Print the runs that are left, and their hours."""
         hours = 0
-        for number, run in enumerate(self.runs(), 1):
-            state = 'done' if run.name in done else f'from hour {hours:.1f}'
-            print(f'{number:3} {run.name:64} {state}')
-            hours += 0 if run.name in done else (run.budget + OVERHEAD) / 3600
+        for run in self.left:
+            print(f'{run.name:64} from hour {hours:.1f}')
+            hours += (run.budget + OVERHEAD) / 3600
         print(f'{hours:.1f} hours of one core are left', flush=True)
 
-    def work(self) -> None:
-        """Do the first run that is not finished, until none is left or only failed ones are."""
-        failed = set()
-        while todo := self._todo(failed):
-            try:
-                self._do(todo[0])
-            except subprocess.CalledProcessError as error:
-                failed.add(todo[0].name)
-                print(f'{todo[0].name} failed, see its output.txt: {error}', flush=True)
-
-    def _todo(self, failed):
-        gone = failed | {row['run'] for row in self.rows}
-        return [run for run in self.runs() if run.name not in gone]
-
-    def _do(self, run):
-        folder = self.work_dirs / run.name
-        folder.mkdir(parents=True, exist_ok=True)
-        classes, parts = draw_clips(self.data, run)
-        for key, clips in dict(train=parts['train'], tested=sum(parts.values(), [])).items():
-            text = ''.join(f'{clip.path} {clip.label}\n' for clip in clips)
-            (folder / f'{key}.txt').write_text(text, encoding='utf-8')
-        cost = self._cost_of(run)
-        steps_an_epoch = len(parts['train']) // BATCH
-        epochs = max(round((run.budget - cost['start']) / cost['step'] / steps_an_epoch), 1)
-        print(f'{run.name}: {epochs * steps_an_epoch} steps, {epochs} epochs', flush=True)
-        begun = folder / 'last_checkpoint'
-        resumed = begun.exists()
-        command = self._train_command(run, folder, epochs)
-        seconds = self._call([*command, *(['--resume'] if resumed else [])], folder)
-        checkpoint = folder / Path(begun.read_text().strip()).name
-        words = [checkpoint, '--work-dir', folder / 'test', '--dump', folder / 'scores.pkl']
-        self._call(self._command('test.py', run, words, folder, 'test'), folder)
+    def do(self, run: Run) -> None:
+        """Train a model, test it once, and add its row and scores."""
+        folder = self.work_dirs / run.draw_name
+        parts = write_draw(folder, self.data, run)
+        out = self.work_dirs / f'{run.draw_name}_{run.budget}s'
+        size = None if run.budget > LONG else PIXELS
+        comparison = Comparison(folder, out, run.budget / 60, size, run.draw, flip=False)
+        (trained,) = comparison.run([run.model])
+        config, work_dir = out / f'{run.model}.py', out / run.model
+        checkpoint = work_dir / Path((work_dir / 'last_checkpoint').read_text('utf-8')).name
+        words = ['tool', 'test', config, checkpoint, '--work-dir', work_dir / 'test']
+        words += ['--dump', work_dir / 'scores.pkl']
+        words += ['--cfg-options', 'test_dataloader.dataset.ann_file=tested.txt']
+        subprocess.run([sys.executable, '-m', 'pan_mm', *map(str, words)], check=True)
+        samples = load_scores(work_dir / 'scores.pkl')
         row = dict(
             run=run.name,
             **run._asdict(),
-            **self._settings_of(run),
-            steps=epochs * steps_an_epoch,
-            epochs=epochs,
-            core_seconds=round(seconds, 1),
-            resumed=resumed,
-            train_loss=last_loss(folder),
+            **settings_of(Config.fromfile(config)),
+            steps=trained['steps'],
+            core_seconds=trained['minutes'] and 60 * float(trained['minutes']),
+            resumed=trained['minutes'] == '',
+            train_loss=trained['loss'],
             ln_classes=round(math.log(CLASSES), 3),
-            **self._accuracies(run, folder, parts),
-            classes=';'.join(classes),
+            **self.add_scores(run, *scores_and_labels(samples), parts),
             seed=run.draw,
             **environment(),
-            command=self._public(shlex.join(map(str, command))),
+            command=trained['command'].replace(str(self.work_dirs), 'work_dirs/own_recipe'),
         )
-        self._append(row)
-        checkpoint.unlink()
+        self.add_row(row)
+        for path in work_dir.glob('*.pth'):
+            path.unlink()
         print(json.dumps(row), flush=True)
 
-    def _cost_of(self, run):
-        """Measure what a start and a step cost: trainings of 3 and 12 steps, the faster of two."""
-        key, costs = f'{run.dataset} {run.model}', self.costs
-        if key not in costs:
-            seconds = {1: math.inf, 4: math.inf}
-            for epochs in (1, 4, 1, 4):
-                folder = self.work_dirs / 'costs'
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True)
-                source = (self.work_dirs / run.name / 'train.txt').read_text().splitlines(True)
-                (folder / 'train.txt').write_text(''.join(source[: 3 * BATCH]))
-                spent = self._call(self._train_command(run, folder, epochs), folder)
-                seconds[epochs] = min(seconds[epochs], spent)
-            step = (seconds[4] - seconds[1]) / 9
-            start = seconds[1] - 3 * step
-            costs[key] = dict(step=round(step, 3), start=round(start, 1), **environment())
-            write_text(self.costs_path, json.dumps(costs, indent=1) + '\n')
-        return costs[key]
-
-    def _train_command(self, run, folder, epochs):
-        options = {
-            'epochs': epochs,
-            'param_scheduler.0.end': max(epochs // 20, 1),
-            'train_dataloader.drop_last': True,
-            'default_hooks.checkpoint.interval': max(epochs // 6, 1),
-            'optim_wrapper.dtype': 'bfloat16',
-        }
-        words = ['--amp', '--work-dir', folder, '--seed', run.draw]
-        return self._command('train.py', run, words, folder, 'train', options)
-
-    def _command(self, tool, run, words, folder, loader, options=None):
-        model = self.models[run.model]
-        dataset = f'{loader}_dataloader.dataset'
-        options = {
-            'size': PIXELS,
-            'model.cls_head.num_classes': CLASSES,
-            **(options or {}),
-            f'{dataset}.data_root': self.data / run.dataset,
-            f'{dataset}.data_prefix.video': '' if run.dataset == 'utd_mhad_depth27' else 'videos',
-            f'{dataset}.ann_file': folder / ('train.txt' if loader == 'train' else 'tested.txt'),
-            f'{loader}_dataloader.num_workers': 0,
-            f'{loader}_dataloader.persistent_workers': False,
-            **model.get('options', {}),
-        }
-        options = [f'{key}={value}' for key, value in options.items()]
-        config = f'configs/recognition/{model["config"]}'
-        return [sys.executable, f'tools/{tool}', config, *words, '--cfg-options', *options]
-
-    def _call(self, command, folder):
-        """Run a command on one thread; returns its processor time in seconds."""
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
-        with (folder / 'output.txt').open('a', encoding='utf-8') as output:
-            words, streams = list(map(str, command)), dict(stdout=output, stderr=output)
-            subprocess.run(words, cwd=ROOT, env=env, check=True, pass_fds=self.locks, **streams)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    def _settings_of(self, run):
-        config, options = (
-            self.models[run.model]['config'],
-            self.models[run.model].get('options', {}),
-        )
-        scratch = '_r18_' in config
-        rate = options.get('optim_wrapper.optimizer.lr', 0.001 if scratch else 0.0005)
-        backbone = 'ResNet-18 from scratch' if scratch else 'EfficientNet-Lite0 from ImageNet'
-        size = options.get('size', PIXELS)
-        return dict(
-            backbone=backbone, pixels=size, batch=BATCH, learning_rate=rate, dtype='bfloat16'
-        )
-
-    def _accuracies(self, run, folder, parts):
-        """Accuracy of each part, right ones per class; writes the scores."""
-        with open(folder / 'scores.pkl', 'rb') as file:
-            samples = pickle.load(file)
-        scores = np.stack([sample['pred_score'].float().numpy() for sample in samples])
-        part = np.repeat(list(parts), [len(clips) for clips in parts.values()])
+    def add_scores(self, run: Run, scores: np.ndarray, labels: np.ndarray, parts: dict) -> dict:
+        """Add the scores of the clips of all parts; returns the accuracy of each part."""
         clips = sum(parts.values(), [])
-        labels = np.array([clip.label for clip in clips])
-        if [int(sample['gt_label']) for sample in samples] != labels.tolist():
-            raise ValueError(f'{folder}/scores.pkl has the labels of other clips')
-        arrays = dict(name=[c.path for c in clips], group=[c.group for c in clips], part=part)
-        add_arrays(self.out / 'scores.npz', run.name, dict(scores=scores, label=labels, **arrays))
-        right = scores.argmax(1) == labels
-        result = {}
-        for key in ('train', 'val', 'test'):
+        if [clip.label for clip in clips] != labels.tolist():
+            raise ValueError(f'{run.name}: the scores have the labels of other clips')
+        part = np.repeat(list(parts), [len(own) for own in parts.values()])
+        arrays = dict(scores=scores, label=labels, part=part)
+        arrays.update(name=[clip.path for clip in clips], group=[clip.group for clip in clips])
+        path = self.out / 'scores.npz'
+        known = dict(np.load(path)) if path.exists() else {}
+        known.update({f'{run.name}/{key}': np.asarray(array) for key, array in arrays.items()})
+        with atomic_write(path) as new:
+            np.savez_compressed(new, **known)
+        right, found = scores.argmax(1) == labels, {}
+        for key, own_clips in parts.items():
             own = part == key
-            result[f'{key}_clips'] = int(own.sum())
-            result[f'{key}_accuracy'] = round(100 * right[own].mean(), 1) if own.any() else ''
-            counts = [
-                (right[own & (labels == c)].sum(), (own & (labels == c)).sum())
-                for c in range(CLASSES)
-            ]
-            result[f'{key}_right'] = ' '.join(f'{a}/{b}' for a, b in counts) if own.any() else ''
-            result[f'{key}_groups'] = len({c.group for c in parts[key] if c.group}) or ''
-        return result
+            hits = [right[own & (labels == label)] for label in range(CLASSES)]
+            found[f'{key}_clips'] = len(own_clips)
+            found[f'{key}_accuracy'] = round(100 * right[own].mean(), 1)
+            found[f'{key}_right'] = ' '.join(f'{each.sum()}/{len(each)}' for each in hits)
+            found[f'{key}_groups'] = len({clip.group for clip in own_clips if clip.group}) or ''
+        return found
 
-    def _append(self, row):
+    def add_row(self, row: dict) -> None:
+        """Add a row to the table."""
         file = io.StringIO()
-        writer = csv.DictWriter(file, fieldnames=list(row), lineterminator='\n')
+        rows = [*self.rows, row]
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator='\n')
         writer.writeheader()
-        writer.writerows([*self.rows, row])
-        write_text(self.rows_path, file.getvalue())
-
-    def _public(self, command):
-        """A command as it is from the root of a clone with the usual folders."""
-        pairs = {
-            sys.executable: 'python',
-            self.data: 'data',
-            self.work_dirs: 'work_dirs/own_recipe',
-        }
-        for old, new in pairs.items():
-            command = command.replace(str(old), new)
-        return command
+        writer.writerows(rows)
+        write_text(self.out / 'own_recipe.csv', file.getvalue())
 
 
-def last_loss(folder: Path) -> float:
-    """Mean loss of the last ten epochs of a training, as logged."""
-    found = re.findall(r'Epoch\(train\).* loss: ([\d.]+)', (folder / 'output.txt').read_text())
-    return round(float(np.mean([float(loss) for loss in found[-10:]])), 4)
-
-
-def add_arrays(path: Path, run: str, arrays: dict) -> None:
-    """Add the arrays of a run to a file, which is replaced at once."""
-    known = dict(np.load(path)) if path.exists() else {}
-    known.update({f'{run}/{name}': np.asarray(array) for name, array in arrays.items()})
-    part = path.with_name(f'.{path.name}')
-    np.savez_compressed(part, **known)
-    part.replace(path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file by one with this text at once."""
-    part = path.with_name(f'.{path.name}.part')
-    part.write_text(text, encoding='utf-8')
-    part.replace(path)
+def settings_of(cfg: Config) -> dict:
+    """Settings of a training that a row shows."""
+    network = str(cfg.model.backbone)
+    from_imagenet = 'EfficientNet-Lite0 from ImageNet'
+    return dict(
+        backbone=from_imagenet if 'Lite0' in network else 'ResNet-18 from scratch',
+        pixels=cfg.size,
+        batch=cfg.train_dataloader.batch_size,
+        learning_rate=cfg.optim_wrapper.optimizer.lr,
+        dtype=cfg.optim_wrapper.get('dtype', 'float32'),
+        epochs=cfg.train_cfg.max_epochs,
+        classes=';'.join(cfg.classes),
+    )
 
 
 def environment() -> dict:
     """Processor, and versions of what computes."""
-    names = re.findall(r'^model name\s*: (.+)$', Path('/proc/cpuinfo').read_text(), re.M)
     commit = ['git', 'rev-parse', '--short=12', 'HEAD']
     done = subprocess.run(commit, cwd=ROOT, capture_output=True, text=True, check=True)
     versions = [f'python {platform.python_version()}']
     versions += [f'{name} {metadata.version(name)}' for name in ('torch', 'mmaction2', 'timm')]
-    device = names[0] if names else platform.machine()
-    return dict(device=device, versions=', '.join(versions), commit=done.stdout.strip())
+    return dict(device=processor_name(), versions=', '.join(versions), commit=done.stdout.strip())
 
 
 def main(argv: Optional[list] = None) -> None:
@@ -427,12 +331,12 @@ def main(argv: Optional[list] = None) -> None:
     args = parser.parse_args(argv)
     bench = Bench(args.data, args.out, args.work_dirs)
     bench.print_plan()
-    if not args.plan:
-        args.work_dirs.mkdir(parents=True, exist_ok=True)
-        with open(args.work_dirs / '.lock', 'w') as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of two runners, the second ends
-            bench.locks = [lock.fileno()]
-            bench.work()
+    if args.plan:
+        return
+    os.environ['OMP_NUM_THREADS'] = '1'  # of the trainings and tests
+    torch.set_num_threads(1)  # when a step is measured
+    for run in bench.left:
+        bench.do(run)
 
 
 if __name__ == '__main__':

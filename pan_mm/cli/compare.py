@@ -31,6 +31,11 @@ example:
         '--minutes', type=float, default=30, help='of one core, or of the GPU, for each model'
     )
     parser.add_argument('--size', type=int, help='height and width of the frames, in pixels')
+    parser.add_argument(
+        '--no-flip',
+        action='store_true',
+        help="show no mirror images; so it is where a class's name speaks of a side, such as left",
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
         '--out', type=Path, help='folder for all; by default work_dirs/compare_VIDEOS'
@@ -39,7 +44,8 @@ example:
 
 def run(args):
     out = args.out or Path('work_dirs') / f'compare_{args.videos.resolve().name}'
-    comparison = Comparison(args.videos, out, args.minutes, args.size, args.seed)
+    flip = False if args.no_flip else None
+    comparison = Comparison(args.videos, out, args.minutes, args.size, args.seed, flip)
     print(f'{len(args.models)} models, about {args.minutes * len(args.models):.0f} minutes in all')
     rows = []
     try:

@@ -33,20 +33,29 @@ class Comparison:
         size (int, optional): Height and width of all frames. Defaults to the largest within the
             budget of the first model.
         seed (int): Seed of each training.
+        flip (bool, optional): Whether a mirror image shows the same class. Defaults to False where
+            a class's name speaks of a side.
 
     Raises:
         DataError: If lists are missing, or ``out`` holds a comparison of other lists or settings.
     """
 
     def __init__(
-        self, videos: Path, out: Path, minutes: float, size: Optional[int] = None, seed: int = 0
+        self,
+        videos: Path,
+        out: Path,
+        minutes: float,
+        size: Optional[int] = None,
+        seed: int = 0,
+        flip: Optional[bool] = None,
     ) -> None:
         self.videos, self.out = read_own_videos(videos), out
         self.minutes, self.size, self.seed = minutes, size, seed
+        self.flip = not sided(self.videos.classes) if flip is None else flip
         names = ('train.txt', 'val.txt', 'label_map.txt')
         lists = hashlib.sha256(b''.join((videos / name).read_bytes() for name in names))
         about = dict(videos=str(videos.resolve()), lists=lists.hexdigest())
-        settings = dict(about, minutes=minutes, size=size, seed=seed)
+        settings = dict(about, minutes=minutes, size=size, seed=seed, flip=self.flip)
         path = out / 'compare.json'
         before = json.loads(path.read_text(encoding='utf-8')) if path.exists() else settings
         if changed := [key for key, value in settings.items() if before.get(key) != value]:
@@ -80,8 +89,7 @@ class Comparison:
         resumed = (work_dir / 'last_checkpoint').exists() and config.exists()
         if not resumed:
             size = self.size or next((int(row['pixels']) for row in self.rows), None)
-            flip = not sided(self.videos.classes)
-            write_config(config, model, self.videos, self.minutes, size, flip)
+            write_config(config, model, self.videos, self.minutes, size, self.flip)
         command = [sys.executable, '-m', 'pan_mm', 'tool', 'train', str(config)]
         command += ['--work-dir', str(work_dir), '--seed', str(self.seed)]
         begun, log = _spent(), self.out / f'{model}.log'

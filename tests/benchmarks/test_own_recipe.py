@@ -1,13 +1,13 @@
-import json
-import pickle
+import os
+import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
-import torch
 
 from benchmarks import own_recipe
 from benchmarks.own_recipe import Bench, Clip, Run
+from pan_mm.engine.own_videos import OWN_MODELS, read_own_videos
 
 
 @pytest.fixture
@@ -29,11 +29,12 @@ def utd_mhad(tmp_path):
 
 @pytest.fixture
 def bench(tmp_path):
+    (tmp_path / 'out').mkdir()
     return Bench(tmp_path / 'data', tmp_path / 'out', tmp_path / 'work_dirs')
 
 
 def run_of(draw, setting='ten'):
-    return Run('utd_mhad_depth27', setting, draw, 'pa-r18', 600)
+    return Run('utd_mhad_depth27', setting, draw, 'pan-pa', 600)
 
 
 class TestDraws:
@@ -74,37 +75,36 @@ class TestDraws:
         few = [clip for clip in clips if clip.group < 's5']
         assert own_recipe.hold_out_scenes(few, own_recipe.random.Random(0)) == (few, [])
 
+    def test_lists_are_those_of_own_videos(self, utd_mhad, tmp_path):
+        folder = tmp_path / 'draw'
+        parts = own_recipe.write_draw(folder, utd_mhad, run_of(1))
+        own = read_own_videos(folder)
+        assert own.classes == [f'action {label}' for label in (0, 1, 8, 9, 10)]
+        assert own.labels == [clip.label for clip in parts['train']]
+        first = (folder / 'train.txt').read_text().split()[0]
+        assert first == parts['train'][0].path and first.startswith('videos/')
+        assert (folder / 'videos').readlink() == utd_mhad / 'utd_mhad_depth27' / 'videos'
+        lines = (folder / 'tested.txt').read_text().splitlines()
+        assert len(lines) == sum(map(len, parts.values()))
+
 
 class TestBench:
-    def test_steps_are_the_budget_over_the_cost(self, bench, monkeypatch):
-        seconds = iter([11.0, 35.0, 14.0, 29.0])
-        monkeypatch.setattr(bench, '_call', lambda command, folder: next(seconds))
-        run = run_of(1)
-        (bench.work_dirs / run.name).mkdir(parents=True)
-        (bench.work_dirs / run.name / 'train.txt').write_text('a.mp4 0\n' * 50)
-        cost = bench._cost_of(run)
-        assert (cost['step'], cost['start']) == (2.0, 5.0)
-        assert bench._cost_of(run) == cost  # kept, not measured again
-        assert json.loads(bench.costs_path.read_text()).keys() == {'utd_mhad_depth27 pa-r18'}
+    def test_finished_runs_are_left_out(self, bench):
+        first, second, *_ = bench.left
+        assert len({run.name for run in bench.runs}) == len(bench.runs)
+        assert {run.model for run in bench.runs} <= OWN_MODELS.keys()
+        bench.add_row(dict(run=first.name))
+        assert bench.left[0] == second and first not in bench.left
 
-    def test_finished_and_failed_runs_are_left_out(self, bench):
-        first, second, third, *_ = runs = bench.runs()
-        assert len({run.name for run in runs}) == len(runs)
-        bench._append(dict(run=first.name))
-        assert bench._todo({third.name})[0] == second and third not in bench._todo({third.name})
-
-    def test_accuracies_are_of_each_part(self, bench, tmp_path):
-        tested = {
+    def test_accuracies_are_of_each_part(self, bench):
+        parts = {
             part: [Clip(f'{part}{n}.mp4', n % 5, f'{part} group') for n in range(5)]
             for part in ('train', 'val', 'test')
         }
-        samples = [
-            dict(pred_score=torch.eye(5)[0 if part == 'test' else n], gt_label=torch.tensor([n]))
-            for part in tested
-            for n in range(5)
-        ]
-        (tmp_path / 'scores.pkl').write_bytes(pickle.dumps(samples))
-        found = bench._accuracies(run_of(1), tmp_path, tested)
+        labels = np.tile(np.arange(5), 3)
+        scores = np.eye(5)[labels]
+        scores[10:] = np.eye(5)[0]
+        found = bench.add_scores(run_of(1), scores, labels, parts)
         assert (found['train_accuracy'], found['val_accuracy']) == (100, 100)
         assert (found['test_accuracy'], found['test_right']) == (20, '1/1 0/1 0/1 0/1 0/1')
         name, arrays = run_of(1).name, np.load(bench.out / 'scores.npz')
@@ -112,16 +112,28 @@ class TestBench:
         assert arrays[f'{name}/scores'].shape == (15, 5)
         assert arrays[f'{name}/group'][-1] == 'test group'
         with pytest.raises(ValueError, match='labels of other clips'):
-            bench._accuracies(run_of(1), tmp_path, dict(reversed(tested.items()), val=[]))
+            bench.add_scores(run_of(1), scores, labels[::-1], parts)
 
-    def test_commands_are_shown_as_from_a_clone(self, bench):
-        run = run_of(2)
-        command = bench._train_command(run, bench.work_dirs / run.name, 100)
-        shown = bench._public(' '.join(map(str, command)))
-        assert shown.startswith('python tools/train.py configs/recognition/pan/pan-pa_r18')
-        assert 'data_root=data/utd_mhad_depth27 ' in shown and str(bench.data) not in shown
-        assert f'ann_file=work_dirs/own_recipe/{run.name}/train.txt' in shown
-        assert all(
-            (own_recipe.ROOT / 'configs/recognition' / model['config']).is_file()
-            for model in bench.models.values()
-        )
+
+@pytest.mark.slow
+def test_a_run_from_clips_to_its_row(videos, bench, tmp_path):
+    root = tmp_path / 'data' / 'jhmdb21'
+    (root / 'annotations').mkdir(parents=True)
+    shutil.copytree(videos, root / 'videos')
+    lists = dict(train1=(0, 1, 2), test1=(3,), test2=(2,))  # the clip of test2 validates
+    for name, numbers in lists.items():
+        lines = [f'{n}_{label}.mp4 {label}\n' for label in range(21) for n in numbers]
+        (root / f'annotations/{name}.txt').write_text(''.join(lines))
+    for label in range(21):
+        for n in range(4):
+            os.link(root / f'videos/{n}.mp4', root / f'videos/{n}_{label}.mp4')
+    (root / 'label_map.txt').write_text(''.join(f'action {label}\n' for label in range(21)))
+    run = Run('jhmdb21', 'ten', 1, 'signed-difference', 2)
+    bench.do(run)
+    (row,) = bench.rows
+    assert row['run'] == run.name and row['classes'].startswith('action 1;action 7;')
+    assert (row['train_clips'], row['val_clips'], row['test_clips']) == ('10', '5', '5')
+    assert row['pixels'] == '64' and int(row['steps']) >= 1 and float(row['core_seconds']) > 0
+    assert row['command'].startswith('python -m pan_mm tool train work_dirs/own_recipe/jhmdb21_ten')
+    assert len(np.load(bench.out / 'scores.npz')[f'{run.name}/scores']) == 20
+    assert not list(bench.work_dirs.rglob('*.pth'))
