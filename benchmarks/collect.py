@@ -233,7 +233,17 @@ def describe(work_dir: Path, options: Optional[dict] = None) -> tuple:
     Returns:
         tuple: Its config with the options, its columns of the table as far as they are known
         without a test, and its last checkpoint.
+
+    Raises:
+        RunError: With the name of the folder, if the training did not finish, or is on other lists.
     """
+    try:
+        return _describe(work_dir, options)
+    except RunError as error:
+        raise RunError(f'{work_dir}: {error}') from error
+
+
+def _describe(work_dir, options):
     cfg, steps, logs = read_training(work_dir)
     (own,) = work_dir.glob('*.py')
     cfg = Config(cfg.to_dict(), filename=str(own))  # a test writes it into the work_dir again
@@ -332,15 +342,15 @@ def main(argv: Optional[list] = None) -> None:
         if missing := [own for own in args.work_dirs if '=' not in own]:
             parser.error(f'{missing[0]} names no stream; with --ensemble, give STREAM=WORK_DIR')
         streams = dict(own.split('=', 1) for own in args.work_dirs)
-        jobs = {name: functools.partial(collect_ensemble, name, streams, Path(f'{name}.pth'))}
+        jobs = [functools.partial(collect_ensemble, name, streams, Path(f'{name}.pth'))]
     else:
-        jobs = {own: functools.partial(collect, own) for own in args.work_dirs}
-    for name, job in jobs.items():
+        jobs = [functools.partial(collect, own) for own in args.work_dirs]
+    for job in jobs:
         try:
             run = job(args.cfg_options)
             add_run(run, args.results)
         except ValueError as error:
-            sys.exit(f'error: {name}: {error}')
+            sys.exit(f'error: {error}')
         print(run.info['run'], *(f'{k} {v:.1f} %' for k, v in run.accuracies.items()))
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Count how often a model is unsure of clips of other worlds than its own.
+"""Count how often a model is unsure of clips from other domains than its own.
 
     python -m benchmarks.rejection data
     python -m benchmarks.rejection data --dev CONFIG CHECKPOINT
@@ -81,7 +81,7 @@ def outputs(recognize: PANInferencer, videos: list) -> tuple:
 
 
 def compare_measures(recognize: PANInferencer, jhmdb: Path, worlds: dict) -> dict:
-    """Compare ways to notice the clips of other worlds, each with its threshold."""
+    """Compare ways to notice clips from other domains, each with its threshold."""
     lists = [read_clips(jhmdb / f'annotations/dev_{part}.txt') for part in ('train', 'val')]
     train, val = (outputs(recognize, [str(jhmdb / 'videos' / v) for v in each]) for each in lists)
     labels = torch.tensor(list(lists[0].values()))

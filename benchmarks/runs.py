@@ -228,7 +228,7 @@ def add_run(run: Run, results: Path = RESULTS) -> None:
             arrays[f'scenes/{split}'] = run.scenes
         for key, own in (('clips', run.clips), ('labels', run.labels)):
             if not np.array_equal(arrays.setdefault(f'{key}/{split}', own), own):
-                raise RunError(f'was tested on other clips than the runs of the split {split}')
+                raise RunError(f'{name}: other clips were tested than in the runs of {split}')
         _run(info, arrays)
         table = _with_row(info, results)
         with atomic_write(path) as part:

@@ -83,8 +83,9 @@ def calibration(run: Run, dev: Run) -> str:
     names = [each.info['test_list'] for each in (dev, run)]
     head = ['coverage wanted, %', 'threshold']
     head += [f'{name}: {what}' for name in names for what in ('sure, %', 'of these right, %')]
+    runs = 'the dev runs of its streams' if ' + ' in dev.info['run'] else 'its dev run'
     return f"""Probabilities are calibrated by a temperature of {own.temperature:.2f}, fitted on
-the dev run of the same config, or the dev runs of its streams (`{dev.info['run']}`).
+{runs} (`{dev.info['run']}`).
 Where test clips are harder than dev clips, it can make them worse. Expected calibration error, in
 percentage points:
 
@@ -139,6 +140,7 @@ def card(weights: Path) -> str:
         doubt = calibration(run, find_run(texts, 'dev'))
         tested += ['## Doubt', doubt, *rejection(weights.stem)]
     template = (FOLDER / 'card.template').read_text(encoding='utf-8')
+    stream = facts['Stream']
     return template.format(
         name=weights.stem,
         config=config,
@@ -146,13 +148,14 @@ def card(weights: Path) -> str:
         classes=', '.join(names),
         megabytes=weights.stat().st_size / 1e6,
         tested='\n\n'.join(tested),
+        streams=f'streams {stream}' if ' + ' in stream else f'stream {stream}',
         **{key.lower(): value for key, value in facts.items()},
         **described.get(config.rpartition('_')[2], unknown),
     )
 
 
 def rejection(name: str) -> Iterator[str]:
-    """Table of the clips of other worlds that the model is unsure of."""
+    """Table of the clips from other domains that the model is unsure of."""
     path = RESULTS / 'rejection.json'
     report = json.loads(path.read_text(encoding='utf-8'))
     rows = [
@@ -160,7 +163,7 @@ def rejection(name: str) -> Iterator[str]:
         for world, found in report.get(name, {}).items()
     ]
     if rows:
-        yield f"""Clips of other worlds, which it has not seen and was not chosen by
+        yield f"""Clips from other domains, on which it was neither trained nor chosen
 (`python -m benchmarks.rejection`):
 
 {table(['clips', 'number', 'unsure, %'], rows)}"""

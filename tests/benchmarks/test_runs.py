@@ -116,7 +116,7 @@ def test_a_run_that_does_not_fit_changes_nothing(tmp_path):
     before = {path: path.read_bytes() for path in tmp_path.rglob('*.*') if path.is_file()}
     run = make_run(1)
     clips = np.array([f'other{index}.mp4' for index in range(54)])
-    with pytest.raises(RunError, match='tested on other clips than the runs of the split test'):
+    with pytest.raises(RunError, match='other clips were tested than in the runs of test'):
         add_run(Run(run.info, clips, run.labels, run.scores), tmp_path)
     with pytest.raises(RunError, match='tsn_seed1: the table does not have the accuracy'):
         add_run(Run(dict(run.info, top1=55.5), run.clips, run.labels, run.scores), tmp_path)
