@@ -19,6 +19,7 @@ from pan_mm.engine.own_videos import OWN_MODELS
 
 BOTH, SMALL, LONG, LARGE = '64 px, both splits', '64 px', '64 px, 120 epochs', '112 px'
 IMAGENET, JHMDB = 'ImageNet weights', 'JHMDB'
+GESTURES = 'EgoGestAR, ten gestures'
 SPLITS = ('split 1', 'split 2', 'split 3')
 FUSED = 'PAN PA + TSN'
 
@@ -170,6 +171,13 @@ def gpu(file, method, other, part='methods', key='frames_per_second'):
 
 H16, H32 = 'motion_h200-bfloat16', 'motion_h200-float32'
 IN_RESULTS = {
+    'PAN PA recognizes {:.1f} %, and TSM {:.1f} % on the same network': lambda: (
+        top1(GESTURES, 'PAN PA'),
+        top1(GESTURES, 'TSM'),
+    ),
+    'is {:.1f} points behind PA, so the colors tie it': lambda: (
+        -lead(GESTURES, 'PAN Lite', 'PAN PA'),
+    ),
     'PAN PA leads TSM by {:.1f} points and PAN RGB, which has the same head, by {:.1f}.': lambda: (
         lead(BOTH, 'PAN PA', 'TSM'),
         lead(BOTH, 'PAN PA', 'PAN RGB'),
@@ -306,6 +314,12 @@ def test_intervals_that_contain_zero(setting, one, other, contains_zero):
     low, high = leads()[setting, one, other].t
     assert (low < 0 < high) == contains_zero
     assert (low, high) == interval([*leads()[setting, one, other].points.values()])
+
+
+def test_what_the_readme_says_of_gestures():
+    pa, tsm = (top1(GESTURES, model) for model in ('PAN PA', 'TSM'))
+    sentence = f'PA recognizes {pa:.0f} %, and TSM on the same network {tsm:.0f} %'
+    assert plain(sentence) in plain((ROOT / 'README.md').read_text(encoding='utf-8'))
 
 
 def test_what_the_readme_says_of_the_cost():
