@@ -46,10 +46,10 @@ def normalized(weights: dict) -> dict:
         ValueError: If one is not a finite number, or is negative, or all are zero.
     """
     numbers = [each for each in weights.values() if isinstance(each, (int, float))]
-    are_valid = len(numbers) == len(weights) and all(0 <= each < float('inf') for each in numbers)
-    if not (are_valid and any(numbers)):
+    total = sum(numbers)
+    if len(numbers) < len(weights) or min(numbers) < 0 or not 0 < total < float('inf'):
         raise ValueError(f"the streams' weights must be finite numbers >= 0, not all 0: {weights}")
-    return {name: weight / sum(numbers) for name, weight in weights.items()}
+    return {name: weight / total for name, weight in weights.items()}
 
 
 @MODELS.register_module()
