@@ -131,11 +131,14 @@ class PANEnsemble(BaseModel):
         self._load_streams()
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        held = {key[len(prefix) :].split('.')[1] for key in state_dict if '.' in key}
+        names = {key[len(prefix) :] for key in state_dict}
+        held = {name.split('.')[1] for name in names if name.startswith('streams.')}
         if missing := self.streams.keys() - held:
+            single = '' if held else 'holds a single model, to be tested with its own config: it '
             raise ValueError(
-                f'the checkpoint has no weights of the stream(s) {", ".join(sorted(missing))}; '
-                "join the streams' checkpoints with tools/convert/merge_streams.py"
+                f'the checkpoint {single}has no weights of the stream(s) '
+                f"{', '.join(sorted(missing))}; join the streams' checkpoints with "
+                'tools/convert/merge_streams.py'
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 

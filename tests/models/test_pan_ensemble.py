@@ -107,7 +107,8 @@ class TestErrors:
 
     def test_checkpoint_of_one_stream_alone(self, checkpoints):
         with pytest.raises(
-            ValueError, match=r'no weights of the stream\(s\) pa, rgb.*merge_streams'
+            ValueError,
+            match=r'a single model, .* no weights of the stream\(s\) pa, rgb.*merge_streams',
         ):
             load_checkpoint(build(config('rgb', 'pa')), checkpoints['pa'][0])
 
