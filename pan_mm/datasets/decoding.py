@@ -3,7 +3,7 @@
 import functools
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Optional
 
 import av
@@ -72,6 +72,10 @@ class SparseReader:
     def __len__(self) -> int:
         return len(self._times)
 
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Decode all frames in turn; each RGB, uint8, shape (H, W, 3)."""
+        return map(self._image, self._decode_all())
+
     def get(self, indices: Sequence) -> list:
         """Decode the frames of these numbers, in any order; each RGB, uint8, shape (H, W, 3)."""
         indices = [int(index) for index in indices]
@@ -132,17 +136,21 @@ class SparseReader:
 
     def _decode_numbers(self, wanted):
         """Decode until all wanted frames are there; give them and how many frames were decoded."""
-        self._codec.skip_frame = 'DEFAULT'
         frames, count = {}, 0
-        for packet in [*self._packets, None]:
-            for frame in self._codec.decode(packet):
-                if count in wanted:
-                    frames[count] = self._image(frame)
-                count += 1
+        for count, frame in enumerate(self._decode_all(), 1):
+            if count - 1 in wanted:
+                frames[count - 1] = self._image(frame)
             if len(frames) == len(wanted):
                 break
-        self._codec.flush_buffers()
         return frames, count
+
+    def _decode_all(self):
+        self._codec.skip_frame = 'DEFAULT'
+        try:
+            for packet in [*self._packets, None]:  # None drains the decoder
+                yield from self._codec.decode(packet)
+        finally:
+            self._codec.flush_buffers()
 
 
 class ToRGB:

@@ -63,13 +63,29 @@ class Schedule(NamedTuple):
     size: int  # height and width, pixels
     epochs: int
     steps: int  # in all, each of BATCH videos, or of all if there are fewer
-    seconds: float  # of a step, of one core or of the GPU
+    cost: 'StepCost'
 
     @property
-    def cost(self) -> str:
+    def duration(self) -> str:
         """The time of the whole training, in words."""
         unit = 'the GPU' if torch.cuda.is_available() else 'one core'
-        return f'about {self.steps * self.seconds / 60:.0f} min of {unit}'
+        return f'about {self.steps * self.cost.total / 60:.0f} min of {unit}'
+
+
+class StepCost(NamedTuple):
+    """Seconds of a training step, of one core or of the GPU."""
+
+    reading: float  # of the videos
+    computing: float
+
+    @property
+    def total(self) -> float:
+        """Seconds of both."""
+        return self.reading + self.computing
+
+    def at(self, scale: float) -> 'StepCost':
+        """The cost of frames that are so much larger: the work is in proportion to their pixels."""
+        return self._replace(computing=self.computing * scale**2)
 
 
 def read_own_videos(folder: Path) -> OwnVideos:
@@ -118,22 +134,23 @@ def write_config(
         flip (bool): Whether a mirror image shows the same class.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        draft, shortest = Path(temporary, path.name), Schedule(size or SIZES[-1], 1, 1, 0.0)
+        draft = Path(temporary, path.name)
+        shortest = Schedule(size or SIZES[-1], 1, 1, StepCost(0.0, 0.0))
         write_text(draft, _config(draft, model, videos, shortest, flip))
-        cost = seconds_per_step(draft, shortest.size)
-    # Work is in proportion to the pixels.
-    costs = {size: cost} if size else {px: cost * (px / SIZES[-1]) ** 2 for px in SIZES}
-    size = next((px for px in costs if 60 * minutes >= STEPS * costs[px]), min(costs))
+        cost = measure_step(draft, shortest.size)
+    costs = {size: cost} if size else {px: cost.at(px / SIZES[-1]) for px in SIZES}
+    size = next((px for px in costs if 60 * minutes >= STEPS * costs[px].total), min(costs))
+    cost = costs[size]
     steps_per_epoch = max(len(videos.labels) // BATCH, 1)
     most = max(MOST['steps'], MOST['epochs'] * steps_per_epoch)
-    epochs = max(round(min(60 * minutes / costs[size], most) / steps_per_epoch), 1)
-    schedule = Schedule(size, epochs, epochs * steps_per_epoch, costs[size])
+    epochs = max(round(min(60 * minutes / cost.total, most) / steps_per_epoch), 1)
+    schedule = Schedule(size, epochs, epochs * steps_per_epoch, cost)
     write_text(path, _config(path, model, videos, schedule, flip))
     return schedule
 
 
-def seconds_per_step(config: Path, size: int, steps: int = 2) -> float:
-    """Measure what a training step costs on this machine, with the reading of its videos.
+def measure_step(config: Path, size: int, steps: int = 2) -> StepCost:
+    """Measure what a training step costs on this machine.
 
     Args:
         config (Path): Has a training list.
@@ -141,7 +158,7 @@ def seconds_per_step(config: Path, size: int, steps: int = 2) -> float:
         steps (int): Are measured after one that is not.
 
     Returns:
-        float: Seconds of processor time; on a GPU, seconds.
+        StepCost: In seconds of processor time; on a GPU, seconds.
     """
     cfg = Config.fromfile(config)
     cfg.size = size
@@ -149,21 +166,26 @@ def seconds_per_step(config: Path, size: int, steps: int = 2) -> float:
     init_default_scope(cfg.default_scope)
     gpu = torch.cuda.is_available()
     clock, device = (time.perf_counter, 'cuda') if gpu else (time.process_time, 'cpu')
-    half = cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    half = cfg.optim_wrapper.get('type') == 'AmpOptimWrapper'
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    batch_size = cfg.train_dataloader.batch_size
+    reading = computing = 0.0
     with torch.random.fork_rng():
         model = MODELS.build(without(cfg.model, ('pretrained', 'weights'))).to(device).train()
         for step in range(steps + 1):
-            if step == 1:
-                begun = clock()
-            batch = [dataset[i % len(dataset)] for i in range(cfg.train_dataloader.batch_size)]
+            begun = clock()
+            batch = [dataset[(step * batch_size + i) % len(dataset)] for i in range(batch_size)]
+            read = clock()
             data = model.data_preprocessor(pseudo_collate(batch), training=True)
             with torch.autocast(device, torch.bfloat16, enabled=half):
                 loss, log = model.parse_losses(model(**data, mode='loss'))
             loss.backward()
             log['loss'].item()  # waits for the GPU
             model.zero_grad()
-    return (clock() - begun) / steps
+            if step:
+                reading += (read - begun) / steps
+                computing += (clock() - read) / steps
+    return StepCost(reading, computing)
 
 
 CONFIG = """\
@@ -219,7 +241,7 @@ def _config(path, model, videos, schedule, flip):
         epochs=schedule.epochs,
         size=schedule.size,
         steps=schedule.steps,
-        cost=schedule.cost,
+        cost=schedule.duration,
         interval=max(schedule.epochs // VALIDATIONS, 1),
         classes=',\n    '.join(map(repr, videos.classes)),
         dataset=',\n    '.join(f'{key}={value!r}' for key, value in dataset.items()),

@@ -16,6 +16,7 @@ from cuda_emulator import Emulator
 from benchmarks import motion
 from benchmarks.timing import peak_of, time_in_turns
 from pan_mm.ops import cuda, persistence, persistence_of_appearance
+from pan_mm.ops.cpu import has_bfloat16_units
 from pan_mm.ops.reference import persistence_reference
 
 
@@ -118,7 +119,8 @@ def test_frames_as_in_training():
     maps = motion.in_training(frames, weight)['cpu'](given)
     assert maps.dtype == torch.float32  # of the frames
     error = (maps - persistence_reference(frames, weight.float())).abs().max()
-    assert 1e-4 < error < 3e-2 * maps.max()  # of autocast to the dtype of the filters
+    assert error < 3e-2 * maps.max()  # of autocast to the dtype of the filters
+    assert error > 1e-4 or not has_bfloat16_units()
 
 
 @pytest.mark.slow

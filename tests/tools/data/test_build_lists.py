@@ -10,13 +10,15 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config
 
 from builders import write_frames
+from pan_mm.engine.own_videos import StepCost
 
 
 @pytest.fixture(autouse=True)
 def second_a_step(request, monkeypatch):
     """A step costs a second, except where one is measured."""
     if 'budget' not in request.node.name:
-        monkeypatch.setattr('pan_mm.engine.own_videos.seconds_per_step', lambda config, size: 1.0)
+        cost = StepCost(0.25, 0.75)
+        monkeypatch.setattr('pan_mm.engine.own_videos.measure_step', lambda config, size: cost)
 
 
 def test_own_videos_get_lists_and_a_command(succeed, fail, own_videos):
@@ -40,6 +42,15 @@ def test_budget_and_size(succeed, own_videos):
     cfg = own_config(own_videos)
     assert cfg.size == 48 and cfg.train_cfg.max_epochs > 1
     assert flip_ratio(cfg) == 0
+
+
+@pytest.mark.parametrize('reading', [2.0, 4.0])
+def test_a_training_that_only_decodes_is_named(succeed, own_videos, monkeypatch, reading):
+    cost = StepCost(reading, 3.0)
+    monkeypatch.setattr('pan_mm.engine.own_videos.measure_step', lambda config, size: cost)
+    said = succeed('build_list.py', own_videos, '--size', 64)
+    hint = 'Decoding takes 57% of the time. Smaller copies allow more steps: tools/data/resize_vid'
+    assert (hint in said) == (reading == 4)
 
 
 def flip_ratio(cfg):
