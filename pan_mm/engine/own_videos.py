@@ -84,7 +84,7 @@ class StepCost(NamedTuple):
         return self.reading + self.computing
 
     def at(self, scale: float) -> 'StepCost':
-        """The cost of frames that are so much larger: the work is in proportion to their pixels."""
+        """Scale the cost to larger frames; the work is in proportion to their pixels."""
         return self._replace(computing=self.computing * scale**2)
 
 

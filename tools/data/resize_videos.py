@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Copy videos to a smaller size, for trainings that spend their time on decoding.
 
-OUT gets the same folders and names; each copy is an MP4 file with as many frames as its video, a
-keyframe every eight frames and no sound. Copies that are there are kept, so that the same command
+OUT gets the same folders and names. Each copy is an MP4 file with the same frames, a keyframe every
+eight of them, and no sound. Copies that are there are kept, so that the same command
 continues. Videos that cannot be read are named at the end, and the exit status is 1.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 
 from pan_mm.datasets import VideoInit
+from pan_mm.datasets.container import reason_of
 from pan_mm.inference.videos import expand_local
 from pan_mm.utils.errors import DataError, VideoError, cli_errors, listed
 from pan_mm.utils.files import atomic_write
@@ -38,7 +39,7 @@ def parse_args():
 
 
 def resize(video, target, short_side):
-    """Write a copy of a video whose short side has at most so many pixels."""
+    """Write a copy of a video; its short side has ``short_side`` pixels, or fewer as before."""
     reader = VideoInit().transform(dict(filename=video))['video_reader']
     rate = Fraction(reader.avg_fps or FPS).limit_denominator(1001)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -77,8 +78,10 @@ def main():
         try:
             if not target.exists():
                 resize(video, target, args.short_side)
-        except (VideoError, av.error.FFmpegError) as error:
-            return str(error) if video in str(error) else f'{video}: {error}'
+        except VideoError as error:
+            return str(error)
+        except av.error.FFmpegError as error:
+            return f'{video}: cannot be decoded ({reason_of(error)}); remove or replace the file'
         return None
 
     with ThreadPool(args.workers) as pool:
