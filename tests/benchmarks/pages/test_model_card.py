@@ -29,16 +29,16 @@ def test_shipped_weights_score_as_recorded(jhmdb_dir):
     run = model_card.find_run(read_texts(path), 'record')
     cfg = Config.fromfile(require_config(f'{run.info["config"]}.py'))
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
-    cfg.test_dataloader.dataset.update(data_root=str(jhmdb_dir), indices=[*range(0, 295, 3)])
+    cfg.test_dataloader.dataset.update(data_root=str(jhmdb_dir), indices=[*range(0, 295, 7)])
     loader = Runner.build_dataloader(cfg.test_dataloader)
     model = get_model('pan-everyday', device='cpu')
     with torch.no_grad():
         scores = torch.stack([s.pred_score for batch in loader for s in model.test_step(batch)])
-    recorded = torch.from_numpy(run.scores[::3]).float()
+    recorded = torch.from_numpy(run.scores[::7]).float()
     scores -= scores.max(1, keepdim=True).values
-    assert len(scores) == len(recorded) == 99
+    assert len(scores) == len(recorded) == 43
     torch.testing.assert_close(scores, recorded, rtol=0, atol=0.15)
-    assert (scores.argmax(1) == recorded.argmax(1)).sum() >= 97
+    assert (scores.argmax(1) == recorded.argmax(1)).sum() >= 42
 
 
 def test_card_of_a_model(tmp_path, monkeypatch):
