@@ -6,6 +6,7 @@ A document has a table between its mark, ``<!-- table: NAME -->``, and ``<!-- en
 import dataclasses
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -97,11 +98,13 @@ def found(name: str) -> dict:
 
 
 def of_classes(name: str) -> dict:
-    """Runs of the folds of EgoGestAR by model, with only the first classes."""
-    count = CLASSES_EGOGEST[name]
-    return {
-        model: [first_classes(run, count) for run in runs] for model, runs in found(FOLDS).items()
-    }
+    """Runs of seeds that have all folds of EgoGestAR, by model, with only the first classes."""
+    count, by_model = CLASSES_EGOGEST[name], {}
+    for model, runs in found(FOLDS).items():
+        folds = Counter(run.seed for run in runs)
+        whole = [run for run in runs if folds[run.seed] == len(SPLITS_EGOGEST)]
+        by_model[model] = [first_classes(run, count) for run in whole]
+    return by_model
 
 
 @functools.cache
