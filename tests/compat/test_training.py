@@ -37,16 +37,6 @@ def assert_same_weights(one, other):
         torch.testing.assert_close(one[key], other[key], rtol=1e-5, atol=1e-6, msg=key)
 
 
-def test_checkpoint_of_mmengine_holds_all_its_state(trained):
-    checkpoint = load_checkpoint_file(trained.work_dir / 'epoch_1.pth')
-    history = checkpoint['message_hub']['log_scalars']['train/loss']
-    assert history.data[0].shape == (2,) and history.mean() > 0
-    assert checkpoint['meta']['iter'] == 2
-    assert 'momentum_buffer' in checkpoint['optimizer']['state'][0]
-    assert 'last_step' in checkpoint['param_schedulers'][0]
-    assert 'ema_state_dict' in checkpoint
-
-
 def test_load_from_and_dump(trained, make_job):
     checkpoint = trained.work_dir / 'epoch_1.pth'
     trained.test(checkpoint, '--dump', trained.dump)

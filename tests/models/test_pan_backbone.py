@@ -9,7 +9,6 @@ from mmengine.runner import load_checkpoint
 from torch import nn
 
 from pan_mm.models import PANBackbone
-from pan_mm.models.streams import streams_of
 from pan_mm.models.weight_layouts import torchvision_name
 
 R18 = dict(type='mmaction.ResNetTSM', depth=18)
@@ -216,17 +215,6 @@ class TestErrors:
         assert stem(tested).equal(stem(trained))
         with pytest.raises(ValueError, match='without PA filters, but stream.*with PA filters'):
             build('pa').load_state_dict(trained.state_dict())
-
-
-def test_streams_of_any_recognizer():
-    head = dict(type='VAPHead', num_classes=3, in_channels=512)
-    pan = dict(type='PANBackbone', backbone=R18)
-    single = MODELS.build(dict(type='mmaction.Recognizer2D', backbone=pan, cls_head=head))
-    assert streams_of(single) == {'lite': single}
-    streams = dict(rgb=dict(), other=dict(backbone=dict(stream='pa')))
-    ensemble = MODELS.build(dict(type='PANEnsemble', streams=streams, backbone=pan, cls_head=head))
-    assert [r.backbone.stream for r in streams_of(ensemble).values()] == ['rgb', 'pa']
-    assert streams_of(MODELS.build(dict(type='mmaction.Recognizer2D', backbone=R18))) == {}
 
 
 @pytest.mark.parametrize('autocast', [False, True])
