@@ -2,7 +2,6 @@ import sys
 
 import pytest
 
-from pan_mm import compat
 from pan_mm.compat.repair import Repair, install
 
 
@@ -58,13 +57,3 @@ def test_probe_that_fails_warns_and_leaves_the_module_usable(module_name):
     with pytest.warns(UserWarning, match='whether name is needed'):
         assert __import__(module_name).value == 1
     assert broken.status().state == 'not needed'
-
-
-def test_apply_again_changes_nothing():
-    before = compat.report()
-    from mmengine.optim import OptimWrapper
-
-    init = OptimWrapper.__init__
-    compat.apply()
-    assert OptimWrapper.__init__ is init
-    assert compat.report() == before

@@ -1,7 +1,6 @@
 """Small datasets in the published layouts."""
 
 import importlib.util
-import subprocess
 import sys
 
 import cv2
@@ -65,18 +64,6 @@ def write_frames(folder, number):
 def write_grays(path, number=12):
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(path, [np.full((48, 64, 3), 9 * i, np.uint8) for i in range(number)])
-
-
-@pytest.fixture
-def words_of():
-    """Function that takes a printed command apart as a shell does."""
-
-    def split(printed):
-        command = printed[printed.index('\npython ') :].replace('\\\n', ' ').strip()
-        script = f'printf "%s\\0" {command}'
-        return subprocess.check_output(['bash', '-c', script], text=True).split('\0')[:-1]
-
-    return split
 
 
 @pytest.fixture
