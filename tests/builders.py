@@ -151,7 +151,9 @@ PLAYLISTS = dict(
 )
 
 
-def write_video(path, pictures, codec='mpeg4', form=None, pix_fmt='yuv420p', times=None, **options):
+def write_video(
+    path, pictures, codec='mpeg4', form=None, pix_fmt='yuv420p', times=None, title=None, **options
+):
     """Write RGB pictures, uint8, shape (H, W, 3), or PyAV's frames; returns the path.
 
     ``path`` may be a file that is open; ``form`` is FFmpeg's name of its container. There are 25 a
@@ -159,6 +161,8 @@ def write_video(path, pictures, codec='mpeg4', form=None, pix_fmt='yuv420p', tim
     """
     target = path if hasattr(path, 'write') else str(path)
     with av.open(target, 'w', format=form) as file:
+        if title is not None:
+            file.metadata['title'] = title
         stream = file.add_stream(codec, rate=25, options=options)
         stream.pix_fmt = pix_fmt
         for number, frame in enumerate(pictures):
