@@ -12,7 +12,6 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import av
-import cv2
 import numpy as np
 import torch
 from mmaction.registry import MODELS
@@ -344,18 +343,6 @@ def shrink(node):
             node[key] = value // 4 if whole else tuple(v // 4 if v > 0 else v for v in value)
         elif isinstance(value, (dict, list)):
             shrink(value)
-
-
-def write_frames(videos, folder):
-    """Write FOLDER/CLASS/VIDEO/img_00001.jpg … of the videos of each class."""
-    for video in sorted(videos.glob('*/*.mp4')):
-        target = folder / video.parent.name / video.stem
-        target.mkdir(parents=True)
-        with av.open(str(video)) as container:
-            for number, frame in enumerate(container.decode(video=0), 1):
-                picture = frame.to_ndarray(format='bgr24')
-                cv2.imwrite(str(target / f'img_{number:05}.jpg'), picture)
-    return folder
 
 
 def list_loaders(path, *loaders):

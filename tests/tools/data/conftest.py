@@ -89,3 +89,12 @@ def own_videos(tmp_path):
         for i in range(5):
             write_grays(tmp_path / name / f'{i}.mp4')
     return tmp_path
+
+
+@pytest.fixture
+def own_frames(tmp_path):
+    """A folder per class, and in it one of frames per video."""
+    for name in ('wave', 'clap'):
+        for i in range(5):
+            write_frames(tmp_path / 'frames' / name / str(i), 12)
+    return tmp_path / 'frames'
