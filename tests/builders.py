@@ -12,9 +12,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import av
-import cv2
 import numpy as np
-import pytest
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
@@ -152,7 +150,9 @@ PLAYLISTS = dict(
 )
 
 
-def write_video(path, pictures, codec='mpeg4', form=None, pix_fmt='yuv420p', times=None, **options):
+def write_video(
+    path, pictures, codec='mpeg4', form=None, pix_fmt='yuv420p', times=None, title=None, **options
+):
     """Write RGB pictures, uint8, shape (H, W, 3), or PyAV's frames; returns the path.
 
     ``path`` may be a file that is open; ``form`` is FFmpeg's name of its container. There are 25 a
@@ -160,6 +160,8 @@ def write_video(path, pictures, codec='mpeg4', form=None, pix_fmt='yuv420p', tim
     """
     target = path if hasattr(path, 'write') else str(path)
     with av.open(target, 'w', format=form) as file:
+        if title is not None:
+            file.metadata['title'] = title
         stream = file.add_stream(codec, rate=25, options=options)
         stream.pix_fmt = pix_fmt
         for number, frame in enumerate(pictures):
@@ -323,14 +325,6 @@ def stands_where_pa_stands(motion_cue, maps):
     PANBackbone(dict(network), **options).load_state_dict(backbone.state_dict())
 
 
-def refuses_what_is_no_clip(motion_cue):
-    """Hold a motion cue against frames that do not fit."""
-    with pytest.raises(ValueError, match='m >= 2'):
-        motion_cue(torch.rand(2, 1, 3, 8, 8))
-    with pytest.raises(ValueError, match='normalized and floating point, got torch.uint8'):
-        motion_cue(torch.zeros(2, 2, 3, 8, 8, dtype=torch.uint8))
-
-
 def shrink_network(cfg):
     """Give a config the smallest network of its kind, without weights, in place."""
     inner = cfg.model.backbone.get('backbone', cfg.model.backbone)
@@ -349,18 +343,6 @@ def shrink(node):
             node[key] = value // 4 if whole else tuple(v // 4 if v > 0 else v for v in value)
         elif isinstance(value, (dict, list)):
             shrink(value)
-
-
-def write_frames(videos, folder):
-    """Write FOLDER/CLASS/VIDEO/img_00001.jpg … of the videos of each class."""
-    for video in sorted(videos.glob('*/*.mp4')):
-        target = folder / video.parent.name / video.stem
-        target.mkdir(parents=True)
-        with av.open(str(video)) as container:
-            for number, frame in enumerate(container.decode(video=0), 1):
-                picture = frame.to_ndarray(format='bgr24')
-                cv2.imwrite(str(target / f'img_{number:05}.jpg'), picture)
-    return folder
 
 
 def list_loaders(path, *loaders):

@@ -1,4 +1,4 @@
-"""Who may import whom, as pyproject.toml says under [tool.importlinter]."""
+"""Imports and types are as pyproject.toml asks."""
 
 import re
 
@@ -20,6 +20,14 @@ def test_imports_go_down(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(ROOT)
     assert linter.lint_imports() == linter.EXIT_STATUS_SUCCESS
+
+
+@pytest.mark.slow
+def test_types(monkeypatch, tmp_path):
+    mypy = pytest.importorskip('mypy.api', reason='mypy is not installed')
+    monkeypatch.chdir(ROOT)
+    output, errors, status = mypy.run(['--cache-dir', str(tmp_path)])
+    assert status == 0, output + errors
 
 
 def test_pan_can_be_read_in_one_sitting():

@@ -104,14 +104,6 @@ class TestVisualizationHook:
         np.testing.assert_array_equal(drawn(clips)['video'], expected)
         np.testing.assert_array_equal(drawn(frames.transpose(0, 1))['video'], expected)
 
-    def test_arguments_are_those_of_the_visualizer(self, drawn):
-        from inspect import signature
-
-        from mmaction.visualization import ActionVisualizer
-
-        known = signature(ActionVisualizer.add_datasample).parameters
-        assert drawn(torch.zeros(8, 3, 5, 6)).keys() <= known.keys()
-
 
 def test_report_names_every_repair():
     report = pan_mm.compat.report()

@@ -23,18 +23,8 @@ class TestWholeFiles:
         assert path.read_bytes() == b'old' and list(tmp_path.iterdir()) == [path]
         LocalBackend().put_text('new', str(path))
         assert path.read_text() == 'new'
-
-    def test_links_and_new_folders(self, tmp_path):
-        (tmp_path / 'link.pth').symlink_to(tmp_path / 'real.pth')
-        LocalBackend().put(b'new', str(tmp_path / 'link.pth'))
-        assert (tmp_path / 'link.pth').is_symlink()
-        assert (tmp_path / 'real.pth').read_bytes() == b'new'
         LocalBackend().put(b'new', str(tmp_path / 'a' / 'b' / 'file'))
         assert (tmp_path / 'a' / 'b' / 'file').read_bytes() == b'new'
-
-    def test_a_device_is_no_file_to_replace(self):
-        LocalBackend().put(b'new', os.devnull)
-        assert not os.path.isfile(os.devnull)
 
 
 @no_accelerator

@@ -2,7 +2,6 @@ import sys
 
 import pytest
 
-from pan_mm import compat
 from pan_mm.compat.repair import Repair, install
 
 
@@ -14,35 +13,24 @@ def module_name(tmp_path, monkeypatch):
     sys.modules.pop('upstream_stand_in', None)
 
 
-def repair(module, needed=lambda module: module.value == 1):
+def repair(module, needed):
     def apply(module):
         module.value += 1
 
     return Repair('name', 'reason', 'until', needed, apply, module)
 
 
-def test_waits_for_its_module(module_name):
-    waiting = repair(module_name)
-    install(waiting)
-    assert module_name not in sys.modules
-    module = __import__(module_name)
-    assert module.value == 2 and waiting.state == 'active'
-
-
-def test_repairs_a_module_already_imported(module_name):
-    module = __import__(module_name)
-    done = repair(module_name)
-    install(done)
-    assert module.value == 2 and done.state == 'active'
-
-
-def test_second_time_changes_nothing(module_name):
+@pytest.mark.parametrize('is_imported', [False, True])
+def test_a_module_is_repaired_once(module_name, is_imported):
+    if is_imported:
+        __import__(module_name)
     once = repair(module_name, needed=lambda module: True)
     install(once)
+    assert (module_name in sys.modules) == is_imported  # it waits for it
     install(once)
     module = __import__(module_name)
     install(once)
-    assert module.value == 2
+    assert module.value == 2 and once.state == 'active'
 
 
 def test_healthy_module_stays(module_name):
@@ -58,13 +46,3 @@ def test_probe_that_fails_warns_and_leaves_the_module_usable(module_name):
     with pytest.warns(UserWarning, match='whether name is needed'):
         assert __import__(module_name).value == 1
     assert broken.status().state == 'not needed'
-
-
-def test_apply_again_changes_nothing():
-    before = compat.report()
-    from mmengine.optim import OptimWrapper
-
-    init = OptimWrapper.__init__
-    compat.apply()
-    assert OptimWrapper.__init__ is init
-    assert compat.report() == before

@@ -1,7 +1,6 @@
 import json
 import pickle
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from pan_mm.convert import (
 )
 from pan_mm.utils.errors import CheckpointError
 
-ROOT = Path(__file__).parents[2]
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 BLOCKS[152] = (3, 8, 36, 3)
 STREAMS = ('rgb', 'pa', 'lite')

@@ -175,16 +175,9 @@ def decode_sampled(path):
     return decode(path, PANSampleFrames(4, test_mode=True)(video)['frame_inds'])['imgs']
 
 
-class TestErrors:
-    def test_another_backend(self):
-        with pytest.raises(ValueError, match="backend='decord'; .* use MMAction2's DecordInit"):
-            VideoInit('decord')
-
-    @pytest.mark.real_data
-    def test_real_broken_files(self, clips_dir):
-        for path in sorted((clips_dir / 'negative').iterdir()):
-            with pytest.raises(VideoError, match=path.name):
-                decode_sampled(path)
+def test_another_backend():
+    with pytest.raises(ValueError, match="backend='decord'; .* use MMAction2's DecordInit"):
+        VideoInit('decord')
 
 
 @pytest.mark.real_data

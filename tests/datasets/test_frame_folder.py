@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from builders import decode
 from pan_mm.apis import PANInferencer
 from pan_mm.datasets.frame_folder import FrameFolder
 from pan_mm.inference.videos import find_videos
@@ -31,12 +30,6 @@ def test_frames(folder):
         assert frame.shape == (24, 32, 3) and frame.dtype == np.uint8
         assert frame[10, 10].tolist() == [10 + 4 * index] * 3
         assert frame[0, 0].tolist() == [200, 0, 0]
-
-
-def test_in_a_pipeline(folder):
-    results = decode(folder, [1, 2])
-    assert results['total_frames'] == 40
-    assert results['img_shape'] == (24, 32) and len(results['imgs']) == 2
 
 
 def test_predict(folder, config, checkpoint):

@@ -7,12 +7,6 @@ from builders import tiny_config
 
 
 @pytest.fixture
-def make_config(tmp_path, videos):
-    """Makes a :func:`tiny_config` in the test's folder."""
-    return lambda names, **changes: tiny_config(tmp_path, videos, names, **changes)
-
-
-@pytest.fixture
 def make_runner(tmp_path, videos):
     """Builds the runner of a :func:`tiny_config` in the test's folder."""
 

@@ -2,6 +2,8 @@ import pytest
 from mmaction.registry import MODELS
 from mmengine.optim import build_optim_wrapper
 
+from pan_mm.convert import model_config
+
 RECIPE = dict(
     constructor='PANOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4),
@@ -10,13 +12,7 @@ RECIPE = dict(
 
 @pytest.fixture(scope='module')
 def model():
-    return MODELS.build(
-        dict(
-            type='Recognizer2D',
-            backbone=dict(type='PANBackbone', backbone=dict(type='ResNetTSM', depth=18)),
-            cls_head=dict(type='VAPHead', num_classes=5, in_channels=512),
-        )
-    )
+    return MODELS.build(model_config('lite', 18, num_segments=8, num_classes=5))
 
 
 def multipliers(model, **kwargs):

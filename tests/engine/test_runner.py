@@ -133,17 +133,6 @@ def test_classes_keep_their_order(make_runner, tmp_path, log):
     assert 'which differ in names or order' in log()
 
 
-def test_it_passes_over_a_truncated_checkpoint(make_runner, tmp_path, log):
-    make_runner(**CHECKED, **SAVE).train()
-    newest = tmp_path / 'work' / 'epoch_2.pth'
-    newest.write_bytes(newest.read_bytes()[:-1000])
-    runner = make_runner(resume=True, **CHECKED, **SAVE)
-    runner.train()
-    assert runner.epoch == 2 and runner.iter == 4
-    assert load_checkpoint_file(newest)['meta']['epoch'] == 2
-    assert 'epoch_1.pth; passed over:' in log() and 'epoch_2.pth is not a checkpoint' in log()
-
-
 def test_a_second_training_is_kept_out_of_a_work_dir(make_runner, tmp_path):
     (tmp_path / 'work').mkdir()
     with FileLock(tmp_path / 'work' / LOCK):

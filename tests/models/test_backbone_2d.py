@@ -75,6 +75,23 @@ def test_family(kind, channels, blocks):
         assert weight.grad.isfinite().all() and weight.grad.any()
 
 
+def test_efficientnet_lite0_is_that_of_timm():
+    kind, timms = 'pan_mm.EfficientNetLite0', 'timm.tf_efficientnet_lite0'
+    theirs, own = build(timms), build(kind)
+    for name, weight in theirs.state_dict().items():
+        if 'running_mean' in name or 'bias' in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    own.load_state_dict(theirs.state_dict())
+    assert list(own.state_dict()) == list(theirs.state_dict())
+    frames = torch.randn(12, 3, 65, 98)  # of odd and even size, at every stride
+    for mode in (True, False):
+        with torch.no_grad():
+            expected, found = (backbone.train(mode)(frames) for backbone in (theirs, own))
+        assert found.shape == (4, 1280, 3, 4) and expected.std() > 0.1
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert pixel_statistics(kind) == pixel_statistics(timms)
+
+
 class TestShift:
     @torch.no_grad()
     @pytest.mark.parametrize(

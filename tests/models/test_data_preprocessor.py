@@ -20,35 +20,29 @@ def clips(*shapes):
     return [torch.randint(0, 256, shape, dtype=torch.uint8) for shape in shapes]
 
 
-@pytest.mark.parametrize('num_clips', [1, 3])
-@pytest.mark.parametrize('channels_last', [False, True])
-def test_equals_mmaction2(num_clips, channels_last):
-    inputs = clips(*[(4, 3, 7, 9)] * num_clips)
-    if channels_last:  # as FormatShape leaves them
-        inputs = [clip.to(memory_format=torch.channels_last) for clip in inputs]
-    expected, batch = outputs(inputs)
-    assert batch.dtype == torch.float32
-    assert torch.equal(batch, expected)
+BLENDING = dict(type='MixupBlending', num_classes=5, alpha=0.3)
 
 
 @pytest.mark.parametrize(
     ('shapes', 'kwargs'),
     [
+        ([(4, 3, 7, 9)], {}),
+        ([(4, 3, 7, 9)] * 3, {}),
         ([(2, 3, 6, 8), (2, 3, 5, 9)], {}),  # padded
         ([(2, 3, 6, 8)], dict(to_rgb=True)),
         ([(2, 3, 6, 8)], dict(mean=None, std=None)),
         ([(2, 3, 6, 8)], dict(mean=[128.0], std=[64.0])),
         ([(1, 3, 4, 6, 8)], dict(format_shape='NCTHW')),
+        ([(2, 3, 6, 8)] * 2, dict(training=True, blending=BLENDING)),
     ],
 )
-def test_does_the_rest_as_mmaction2_does(shapes, kwargs):
-    expected, batch = outputs(clips(*shapes), **kwargs)
-    assert torch.equal(batch, expected)
-
-
-def test_blending():
-    blending = dict(type='MixupBlending', num_classes=5, alpha=0.3)
-    expected, batch = outputs(clips((2, 3, 6, 8), (2, 3, 6, 8)), training=True, blending=blending)
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_equals_mmaction2(shapes, kwargs, channels_last):
+    inputs = clips(*shapes)
+    if channels_last and inputs[0].ndim == 4:  # as FormatShape leaves them
+        inputs = [clip.to(memory_format=torch.channels_last) for clip in inputs]
+    expected, batch = outputs(inputs, **kwargs)
+    assert batch.dtype == torch.float32
     assert torch.equal(batch, expected)
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 
-from builders import refuses_what_is_no_clip, stands_where_pa_stands
+from builders import stands_where_pa_stands
 from pan_mm.models import FrameDifference
 
 PA = dict(type='PersistenceOfAppearance', init_std=0.1)
@@ -39,4 +39,7 @@ def test_stands_where_pa_stands(is_gray, maps):
 
 
 def test_frames_that_do_not_fit():
-    refuses_what_is_no_clip(FrameDifference())
+    with pytest.raises(ValueError, match='m >= 2'):
+        FrameDifference()(torch.rand(2, 1, 3, 8, 8))
+    with pytest.raises(ValueError, match='normalized and floating point, got torch.uint8'):
+        FrameDifference()(torch.zeros(2, 2, 3, 8, 8, dtype=torch.uint8))

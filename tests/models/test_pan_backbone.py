@@ -8,8 +8,8 @@ from mmaction.structures import ActionDataSample
 from mmengine.runner import load_checkpoint
 from torch import nn
 
+from pan_mm.convert import model_config
 from pan_mm.models import PANBackbone
-from pan_mm.models.streams import streams_of
 from pan_mm.models.weight_layouts import torchvision_name
 
 R18 = dict(type='mmaction.ResNetTSM', depth=18)
@@ -97,13 +97,7 @@ class TestPretrained:
     @pytest.mark.parametrize('layout', ['torchvision', 'mmaction', 'recognizer'])
     def test_load_from(self, tmp_path, layout):
         path, rgb = imagenet_file(tmp_path, layout)
-        model = MODELS.build(
-            dict(
-                type='mmaction.Recognizer2D',
-                backbone=dict(type='PANBackbone', backbone=R18),
-                cls_head=dict(type='VAPHead', num_classes=5, in_channels=512),
-            )
-        )
+        model = MODELS.build(model_config('lite', 18, num_segments=8, num_classes=5))
         # A plain ImageNet file has no `backbone.`: it is loaded into the backbone.
         load_checkpoint(model if layout == 'recognizer' else model.backbone, path)
         torch.testing.assert_close(stem(model.backbone)[:, 5], rgb.mean(1))
@@ -218,30 +212,10 @@ class TestErrors:
             build('pa').load_state_dict(trained.state_dict())
 
 
-def test_streams_of_any_recognizer():
-    head = dict(type='VAPHead', num_classes=3, in_channels=512)
-    pan = dict(type='PANBackbone', backbone=R18)
-    single = MODELS.build(dict(type='mmaction.Recognizer2D', backbone=pan, cls_head=head))
-    assert streams_of(single) == {'lite': single}
-    streams = dict(rgb=dict(), other=dict(backbone=dict(stream='pa')))
-    ensemble = MODELS.build(dict(type='PANEnsemble', streams=streams, backbone=pan, cls_head=head))
-    assert [r.backbone.stream for r in streams_of(ensemble).values()] == ['rgb', 'pa']
-    assert streams_of(MODELS.build(dict(type='mmaction.Recognizer2D', backbone=R18))) == {}
-
-
 @pytest.mark.parametrize('autocast', [False, True])
 def test_clips_without_information_are_finite(autocast):
     """Black, white, one picture again and again, and noise at the ends of the scale."""
-    model = MODELS.build(
-        dict(
-            type='mmaction.Recognizer2D',
-            backbone=dict(type='PANBackbone', backbone=R18, num_segments=2),
-            cls_head=dict(type='VAPHead', num_classes=3, in_channels=512, num_segments=2),
-            data_preprocessor=dict(
-                type='mmaction.ActionDataPreprocessor', mean=[123.675] * 3, std=[58.395] * 3
-            ),
-        )
-    )
+    model = MODELS.build(model_config('lite', 18, num_segments=2, num_classes=3))
     picture = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     clips = [
         torch.zeros(8, 3, 32, 32, dtype=torch.uint8),

@@ -121,14 +121,6 @@ class TestErrors:
 
 
 class TestMerge:
-    def test_one_file_holds_all(self, checkpoints, tmp_path):
-        cfg = Config(dict(model=config()))
-        paths = {name: path for name, (path, _) in checkpoints.items()}
-        merge_streams(cfg, paths, tmp_path / 'a.pth')
-        model = build(cfg.model)
-        load_checkpoint(model, str(tmp_path / 'a.pth'), strict=True)
-        torch.testing.assert_close(logits(model), sum(own for _, own in checkpoints.values()) / 3)
-
     def test_what_does_not_fit_leaves_no_file(self, checkpoints, tmp_path):
         cfg = Config(dict(model=config('rgb', 'pa')))
         rgb, lite = checkpoints['rgb'][0], checkpoints['lite'][0]

@@ -78,16 +78,6 @@ class TestEqualsReference:
         frames, weight = make_inputs((2, 3, 3, 6, 7), device=device)
         assert_equals_reference(layout(frames), weight, backend, BOUNDS[torch.float32])
 
-    def test_equals_the_formula_on_every_frame(self):
-        """The difference-first form equals features first, with a bias, differences after."""
-        frames, weight = make_inputs((2, 4, 3, 9, 11))
-        features = torch.nn.functional.conv2d(
-            frames.flatten(0, 1), weight, bias=torch.randn(8), padding=3
-        ).view(2, 4, 8, 9, 11)
-        expected = (features[:, :-1] - features[:, 1:] + 1e-6).pow(2).sum(2).sqrt()
-        maps = persistence_of_appearance(frames, weight)
-        torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-4)
-
     @pytest.mark.parametrize('backend', ['triton'], indirect=True)
     def test_gpu_backward_in_several_chunks(self, backend, device, monkeypatch):
         gpu = pytest.importorskip('pan_mm.ops.gpu')

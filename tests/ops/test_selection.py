@@ -43,12 +43,12 @@ def speeds(table, key):
             yield suffix, dict(plain, **own)
 
 
-def rows(paths=RECORDS):
+def rows():
     """Of each record: name, step, device, dtype of frames, result, and the speed of each path."""
     steps = dict(
         methods=('frames_per_second', 'queued_frames_per_second'), training=('ms', 'queued_ms')
     )
-    for path, (part, keys) in itertools.product(paths, steps.items()):
+    for path, (part, keys) in itertools.product(RECORDS, steps.items()):
         for result in json.loads(path.read_text())['results']:
             device = 'cuda' if any(r['method'] == 'triton' for r in result['methods']) else 'cpu'
             kind = (path.name, *(result[key] for key in ('threads', 'dtype', 'height', 'width')))
@@ -69,35 +69,6 @@ def test_auto_is_not_slower_than_any_path_in_a_record(row):
     dtype, precision = getattr(torch, frames), getattr(torch, result['dtype'])
     chosen = fastest_backend(device, dtype, precision, shape, NUM_FILTERS, H200)
     assert own[chosen] >= 0.9 * max(own.values()), (chosen, own)
-
-
-def test_all_rows_of_a_record_are_read(tmp_path):
-    def row(name, speed):
-        return dict(
-            method=name, frames_per_second=speed, queued_frames_per_second=2 * speed, ms=1 / speed
-        )
-
-    names = ['naive', 'reference', 'triton', 'triton, from uint8', 'triton, as in training']
-    table = [row(name, 1.0 + i) for i, name in enumerate(names)]
-    result = dict(threads=1, dtype='bfloat16', height=8, width=8, methods=table, training=table)
-    path = tmp_path / 'motion_new.json'
-    path.write_text(json.dumps(dict(results=[result])))
-    found = {step: (device, dtype, own) for _, step, device, dtype, _, own in rows([path])}
-    expected = {
-        'methods, frames_per_second': ('bfloat16', 2, 3),
-        'methods, frames_per_second, from uint8': ('uint8', 2, 4),
-        'methods, frames_per_second, as in training': ('float32', 2, 5),
-        'methods, queued_frames_per_second': ('bfloat16', 4, 6),
-        'methods, queued_frames_per_second, from uint8': ('uint8', 4, 8),
-        'methods, queued_frames_per_second, as in training': ('float32', 4, 10),
-        'training, ms': ('bfloat16', 2, 3),
-        'training, ms, from uint8': ('uint8', 2, 4),
-        'training, ms, as in training': ('float32', 2, 5),
-    }
-    assert found == {
-        step: ('cuda', dtype, dict(reference=reference, triton=triton))
-        for step, (dtype, reference, triton) in expected.items()
-    }
 
 
 def test_memory_of_the_reference_is_what_was_measured_on_a_gpu():

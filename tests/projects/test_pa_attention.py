@@ -13,10 +13,6 @@ def build(backbone=R18, **kwargs):
     return AttentionPANBackbone(dict(backbone), **kwargs)
 
 
-def stem(backbone):
-    return backbone.backbone.get_submodule(backbone.stem_name).weight
-
-
 def test_weighs_what_moves():
     rgb = PANBackbone(dict(R18), stream='rgb', num_segments=2)
     attention = build(num_segments=2)

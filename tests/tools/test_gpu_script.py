@@ -7,11 +7,10 @@ import json
 import os
 import subprocess
 
-import cv2
 import numpy as np
 import pytest
 
-from builders import ROOT
+from builders import ROOT, write_video
 
 SCRIPT = ROOT / '.ci' / 'gpu'
 STEPS = subprocess.run([SCRIPT, 'steps'], capture_output=True, text=True).stdout.split()
@@ -73,11 +72,8 @@ def test_training_steps_by_both_kernels(tmp_path, call):
 )
 def test_a_step_on_the_cpu(tmp_path, call, step, files):
     pytest.importorskip('cuda.core', reason='cuda-core is not installed')
-    video = tmp_path / 'noise.avi'
-    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*'MJPG'), 25, (40, 32))
-    for frame in np.random.default_rng(0).integers(0, 256, (6, 32, 40, 3), dtype=np.uint8):
-        writer.write(frame)
-    writer.release()
+    noise = np.random.default_rng(0).integers(0, 256, (6, 32, 40, 3), dtype=np.uint8)
+    video = write_video(tmp_path / 'noise.avi', noise, 'mjpeg', pix_fmt='yuvj420p')
     done = call(step, tmp_path / 'out', video, DEVICE='cpu')
     assert done.returncode == 0, done.stdout[-3000:]
     assert all(json.loads((tmp_path / 'out' / name).read_text()) for name in files)

@@ -1,7 +1,6 @@
 """Small datasets in the published layouts."""
 
 import importlib.util
-import subprocess
 import sys
 
 import cv2
@@ -68,18 +67,6 @@ def write_grays(path, number=12):
 
 
 @pytest.fixture
-def words_of():
-    """Function that takes a printed command apart as a shell does."""
-
-    def split(printed):
-        command = printed[printed.index('\npython ') :].replace('\\\n', ' ').strip()
-        script = f'printf "%s\\0" {command}'
-        return subprocess.check_output(['bash', '-c', script], text=True).split('\0')[:-1]
-
-    return split
-
-
-@pytest.fixture
 def make_video():
     """Function that writes a video, given its path and number of frames."""
     return write_grays
@@ -102,3 +89,12 @@ def own_videos(tmp_path):
         for i in range(5):
             write_grays(tmp_path / name / f'{i}.mp4')
     return tmp_path
+
+
+@pytest.fixture
+def own_frames(tmp_path):
+    """A folder per class, and in it one of frames per video."""
+    for name in ('wave', 'clap'):
+        for i in range(5):
+            write_frames(tmp_path / 'frames' / name / str(i), 12)
+    return tmp_path / 'frames'

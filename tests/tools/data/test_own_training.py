@@ -11,11 +11,12 @@ from pan_mm.apis import PANInferencer
 
 
 @pytest.mark.slow
-def test_the_printed_command_trains(succeed, own_videos, tmp_path, run_tool, words_of):
+def test_the_printed_command_trains(succeed, own_videos, tmp_path, run_tool):
     (own_videos / 'wave').rename(own_videos / 'left')
     video = (own_videos / 'left' / '0.mp4').rename(own_videos / 'left' / 'a (b).mp4')
     printed = succeed('build_list.py', own_videos, '--minutes', 0.03, '--size', 48)
-    _, script, config = words_of(printed)
+    command = printed[printed.index('\npython ') :].replace('\\\n', ' ')
+    _, script, config = shlex.split(command)
     result = run_tool(script, config, '--work-dir', tmp_path / 'work', check=True)
     said = result.stderr + result.stdout
     assert 'training accuracy' in said and 'validation accuracy' in said and 'Verdict: ' in said
