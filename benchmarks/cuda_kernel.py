@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
-"""Count the cost of PA's CUDA kernels, without a GPU: registers, instructions, bytes.
+"""Count the cost of PA's CUDA kernels, without a GPU: registers, spills, instructions.
 
     python -m benchmarks.cuda_kernel --out results/performance/cuda_kernel.json
 
 Programs for compute capability 8.0, 9.0 and 10.0 are compiled by NVRTC and taken apart. An output
-is an element of a map; instructions are those that a warp starts. Two bounds on the rate of an H200
-follow: a processor starts four instructions in a cycle, and moves 128 bytes between registers and
-memory of any kind. Both are derived, not measured; the smaller one counts. ``barriers`` in the file
-is what `nox -s barriers` has found, and stays.
+is an element of a map; instructions are those that a warp starts. ``barriers`` in the file is what
+`nox -s barriers` has found, and stays.
 """
 
 import argparse
@@ -27,8 +25,6 @@ from pan_mm.ops.cuda import MARGIN, Variant, choose_variant, compile_program
 from .timing import environment, show, write_report
 
 CAPABILITIES = ((8, 0), (9, 0), (10, 0))
-H200 = dict(processors=132, cycles=1.755e9)
-FRAME = 224 * 224 * 3 / 4  # outputs of a frame: three maps of four frames
 U8, F16, BF16, F32 = torch.uint8, torch.float16, torch.bfloat16, torch.float32
 # Frames, whether channels come last, precision, maps. The third is what training runs.
 KINDS = (
@@ -47,14 +43,6 @@ class Instruction(NamedTuple):
     address: int
     name: str
     operands: str
-
-    @property
-    def bytes(self) -> int:
-        """Bytes that a warp moves between registers and memory."""
-        if self.name.split('.')[0] not in ('LDG', 'STG', 'LDS', 'STS', 'LDL', 'STL'):
-            return 0
-        width = re.search(r'\.[US]?(128|64|16|8)\b', self.name)
-        return 32 * (int(width[1]) if width else 32) // 8
 
 
 def disassemble(code: bytes, kernel: str) -> list:
@@ -104,15 +92,11 @@ def count(variant: Variant, capability: tuple) -> dict:
     code = compile_program(variant, capability, logs=logs).code
     log = logs.getvalue().partition(f"entry function '{kernel}'")[2]
     instructions = disassemble(code, kernel)
-    started, moved = (0, 0) if variant.backward else (len(instructions), 0)
-    for loop in loops(instructions):
-        times = passes(loop, variant) - (0 if variant.backward else 1)
-        started += times * len(loop)
-        moved += (times + (not variant.backward)) * sum(i.bytes for i in loop)
+    once = 0 if variant.backward else 1  # a pass of each loop is among all instructions
+    started = once * len(instructions)
+    started += sum((passes(loop, variant) - once) * len(loop) for loop in loops(instructions))
     warps = variant.threads(kernel) / 32
-    share = warps / (variant.tile_width * variant.tile_height)
-    rates = (4 / (started * share), 128 / (moved * share))
-    bounds = [rate * H200['processors'] * H200['cycles'] / FRAME for rate in rates]
+    outputs = variant.tile_width * variant.tile_height
     return dict(
         kernel=kernel,
         capability=capability[0] + capability[1] / 10,
@@ -125,9 +109,7 @@ def count(variant: Variant, capability: tuple) -> dict:
         spilled_bytes=int(re.search(r'(\d+) bytes spill stores', log)[1]),
         shared_bytes=variant.shared_bytes(kernel),
         blocks=variant.blocks,
-        instructions_per_output=round(started * share, 2),
-        bytes_per_output=round(moved * share, 1),
-        h200_bound_frames_per_second=round(min(bounds), -3),
+        instructions_per_output=round(started * warps / outputs, 2),
     )
 
 

@@ -30,7 +30,7 @@ from pan_mm.apis import PANInferencer
 from pan_mm.datasets.motion_shapes.dataset import render_motion_shapes
 from pan_mm.inference.videos import read_video
 
-from .timing import environment, parse_benchmark, set_threads, show, write_section
+from .timing import environment, parse_benchmark, set_threads, show, write_report
 
 NODE = dict(num_cpus=1, object_store_memory=300 * 2**20, include_dashboard=False)
 ENV = dict(OMP_NUM_THREADS='1', RAY_USAGE_STATS_ENABLED='0', RAY_worker_niceness='0')
@@ -235,13 +235,13 @@ def main(argv: Optional[list] = None) -> None:
                 section = measure(videos, Path(folder, name), args.seconds)
                 report[name] = dict(section, environment=environment('cpu'))
                 if args.out:
-                    write_section(args.out, name, report[name])
+                    write_report(args.out, report[name], name)
             show(name, [{k: v for k, v in report[name].items() if k != 'environment'}])
     report['costs'] = dict(
         gpu_clips_per_second=args.gpu_clips, rows=compute_costs(report['stages'], args.gpu_clips)
     )
     if args.out:
-        write_section(args.out, 'costs', report['costs'])
+        write_report(args.out, report['costs'], 'costs')
     show('computed', report['costs']['rows'])
 
 

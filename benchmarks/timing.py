@@ -200,8 +200,3 @@ def write_report(path: Union[str, Path], report: dict, section: Optional[str] = 
     with atomic_write(path) as part:
         text = json.dumps(report, indent=1, ensure_ascii=False)
         Path(part).write_text(f'{text}\n', encoding='utf-8')
-
-
-def write_section(path: Union[str, Path], name: str, report: dict) -> None:
-    """Replace one section of a result file, which is made where there is none."""
-    write_report(path, report, name)

@@ -30,7 +30,7 @@ from mmengine.registry import RUNNERS, init_default_scope  # noqa: E402
 
 import pan_mm  # noqa: E402, F401
 from benchmarks.reliability.motionshapes import RESULTS, small_config  # noqa: E402
-from benchmarks.timing import write_section  # noqa: E402
+from benchmarks.timing import write_report  # noqa: E402
 from pan_mm.utils.checkpoint import load_checkpoint_file  # noqa: E402
 from pan_mm.utils.errors import CheckpointError  # noqa: E402
 
@@ -162,7 +162,7 @@ def main():
         python=platform.python_version(),
     )
     print(json.dumps(report, indent=2), *failures, sep='\n')
-    write_section(args.out, 'kills', report)
+    write_report(args.out, report, 'kills')
     return 1 if failures or differing else 0
 
 

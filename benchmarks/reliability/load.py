@@ -27,7 +27,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.reliability.motionshapes import RESULTS
-from benchmarks.timing import MemoryLog, environment, write_section
+from benchmarks.timing import MemoryLog, environment, write_report
 
 HEADERS = {'Content-Type': 'multipart/form-data; boundary=edge'}
 HEAD = b'--edge\r\nContent-Disposition: form-data; name="video"; filename="a.mp4"\r\n\r\n'
@@ -163,7 +163,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         result = run(args, folder)
     print(json.dumps(result, indent=2))
-    write_section(args.out, 'serve', result)
+    write_report(args.out, result, 'serve')
     grew = not (is_flat(result['memory_mib']) and is_flat(result['descriptors']))
     sys.exit(bool(result['faults'] or grew or result['left_behind']))
 

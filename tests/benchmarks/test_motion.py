@@ -127,8 +127,7 @@ def test_frames_as_in_training():
 @pytest.mark.skipif(shutil.which('g++') is None, reason='no g++')
 def test_what_a_gpu_is_timed_by(monkeypatch, tmp_path):
     """Both kernels, interpreted and emulated, through every line but the clock's."""
-    gpu = pytest.importorskip('pan_mm.ops.gpu')
-    monkeypatch.setitem(gpu.TILES, 'features', dict(gpu.TILES['features']))  # which tuning sets
+    pytest.importorskip('pan_mm.ops.gpu')
     once = partial(time_in_turns, repeats=1, warmup=0)
     for owner, name, value in (
         (motion, 'time_in_turns', lambda functions, repeats, warmup: once(functions)),
@@ -145,7 +144,6 @@ def test_what_a_gpu_is_timed_by(monkeypatch, tmp_path):
     args = argparse.Namespace(device='cpu', repeats=1, warmup=0)
     result = motion.measure(segments, 'bfloat16', args)
     assert all(error < 3e-2 for error in result['errors'].values())
-    assert any('ms' in trial for trial in result['tuning'])
     methods, training = (
         {row['method']: row for row in result[part]} for part in ('methods', 'training')
     )
