@@ -8,7 +8,6 @@ is an element of a map; instructions are those that a warp starts. ``barriers`` 
 `nox -s barriers` has found, and stays.
 """
 
-import argparse
 import io
 import json
 import re
@@ -22,7 +21,7 @@ import torch
 
 from pan_mm.ops.cuda import MARGIN, Variant, choose_variant, compile_program
 
-from .timing import environment, show, write_report
+from .timing import environment, new_parser, show, write_report
 
 CAPABILITIES = ((8, 0), (9, 0), (10, 0))
 U8, F16, BF16, F32 = torch.uint8, torch.float16, torch.bfloat16, torch.float32
@@ -132,7 +131,7 @@ def variants() -> Iterator[Variant]:
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = new_parser(__doc__, device=False)
     parser.add_argument('--out', type=Path, help='JSON file to write')
     args = parser.parse_args(argv)
     machine = dict(

@@ -29,10 +29,10 @@ from pan_mm.ops.reference import persistence_reference
 from .timing import (
     environment,
     median_ms,
-    parse_benchmark,
+    new_parser,
+    parse_speed,
     peak_of,
     positive,
-    set_threads,
     show,
     time_in_turns,
     time_queued,
@@ -278,16 +278,14 @@ def size(text: str) -> tuple:
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = new_parser(__doc__)
     parser.add_argument('videos', nargs='+', type=Path, help='to take frames from')
     parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=['float32', 'bfloat16'])
     parser.add_argument('--batch', type=positive, default=8, help='segments of 4 frames')
-    parser.add_argument('--threads', type=positive, default=torch.get_num_threads())
     parser.add_argument('--sizes', nargs='+', type=size, default=[(224, 224)], metavar='WxH')
     parser.add_argument('--repeats', type=positive, default=9)
     parser.add_argument('--warmup', type=int, default=2)
-    args = parse_benchmark(parser, argv)
-    set_threads(args.threads)
+    args = parse_speed(parser, argv)
     torch.backends.cudnn.allow_tf32 = False  # no TF32 in the baselines
     report = dict(environment=environment(args.device), results=[])
     for width, height in args.sizes:
@@ -297,8 +295,7 @@ def main(argv: Optional[list] = None) -> None:
             report['results'].append(result)
             for part in ('methods', 'training'):
                 show(f'{part}, {dtype}, {width} × {height}', result[part])
-            if args.out:
-                write_report(args.out, report)
+            write_report(args.out, report)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ utd_mhad_depth27 (depth maps); the shapes of MotionShapes are drawn. None of the
 chosen by. Writes the counts of the trained model of the package to results/rejection.json.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from pan_mm.datasets.motion_shapes.render import CLASSES, render_clip, write_vid
 from pan_mm.inference.videos import find_videos
 from pan_mm.inference.zoo import find_model
 
-from .timing import write_report
+from .timing import new_parser, write_report
 
 KNOWN = ('golf', 'archery', 'shoot_bow', 'swing_baseball')  # in names of clips: the model's classes
 MOST = 100  # clips of a world, evenly over its sorted names
@@ -52,9 +51,7 @@ def count(recognize: PANInferencer, videos: list) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__, device=False)
     parser.add_argument('data', type=Path)
     parser.add_argument('--out', type=Path, default=RESULTS / 'rejection.json')
     args = parser.parse_args()
