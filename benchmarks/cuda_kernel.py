@@ -9,7 +9,6 @@ is an element of a map; instructions are those that a warp starts. ``barriers`` 
 """
 
 import io
-import json
 import re
 import subprocess
 import tempfile
@@ -137,12 +136,10 @@ def main(argv: Optional[list] = None) -> None:
     machine = dict(
         environment('cpu'), device='no GPU, compiled ahead of time', nvrtc=nvrtc_version()
     )
-    report = dict(environment=machine)
-    report['programs'] = [count(each, c) for c in CAPABILITIES for each in variants()]
-    show('programs', report['programs'])
-    if args.out:
-        before = json.loads(args.out.read_text('utf-8')) if args.out.exists() else {}
-        write_report(args.out, dict(report, barriers=before.get('barriers', [])))
+    programs = [count(each, c) for c in CAPABILITIES for each in variants()]
+    show('programs', programs)
+    write_report(args.out, machine, 'environment')
+    write_report(args.out, programs, 'programs')
 
 
 if __name__ == '__main__':

@@ -1,8 +1,9 @@
 """The figures of the pages: accuracy against cost, and against time."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
+
+from mmengine import load
 
 from benchmarks.compared import MODELS
 from benchmarks.evidence import bootstrap, by_subject, mean_top1
@@ -39,7 +40,7 @@ def write_cost(path: Path) -> None:
 
 def write_speed(path: Path) -> None:
     """Draw the same against the time from a video file to its label, where it was measured."""
-    milliseconds = json.loads(SPEED.read_text(encoding='utf-8'))['models']
+    milliseconds = load(SPEED)['models']
     points = [
         (milliseconds[MODELS[model]]['ms'], *accuracy(model, runs))
         for model, runs in found('112 px').items()

@@ -11,6 +11,7 @@ from typing import Optional
 import torch
 import yaml
 from mmaction.registry import MODELS
+from mmengine import load
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
@@ -147,7 +148,7 @@ def metafile(known: Optional[dict] = None) -> str:
         known (dict, optional): Entries by name whose costs are taken as they are. Counting those
             of all configs takes minutes.
     """
-    paper = yaml.safe_load((FOLDER / 'paper.yml').read_text(encoding='utf-8'))
+    paper = load(FOLDER / 'paper.yml')
     costs = {
         name: {key: model['Metadata'][key] for key in ('FLOPs', 'Parameters')}
         for name, model in (known or {}).items()
