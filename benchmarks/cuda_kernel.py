@@ -1,24 +1,21 @@
 #!/usr/bin/env python3
-"""Count the cost of PA's CUDA kernels, without a GPU: registers, spills, instructions.
+"""Count the cost of PA's CUDA kernels, without a GPU: registers, spills, shared memory.
 
     python -m benchmarks.cuda_kernel --out results/performance/cuda_kernel.json
 
-Programs for compute capability 8.0, 9.0 and 10.0 are compiled by NVRTC and taken apart. An output
-is an element of a map; instructions are those that a warp starts. ``barriers`` in the file is what
-`nox -s barriers` has found, and stays.
+NVRTC compiles programs for compute capability 8.0, 9.0 and 10.0, and logs what they need.
+``barriers`` in the file is what `nox -s barriers` has found, and stays.
 """
 
 import io
 import re
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import torch
 
-from pan_mm.ops.cuda import MARGIN, Variant, choose_variant, compile_program
+from pan_mm.ops.cuda import Variant, choose_variant, compile_program
 
 from .timing import environment, new_parser, show, write_report
 
@@ -37,64 +34,12 @@ KINDS = (
 )
 
 
-class Instruction(NamedTuple):
-    address: int
-    name: str
-    operands: str
-
-
-def disassemble(code: bytes, kernel: str) -> list:
-    """Take a kernel of a program apart, by NVIDIA's tool, which comes with Triton."""
-    import triton
-
-    tool = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'
-    with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
-        file.write(code)
-        file.flush()
-        command = [tool, '-sass', '-fun', kernel, file.name]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    line = r'^\s+/\*([0-9a-f]{4,5})\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)(.*?);'
-    return [Instruction(int(a, 16), name, rest) for a, name, rest in re.findall(line, text, re.M)]
-
-
-def loops(instructions: list) -> Iterator[list]:
-    """The loops that hold no other one."""
-    spans = []
-    for place in instructions:
-        target = place.name.startswith('BRA') and re.search(r'0x([0-9a-f]+)', place.operands)
-        if target and int(target[1], 16) < place.address:
-            spans.append((int(target[1], 16), place.address))
-    for begin, end in spans:
-        if not any((b, e) != (begin, end) and begin <= b and e <= end for b, e in spans):
-            yield [i for i in instructions if begin <= i.address <= end]
-
-
-def passes(loop: list, variant: Variant) -> float:
-    """Count the runs of a loop by a warp for a tile."""
-    if any(i.name.startswith('HMMA') for i in loop):
-        return variant.tile_height / (2 if variant.backward else 8)
-    if any(i.name.startswith(('LDG', 'STS')) for i in loop) and not variant.backward:
-        return _runs(variant) / variant.threads('forward')
-    staging = any(i.name.startswith('STS') for i in loop) or variant.difference_pieces > 1
-    return _runs(variant) / variant.threads('backward') if staging else 0
-
-
-def _runs(variant: Variant) -> int:
-    return (variant.tile_height + 2 * MARGIN) * (variant.tile_width + 16) // 8
-
-
 def count(variant: Variant, capability: tuple) -> dict:
     """One row of the report."""
     kernel = 'backward' if variant.backward else 'forward'
     logs = io.StringIO()
-    code = compile_program(variant, capability, logs=logs).code
+    compile_program(variant, capability, logs=logs)
     log = logs.getvalue().partition(f"entry function '{kernel}'")[2]
-    instructions = disassemble(code, kernel)
-    once = 0 if variant.backward else 1  # a pass of each loop is among all instructions
-    started = once * len(instructions)
-    started += sum((passes(loop, variant) - once) * len(loop) for loop in loops(instructions))
-    warps = variant.threads(kernel) / 32
-    outputs = variant.tile_width * variant.tile_height
     return dict(
         kernel=kernel,
         capability=capability[0] + capability[1] / 10,
@@ -107,7 +52,6 @@ def count(variant: Variant, capability: tuple) -> dict:
         spilled_bytes=int(re.search(r'(\d+) bytes spill stores', log)[1]),
         shared_bytes=variant.shared_bytes(kernel),
         blocks=variant.blocks,
-        instructions_per_output=round(started * warps / outputs, 2),
     )
 
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Optional
 
 import numpy as np
-from imageio_ffmpeg import get_ffmpeg_exe
 
+from benchmarks.compared import ROOT
 from pan_mm.apis import PANInferencer
 from pan_mm.datasets.motion_shapes.dataset import render_motion_shapes
 from pan_mm.inference.videos import read_video
@@ -145,7 +145,10 @@ def measure_stages(videos: list, folder: Path, seconds: float) -> dict:
     folder.mkdir()
     inferencer = PANInferencer(device='cpu')
     decode = [rate_of(lambda path: read_video(path, inferencer.pipeline), videos, seconds / 4)]
-    smaller = [shrink(path, folder) for path in videos]
+    repeated(videos, folder / 'given', len(videos))
+    command = [sys.executable, ROOT / 'tools/data/resize_videos.py', '--short-side', '144']
+    subprocess.run([*command, folder / 'given', folder / 'smaller'], check=True)
+    smaller = list(map(str, sorted((folder / 'smaller').iterdir())))
     decode.append(rate_of(lambda path: read_video(path, inferencer.pipeline), smaller, seconds / 4))
     clip, _ = read_video(videos[0], inferencer.pipeline)
     batch = [clip] * inferencer.batch_size
@@ -176,15 +179,6 @@ def rate_of(function: Callable, inputs: list, seconds: float) -> float:
         function(inputs[calls % len(inputs)])
         calls += 1
     return calls / (time.monotonic() - began)
-
-
-def shrink(path: str, folder: Path) -> str:
-    """Copy a video with a short side of 144 pixels."""
-    copy = str(folder / f'{Path(path).stem}.mp4')
-    scale = 'scale=144:144:force_original_aspect_ratio=increase:force_divisible_by=2'
-    command = [get_ffmpeg_exe(), '-loglevel', 'error', '-i', path, '-vf', scale, copy]
-    subprocess.run(command, check=True)
-    return copy
 
 
 def compute_costs(stages: dict, gpu_rate: float) -> list:
