@@ -3,7 +3,7 @@
 
     python -m benchmarks.cuda_kernel --out results/performance/cuda_kernel.json
 
-NVRTC compiles programs for compute capability 8.0, 9.0 and 10.0, and logs what they need.
+NVRTC compiles programs for compute capability 8.0, 9.0 and 10.0, and logs their needs.
 ``barriers`` in the file is what `nox -s barriers` has found, and stays.
 """
 

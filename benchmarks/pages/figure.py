@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine import load
 
 from benchmarks.compared import MODELS
-from benchmarks.evidence import bootstrap, by_subject, mean_top1
+from benchmarks.evidence import bootstrap, by_unit, mean_top1
 from benchmarks.runs import RESULTS
 
 from .tables import found
@@ -51,7 +51,7 @@ def write_speed(path: Path) -> None:
 
 def accuracy(model: str, runs: list) -> tuple:
     """Top-1 over seeds, the model's name, and the interval over subjects."""
-    return mean_top1(runs), model, bootstrap([*by_subject(runs).values()])
+    return mean_top1(runs), model, bootstrap(by_unit(runs, 'subject')['percent'])
 
 
 def draw(points: Iterable, path: Path, across: str) -> None:

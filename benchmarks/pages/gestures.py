@@ -6,7 +6,7 @@ import numpy as np
 from mmengine import load
 
 from benchmarks import compared
-from benchmarks.evidence import by_scene, opposite_backwards, over_scenes
+from benchmarks.evidence import by_unit, opposite_backwards, over_scenes
 from benchmarks.markdown import table
 from benchmarks.runs import RESULTS
 
@@ -43,8 +43,8 @@ def gestures_row(model: str, runs: list) -> list:
 
 def scene_interval(runs: list) -> str:
     """Interval of the accuracy over scenes."""
-    shares = by_scene(runs)
-    return '{:.1f} … {:.1f}'.format(*over_scenes(shares)[1]) if shares else ''
+    scenes = by_unit(runs, 'scene')
+    return '{:.1f} … {:.1f}'.format(*over_scenes(scenes)[1]) if len(scenes) else ''
 
 
 def opposite_swipes(runs: list) -> str:

@@ -1,6 +1,6 @@
 """The tables of model_zoo.md and tools/data/*/README.md, from the numbers in the metafiles.
 
-Our own runs stand beside the paper's accuracies in the zoo, the cost of a training in the others.
+The zoo has our own runs beside the paper's accuracies, the others have the cost of a training.
 """
 
 from collections.abc import Callable
