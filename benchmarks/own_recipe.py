@@ -19,8 +19,6 @@ names, groups, labels and scores of its clips.
 """
 
 import argparse
-import csv
-import io
 import json
 import math
 import os
@@ -35,6 +33,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from mmengine.config import Config
@@ -117,8 +116,7 @@ def split_utd_mhad(root: Path, draw: int) -> dict:
 
 def split_egogest(root: Path, draw: int) -> dict:
     """Split by scene: a fold for the test, in which homes stay together; see `hold_out_scenes`."""
-    with open(root / 'scenes.csv', newline='', encoding='utf-8') as file:
-        scenes = {row['video']: row['scene'] for row in csv.DictReader(file)}
+    scenes = pd.read_csv(root / 'scenes.csv', dtype=str).set_index('video')['scene']
     parts = dict(train=[], val=[], test=[])
     for part in ('train', 'test'):
         for video, label in sorted(read_clips(root / f'fold{draw}_{part}.txt').items()):
@@ -212,8 +210,7 @@ class Bench:
         path = self.out / 'own_recipe.csv'
         if not path.exists():
             return []
-        with open(path, newline='', encoding='utf-8') as file:
-            return list(csv.DictReader(file))
+        return pd.read_csv(path, dtype=str, keep_default_na=False).to_dict('records')
 
     @property
     def left(self) -> list:
@@ -288,12 +285,8 @@ class Bench:
 
     def add_row(self, row: dict) -> None:
         """Add a row to the table."""
-        file = io.StringIO()
-        rows = [*self.rows, row]
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.out / 'own_recipe.csv', file.getvalue())
+        table = pd.DataFrame([*self.rows, row])
+        write_text(self.out / 'own_recipe.csv', table.to_csv(index=False))
 
 
 def settings_of(cfg: Config) -> dict:
