@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Write the metafile of PAN, which mim and model_zoo.md read, from the configs and paper.yml."""
 
-import copy
 import functools
 import json
 import re
@@ -17,6 +16,7 @@ from mmengine.registry import init_default_scope
 
 from benchmarks.compared import CONFIGS, ROOT
 from benchmarks.markdown import is_check, write_page
+from pan_mm.config.find import without
 from pan_mm.config.pipelines import VideoPipeline
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.models.pan_ensemble import stream_configs
@@ -75,16 +75,11 @@ def cue_of(cue: dict) -> str:
 def cost(model: dict, shape: tuple) -> dict:
     """Cost of a view, and parameters, both of all streams."""
     streams = [cfg for cfg, *_ in stream_configs(model).values()] if 'streams' in model else [model]
-    macs = params = 0
+    counts = []
     for stream in streams:
-        stream = {key: copy.deepcopy(stream[key]) for key in ('type', 'backbone', 'cls_head')}
-        stream['backbone']['backbone']['pretrained'] = None
-        head = stream['cls_head']
-        more = head['num_classes'] - 1  # each is a row of the last layer and its bias
-        head['num_classes'] = 1
-        own = _cost(json.dumps(stream, sort_keys=True), shape)
-        macs += own.macs + more * head['in_channels']
-        params += own.params + more * (head['in_channels'] + 1)
+        parts = {key: without(stream[key], ['pretrained']) for key in ('type', 'backbone', 'cls_head')}
+        counts.append(_cost(json.dumps(parts, sort_keys=True), shape))
+    macs, params = (sum(getattr(own, key) for own in counts) for key in ('macs', 'params'))
     return dict(FLOPs=f'{macs / 1e9:.2f}G', Parameters=f'{params / 1e6:.2f}M')
 
 
