@@ -18,7 +18,6 @@ Writes to ``--out``: own_recipe.csv, a row for each run, and scores.npz, as RUN/
 names, groups, labels and scores of its clips.
 """
 
-import argparse
 import json
 import math
 import os
@@ -38,6 +37,7 @@ import torch
 import yaml
 from mmengine.config import Config
 
+from benchmarks.timing import new_parser
 from pan_mm.datasets.file_lists import Video, write_lines
 from pan_mm.engine.comparison import Comparison
 from pan_mm.inference.scores import load_scores, scores_and_labels
@@ -314,9 +314,7 @@ def environment() -> dict:
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__, device=False)
     parser.add_argument('data', type=Path, help='folder of the three datasets')
     parser.add_argument('--out', type=Path, default=ROOT / 'results/own_recipe')
     parser.add_argument('--work-dirs', type=Path, required=True, help='folder of the trainings')

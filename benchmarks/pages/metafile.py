@@ -77,8 +77,9 @@ def cost(model: dict, shape: tuple) -> dict:
     streams = [cfg for cfg, *_ in stream_configs(model).values()] if 'streams' in model else [model]
     counts = []
     for stream in streams:
-        parts = {key: without(stream[key], ['pretrained']) for key in ('type', 'backbone', 'cls_head')}
-        counts.append(_cost(json.dumps(parts, sort_keys=True), shape))
+        parts = {key: stream[key] for key in ('type', 'backbone', 'cls_head')}
+        network = json.dumps(without(parts, ['pretrained']), sort_keys=True)
+        counts.append(_cost(network, shape))
     macs, params = (sum(getattr(own, key) for own in counts) for key in ('macs', 'params'))
     return dict(FLOPs=f'{macs / 1e9:.2f}G', Parameters=f'{params / 1e6:.2f}M')
 
