@@ -49,6 +49,7 @@ def recognizer(config: str, device: str, optimized: bool) -> Callable:
 
 def main(argv: Optional[list] = None) -> None:
     parser = new_parser(__doc__)
+    parser.set_defaults(threads=2)
     parser.add_argument('videos', nargs='+', type=Path)
     parser.add_argument('--config', nargs='+', required=True, help='names of configs')
     parser.add_argument('--repeats', type=positive, default=3, help='passes over the videos')

@@ -103,6 +103,7 @@ def measure(config, images, args, optimized):
 
 def main(argv: Optional[list] = None) -> None:
     parser = new_parser(__doc__)
+    parser.set_defaults(threads=2)
     parser.add_argument('video', help='played as a camera')
     parser.add_argument('--config', nargs='+', required=True, help='configs of PAN')
     parser.add_argument('--section', help='of an existing JSON file, which keeps the others')
