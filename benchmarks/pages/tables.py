@@ -5,6 +5,7 @@ A document has a table between its mark, ``<!-- table: NAME -->``, and ``<!-- en
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -90,11 +91,13 @@ def found(name: str) -> dict:
 
 
 def of_classes(name: str) -> dict:
-    """Runs of the folds of EgoGestAR by model, with only the first classes."""
-    count = compared.CLASSES_EGOGEST[name]
-    return {
-        model: [first_classes(run, count) for run in runs] for model, runs in found(FOLDS).items()
-    }
+    """Runs of seeds that have all folds of EgoGestAR, by model, with only the first classes."""
+    count, by_model = compared.CLASSES_EGOGEST[name], {}
+    for model, runs in found(FOLDS).items():
+        folds = Counter(run.seed for run in runs)
+        whole = [run for run in runs if folds[run.seed] == len(compared.SPLITS_EGOGEST)]
+        by_model[model] = [first_classes(run, count) for run in whole]
+    return by_model
 
 
 @functools.cache

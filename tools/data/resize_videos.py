@@ -9,7 +9,6 @@ continues. Videos that cannot be read are named at the end, and the exit status 
 import os
 import sys
 from fractions import Fraction
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import av
@@ -22,7 +21,7 @@ from pan_mm.utils.files import atomic_write
 from pan_mm.utils.terminal import echo, tool_parser, track
 
 # Hardly visible losses, and keyframes as dense as segments, since decoding begins at one.
-OPTIONS = dict(crf='18', preset='fast', g='8', threads='1')
+OPTIONS = dict(crf='18', preset='fast', g='8')
 FPS = 25  # of videos that do not say theirs
 
 
@@ -31,16 +30,17 @@ def parse_args():
     parser.add_argument('folder', type=Path)
     parser.add_argument('out', type=Path)
     parser.add_argument('--short-side', type=int, default=160, help='of the copies, in pixels')
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='threads')
     args = parser.parse_args()
-    if args.short_side < 32 or args.workers < 1:
-        parser.error('--short-side must be at least 32, and --workers 1')
+    if args.short_side < 32:
+        parser.error('--short-side must be at least 32')
     return args
 
 
 def resize(video, target, short_side):
     """Write a copy of a video; its short side has ``short_side`` pixels, or fewer as before."""
-    reader = VideoInit().transform(dict(filename=video))['video_reader']
+    reader = VideoInit(num_threads=os.cpu_count() or 1).transform(dict(filename=video))[
+        'video_reader'
+    ]
     rate = Fraction(reader.avg_fps or FPS).limit_denominator(1001)
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(target) as part, av.open(part, 'w', format='mp4') as file:
@@ -73,20 +73,18 @@ def main():
         for name in names
     ]
 
-    def fault(pair):
-        video, target = pair
+    faults = []
+    for video, target in track(zip(videos, targets), len(videos)):
         try:
             if not target.exists():
                 resize(video, target, args.short_side)
         except VideoError as error:
-            return str(error)
+            faults.append(str(error))
         except av.error.FFmpegError as error:
-            return f'{video}: cannot be decoded ({reason_of(error)}); remove or replace the file'
-        return None
-
-    with ThreadPool(args.workers) as pool:
-        faults = list(track(pool.imap(fault, zip(videos, targets)), len(videos)))
-    faults = [each for each in faults if each]
+            reason = reason_of(error)
+            faults.append(f'{video}: cannot be decoded ({reason}); remove or replace the file')
+        except KeyboardInterrupt:
+            sys.exit('stopped; the same command continues')
     print(f'{len(videos) - len(faults)} videos in {args.out}')
     if faults:
         echo(f'{len(faults)} cannot be copied:{listed(faults)}', 'red')
