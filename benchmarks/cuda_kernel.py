@@ -1,34 +1,25 @@
 #!/usr/bin/env python3
-"""Count the cost of PA's CUDA kernels, without a GPU: registers, instructions, bytes.
+"""Count the cost of PA's CUDA kernels, without a GPU: registers, spills, shared memory.
 
     python -m benchmarks.cuda_kernel --out results/performance/cuda_kernel.json
 
-Programs for compute capability 8.0, 9.0 and 10.0 are compiled by NVRTC and taken apart. An output
-is an element of a map; instructions are those that a warp starts. Two bounds on the rate of an H200
-follow: a processor starts four instructions in a cycle, and moves 128 bytes between registers and
-memory of any kind. Both are derived, not measured; the smaller one counts. ``barriers`` in the file
-is what `nox -s barriers` has found, and stays.
+NVRTC compiles programs for compute capability 8.0, 9.0 and 10.0, and logs their needs.
+``barriers`` in the file is what `nox -s barriers` has found, and stays.
 """
 
-import argparse
 import io
-import json
 import re
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import torch
 
-from pan_mm.ops.cuda import MARGIN, Variant, choose_variant, compile_program
+from pan_mm.ops.cuda import Variant, choose_variant, compile_program
 
-from .timing import environment, show, write_report
+from .timing import environment, new_parser, show, write_report
 
 CAPABILITIES = ((8, 0), (9, 0), (10, 0))
-H200 = dict(processors=132, cycles=1.755e9)
-FRAME = 224 * 224 * 3 / 4  # outputs of a frame: three maps of four frames
 U8, F16, BF16, F32 = torch.uint8, torch.float16, torch.bfloat16, torch.float32
 # Frames, whether channels come last, precision, maps. The third is what training runs.
 KINDS = (
@@ -43,76 +34,12 @@ KINDS = (
 )
 
 
-class Instruction(NamedTuple):
-    address: int
-    name: str
-    operands: str
-
-    @property
-    def bytes(self) -> int:
-        """Bytes that a warp moves between registers and memory."""
-        if self.name.split('.')[0] not in ('LDG', 'STG', 'LDS', 'STS', 'LDL', 'STL'):
-            return 0
-        width = re.search(r'\.[US]?(128|64|16|8)\b', self.name)
-        return 32 * (int(width[1]) if width else 32) // 8
-
-
-def disassemble(code: bytes, kernel: str) -> list:
-    """Take a kernel of a program apart, by NVIDIA's tool, which comes with Triton."""
-    import triton
-
-    tool = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'
-    with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
-        file.write(code)
-        file.flush()
-        command = [tool, '-sass', '-fun', kernel, file.name]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    line = r'^\s+/\*([0-9a-f]{4,5})\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)(.*?);'
-    return [Instruction(int(a, 16), name, rest) for a, name, rest in re.findall(line, text, re.M)]
-
-
-def loops(instructions: list) -> Iterator[list]:
-    """The loops that hold no other one."""
-    spans = []
-    for place in instructions:
-        target = place.name.startswith('BRA') and re.search(r'0x([0-9a-f]+)', place.operands)
-        if target and int(target[1], 16) < place.address:
-            spans.append((int(target[1], 16), place.address))
-    for begin, end in spans:
-        if not any((b, e) != (begin, end) and begin <= b and e <= end for b, e in spans):
-            yield [i for i in instructions if begin <= i.address <= end]
-
-
-def passes(loop: list, variant: Variant) -> float:
-    """Count the runs of a loop by a warp for a tile."""
-    if any(i.name.startswith('HMMA') for i in loop):
-        return variant.tile_height / (2 if variant.backward else 8)
-    if any(i.name.startswith(('LDG', 'STS')) for i in loop) and not variant.backward:
-        return _runs(variant) / variant.threads('forward')
-    staging = any(i.name.startswith('STS') for i in loop) or variant.difference_pieces > 1
-    return _runs(variant) / variant.threads('backward') if staging else 0
-
-
-def _runs(variant: Variant) -> int:
-    return (variant.tile_height + 2 * MARGIN) * (variant.tile_width + 16) // 8
-
-
 def count(variant: Variant, capability: tuple) -> dict:
     """One row of the report."""
     kernel = 'backward' if variant.backward else 'forward'
     logs = io.StringIO()
-    code = compile_program(variant, capability, logs=logs).code
+    compile_program(variant, capability, logs=logs)
     log = logs.getvalue().partition(f"entry function '{kernel}'")[2]
-    instructions = disassemble(code, kernel)
-    started, moved = (0, 0) if variant.backward else (len(instructions), 0)
-    for loop in loops(instructions):
-        times = passes(loop, variant) - (0 if variant.backward else 1)
-        started += times * len(loop)
-        moved += (times + (not variant.backward)) * sum(i.bytes for i in loop)
-    warps = variant.threads(kernel) / 32
-    share = warps / (variant.tile_width * variant.tile_height)
-    rates = (4 / (started * share), 128 / (moved * share))
-    bounds = [rate * H200['processors'] * H200['cycles'] / FRAME for rate in rates]
     return dict(
         kernel=kernel,
         capability=capability[0] + capability[1] / 10,
@@ -125,9 +52,6 @@ def count(variant: Variant, capability: tuple) -> dict:
         spilled_bytes=int(re.search(r'(\d+) bytes spill stores', log)[1]),
         shared_bytes=variant.shared_bytes(kernel),
         blocks=variant.blocks,
-        instructions_per_output=round(started * share, 2),
-        bytes_per_output=round(moved * share, 1),
-        h200_bound_frames_per_second=round(min(bounds), -3),
     )
 
 
@@ -150,18 +74,16 @@ def variants() -> Iterator[Variant]:
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = new_parser(__doc__, device=False)
     parser.add_argument('--out', type=Path, help='JSON file to write')
     args = parser.parse_args(argv)
     machine = dict(
         environment('cpu'), device='no GPU, compiled ahead of time', nvrtc=nvrtc_version()
     )
-    report = dict(environment=machine)
-    report['programs'] = [count(each, c) for c in CAPABILITIES for each in variants()]
-    show('programs', report['programs'])
-    if args.out:
-        before = json.loads(args.out.read_text('utf-8')) if args.out.exists() else {}
-        write_report(args.out, dict(report, barriers=before.get('barriers', [])))
+    programs = [count(each, c) for c in CAPABILITIES for each in variants()]
+    show('programs', programs)
+    write_report(args.out, machine, 'environment')
+    write_report(args.out, programs, 'programs')
 
 
 if __name__ == '__main__':

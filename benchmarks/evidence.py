@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import math
 import re
@@ -174,54 +175,33 @@ def paired(ones: Iterable[Run], others: Iterable[Run]) -> list:
     return [(run, own[key]) for run, key in keys if key in own]
 
 
-class Share(NamedTuple):
-    """Recognized clips of a person or scene.
-
-    Attributes:
-        percent (float): Mean over runs.
-        clips (int): Number of clips of a run.
-    """
-
-    percent: float
-    clips: int
-
-
-def by_subject(runs: Iterable[Run]) -> dict:
-    """Percent recognized of the clips of each person, mean over runs.
-
-    The clips of UTD-MHAD name the person: ``a3_s2_t1_depth.mp4``.
-    """
-    return {subject: share.percent for subject, share in _by_group(runs, _subjects).items()}
-
-
-def by_scene(runs: Iterable[Run]) -> dict:
-    """:class:`Share` of each scene; runs without known scenes are left out."""
-    return _by_group((run for run in runs if run.scenes is not None), lambda run: run.scenes)
-
-
-def _subjects(run):
-    return np.array([int(re.search(r'_s(\d+)_', clip)[1]) for clip in run.clips])
-
-
-def _by_group(runs, groups_of):
-    hits: dict = {}
-    for run in runs:
-        groups = groups_of(run)
-        for group in np.unique(groups).tolist():
-            hits.setdefault(group, []).append(run.hits[groups == group])
-    return {
-        group: Share(float(np.mean([100 * own.mean() for own in parts])), len(parts[0]))
-        for group, parts in sorted(hits.items())
-    }
-
-
-def over_scenes(shares: Mapping) -> tuple:
-    """Percent of the clips of all scenes, and its 95 % bootstrap interval over scenes.
+def by_unit(runs: Iterable[Run], unit: str) -> pd.DataFrame:
+    """Count recognized clips by person or scene.
 
     Args:
-        shares (Mapping[int, Share]): From :func:`by_scene`.
+        runs (Iterable[Run]): Each on all clips of its units; those without known scenes are left
+            out.
+        unit (str): 'subject', which the clips of UTD-MHAD name: ``a3_s2_t1_depth.mp4``; or 'scene'.
+
+    Returns:
+        pd.DataFrame: ``percent`` recognized, mean over runs, and ``clips``, the number of a run's
+        clips, by subject or scene.
     """
-    percents, clips = zip(*shares.values())
+    rows: list = []
+    for number, run in enumerate(runs):
+        units = run.scenes
+        if unit == 'subject':
+            units = [int(re.search(r'_s(\d+)_', clip)[1]) for clip in run.clips]
+        if units is not None:
+            rows += zip(units, itertools.repeat(number), 100.0 * run.hits)
+    groups = pd.DataFrame(rows, columns=['unit', 'run', 'percent']).groupby('unit')
+    clips = groups['percent'].count() // groups['run'].nunique()
+    return pd.DataFrame(dict(percent=groups['percent'].mean(), clips=clips))
+
+
+def over_scenes(scenes: pd.DataFrame) -> tuple:
+    """Percent of the clips of all scenes of :func:`by_unit`, and its 95 % bootstrap interval."""
+    percents, clips = scenes['percent'], scenes['clips']
     return float(np.average(percents, weights=clips)), bootstrap(percents, clips)
 
 
@@ -257,31 +237,21 @@ def difference(ones: Sequence[Run], others: Sequence[Run], unit: str) -> Optiona
     """
     pairs = paired(ones, others)
     weights = None
-    if unit == 'subject':
-        first, second = by_subject(ones), by_subject(others)
-        points = {f'subject {s}': first[s] - second[s] for s in first if s in second}
-    elif unit == 'scene':
-        first, second = by_scene(ones), by_scene(others)
-        common = [scene for scene in first if scene in second]
-        points = {f'scene {s}': first[s].percent - second[s].percent for s in common}
-        weights = [first[scene].clips for scene in common]
-        pairs = [*zip(*(pool(side) for side in zip(*pairs)))]  # all folds of a seed
+    if unit == 'split':
+        splits = [one.info['split'] for one, _ in pairs]
+        gains = [one.accuracies['top1'] - other.accuracies['top1'] for one, other in pairs]
+        leads = pd.Series(gains, splits, float).groupby(level=0, sort=False).mean()
     else:
-        points = _by_split(pairs)
-    if len(points) < 2 or not pairs:
+        first, second = by_unit(ones, unit), by_unit(others, unit)
+        leads = (first['percent'] - second['percent']).dropna().add_prefix(f'{unit} ')
+    if unit == 'scene':
+        weights = first['clips'].add_prefix('scene ')[leads.index]
+        pairs = [*zip(*(pool(side) for side in zip(*pairs)))]  # all folds of a seed
+    if len(leads) < 2 or not pairs:
         return None
-    values = list(points.values())
-    t = interval(values) if weights is None else (math.nan, math.nan)
-    mean, drawn = float(np.average(values, weights=weights)), bootstrap(values, weights)
-    return Difference(points, mean, t, drawn, max(mcnemar(*pair) for pair in pairs))
-
-
-def _by_split(pairs):
-    points: dict = {}
-    for one, other in pairs:
-        lead = one.accuracies['top1'] - other.accuracies['top1']
-        points.setdefault(one.info['split'], []).append(lead)
-    return {split: float(np.mean(own)) for split, own in points.items()}
+    t = interval(leads) if weights is None else (math.nan, math.nan)
+    mean, drawn = float(np.average(leads, weights=weights)), bootstrap(leads, weights)
+    return Difference(leads.to_dict(), mean, t, drawn, max(mcnemar(*pair) for pair in pairs))
 
 
 def differences(settings: Mapping, pairs: Sequence[tuple] = PAIRS) -> dict:

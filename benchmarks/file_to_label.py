@@ -7,7 +7,6 @@ Models take turns on each video, one at a time, as they are and with ``--optimiz
 random: they do not change the time.
 """
 
-import argparse
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +23,9 @@ from pan_mm.inference.recognizer import load_config, load_recognizer
 from .timing import (
     environment,
     median_ms,
-    parse_benchmark,
+    new_parser,
+    parse_speed,
     positive,
-    set_threads,
     show,
     time_in_turns,
     write_report,
@@ -49,13 +48,12 @@ def recognizer(config: str, device: str, optimized: bool) -> Callable:
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__)
+    parser.set_defaults(threads=2)
     parser.add_argument('videos', nargs='+', type=Path)
     parser.add_argument('--config', nargs='+', required=True, help='names of configs')
     parser.add_argument('--repeats', type=positive, default=3, help='passes over the videos')
-    parser.add_argument('--threads', type=positive, default=2)
-    args = parse_benchmark(parser, argv)
-    set_threads(args.threads)
+    args = parse_speed(parser, argv)
     functions = {
         (name, is_optimized): recognizer(name, args.device, is_optimized)
         for name in args.config
@@ -71,10 +69,9 @@ def main(argv: Optional[list] = None) -> None:
         key = 'optimized_ms' if is_optimized else 'ms'
         models.setdefault(name, {})[key] = round(median_ms(times), 2)
     show('from file to label', (dict(model=name, **own) for name, own in models.items()))
-    if args.out:
-        about = dict(environment(args.device), threads=args.threads, dtype='float32', batch=1)
-        settings = dict(videos=len(args.videos), repeats=args.repeats)
-        write_report(args.out, dict(environment=about, settings=settings, models=models))
+    about = dict(environment(args.device), dtype='float32', batch=1)
+    settings = dict(videos=len(args.videos), repeats=args.repeats)
+    write_report(args.out, dict(environment=about, settings=settings, models=models))
 
 
 if __name__ == '__main__':

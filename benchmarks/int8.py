@@ -8,7 +8,6 @@ Exports the recognizer as ONNX in float32 and in int8, calibrated on videos of t
 split, and runs PyTorch and both files over the config's test split, one video at a time.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -26,7 +25,7 @@ from pan_mm.deploy.export.exporter import FramesToLogits, export
 from pan_mm.inference.recognizer import load_config, load_recognizer
 from pan_mm.inference.runtime import ExportedModel
 
-from .timing import environment, write_report
+from .timing import environment, new_parser, write_report
 
 CALIBRATION = 32  # videos of the validation split
 
@@ -48,14 +47,13 @@ def measure(logits, dataset, frames):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__, device=False)
     parser.add_argument('--config', required=True)
     parser.add_argument('--checkpoint', required=True)
     parser.add_argument('--out', required=True, type=Path, help='JSON file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args = parser.parse_args()
-    versions = dict(threads=torch.get_num_threads(), onnxruntime=metadata.version('onnxruntime'))
-    surroundings = dict(environment('cpu'), **versions)
+    surroundings = dict(environment('cpu'), onnxruntime=metadata.version('onnxruntime'))
     config = load_config(args.config, args.cfg_options)
     init_default_scope('mmaction')
     test = DATASETS.build(config.test_dataloader.dataset)

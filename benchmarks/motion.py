@@ -4,8 +4,8 @@
     python -m benchmarks.motion VIDEO [VIDEO ...] --out results/performance/NAME.json
 
 All are timed in the same run, in turns, on the same frames; reported is the median. On a GPU
-(``--device cuda``) the script checks the kernels against the reference first, tries a few tiles,
-and leaves optical flow out; convolutions in float32 do not use TF32 there. A call is timed by
+(``--device cuda``) the script checks the kernels against the reference first, and leaves optical
+flow out; convolutions in float32 do not use TF32 there. A call is timed by
 itself, from Python, and in a queue of twenty, where the host runs ahead. Inputs rotate, so that no
 cache holds them. Results are written after each measurement.
 """
@@ -29,10 +29,10 @@ from pan_mm.ops.reference import persistence_reference
 from .timing import (
     environment,
     median_ms,
-    parse_benchmark,
+    new_parser,
+    parse_speed,
     peak_of,
     positive,
-    set_threads,
     show,
     time_in_turns,
     time_queued,
@@ -185,33 +185,6 @@ def rotating(function: Callable, frames: Tensor) -> Callable[[], Tensor]:
     return lambda: function(next(inputs))
 
 
-def tune(raw: Tensor, weight: Tensor) -> list:
-    """Check and time the kernel in a few tiles; leaves the fastest one set."""
-    from pan_mm.ops import gpu
-
-    expected = persistence_of_appearance(raw.double(), weight.double(), backend='reference')
-    frames, tiles, trials = raw.to(weight.dtype), gpu.TILES['features'], []
-    exact = weight.dtype == torch.float32
-    for tile in ((64, 4, 4), (64, 2, 4), *([(32, 2, 4)] if exact else [(64, 8, 4), (128, 4, 8)])):
-        tiles[weight.dtype] = tile
-        trial = dict(zip(('block', 'rows', 'warps'), tile))
-        try:
-            maps = persistence_of_appearance(frames, weight, backend='triton')
-            trial['error'] = float((maps - expected).abs().max() / expected.abs().max())
-            run = rotating(computing(weight, 'triton'), frames)
-            trial['ms'] = median_ms(time_in_turns(dict(run=run), 20, 0)['run'])
-        except Exception as error:  # for example, too much shared memory
-            trial['refused'] = f'{type(error).__name__}: {error}'[:200]
-        trials.append(trial)
-    bound = 1e-5 if exact else 3e-2
-    right = [trial for trial in trials if trial.get('error', 1) <= bound]
-    if not right:
-        raise RuntimeError(f'no tile equals the reference within {bound}: {trials}')
-    best = min(right, key=lambda trial: trial['ms'])
-    tiles[weight.dtype] = (best['block'], best['rows'], best['warps'])
-    return trials
-
-
 def training_runners(raw: Tensor, weight: Tensor) -> dict:
     """Forward and backward to the filters, frames being leaves."""
     frames = (raw / 128 - 1).to(weight.dtype)
@@ -268,7 +241,6 @@ def measure(segments: np.ndarray, dtype_name: str, args: argparse.Namespace) -> 
     weight = weight.to(args.device, dtype)
     result = dict(dtype=dtype_name, batch=len(raw), height=raw.shape[-2], width=raw.shape[-1])
     if is_gpu(raw):
-        result['tuning'] = tune(raw / 128 - 1, weight)
         result['errors'] = check_kernels(raw, weight)
     with torch.no_grad():
         functions = persistence_runners(raw, weight)
@@ -306,16 +278,14 @@ def size(text: str) -> tuple:
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = new_parser(__doc__)
     parser.add_argument('videos', nargs='+', type=Path, help='to take frames from')
     parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=['float32', 'bfloat16'])
     parser.add_argument('--batch', type=positive, default=8, help='segments of 4 frames')
-    parser.add_argument('--threads', type=positive, default=torch.get_num_threads())
     parser.add_argument('--sizes', nargs='+', type=size, default=[(224, 224)], metavar='WxH')
     parser.add_argument('--repeats', type=positive, default=9)
     parser.add_argument('--warmup', type=int, default=2)
-    args = parse_benchmark(parser, argv)
-    set_threads(args.threads)
+    args = parse_speed(parser, argv)
     torch.backends.cudnn.allow_tf32 = False  # no TF32 in the baselines
     report = dict(environment=environment(args.device), results=[])
     for width, height in args.sizes:
@@ -325,8 +295,7 @@ def main(argv: Optional[list] = None) -> None:
             report['results'].append(result)
             for part in ('methods', 'training'):
                 show(f'{part}, {dtype}, {width} × {height}', result[part])
-            if args.out:
-                write_report(args.out, report)
+            write_report(args.out, report)
 
 
 if __name__ == '__main__':

@@ -18,9 +18,6 @@ Writes to ``--out``: own_recipe.csv, a row for each run, and scores.npz, as RUN/
 names, groups, labels and scores of its clips.
 """
 
-import argparse
-import csv
-import io
 import json
 import math
 import os
@@ -35,10 +32,12 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from mmengine.config import Config
 
+from benchmarks.timing import new_parser
 from pan_mm.datasets.file_lists import Video, write_lines
 from pan_mm.engine.comparison import Comparison
 from pan_mm.inference.scores import load_scores, scores_and_labels
@@ -117,8 +116,7 @@ def split_utd_mhad(root: Path, draw: int) -> dict:
 
 def split_egogest(root: Path, draw: int) -> dict:
     """Split by scene: a fold for the test, in which homes stay together; see `hold_out_scenes`."""
-    with open(root / 'scenes.csv', newline='', encoding='utf-8') as file:
-        scenes = {row['video']: row['scene'] for row in csv.DictReader(file)}
+    scenes = pd.read_csv(root / 'scenes.csv', dtype=str).set_index('video')['scene']
     parts = dict(train=[], val=[], test=[])
     for part in ('train', 'test'):
         for video, label in sorted(read_clips(root / f'fold{draw}_{part}.txt').items()):
@@ -212,8 +210,7 @@ class Bench:
         path = self.out / 'own_recipe.csv'
         if not path.exists():
             return []
-        with open(path, newline='', encoding='utf-8') as file:
-            return list(csv.DictReader(file))
+        return pd.read_csv(path, dtype=str, keep_default_na=False).to_dict('records')
 
     @property
     def left(self) -> list:
@@ -288,12 +285,8 @@ class Bench:
 
     def add_row(self, row: dict) -> None:
         """Add a row to the table."""
-        file = io.StringIO()
-        rows = [*self.rows, row]
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.out / 'own_recipe.csv', file.getvalue())
+        table = pd.DataFrame([*self.rows, row])
+        write_text(self.out / 'own_recipe.csv', table.to_csv(index=False))
 
 
 def settings_of(cfg: Config) -> dict:
@@ -321,9 +314,7 @@ def environment() -> dict:
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__, device=False)
     parser.add_argument('data', type=Path, help='folder of the three datasets')
     parser.add_argument('--out', type=Path, default=ROOT / 'results/own_recipe')
     parser.add_argument('--work-dirs', type=Path, required=True, help='folder of the trainings')

@@ -24,7 +24,7 @@ from mmengine.registry import init_default_scope
 import pan_mm  # noqa: F401, registers PAN
 from benchmarks.runs import find_config
 
-from .timing import environment, parse_benchmark, positive, set_threads, show, write_report
+from .timing import environment, new_parser, parse_speed, positive, show, write_report
 
 CONFIG = 'pan-lite_imagenet-pretrained-r50_8xb8-4x1x8-80e_sthv2-rgb'
 STOCK = dict(VideoInit='DecordInit', VideoDecode='DecordDecode')
@@ -99,20 +99,17 @@ def summarize(rows: list) -> dict:
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = new_parser(__doc__)
     parser.add_argument('videos', nargs='+', type=Path)
     parser.add_argument('--repeats', type=positive, default=5, help='of each video')
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='of PyTorch')
-    args = parse_benchmark(parser, argv)
+    args = parse_speed(parser, argv)
     init_default_scope('mmaction')
-    set_threads(args.threads)
     report = dict(
-        environment=dict(environment(args.device), threads=args.threads),
+        environment=environment(args.device),
         settings=dict(videos=len(args.videos), repeats=args.repeats),
         **measure(args),
     )
-    if args.out:
-        write_report(args.out, report)
+    write_report(args.out, report)
     rows = report['pipelines'].items()
     show('ms', (dict(pipeline=name, **row.pop('stages_ms'), **row) for name, row in rows))
     equal, unequal = report['equal'], report['unequal']

@@ -10,7 +10,6 @@ by themselves and together, with a model that has a core of its own as it would 
 section that is in the file is kept: remove it to measure it again.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -24,13 +23,13 @@ from pathlib import Path
 from typing import Optional
 
 import numpy as np
-from imageio_ffmpeg import get_ffmpeg_exe
 
+from benchmarks.compared import ROOT
 from pan_mm.apis import PANInferencer
 from pan_mm.datasets.motion_shapes.dataset import render_motion_shapes
 from pan_mm.inference.videos import read_video
 
-from .timing import environment, parse_benchmark, set_threads, show, write_section
+from .timing import environment, new_parser, parse_speed, show, write_report
 
 NODE = dict(num_cpus=1, object_store_memory=300 * 2**20, include_dashboard=False)
 ENV = dict(OMP_NUM_THREADS='1', RAY_USAGE_STATS_ENABLED='0', RAY_worker_niceness='0')
@@ -146,7 +145,10 @@ def measure_stages(videos: list, folder: Path, seconds: float) -> dict:
     folder.mkdir()
     inferencer = PANInferencer(device='cpu')
     decode = [rate_of(lambda path: read_video(path, inferencer.pipeline), videos, seconds / 4)]
-    smaller = [shrink(path, folder) for path in videos]
+    repeated(videos, folder / 'given', len(videos))
+    command = [sys.executable, ROOT / 'tools/data/resize_videos.py', '--short-side', '144']
+    subprocess.run([*command, folder / 'given', folder / 'smaller'], check=True)
+    smaller = list(map(str, sorted((folder / 'smaller').iterdir())))
     decode.append(rate_of(lambda path: read_video(path, inferencer.pipeline), smaller, seconds / 4))
     clip, _ = read_video(videos[0], inferencer.pipeline)
     batch = [clip] * inferencer.batch_size
@@ -179,15 +181,6 @@ def rate_of(function: Callable, inputs: list, seconds: float) -> float:
     return calls / (time.monotonic() - began)
 
 
-def shrink(path: str, folder: Path) -> str:
-    """Copy a video with a short side of 144 pixels."""
-    copy = str(folder / f'{Path(path).stem}.mp4')
-    scale = 'scale=144:144:force_original_aspect_ratio=increase:force_divisible_by=2'
-    command = [get_ffmpeg_exe(), '-loglevel', 'error', '-i', path, '-vf', scale, copy]
-    subprocess.run(command, check=True)
-    return copy
-
-
 def compute_costs(stages: dict, gpu_rate: float) -> list:
     """Hours for many clips, and the cores that decode as fast as a GPU recognizes.
 
@@ -212,15 +205,15 @@ def compute_costs(stages: dict, gpu_rate: float) -> list:
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = new_parser(__doc__)
+    parser.set_defaults(threads=1)
     parser.add_argument('videos', nargs='+', type=Path, help='real ones')
     parser.add_argument('--seconds', type=float, default=150, help='of each measurement')
     parser.add_argument(
         '--gpu-clips', type=float, default=1000, help='clips/s of a GPU, assumed for the table'
     )
-    args = parse_benchmark(parser, argv)
+    args = parse_speed(parser, argv)
     os.environ.update(ENV)  # for Ray's processes
-    set_threads(1)
     real = list(map(str, args.videos))
     report = json.loads(args.out.read_text()) if args.out and args.out.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
@@ -234,14 +227,12 @@ def main(argv: Optional[list] = None) -> None:
             if name not in report:
                 section = measure(videos, Path(folder, name), args.seconds)
                 report[name] = dict(section, environment=environment('cpu'))
-                if args.out:
-                    write_section(args.out, name, report[name])
+                write_report(args.out, report[name], name)
             show(name, [{k: v for k, v in report[name].items() if k != 'environment'}])
     report['costs'] = dict(
         gpu_clips_per_second=args.gpu_clips, rows=compute_costs(report['stages'], args.gpu_clips)
     )
-    if args.out:
-        write_section(args.out, 'costs', report['costs'])
+    write_report(args.out, report['costs'], 'costs')
     show('computed', report['costs']['rows'])
 
 

@@ -43,10 +43,10 @@ from pan_mm.utils.files import write_text
 from .timing import (
     environment,
     median_ms,
-    parse_benchmark,
+    new_parser,
+    parse_speed,
     peak_of,
     positive,
-    set_threads,
     show,
     time_in_turns,
     write_report,
@@ -186,7 +186,7 @@ def profile(function: Callable, device: str, path: Path) -> None:
 
 
 def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = new_parser(__doc__)
     parser.add_argument('--models', nargs='+', choices=CONFIGS, default=list(CONFIGS))
     parser.add_argument('--variants', nargs='+', choices=VARIANTS + OPTIMIZED)
     parser.add_argument('--backend', choices=BACKENDS, default='auto', help='path of PA')
@@ -195,9 +195,8 @@ def parse_args(argv: Optional[list] = None) -> argparse.Namespace:
     parser.add_argument('--train-batch', type=positive)
     parser.add_argument('--repeats', type=positive)
     parser.add_argument('--warmup', type=int, default=1)
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--profile', type=Path, help='folder for profiles of three training steps')
-    args = parse_benchmark(parser, argv)
+    args = parse_speed(parser, argv)
     for name, value in DEFAULTS[args.device].items():
         setattr(args, name, getattr(args, name) or value)
     return args
@@ -207,12 +206,11 @@ def main(argv: Optional[list] = None) -> None:
     args = parse_args(argv)
     init_default_scope('mmaction')
     MMLogger.get_current_instance().setLevel('WARNING')  # TANet logs each weight that it creates
-    set_threads(args.threads)
     if args.backend != 'auto':  # plain operators would be timed in place of a kernel
         warnings.filterwarnings('error', 'pan_mm: PA ')
     recognizers = {name: build(name, args.size, args.device, args.backend) for name in args.models}
     report = dict(
-        environment=dict(environment(args.device), threads=args.threads),
+        environment=environment(args.device),
         settings=dict(
             size=args.size,
             dtype='float32',
@@ -231,8 +229,7 @@ def main(argv: Optional[list] = None) -> None:
         ('inference', inference, args.variants, args.batches),
     ):
         report[name] = measure(recognizers, make, own, batches, args)
-        if args.out:  # finished parts stay if the next one is stopped
-            write_report(args.out, report)
+        write_report(args.out, report)  # finished parts stay if the next one is stopped
         show(name, report[name])
     for name, variant in itertools.product(recognizers, trainable) if args.profile else ():
         step = training(*recognizers[name], args.train_batch, variant, args.device)

@@ -29,7 +29,7 @@ from benchmarks.runs import RESULTS
 from pan_mm.inference.recognizer import load_config, load_recognizer
 from pan_mm.models import VAPHead
 
-from .timing import environment, positive, write_section
+from .timing import environment, new_parser, positive, write_report
 
 BATCH = 16
 ORDERS = ('forwards', 'reversed', 'shuffled')
@@ -180,9 +180,7 @@ def _report(head, counts):
 
 
 def main(argv: Optional[list] = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__, device=False)
     parser.add_argument('config')
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('--views', type=positive, default=6, help='passes of a training clip')
@@ -212,7 +210,7 @@ def main(argv: Optional[list] = None) -> None:
         clips=int((tested[1] < args.classes).sum()),
         heads=compare(model.cls_head, (torch.stack(views), labels[0]), tested, args),
     )
-    write_section(args.out, report['test_list'], report)
+    write_report(args.out, report, report['test_list'])
 
 
 if __name__ == '__main__':

@@ -11,16 +11,15 @@ measured as it is and optimized, for ``--seconds`` each. The weights are random:
 the time. The second command sends more frames than a machine can follow. Linux only.
 """
 
-import argparse
 import itertools
 import json
 import time
 from pathlib import Path
+from typing import Optional
 
 import av
 import cv2
 import numpy as np
-import torch
 from mmengine.config import Config
 
 from pan_mm.deploy.streaming.recognizer import StreamRecognizer
@@ -28,7 +27,7 @@ from pan_mm.deploy.streaming.sources import FrameBuffer, LiveSource
 from pan_mm.inference.optimization import optimize
 from pan_mm.inference.recognizer import load_recognizer
 
-from .timing import MemoryLog, environment, write_report
+from .timing import MemoryLog, environment, new_parser, parse_speed, write_report
 
 
 class PacedVideo:
@@ -102,20 +101,17 @@ def measure(config, images, args, optimized):
     )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(argv: Optional[list] = None) -> None:
+    parser = new_parser(__doc__)
+    parser.set_defaults(threads=2)
     parser.add_argument('video', help='played as a camera')
     parser.add_argument('--config', nargs='+', required=True, help='configs of PAN')
-    parser.add_argument('--out', required=True, type=Path, help='JSON file')
     parser.add_argument('--section', help='of an existing JSON file, which keeps the others')
     parser.add_argument('--size', type=int, default=112, help='pixels of the crop')
     parser.add_argument('--fps', type=float, default=25, help='of the camera')
     parser.add_argument('--seconds', type=float, default=40, help='for each measurement')
     parser.add_argument('--stride', type=int, default=8, help='frames between segments')
-    parser.add_argument('--threads', type=int, default=2, help='of PyTorch')
-    parser.add_argument('--device', default='cpu')
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = parse_speed(parser, argv)
     cv2.setNumThreads(1)
     with av.open(args.video) as container:
         frames = itertools.islice(container.decode(video=0), 250)
@@ -123,7 +119,7 @@ def main():
     height, width = images[0].shape[:2]
     result = dict(
         command='benchmarks/stream.py',
-        environment=dict(environment(args.device), threads=args.threads, dtype='float32'),
+        environment=dict(environment(args.device), dtype='float32'),
         camera=dict(fps=args.fps, seconds=args.seconds, width=width, height=height),
         size=args.size,
         stride=args.stride,

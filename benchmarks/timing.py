@@ -20,7 +20,7 @@ from torch.utils.benchmark import timer
 
 import pan_mm
 from pan_mm.utils.environment import processor_name
-from pan_mm.utils.files import atomic_write
+from pan_mm.utils.files import write_text
 
 
 def time_in_turns(functions: dict, repeats: int, warmup: int) -> dict:
@@ -109,6 +109,7 @@ def environment(device: str) -> dict:
         device=processor_name() if device == 'cpu' else torch.cuda.get_device_name(device),
         capability=torch.backends.cpu.get_cpu_capability() if device == 'cpu' else None,
         cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
         tf32=None if device == 'cpu' else torch.backends.cudnn.allow_tf32,
         load_before=round(os.getloadavg()[0], 2),
         pan_mm=pan_mm.__version__,
@@ -127,19 +128,37 @@ def show(title: str, rows: Iterable) -> None:
     print(f'{title}\n{table}\n', flush=True)
 
 
-def parse_benchmark(parser: argparse.ArgumentParser, argv: Optional[list]) -> argparse.Namespace:
-    """Parse arguments, those that all speed benchmarks have included.
+def new_parser(doc: str, device: bool = True) -> argparse.ArgumentParser:
+    """Make the parser of a script, described by its docstring.
+
+    Args:
+        doc (str): The docstring.
+        device (bool): Have the options of all speeds: ``--device``, ``--threads`` and ``--out``.
+            Defaults to True.
+    """
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=doc, formatter_class=raw)
+    if device:
+        parser.add_argument('--out', type=Path, help='JSON file to write')
+        parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+        threads = torch.get_num_threads()
+        parser.add_argument('--threads', type=positive, default=threads, help='of PyTorch, OpenCV')
+    return parser
+
+
+def parse_speed(parser: argparse.ArgumentParser, argv: Optional[list]) -> argparse.Namespace:
+    """Parse the arguments of a speed benchmark, and set its number of threads.
 
     It exits with a message if a video is missing or a GPU is asked for where there is none.
     """
-    parser.add_argument('--out', type=Path, help='JSON file to write')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     args = parser.parse_args(argv)
     for video in getattr(args, 'videos', ()):
         if not video.is_file():
             parser.error(f'{video} is not a file')
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('--device cuda, but PyTorch sees no GPU')
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
     return args
 
 
@@ -149,12 +168,6 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f'must be at least 1, got {number}')
     return number
-
-
-def set_threads(threads: int) -> None:
-    """Set the number of threads of PyTorch and OpenCV."""
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
 
 
 class MemoryLog:
@@ -184,24 +197,18 @@ class MemoryLog:
         )
 
 
-def write_report(path: Union[str, Path], report: dict, section: Optional[str] = None) -> None:
+def write_report(path: Optional[Path], report: dict, section: Optional[str] = None) -> None:
     """Write a result file as JSON, whole or not at all; its folder is made.
 
     Args:
-        path (str | Path): The file.
+        path (Path, optional): The file; without it nothing is written.
         report (dict): Its content.
         section (str, optional): Replace only this part of the file.
     """
-    path = Path(path)
+    if path is None:
+        return
     if section:
         others = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
         report = {**others, section: report}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as part:
-        text = json.dumps(report, indent=1, ensure_ascii=False)
-        Path(part).write_text(f'{text}\n', encoding='utf-8')
-
-
-def write_section(path: Union[str, Path], name: str, report: dict) -> None:
-    """Replace one section of a result file, which is made where there is none."""
-    write_report(path, report, name)
+    write_text(path, json.dumps(report, indent=1, ensure_ascii=False) + '\n')

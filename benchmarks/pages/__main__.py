@@ -11,7 +11,7 @@ from typing import Optional
 
 from benchmarks.compared import ROOT
 from benchmarks.markdown import is_check, write_page
-from benchmarks.pages import datasets, figure, gestures, mmaction2, model_card, model_zoo, tables
+from benchmarks.pages import figure, gestures, mmaction2, model_card, model_zoo, tables
 from benchmarks.runs import RESULTS
 
 COMMAND = 'python -m benchmarks.pages'
@@ -24,14 +24,13 @@ PAGES = (
     'docs/scaling.md',
     'docs/tutorials/1_own_videos.md',
     'model_zoo.md',
-    *(f'tools/data/{name}/README.md' for name in datasets.DATASETS),
+    *(f'tools/data/{name}/README.md' for name in model_zoo.DATASETS),
 )
 TABLES = {
     **tables.TABLES,
     **mmaction2.TABLES,
-    **datasets.TABLES,
     **gestures.TABLES,
-    'model_zoo': model_zoo.model_zoo,
+    **model_zoo.TABLES,
 }
 MARK = re.compile(r'(<!-- table: (\w+) -->\n).*?(<!-- end -->)', re.S)
 

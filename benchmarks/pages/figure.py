@@ -1,11 +1,12 @@
 """The figures of the pages: accuracy against cost, and against time."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from mmengine import load
+
 from benchmarks.compared import MODELS
-from benchmarks.evidence import bootstrap, by_subject, mean_top1
+from benchmarks.evidence import bootstrap, by_unit, mean_top1
 from benchmarks.runs import RESULTS
 
 from .tables import found
@@ -39,7 +40,7 @@ def write_cost(path: Path) -> None:
 
 def write_speed(path: Path) -> None:
     """Draw the same against the time from a video file to its label, where it was measured."""
-    milliseconds = json.loads(SPEED.read_text(encoding='utf-8'))['models']
+    milliseconds = load(SPEED)['models']
     points = [
         (milliseconds[MODELS[model]]['ms'], *accuracy(model, runs))
         for model, runs in found('112 px').items()
@@ -50,7 +51,7 @@ def write_speed(path: Path) -> None:
 
 def accuracy(model: str, runs: list) -> tuple:
     """Top-1 over seeds, the model's name, and the interval over subjects."""
-    return mean_top1(runs), model, bootstrap([*by_subject(runs).values()])
+    return mean_top1(runs), model, bootstrap(by_unit(runs, 'subject')['percent'])
 
 
 def draw(points: Iterable, path: Path, across: str) -> None:

@@ -1,23 +1,18 @@
 """Tables of docs/results.md about gestures in color, over three folds without a common scene."""
 
-import json
 from collections.abc import Callable
 
 import numpy as np
+from mmengine import load
 
-from benchmarks.compared import (
-    CLASSES_EGOGEST,
-    LABEL_MAP_EGOGEST,
-    OPPOSITES_EGOGEST,
-    PAIRS_EGOGEST,
-)
-from benchmarks.evidence import by_scene, opposite_backwards, over_scenes
+from benchmarks import compared
+from benchmarks.evidence import by_unit, opposite_backwards, over_scenes
 from benchmarks.markdown import table
 from benchmarks.runs import RESULTS
 
 from .tables import found, leads, signed, spread, spreads
 
-ALL, TEN, FOUR = CLASSES_EGOGEST
+ALL, TEN, FOUR = compared.CLASSES_EGOGEST
 SEGMENT_HEADS = RESULTS / 'segment_heads.json'
 ORDERS = ('forwards', 'reversed', 'shuffled')
 
@@ -48,14 +43,14 @@ def gestures_row(model: str, runs: list) -> list:
 
 def scene_interval(runs: list) -> str:
     """Interval of the accuracy over scenes."""
-    shares = by_scene(runs)
-    return '{:.1f} … {:.1f}'.format(*over_scenes(shares)[1]) if shares else ''
+    scenes = by_unit(runs, 'scene')
+    return '{:.1f} … {:.1f}'.format(*over_scenes(scenes)[1]) if len(scenes) else ''
 
 
 def opposite_swipes(runs: list) -> str:
     """Clips taken for the opposite swipe backwards, of all seeds' recognized ones."""
     answers = [
-        opposite_backwards(run, OPPOSITES_EGOGEST, LABEL_MAP_EGOGEST)
+        opposite_backwards(run, compared.OPPOSITES_EGOGEST, compared.LABEL_MAP_EGOGEST)
         for run in runs
         if run.backwards is not None
     ]
@@ -65,7 +60,7 @@ def opposite_swipes(runs: list) -> str:
 def gesture_leads() -> str:
     """Differences between models on ten gestures."""
     rows = []
-    for one, other in PAIRS_EGOGEST:
+    for one, other in compared.PAIRS_EGOGEST:
         if own := leads().get((TEN, one, other)):
             cells = signed(own.mean), signed(*own.bootstrap), f'{own.mcnemar_p:.2g}'
             rows.append([f'{one} − {other}', *cells])
@@ -77,7 +72,7 @@ def segment_heads() -> str:
     """Heads on cached features, with the segments in three orders, over the folds measured."""
     if not SEGMENT_HEADS.is_file():
         return 'Not measured yet.'
-    folds = [*json.loads(SEGMENT_HEADS.read_text(encoding='utf-8')).values()]
+    folds = [*load(SEGMENT_HEADS).values()]
     clips = sum(fold['clips'] for fold in folds)
     rows = []
     for name, head in folds[0]['heads'].items():

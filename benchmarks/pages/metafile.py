@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Write the metafile of PAN, which mim and model_zoo.md read, from the configs and paper.yml."""
 
-import copy
 import functools
 import json
 import re
@@ -11,11 +10,13 @@ from typing import Optional
 import torch
 import yaml
 from mmaction.registry import MODELS
+from mmengine import load
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
 from benchmarks.compared import CONFIGS, ROOT
 from benchmarks.markdown import is_check, write_page
+from pan_mm.config.find import without
 from pan_mm.config.pipelines import VideoPipeline
 from pan_mm.inference.complexity import get_complexity
 from pan_mm.models.pan_ensemble import stream_configs
@@ -74,16 +75,12 @@ def cue_of(cue: dict) -> str:
 def cost(model: dict, shape: tuple) -> dict:
     """Cost of a view, and parameters, both of all streams."""
     streams = [cfg for cfg, *_ in stream_configs(model).values()] if 'streams' in model else [model]
-    macs = params = 0
+    counts = []
     for stream in streams:
-        stream = {key: copy.deepcopy(stream[key]) for key in ('type', 'backbone', 'cls_head')}
-        stream['backbone']['backbone']['pretrained'] = None
-        head = stream['cls_head']
-        more = head['num_classes'] - 1  # each is a row of the last layer and its bias
-        head['num_classes'] = 1
-        own = _cost(json.dumps(stream, sort_keys=True), shape)
-        macs += own.macs + more * head['in_channels']
-        params += own.params + more * (head['in_channels'] + 1)
+        parts = {key: stream[key] for key in ('type', 'backbone', 'cls_head')}
+        network = json.dumps(without(parts, ['pretrained']), sort_keys=True)
+        counts.append(_cost(network, shape))
+    macs, params = (sum(getattr(own, key) for own in counts) for key in ('macs', 'params'))
     return dict(FLOPs=f'{macs / 1e9:.2f}G', Parameters=f'{params / 1e6:.2f}M')
 
 
@@ -147,7 +144,7 @@ def metafile(known: Optional[dict] = None) -> str:
         known (dict, optional): Entries by name whose costs are taken as they are. Counting those
             of all configs takes minutes.
     """
-    paper = yaml.safe_load((FOLDER / 'paper.yml').read_text(encoding='utf-8'))
+    paper = load(FOLDER / 'paper.yml')
     costs = {
         name: {key: model['Metadata'][key] for key in ('FLOPs', 'Parameters')}
         for name, model in (known or {}).items()

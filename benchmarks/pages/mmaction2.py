@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-import yaml
+from mmengine import load
 
 from benchmarks.compared import ROOT
 from benchmarks.markdown import table
@@ -22,8 +22,8 @@ class Row(NamedTuple):
 
 def read_rows() -> dict:
     """Read ``{group: [Row]}``."""
-    groups = yaml.safe_load((ROOT / 'docs' / 'mmaction2.yml').read_text(encoding='utf-8'))
-    return {name: [Row(**row) for row in rows] for name, rows in groups.items()}
+    groups = load(ROOT / 'docs' / 'mmaction2.yml').items()
+    return {name: [Row(**row) for row in rows] for name, rows in groups}
 
 
 def rows_table(group: str, head: str, before: str = '') -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
+from mmengine import load
 
 from benchmarks.evidence import fuse, fused_streams, wilson
 from benchmarks.markdown import table
@@ -131,9 +131,8 @@ def card(weights: Path) -> str:
     texts = read_texts(weights)
     run = find_run(texts, 'record')
     config, names = texts['config'], json.loads(texts['classes'])
-    models = yaml.safe_load(PATH.read_text(encoding='utf-8'))['Models']
-    facts = next(model['Metadata'] for model in models if model['Name'] == config)
-    described = yaml.safe_load((FOLDER / 'cards.yml').read_text(encoding='utf-8'))
+    facts = next(model['Metadata'] for model in load(PATH)['Models'] if model['Name'] == config)
+    described = load(FOLDER / 'cards.yml')
     unknown = dict(data='Not described.', license='Not known.', limits='')
     tested = [accuracy(run), confusions(run, names)]
     if 'dev' in texts:
@@ -156,11 +155,9 @@ def card(weights: Path) -> str:
 
 def rejection(name: str) -> Iterator[str]:
     """Table of the clips from other domains that the model is unsure of."""
-    path = RESULTS / 'rejection.json'
-    report = json.loads(path.read_text(encoding='utf-8'))
     rows = [
         (world, found['clips'], f'{100 * found["unsure"] / found["clips"]:.0f}')
-        for world, found in report.get(name, {}).items()
+        for world, found in load(RESULTS / 'rejection.json').get(name, {}).items()
     ]
     if rows:
         yield f"""Clips from other domains, on which it was neither trained nor chosen

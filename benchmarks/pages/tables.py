@@ -5,28 +5,15 @@ A document has a table between its mark, ``<!-- table: NAME -->``, and ``<!-- en
 
 import dataclasses
 import functools
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from mmengine import load
 
-from benchmarks.compared import (
-    ATTENTION,
-    CANDIDATES_64,
-    CLASSES_EGOGEST,
-    MODELS,
-    MODELS_64,
-    MODELS_EGOGEST,
-    MODELS_IMAGENET,
-    MODELS_JHMDB,
-    MODELS_MOTIONSHAPES,
-    PAIRS_EGOGEST,
-    SPLITS_EGOGEST,
-    SPLITS_JHMDB,
-)
+from benchmarks import compared
 from benchmarks.evidence import (
     differences,
     first_classes,
@@ -43,21 +30,27 @@ PERFORMANCE = RESULTS / 'performance'
 UTD = 'utd-mhad-depth'
 # Settings in which models are compared: dataset, models, split and epochs.
 SETTINGS = {
-    '112 px': (UTD, MODELS),
-    '64 px': (UTD, MODELS_64),
-    '64 px, exchanged': (UTD, MODELS_64, 'swap'),
-    '64 px, 60 epochs': (UTD, MODELS_64, 'test', 60),
-    '64 px, 120 epochs': (UTD, MODELS_64, 'test', 120),
-    'ImageNet weights': (UTD, MODELS_IMAGENET),
-    'MotionShapes': ('motionshapes-rgb', MODELS_MOTIONSHAPES),
-    **{name: ('jhmdb-rgb', MODELS_JHMDB, split) for name, split in SPLITS_JHMDB.items()},
-    **{name: ('egogest11-rgb', MODELS_EGOGEST, split) for name, split in SPLITS_EGOGEST.items()},
+    '112 px': (UTD, compared.MODELS),
+    '64 px': (UTD, compared.MODELS_64),
+    '64 px, exchanged': (UTD, compared.MODELS_64, 'swap'),
+    '64 px, 60 epochs': (UTD, compared.MODELS_64, 'test', 60),
+    '64 px, 120 epochs': (UTD, compared.MODELS_64, 'test', 120),
+    'ImageNet weights': (UTD, compared.MODELS_IMAGENET),
+    'MotionShapes': ('motionshapes-rgb', compared.MODELS_MOTIONSHAPES),
+    **{
+        name: ('jhmdb-rgb', compared.MODELS_JHMDB, split)
+        for name, split in compared.SPLITS_JHMDB.items()
+    },
+    **{
+        name: ('egogest11-rgb', compared.MODELS_EGOGEST, split)
+        for name, split in compared.SPLITS_EGOGEST.items()
+    },
 }
 FOLDS = 'EgoGestAR, each fold'
 JOINED = {
     '64 px, both splits': ('64 px', '64 px, exchanged'),
-    'JHMDB': tuple(SPLITS_JHMDB),
-    FOLDS: tuple(SPLITS_EGOGEST),
+    'JHMDB': tuple(compared.SPLITS_JHMDB),
+    FOLDS: tuple(compared.SPLITS_EGOGEST),
 }
 # Those that leads are computed in, and the units that the differences are between.
 UNITS = {
@@ -91,7 +84,7 @@ def found(name: str) -> dict:
     if name in JOINED:
         parts = [found(part) for part in JOINED[name]]
         return {model: [run for part in parts for run in part[model]] for model in parts[0]}
-    if name in CLASSES_EGOGEST:
+    if name in compared.CLASSES_EGOGEST:
         return {model: pool(runs) for model, runs in of_classes(name).items()}
     dataset, *options = SETTINGS[name]
     return runs_by_model(runs_of(dataset), *options)
@@ -99,10 +92,10 @@ def found(name: str) -> dict:
 
 def of_classes(name: str) -> dict:
     """Runs of seeds that have all folds of EgoGestAR, by model, with only the first classes."""
-    count, by_model = CLASSES_EGOGEST[name], {}
+    count, by_model = compared.CLASSES_EGOGEST[name], {}
     for model, runs in found(FOLDS).items():
         folds = Counter(run.seed for run in runs)
-        whole = [run for run in runs if folds[run.seed] == len(SPLITS_EGOGEST)]
+        whole = [run for run in runs if folds[run.seed] == len(compared.SPLITS_EGOGEST)]
         by_model[model] = [first_classes(run, count) for run in whole]
     return by_model
 
@@ -110,10 +103,10 @@ def of_classes(name: str) -> dict:
 @functools.cache
 def leads() -> dict:
     """Differences between models by setting and names."""
-    gestures = {name: ('scene', of_classes(name)) for name in CLASSES_EGOGEST}
+    gestures = {name: ('scene', of_classes(name)) for name in compared.CLASSES_EGOGEST}
     return {
         **differences({name: (unit, found(name)) for name, unit in UNITS.items()}),
-        **differences(gestures, PAIRS_EGOGEST),
+        **differences(gestures, compared.PAIRS_EGOGEST),
     }
 
 
@@ -180,9 +173,9 @@ def lead_table() -> str:
 
 def jhmdb() -> str:
     """Top-1 of each model on three splits of JHMDB."""
-    columns = [found(name) for name in SPLITS_JHMDB]
+    columns = [found(name) for name in compared.SPLITS_JHMDB]
     rows = []
-    for model in MODELS_JHMDB:
+    for model in compared.MODELS_JHMDB:
         runs = [column[model] for column in columns]
         if not all(runs):
             continue
@@ -190,15 +183,15 @@ def jhmdb() -> str:
         cost = runs[0][0].info['gmacs'], runs[0][0].info['params']
         rows.append([model, *(f'{value:.1f}' for value in (*values, np.mean(values)))])
         rows[-1] += [f'{value:.2f}' for value in cost]
-    return table(['model', *SPLITS_JHMDB, 'mean', 'GMACs', 'params, M'], rows)
+    return table(['model', *compared.SPLITS_JHMDB, 'mean', 'GMACs', 'params, M'], rows)
 
 
 def summary_table() -> pd.DataFrame:
     """All runs, summed up over seeds, ensembles included."""
-    groups = MODELS, MODELS_64, CANDIDATES_64, MODELS_IMAGENET, MODELS_MOTIONSHAPES
-    groups += MODELS_JHMDB, MODELS_EGOGEST
+    groups = [models for _, models, *_ in SETTINGS.values()]
+    groups.append(compared.CANDIDATES_64)
     models = {config: model for group in groups for model, config in group.items()}
-    models.update(dict.fromkeys(ATTENTION, 'PAN Lite, PA as attention'))
+    models.update(dict.fromkeys(compared.ATTENTION, 'PAN Lite, PA as attention'))
     runs = list(all_runs())
     for name, (_, configs, *_) in SETTINGS.items():
         for model, config in configs.items():
@@ -231,7 +224,7 @@ def differences_table() -> pd.DataFrame:
 
 def read_report(name: str, folder: Path = PERFORMANCE) -> dict:
     """Read a result file of a benchmark."""
-    return json.loads((folder / f'{name}.json').read_text(encoding='utf-8'))
+    return load(folder / f'{name}.json')
 
 
 RATES = {'': 'frames_per_second', ', queued': 'queued_frames_per_second'}
@@ -244,7 +237,7 @@ def motion() -> str:
     """
     rates: dict = {}
     for path in sorted(PERFORMANCE.glob('motion_*.json')):
-        report = json.loads(path.read_text(encoding='utf-8'))
+        report = load(path)
         device = report['environment']['device'].partition(' Processor')[0].replace('(R)', '')
         for result in sorted(report['results'], key=lambda result: result['threads']):
             if (result['width'], result['height']) == (224, 224):  # the most threads count
@@ -310,20 +303,6 @@ def stream() -> str:
     return table(['model', 'dataset', '', 'median, ms', '95 %', 'worst', 'dropped'], rows)
 
 
-def once_measured(make: Callable[[], str]) -> Callable[[], str]:
-    """Let a table say so while its result file is not there."""
-
-    @functools.wraps(make)
-    def make_if_measured():
-        try:
-            return make()
-        except FileNotFoundError as error:
-            return f'Not measured yet: `results/performance/{Path(error.filename).name}`.'
-
-    return make_if_measured
-
-
-@once_measured
 def ray() -> str:
     """Predictions on a Ray cluster beside one process per core."""
     report = read_report('ray')
@@ -343,7 +322,6 @@ def ray() -> str:
     return table(head, rows)
 
 
-@once_measured
 def ray_stages() -> str:
     """Stages of a prediction by themselves and together."""
     own = read_report('ray')['stages']
@@ -357,7 +335,6 @@ def ray_stages() -> str:
     return table(('real files', 'videos/s'), rows)
 
 
-@once_measured
 def ray_costs() -> str:
     """Hours and cores for many clips, computed."""
     costs = read_report('ray')['costs']

@@ -9,7 +9,6 @@ equal the undisturbed run's, bit by bit. Exits with 1 if they are not.
     python -m benchmarks.reliability.kills --times 20
 """
 
-import argparse
 import collections
 import contextlib
 import json
@@ -30,7 +29,7 @@ from mmengine.registry import RUNNERS, init_default_scope  # noqa: E402
 
 import pan_mm  # noqa: E402, F401
 from benchmarks.reliability.motionshapes import RESULTS, small_config  # noqa: E402
-from benchmarks.timing import write_section  # noqa: E402
+from benchmarks.timing import new_parser, write_report  # noqa: E402
 from pan_mm.utils.checkpoint import load_checkpoint_file  # noqa: E402
 from pan_mm.utils.errors import CheckpointError  # noqa: E402
 
@@ -126,9 +125,7 @@ def differs(one, other):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__, device=False)
     parser.add_argument('--times', type=int, default=20, help='kills (default: 20)')
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default: 0)')
     parser.add_argument('--out', type=Path, default=RESULTS)
@@ -162,7 +159,7 @@ def main():
         python=platform.python_version(),
     )
     print(json.dumps(report, indent=2), *failures, sep='\n')
-    write_section(args.out, 'kills', report)
+    write_report(args.out, report, 'kills')
     return 1 if failures or differing else 0
 
 

@@ -11,7 +11,6 @@ Exit status 1: a request had no proper answer, memory or descriptors grew by mor
 round to round, or a file was left. Linux only.
 """
 
-import argparse
 import http.client
 import json
 import os
@@ -27,7 +26,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.reliability.motionshapes import RESULTS
-from benchmarks.timing import MemoryLog, environment, write_section
+from benchmarks.timing import MemoryLog, environment, new_parser, write_report
 
 HEADERS = {'Content-Type': 'multipart/form-data; boundary=edge'}
 HEAD = b'--edge\r\nContent-Disposition: form-data; name="video"; filename="a.mp4"\r\n\r\n'
@@ -149,7 +148,7 @@ def is_flat(values):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__, device=False)
     parser.add_argument('--video', required=True, type=Path, help='a good one, below 1 MiB')
     parser.add_argument('--config', help='by default the trained model of pan_mm')
     parser.add_argument('--checkpoint')
@@ -163,7 +162,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         result = run(args, folder)
     print(json.dumps(result, indent=2))
-    write_section(args.out, 'serve', result)
+    write_report(args.out, result, 'serve')
     grew = not (is_flat(result['memory_mib']) and is_flat(result['descriptors']))
     sys.exit(bool(result['faults'] or grew or result['left_behind']))
 

@@ -46,12 +46,13 @@ PROGRAMS = 256  # partial sums of a channel's filters' gradient
 CHUNK = 2**24  # most features whose gradient is held at a time
 
 # How kernels run, by the dtype of the products: cells of a block, rows of a window in a product,
-# warps of a program. Chosen among their neighbors: no spilled registers in 16 bits, then fewest
-# instructions.
+# warps of a program. Features in 16 bits: the fastest on an H200 (`tuning` in results/performance/
+# motion_h200-*.json). The others are chosen among their neighbors: no spilled registers in 16 bits,
+# then fewest instructions.
 TILES = {
     'features': {
-        torch.float16: (64, 4, 4),
-        torch.bfloat16: (64, 4, 4),
+        torch.float16: (64, 2, 4),
+        torch.bfloat16: (64, 2, 4),
         torch.uint8: (64, 8, 4),
         torch.float32: (64, 4, 4),
     },

@@ -6,8 +6,7 @@ import pytest
 from benchmarks.compared import LABEL_MAP_EGOGEST, MODELS, MODELS_64, SAME_SETTINGS
 from benchmarks.evidence import (
     bootstrap,
-    by_scene,
-    by_subject,
+    by_unit,
     difference,
     first_classes,
     fuse,
@@ -92,7 +91,7 @@ def test_streams_of_one_seed_are_fused_by_their_weights(runs):
 def test_difference_by_subject_is_between_means_over_seeds():
     tsm = [subject_run({2: 2, 4: 1, 6: 0, 8: 0}), subject_run({2: 2, 4: 0, 6: 0, 8: 1}, seed=1)]
     tsn = [subject_run({2: 1, 4: 1, 6: 0, 8: 0})]
-    assert by_subject(tsm) == {2: 100, 4: 25, 6: 0, 8: 25}
+    assert by_unit(tsm, 'subject')['percent'].to_dict() == {2: 100, 4: 25, 6: 0, 8: 25}
     found = difference(tsm, tsn, 'subject')
     points = {'subject 2': 50.0, 'subject 4': -25.0, 'subject 6': 0.0, 'subject 8': 25.0}
     assert found.points == points and found.mean == 12.5
@@ -209,12 +208,12 @@ def test_gestures_by_themselves_are_taken_for_no_other_class():
 def test_scenes_count_by_their_clips():
     """Of one scene three of four clips are recognized by both seeds, of the other by one."""
     runs = [gesture_run([0, 0, 0, 1, a], [0] * 5, [7, 7, 7, 7, 9], seed=a) for a in (0, 1)]
-    shares = by_scene(runs)
-    assert {scene: tuple(share) for scene, share in shares.items()} == {7: (75, 4), 9: (50, 1)}
-    mean, (low, high) = over_scenes(shares)
+    scenes = by_unit(runs, 'scene')
+    assert scenes.T.to_dict('list') == {7: [75, 4], 9: [50, 1]}
+    mean, (low, high) = over_scenes(scenes)
     assert mean == 70 == pytest.approx(np.mean([run.accuracies['top1'] for run in runs]))
     assert (low, high) == (50, 75)  # only one scene or only the other, each in a quarter of draws
-    assert by_scene([gesture_run([0], [0])]) == {}
+    assert not len(by_unit([gesture_run([0], [0])], 'scene'))
 
 
 def test_bootstrap_weighs_values():

@@ -3,22 +3,12 @@
 import json
 import warnings
 
-import cv2
 import pytest
-import torch
 
 from benchmarks import recognizer
 from pan_mm.models import PersistenceOfAppearance
 from pan_mm.ops import persistence
 from pan_mm.ops.cpu import has_bfloat16_units
-
-
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    cv2.setNumThreads(-1)
 
 
 @pytest.mark.parametrize('name', recognizer.CONFIGS)
@@ -30,7 +20,7 @@ def test_configs_are_found(name):
 
 
 @pytest.mark.slow
-def test_report(tmp_path, capsys, threads):
+def test_report(tmp_path, capsys):
     out = tmp_path / 'recognizer.json'
     options = '--models PAN_RGB PAN_Full SlowFast --size 32 --repeats 1 --threads 1'
     recognizer.main(['--out', str(out), *options.split()])
@@ -48,7 +38,7 @@ def test_report(tmp_path, capsys, threads):
 
 
 @pytest.mark.slow
-def test_profiles_of_training_steps(tmp_path, threads):
+def test_profiles_of_training_steps(tmp_path):
     """Of each precision, with the path of PA that was asked for."""
     out, options = tmp_path / 'recognizer.json', '--size 32 --batches 1 --train-batch 1 --repeats 1'
     # Processors without units for bfloat16 take minutes.
@@ -69,7 +59,7 @@ def test_the_path_of_pa(backend):
     assert [cue.backend for cue in cues] == [backend]
 
 
-def test_a_kernel_that_cannot_run_is_an_error(threads):
+def test_a_kernel_that_cannot_run_is_an_error():
     persistence._say_once.cache_clear()
     with warnings.catch_warnings(), pytest.raises(UserWarning, match="backend 'cuda' needs"):
         recognizer.main(['--models', 'PAN_Lite', '--size', '32', '--backend', 'cuda'])

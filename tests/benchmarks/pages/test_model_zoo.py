@@ -1,4 +1,4 @@
-from benchmarks.pages.datasets import costs
+from benchmarks.pages.model_zoo import costs
 
 
 def test_hours_are_those_of_the_operations():
