@@ -78,6 +78,7 @@ def cluster(*nodes: dict) -> Iterator[Callable]:
                 raise RuntimeError(f'{counts} of {len(videos)} videos')
             return time.monotonic() - began
 
+    Path('/tmp/ray').mkdir(exist_ok=True)  # Ray notes its address there
     with tempfile.TemporaryDirectory(prefix='ray-', dir='/tmp') as folder:
         nodes = [{**NODE, **node} for node in nodes]
         started = Cluster(True, head_node_args=dict(nodes[0], temp_dir=folder))
