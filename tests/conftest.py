@@ -46,8 +46,22 @@ SHARED = ROOT.parent / 'shared'
 
 
 def pytest_collection_modifyitems(items):
-    """Slow tests first, so that no process is left with one when all others have ended."""
-    items.sort(key=lambda item: item.get_closest_marker('slow') is None)
+    """Slow tests first in each process, so that none is left with one when the others have ended.
+
+    pytest-xdist begins with an equal share of the list for each process.
+    """
+    workers = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))
+    slow, fast = [], []
+    for item in items:
+        (slow if item.get_closest_marker('slow') else fast).append(item)
+    files = list(dict.fromkeys(item.path for item in slow))  # whose fixtures are made once
+    share, ordered = len(items) // workers, []
+    for worker in range(workers):
+        own = [item for item in slow if files.index(item.path) % workers == worker]
+        left = max(share - len(own), 0) if worker < workers - 1 else len(fast)
+        ordered += own + fast[:left]
+        del fast[:left]
+    items[:] = ordered
 
 
 def pytest_collection_finish():
