@@ -57,21 +57,6 @@ class OwnVideos(NamedTuple):
     frames: Optional[FrameNames] = None  # where a video is a folder of them
 
 
-class Schedule(NamedTuple):
-    """Size of the frames and length of a training."""
-
-    size: int  # height and width, pixels
-    epochs: int
-    steps: int  # in all, each of BATCH videos, or of all if there are fewer
-    cost: 'StepCost'
-
-    @property
-    def duration(self) -> str:
-        """The time of the whole training, in words."""
-        unit = 'the GPU' if torch.cuda.is_available() else 'one core'
-        return f'about {self.steps * self.cost.total / 60:.0f} min of {unit}'
-
-
 class StepCost(NamedTuple):
     """Seconds of a training step, of one core or of the GPU."""
 
@@ -86,6 +71,21 @@ class StepCost(NamedTuple):
     def at(self, scale: float) -> 'StepCost':
         """Scale the cost to larger frames; the work is in proportion to their pixels."""
         return self._replace(computing=self.computing * scale**2)
+
+
+class Schedule(NamedTuple):
+    """Size of the frames and length of a training."""
+
+    size: int  # height and width, pixels
+    epochs: int
+    steps: int  # in all, each of BATCH videos, or of all if there are fewer
+    cost: StepCost
+
+    @property
+    def duration(self) -> str:
+        """The time of the whole training, in words."""
+        unit = 'the GPU' if torch.cuda.is_available() else 'one core'
+        return f'about {self.steps * self.cost.total / 60:.0f} min of {unit}'
 
 
 def read_own_videos(folder: Path) -> OwnVideos:

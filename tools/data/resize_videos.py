@@ -38,9 +38,8 @@ def parse_args():
 
 def resize(video, target, short_side):
     """Write a copy of a video; its short side has ``short_side`` pixels, or fewer as before."""
-    reader = VideoInit(num_threads=os.cpu_count() or 1).transform(dict(filename=video))[
-        'video_reader'
-    ]
+    opened = VideoInit(num_threads=os.cpu_count() or 1).transform(dict(filename=video))
+    reader = opened['video_reader']
     rate = Fraction(reader.avg_fps or FPS).limit_denominator(1001)
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(target) as part, av.open(part, 'w', format='mp4') as file:
@@ -67,7 +66,7 @@ def main():
     if not args.folder.is_dir():
         raise DataError(f'{args.folder}: no such folder')
     videos = expand_local(str(args.folder))
-    names = [Path(os.path.relpath(video, args.folder)) for video in videos]
+    names = [Path(video).relative_to(args.folder) for video in videos]
     targets = [
         args.out / (name if name.suffix == '.mp4' else name.with_name(f'{name.name}.mp4'))
         for name in names
